@@ -1,0 +1,113 @@
+package strict
+
+import (
+	"math"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Claims are the registered claims of a payload (RFC 7519, section 4.1), and
+// the container. A claim that is absent is its zero value; a time that is
+// present is never the zero time.Time, since it lies in or after 1970.
+type Claims struct {
+	Issuer, Subject, ID, SessionID, Container string
+	Audience                                  []string // not nil if there is one, even an empty list
+	IssuedAt, NotBefore, ExpiresAt            time.Time
+}
+
+// registered are the claims whose meaning no user can change.
+var registered = []string{"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "sid"}
+
+// Reserved reports whether name is a registered claim or the container's, or
+// would be taken for one by a reader that ignores case.
+func Reserved(name, containerClaim string) bool {
+	return foldsTo(name, registered) || foldsTo(name, []string{containerClaim})
+}
+
+// ReadClaims reads a payload whose signature is known to be good.
+// containerClaim is the name of the container's claim.
+func ReadClaims(payload, containerClaim string) (Claims, error) {
+	var c Claims
+	err := object(payload, func(s *scanner, name string) (err error) {
+		switch name {
+		case "iss":
+			c.Issuer, err = s.stringValue("the claim iss is not a string")
+		case "sub":
+			c.Subject, err = s.stringValue("the claim sub is not a string")
+		case "jti":
+			c.ID, err = s.stringValue("the claim jti is not a string")
+		case "sid":
+			c.SessionID, err = s.stringValue("the claim sid is not a string")
+		case containerClaim:
+			c.Container, err = s.stringValue("the container's claim is not a string")
+		case "aud":
+			c.Audience, err = s.audience()
+		case "exp":
+			c.ExpiresAt, err = s.numericDate("the claim exp is not a number between 0 and the year 9999")
+		case "nbf":
+			c.NotBefore, err = s.numericDate("the claim nbf is not a number between 0 and the year 9999")
+		case "iat":
+			c.IssuedAt, err = s.numericDate("the claim iat is not a number between 0 and the year 9999")
+		default:
+			if Reserved(name, containerClaim) {
+				return Error("a claim that differs from a reserved one by case alone")
+			}
+			err = s.skip()
+		}
+		return err
+	})
+	if err == nil && c.ExpiresAt.IsZero() {
+		err = Error("no claim exp")
+	}
+	if err != nil {
+		return Claims{}, err
+	}
+	return c, nil
+}
+
+// audience reads one string or an array of strings (RFC 7519, section 4.1.3).
+func (s *scanner) audience() ([]string, error) {
+	const wrong = Error("the claim aud is neither a string nor an array of strings")
+	if s.peek() != '[' {
+		one, err := s.stringValue(wrong)
+		return []string{one}, err
+	}
+	all := []string{}
+	err := s.array(func() error {
+		one, err := s.stringValue(wrong)
+		all = append(all, one)
+		return err
+	})
+	return all, err
+}
+
+// maxDate is the last second of the year 9999, the last that RFC 3339, and
+// with it time.Time's JSON form, can write.
+const maxDate = 253402300799
+
+// numericDate reads a NumericDate (RFC 7519, section 2): seconds since 1970,
+// fractions allowed. Strings, negative numbers and anything past the year 9999
+// are refused: an overflow must never become "valid for ever".
+func (s *scanner) numericDate(otherwise Error) (time.Time, error) {
+	if c := s.peek(); c < '0' || c > '9' {
+		return time.Time{}, otherwise
+	}
+	text, err := s.number()
+	if err != nil {
+		return time.Time{}, otherwise
+	}
+	if !strings.ContainsAny(text, ".eE") {
+		seconds, err := strconv.ParseInt(text, 10, 64)
+		if err != nil || seconds > maxDate {
+			return time.Time{}, otherwise
+		}
+		return time.Unix(seconds, 0).UTC(), nil
+	}
+	f, err := strconv.ParseFloat(text, 64)
+	if err != nil || f > maxDate {
+		return time.Time{}, otherwise
+	}
+	whole, fraction := math.Modf(f)
+	return time.Unix(int64(whole), int64(fraction*1e9)).UTC(), nil
+}

@@ -1,0 +1,353 @@
+package strict
+
+import (
+	"math"
+	"strconv"
+	"unicode/utf8"
+)
+
+// maxDepth bounds how deep objects and arrays may nest, and with it the stack
+// that a token can make the scanner use.
+const maxDepth = 64
+
+// Object judges whether text is exactly one JSON object (RFC 8259) that every
+// reader understands alike: valid UTF-8, no lone surrogates, names unique at
+// every depth, numbers that fit a float64, nothing behind it.
+func Object(text string) error {
+	return object(text, func(s *scanner, _ string) error { return s.skip() })
+}
+
+// object reads text as one JSON object and calls member with each decoded name
+// of the outermost level; member must consume exactly the value.
+func object(text string, member func(s *scanner, name string) error) error {
+	if !utf8.ValidString(text) {
+		return Error("JSON that is not valid UTF-8")
+	}
+	s := scanner{text: text}
+	s.space()
+	if s.peek() != '{' {
+		return Error("not a JSON object")
+	}
+	if err := s.object(member); err != nil {
+		return err
+	}
+	s.space()
+	if s.pos != len(s.text) {
+		return Error("data behind the JSON object")
+	}
+	return nil
+}
+
+// scanner walks over JSON text that is known to be valid UTF-8.
+type scanner struct {
+	text  string
+	pos   int
+	depth int
+}
+
+// errSyntax is for whatever the grammar of RFC 8259 does not allow.
+const errSyntax = Error("JSON that does not parse")
+
+// peek returns the byte at hand, or 0 at the end; a NUL is valid nowhere
+// outside a string, so the two need no telling apart.
+func (s *scanner) peek() byte {
+	if s.pos < len(s.text) {
+		return s.text[s.pos]
+	}
+	return 0
+}
+
+func (s *scanner) space() {
+	for s.pos < len(s.text) {
+		switch s.text[s.pos] {
+		case ' ', '\t', '\n', '\r':
+			s.pos++
+		default:
+			return
+		}
+	}
+}
+
+// take consumes c, or reports false.
+func (s *scanner) take(c byte) bool {
+	if s.peek() != c {
+		return false
+	}
+	s.pos++
+	return true
+}
+
+func (s *scanner) enter() error {
+	s.pos++
+	if s.depth++; s.depth > maxDepth {
+		return Error("JSON nested too deep")
+	}
+	return nil
+}
+
+func (s *scanner) object(member func(s *scanner, name string) error) error {
+	if err := s.enter(); err != nil {
+		return err
+	}
+	var names nameSet
+	s.space()
+	for more := !s.take('}'); more; {
+		s.space()
+		name, err := s.string()
+		if err != nil {
+			return err
+		}
+		if !names.add(name) {
+			return Error("a JSON name that stands twice")
+		}
+		s.space()
+		if !s.take(':') {
+			return errSyntax
+		}
+		s.space()
+		if err := member(s, name); err != nil {
+			return err
+		}
+		if more, err = s.next('}'); err != nil {
+			return err
+		}
+	}
+	s.depth--
+	return nil
+}
+
+// array calls element before each element; element must consume it.
+func (s *scanner) array(element func() error) error {
+	if err := s.enter(); err != nil {
+		return err
+	}
+	s.space()
+	for more := !s.take(']'); more; {
+		s.space()
+		err := element()
+		if err != nil {
+			return err
+		}
+		if more, err = s.next(']'); err != nil {
+			return err
+		}
+	}
+	s.depth--
+	return nil
+}
+
+// next consumes the comma before another element, or the closing bracket.
+func (s *scanner) next(closing byte) (more bool, err error) {
+	s.space()
+	switch {
+	case s.take(','):
+		return true, nil
+	case s.take(closing):
+		return false, nil
+	}
+	return false, errSyntax
+}
+
+// skip consumes one value of any kind.
+func (s *scanner) skip() error {
+	switch c := s.peek(); {
+	case c == '"':
+		_, err := s.string()
+		return err
+	case c == '{':
+		return s.object(func(s *scanner, _ string) error { return s.skip() })
+	case c == '[':
+		return s.array(s.skip)
+	case c == 't':
+		return s.literal("true")
+	case c == 'f':
+		return s.literal("false")
+	case c == 'n':
+		return s.literal("null")
+	default:
+		_, err := s.number()
+		return err
+	}
+}
+
+func (s *scanner) literal(word string) error {
+	if len(s.text)-s.pos < len(word) || s.text[s.pos:s.pos+len(word)] != word {
+		return errSyntax
+	}
+	s.pos += len(word)
+	return nil
+}
+
+// string consumes a JSON string and returns it decoded.
+func (s *scanner) string() (string, error) {
+	if !s.take('"') {
+		return "", errSyntax
+	}
+	start := s.pos
+	for s.pos < len(s.text) {
+		switch c := s.text[s.pos]; {
+		case c == '"':
+			s.pos++
+			return s.text[start : s.pos-1], nil
+		case c == '\\':
+			return s.escaped(start)
+		case c < ' ':
+			return "", Error("a control character in a JSON string")
+		}
+		s.pos++
+	}
+	return "", errSyntax
+}
+
+// escaped goes on where string met its first backslash.
+func (s *scanner) escaped(start int) (string, error) {
+	out := []byte(s.text[start:s.pos])
+	for s.pos < len(s.text) {
+		c := s.text[s.pos]
+		s.pos++
+		switch {
+		case c == '"':
+			return string(out), nil
+		case c < ' ':
+			return "", Error("a control character in a JSON string")
+		case c != '\\':
+			out = append(out, c)
+			continue
+		}
+		c = s.peek()
+		s.pos++
+		switch c {
+		case '"', '\\', '/':
+			out = append(out, c)
+		case 'b':
+			out = append(out, '\b')
+		case 'f':
+			out = append(out, '\f')
+		case 'n':
+			out = append(out, '\n')
+		case 'r':
+			out = append(out, '\r')
+		case 't':
+			out = append(out, '\t')
+		case 'u':
+			r, err := s.codePoint()
+			if err != nil {
+				return "", err
+			}
+			out = utf8.AppendRune(out, r)
+		default:
+			return "", errSyntax
+		}
+	}
+	return "", errSyntax
+}
+
+// codePoint reads what stands behind \u, a surrogate pair included. A lone
+// surrogate is refused: readers disagree about what it becomes.
+func (s *scanner) codePoint() (rune, error) {
+	r, err := s.hex4()
+	if err != nil || r < 0xD800 || r > 0xDFFF {
+		return r, err
+	}
+	if r <= 0xDBFF && s.take('\\') && s.take('u') {
+		low, err := s.hex4()
+		if err != nil {
+			return 0, err
+		}
+		if low >= 0xDC00 && low <= 0xDFFF {
+			return 0x10000 + (r-0xD800)<<10 + (low - 0xDC00), nil
+		}
+	}
+	return 0, Error("a lone surrogate in a JSON string")
+}
+
+func (s *scanner) hex4() (rune, error) {
+	if len(s.text)-s.pos < 4 {
+		return 0, errSyntax
+	}
+	var r rune
+	for _, c := range []byte(s.text[s.pos : s.pos+4]) {
+		switch {
+		case '0' <= c && c <= '9':
+			c -= '0'
+		case 'a' <= c && c <= 'f':
+			c -= 'a' - 10
+		case 'A' <= c && c <= 'F':
+			c -= 'A' - 10
+		default:
+			return 0, errSyntax
+		}
+		r = r<<4 | rune(c)
+	}
+	s.pos += 4
+	return r, nil
+}
+
+// number consumes a JSON number and returns its text.
+func (s *scanner) number() (string, error) {
+	start, exponent := s.pos, false
+	s.take('-')
+	if !s.take('0') && !s.digits() {
+		return "", errSyntax
+	}
+	if s.take('.') && !s.digits() {
+		return "", errSyntax
+	}
+	if s.take('e') || s.take('E') {
+		exponent = true
+		if !s.take('+') {
+			s.take('-')
+		}
+		if !s.digits() {
+			return "", errSyntax
+		}
+	}
+	text := s.text[start:s.pos]
+	// Without an exponent only a number of over 300 digits can overflow.
+	if exponent || len(text) > 300 {
+		if f, err := strconv.ParseFloat(text, 64); err != nil || math.IsInf(f, 0) {
+			return "", Error("a number that is not finite")
+		}
+	}
+	return text, nil
+}
+
+func (s *scanner) digits() bool {
+	start := s.pos
+	for c := s.peek(); '0' <= c && c <= '9'; c = s.peek() {
+		s.pos++
+	}
+	return s.pos > start
+}
+
+// nameSet finds names that stand twice. Typical objects fit few; a hostile one
+// with thousands of names goes to a map, so that none costs quadratic time.
+type nameSet struct {
+	few  [16]string
+	n    int
+	many map[string]struct{}
+}
+
+func (set *nameSet) add(name string) bool {
+	if set.many == nil {
+		for _, known := range set.few[:set.n] {
+			if known == name {
+				return false
+			}
+		}
+		if set.n < len(set.few) {
+			set.few[set.n] = name
+			set.n++
+			return true
+		}
+		set.many = make(map[string]struct{}, 2*len(set.few))
+		for _, known := range set.few {
+			set.many[known] = struct{}{}
+		}
+	}
+	if _, twice := set.many[name]; twice {
+		return false
+	}
+	set.many[name] = struct{}{}
+	return true
+}
