@@ -1,0 +1,297 @@
+package keys_test
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"log"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+
+	"github.com/joinednode/jwtauth"
+	"github.com/joinednode/jwtauth/keys"
+)
+
+// One secret signs and verifies: all who verify can also issue.
+func ExampleHS256() {
+	// What `openssl rand -base64 32` printed, kept out of the source code.
+	secret, err := base64.StdEncoding.DecodeString("bcyYiDUaH6T0x1H3Uohj65vdhpOlq6JYg+3JmB8y7fM=")
+	if err != nil {
+		log.Fatal(err)
+	}
+	auth, err := jwtauth.New(keys.HS256(secret))
+	if err != nil {
+		log.Fatal(err)
+	}
+	token, err := auth.Issue("demo")
+	if err != nil {
+		log.Fatal(err)
+	}
+	claims, err := auth.Verify(context.Background(), token, "demo")
+	fmt.Println(claims.Container, err)
+	// Output: demo <nil>
+}
+
+// A longer secret for a longer hash. A bad key is an error of New, and of Err.
+func ExampleHS512() {
+	secret := make([]byte, 64)
+	if _, err := rand.Read(secret); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(keys.HS512(secret), keys.HS512(secret).Err())
+	fmt.Println(keys.HS512(secret[:32]).Err())
+	// Output:
+	// HS512 key <nil>
+	// keys: the secret for HS512 has 32 bytes; it needs at least 64 random ones
+}
+
+func ExampleHS384() {
+	secret := make([]byte, 48)
+	if _, err := rand.Read(secret); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(keys.HS384(secret).Algorithm())
+	// Output: HS384
+}
+
+// The type of a private key fixes its algorithm. Any crypto.Signer will do, also
+// one whose private key lives in a KMS.
+func ExampleSigner() {
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		log.Fatal(err)
+	}
+	key := keys.Signer(private)
+	fmt.Println(key.Algorithm())
+
+	auth, err := jwtauth.New(key)
+	if err != nil {
+		log.Fatal(err)
+	}
+	token, err := auth.Issue("demo")
+	if err != nil {
+		log.Fatal(err)
+	}
+	claims, err := auth.Verify(context.Background(), token, "demo")
+	fmt.Println(claims.Container, err)
+	// Output:
+	// EdDSA
+	// demo <nil>
+}
+
+// One service issues; others have the public key, and can only verify.
+func ExampleVerifier() {
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		log.Fatal(err)
+	}
+	issuer, err := jwtauth.New(keys.Signer(private))
+	if err != nil {
+		log.Fatal(err)
+	}
+	verifier, err := jwtauth.New(keys.Verifier(private.Public()))
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	token, err := issuer.Issue("demo")
+	if err != nil {
+		log.Fatal(err)
+	}
+	claims, err := verifier.Verify(context.Background(), token, "demo")
+	fmt.Println(claims.Container, err)
+	_, err = verifier.Issue("demo")
+	fmt.Println(errors.Is(err, jwtauth.ErrNoSigningKey))
+	// Output:
+	// demo <nil>
+	// true
+}
+
+// A key with an id verifies only tokens that name it.
+func ExampleKey_WithID() {
+	secret := make([]byte, 32)
+	if _, err := rand.Read(secret); err != nil {
+		log.Fatal(err)
+	}
+	may, err := jwtauth.New(keys.HS256(secret).WithID("2026-05"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	june, err := jwtauth.New(keys.HS256(secret).WithID("2026-06"))
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	token, err := may.Issue("demo")
+	if err != nil {
+		log.Fatal(err)
+	}
+	_, err = may.Verify(context.Background(), token, "demo")
+	fmt.Println(err)
+	_, err = june.Verify(context.Background(), token, "demo")
+	fmt.Println(errors.Is(err, jwtauth.ErrUnknownKey))
+	// Output:
+	// <nil>
+	// true
+}
+
+// RSA keys have six algorithms, of which RS256 is the first.
+func ExampleKey_WithAlgorithm() {
+	private, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		log.Fatal(err)
+	}
+	key := keys.Signer(private)
+	fmt.Println(key)
+	fmt.Println(key.WithAlgorithm("PS256"))
+	fmt.Println(key.WithAlgorithm("HS256").Err())
+	// Output:
+	// RS256 key
+	// PS256 key
+	// keys: the algorithm "HS256" does not fit an RSA key, which takes RS256, RS384, RS512, PS256, PS384, PS512
+}
+
+// Err is for who makes keys in one place and an Auth in another; New asks it
+// too.
+func ExampleKey_Err() {
+	fmt.Println(keys.HS256([]byte("a password")).Err())
+	_, err := jwtauth.New(keys.HS256([]byte("a password")))
+	fmt.Println(err != nil)
+	// Output:
+	// keys: the secret for HS256 has 10 bytes; it needs at least 32 random ones
+	// true
+}
+
+func ExampleParsePEM() {
+	text := []byte(`-----BEGIN PUBLIC KEY-----
+MCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=
+-----END PUBLIC KEY-----
+`)
+	key, err := keys.ParsePEM(text)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(key)
+	// Output: EdDSA key
+}
+
+func ExampleParseJWK() {
+	text := []byte(`{"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": "2026-05",
+		"x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}`)
+	key, err := keys.ParseJWK(text)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(key)
+	_, err = keys.ParseJWK([]byte(`{"keys": []}`))
+	fmt.Println(err)
+	// Output:
+	// EdDSA key "2026-05"
+	// keys: ParseJWK: a JWK Set, not a key; give it the one key that is meant
+}
+
+// The first start makes the key, and every later one finds it.
+func ExampleLoadOrCreate() {
+	folder, err := os.MkdirTemp("", "example")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(folder)
+	path := filepath.Join(folder, "signing.jwk")
+
+	first, err := keys.LoadOrCreate(path, "EdDSA")
+	if err != nil {
+		log.Fatal(err)
+	}
+	again, err := keys.LoadOrCreate(path, "EdDSA")
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(first.Algorithm(), first.ID() == again.ID())
+	// Output: EdDSA true
+}
+
+// changeable is a Source whose key can be changed while it is in use.
+type changeable struct{ set atomic.Pointer[keys.Set] }
+
+func (c *changeable) Use(key keys.Key) error {
+	set, err := key.Keys(context.Background(), "")
+	if err != nil {
+		return err
+	}
+	c.set.Store(set)
+	return nil
+}
+
+func (c *changeable) Keys(context.Context, string) (*keys.Set, error) { return c.set.Load(), nil }
+
+// Whatever answers with the set of a Key is a Source: here one whose key can be
+// changed. From then on tokens of the old key are refused.
+func ExampleSource() {
+	newKey := func() keys.Key {
+		_, private, err := ed25519.GenerateKey(rand.Reader)
+		if err != nil {
+			log.Fatal(err)
+		}
+		return keys.Signer(private)
+	}
+	var source changeable
+	if err := source.Use(newKey()); err != nil {
+		log.Fatal(err)
+	}
+	auth, err := jwtauth.New(&source)
+	if err != nil {
+		log.Fatal(err)
+	}
+	token, err := auth.Issue("demo")
+	if err != nil {
+		log.Fatal(err)
+	}
+	_, err = auth.Verify(context.Background(), token, "demo")
+	fmt.Println(err)
+
+	if err := source.Use(newKey()); err != nil {
+		log.Fatal(err)
+	}
+	_, err = auth.Verify(context.Background(), token, "demo")
+	fmt.Println(errors.Is(err, jwtauth.ErrSignature))
+	// Output:
+	// <nil>
+	// true
+}
+
+// A Set signs and verifies bytes that are not a JWT, too.
+func ExampleSet() {
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		log.Fatal(err)
+	}
+	set, err := keys.Signer(private).WithID("2026-05").Keys(context.Background(), "")
+	if err != nil {
+		log.Fatal(err)
+	}
+	alg, kid, err := set.SigningKey()
+	if err != nil {
+		log.Fatal(err)
+	}
+	signature, err := set.Sign([]byte("any bytes"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(alg, kid)
+	fmt.Println(set.Verify(alg, kid, []byte("any bytes"), signature))
+	fmt.Println(set.Verify(alg, kid, []byte("other bytes"), signature))
+	fmt.Println(set.Verify("HS256", kid, []byte("any bytes"), signature))
+	// Output:
+	// EdDSA 2026-05
+	// <nil>
+	// jwtauth: wrong signature
+	// jwtauth: no key for the token's alg and kid
+}

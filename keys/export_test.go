@@ -1,0 +1,10 @@
+package keys
+
+// SetOf is a set of several keys, of which the first signs.
+func SetOf(first Key, others ...Key) *Set {
+	set := &Set{active: first.m.set.active, keys: []*material{first.m}}
+	for _, k := range others {
+		set.keys = append(set.keys, k.m)
+	}
+	return set
+}

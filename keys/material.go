@@ -1,0 +1,318 @@
+package keys
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rsa"
+	_ "crypto/sha256" // makes the hashes of every algorithm available
+	_ "crypto/sha512"
+	"errors"
+	"fmt"
+	"io"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/lestrrat-go/jwx/v2/jwa"
+	"github.com/lestrrat-go/jwx/v2/jws"
+)
+
+// algorithm is what RFC 7518, section 3.1, and RFC 8037 say of one name.
+type algorithm struct {
+	name   string
+	hash   crypto.Hash
+	pss    bool           // RSASSA-PSS
+	curve  elliptic.Curve // of ECDSA
+	secret int            // the fewest bytes of a secret
+}
+
+var algorithms = []algorithm{
+	{name: "HS256", hash: crypto.SHA256, secret: 32},
+	{name: "HS384", hash: crypto.SHA384, secret: 48},
+	{name: "HS512", hash: crypto.SHA512, secret: 64},
+	{name: "RS256", hash: crypto.SHA256},
+	{name: "RS384", hash: crypto.SHA384},
+	{name: "RS512", hash: crypto.SHA512},
+	{name: "PS256", hash: crypto.SHA256, pss: true},
+	{name: "PS384", hash: crypto.SHA384, pss: true},
+	{name: "PS512", hash: crypto.SHA512, pss: true},
+	{name: "ES256", hash: crypto.SHA256, curve: elliptic.P256()},
+	{name: "ES384", hash: crypto.SHA384, curve: elliptic.P384()},
+	{name: "ES512", hash: crypto.SHA512, curve: elliptic.P521()},
+	{name: "EdDSA"},
+}
+
+const (
+	minRSABits = 2048  // RFC 7518, sections 3.3 and 3.5
+	maxRSABits = 16384 // beyond, one verification takes too long to be safe
+
+	maxRSAExponent = 1<<31 - 1 // beyond, crypto/rsa verifies nothing
+)
+
+// material is what a Key points to. It never changes once newKey has made it.
+type material struct {
+	err       error
+	algorithm algorithm
+	id        string
+	signs     bool
+
+	secret concealed[[]byte] // HMAC alone
+	public crypto.PublicKey  // *rsa.PublicKey, *ecdsa.PublicKey or ed25519.PublicKey
+	signer concealed[crypto.Signer]
+
+	sign   func(message []byte) ([]byte, error)
+	verify func(message, signature []byte) error
+	set    *Set
+}
+
+// concealed keeps a value where fmt cannot print it. Of a field that is not
+// exported, such as a Key in a caller's own struct, fmt asks no String method,
+// and prints all that it reaches; but of a func only the address.
+type concealed[T any] func() T
+
+func conceal[T any](v T) concealed[T] { return func() T { return v } }
+
+// newKey judges m and completes it. alg "" means the one that the key's type
+// fixes.
+func newKey(m material, alg string) Key {
+	if m.secret == nil {
+		if err := m.judgeKeyPair(); err != nil {
+			return badKey("keys: %w", err)
+		}
+	}
+	kind, fitting := m.kind()
+	if alg == "" {
+		alg = fitting[0]
+	}
+	if !slices.Contains(fitting, alg) {
+		return badKey("keys: the algorithm %q does not fit %s, which takes %s", alg, kind, strings.Join(fitting, ", "))
+	}
+	m.algorithm = algorithms[slices.IndexFunc(algorithms, func(a algorithm) bool { return a.name == alg })]
+	if m.secret != nil {
+		if err := judgeSecret(m.secret(), m.algorithm); err != nil {
+			return badKey("keys: %w", err)
+		}
+	}
+	if err := m.arm(); err != nil {
+		return badKey("keys: %w", err)
+	}
+	m.set = &Set{keys: []*material{&m}}
+	if m.signs {
+		m.set.active = &m
+	}
+	return Key{&m}
+}
+
+// kind says what the key is, and the algorithms that fit it, its own first.
+func (m *material) kind() (kind string, fitting []string) {
+	switch public := m.public.(type) {
+	case *rsa.PublicKey:
+		return "an RSA key", []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}
+	case *ecdsa.PublicKey:
+		for _, a := range algorithms {
+			if a.curve == public.Curve {
+				return "a key on " + a.curve.Params().Name, []string{a.name}
+			}
+		}
+	case ed25519.PublicKey:
+		return "an Ed25519 key", []string{"EdDSA"}
+	}
+	return "a secret", []string{"HS256", "HS384", "HS512"}
+}
+
+// judgeSecret refuses what is too short, and what is a mistake rather than a
+// secret: text of a key file, which an attacker may well have (a public key
+// used as an HMAC secret is the oldest forgery of this kind), or no bytes ever
+// written into it.
+func judgeSecret(secret []byte, a algorithm) error {
+	switch {
+	case bytes.Contains(secret, []byte("-----BEGIN ")):
+		return fmt.Errorf("the secret for %s is PEM text; give it to ParsePEM, or random bytes to %s", a.name, a.name)
+	case bytes.HasPrefix(bytes.TrimSpace(secret), []byte("{")) && bytes.Contains(secret, []byte(`"kty"`)):
+		return fmt.Errorf("the secret for %s is a JWK; give it to ParseJWK, or random bytes to %s", a.name, a.name)
+	case len(secret) < a.secret:
+		return fmt.Errorf("the secret for %s has %d bytes; it needs at least %d random ones", a.name, len(secret), a.secret)
+	case oneByteRepeated(secret):
+		return fmt.Errorf("the secret for %s is one byte repeated; it needs at least %d random ones", a.name, a.secret)
+	}
+	return nil
+}
+
+func oneByteRepeated(b []byte) bool { return bytes.Count(b, b[:1]) == len(b) }
+
+// judgeKeyPair refuses weak, broken and unknown keys, and gives the public key
+// the one form that the rest relies on.
+func (m *material) judgeKeyPair() error {
+	switch public := m.public.(type) {
+	case rsa.PublicKey:
+		m.public = &public
+	case ecdsa.PublicKey:
+		m.public = &public
+	case ed25519.PublicKey:
+		m.public = slices.Clone(public)
+	}
+	switch public := m.public.(type) {
+	case *rsa.PublicKey:
+		if public == nil || public.N == nil || public.N.Sign() <= 0 {
+			return errors.New("the RSA key has no modulus")
+		}
+		if bits := public.N.BitLen(); bits < minRSABits || bits > maxRSABits {
+			return fmt.Errorf("the RSA key has %d bits; it needs %d to %d", bits, minRSABits, maxRSABits)
+		}
+		if public.E < 3 || public.E > maxRSAExponent || public.E%2 == 0 || public.N.Bit(0) == 0 {
+			return errors.New("the RSA key has an even modulus, or an exponent that is even, below 3 or over 31 bits; make a new one, whose exponent is 65537")
+		}
+	case *ecdsa.PublicKey:
+		if public == nil || isNil(public.Curve) || public.X == nil || public.Y == nil {
+			return errors.New("the ECDSA key has no curve or no point")
+		}
+		if !slices.ContainsFunc(algorithms, func(a algorithm) bool { return a.curve == public.Curve }) {
+			return fmt.Errorf("the ECDSA key is on %s; it needs P-256, P-384 or P-521", public.Curve.Params().Name)
+		}
+		if _, err := public.ECDH(); err != nil {
+			return errors.New("the ECDSA key's point is not on its curve")
+		}
+	case ed25519.PublicKey:
+		if len(public) != ed25519.PublicKeySize {
+			return fmt.Errorf("the Ed25519 public key has %d bytes; it needs %d", len(public), ed25519.PublicKeySize)
+		}
+		if oneByteRepeated(public) { // zeros are a point of small order, under which anyone can sign
+			return errors.New("the Ed25519 public key is one byte repeated; it was never filled in")
+		}
+	default:
+		return fmt.Errorf("keys of type %T are not known; use RSA, ECDSA on P-256, P-384 or P-521, or Ed25519", m.public)
+	}
+	return m.judgePrivate()
+}
+
+// judgePrivate refuses a private key in memory that does not belong to its
+// public half. Other signers are judged by each of their signatures.
+func (m *material) judgePrivate() error {
+	mismatch := errors.New("the private key does not belong to its public half, or is broken")
+	if m.signer == nil {
+		return nil
+	}
+	switch private := m.signer().(type) {
+	case provenSigner:
+	case *rsa.PrivateKey:
+		if private.Validate() != nil {
+			return mismatch
+		}
+	case *ecdsa.PrivateKey:
+		if private.D == nil {
+			return mismatch
+		}
+		d, err := private.Bytes()
+		if err != nil {
+			return mismatch
+		}
+		same, err := ecdsa.ParseRawPrivateKey(private.Curve, d)
+		if err != nil || !same.PublicKey.Equal(m.public) {
+			return mismatch
+		}
+	case ed25519.PrivateKey:
+		if !private.Equal(ed25519.NewKeyFromSeed(private.Seed())) {
+			return mismatch
+		}
+	default:
+		m.signer = conceal[crypto.Signer](provenSigner{private, m.public})
+	}
+	return nil
+}
+
+// arm fixes, once, how the key signs and verifies. The signers and verifiers
+// are jwx's for one algorithm; but PSS is verified here, since jwx accepts any
+// length of salt where RFC 7518, section 3.5, wants the hash's.
+func (m *material) arm() error {
+	a, public := m.algorithm, m.public
+	var private any
+	switch {
+	case m.secret != nil:
+		public, private = m.secret(), m.secret()
+	case m.signer != nil:
+		private = m.signer()
+	}
+	verifier, err := jws.NewVerifier(jwa.SignatureAlgorithm(a.name))
+	if err != nil {
+		return err
+	}
+	m.verify = func(message, signature []byte) error { return verifier.Verify(message, signature, public) }
+	if a.pss {
+		m.verify = func(message, signature []byte) error {
+			return verifyRSA(public.(*rsa.PublicKey), a.digest(message), signature, pssOptions(a.hash))
+		}
+	}
+	if !m.signs {
+		return nil
+	}
+	signer, err := jws.NewSigner(jwa.SignatureAlgorithm(a.name))
+	if err != nil {
+		return err
+	}
+	m.sign = func(message []byte) ([]byte, error) { return signer.Sign(message, private) }
+	return nil
+}
+
+func (a algorithm) digest(message []byte) []byte {
+	h := a.hash.New()
+	h.Write(message)
+	return h.Sum(nil)
+}
+
+func pssOptions(hash crypto.Hash) *rsa.PSSOptions {
+	return &rsa.PSSOptions{Hash: hash, SaltLength: rsa.PSSSaltLengthEqualsHash}
+}
+
+func verifyRSA(public *rsa.PublicKey, digest, signature []byte, opts crypto.SignerOpts) error {
+	if pss, ok := opts.(*rsa.PSSOptions); ok {
+		return rsa.VerifyPSS(public, opts.HashFunc(), digest, signature, pss)
+	}
+	return rsa.VerifyPKCS1v15(public, opts.HashFunc(), digest, signature)
+}
+
+// provenSigner verifies each signature of a signer that this package cannot
+// look into, in the form that crypto.Signer gives it: before jwx takes it
+// apart, which panics on an ECDSA signature of absurd size.
+type provenSigner struct {
+	crypto.Signer
+	public crypto.PublicKey
+}
+
+// Public is always the key that was judged, whatever the signer says later.
+func (s provenSigner) Public() crypto.PublicKey { return s.public }
+
+func (s provenSigner) Sign(random io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	signature, err := s.Signer.Sign(random, digest, opts)
+	if err != nil {
+		return nil, err
+	}
+	var ok bool
+	switch public := s.public.(type) {
+	case *rsa.PublicKey:
+		ok = verifyRSA(public, digest, signature, opts) == nil
+	case *ecdsa.PublicKey:
+		ok = ecdsa.VerifyASN1(public, digest, signature)
+	case ed25519.PublicKey:
+		ok = ed25519.Verify(public, digest, signature) // of Ed25519 the "digest" is the message
+	}
+	if !ok {
+		return nil, fmt.Errorf("the signer (%T) gave a signature that its own public key does not verify", s.Signer)
+	}
+	return signature, nil
+}
+
+// isNil reports whether v is nil, or an interface that holds a nil pointer.
+func isNil(v any) bool {
+	if v == nil {
+		return true
+	}
+	switch r := reflect.ValueOf(v); r.Kind() {
+	case reflect.Pointer, reflect.Slice, reflect.Map, reflect.Func, reflect.Interface:
+		return r.IsNil()
+	default:
+		return false
+	}
+}

@@ -1,0 +1,236 @@
+package keys
+
+import (
+	"bytes"
+	"cmp"
+	"crypto"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/lestrrat-go/jwx/v2/jwk"
+
+	"github.com/joinednode/jwtauth/internal/strict"
+)
+
+// maxKeyText bounds what is read as a key; the largest RSA key has under 20 KiB.
+const maxKeyText = 64 << 10
+
+// ParsePEM reads one key or certificate: PKCS #8, PKCS #1 or SEC 1 for private
+// keys, which sign and verify; PKIX, PKCS #1 or X.509 for public ones, which
+// only verify. Of a certificate only the key is used: neither its dates nor its
+// issuer are judged. Two keys, an encrypted one, a broken one before another, or
+// text behind the key are errors.
+func ParsePEM(data []byte) (Key, error) {
+	key, err := parsePEM(data)
+	if err != nil {
+		return Key{}, fmt.Errorf("keys: ParsePEM: %w", err)
+	}
+	return key, key.Err()
+}
+
+func parsePEM(data []byte) (Key, error) {
+	if len(data) > maxKeyText {
+		return Key{}, fmt.Errorf("%d bytes are too long for a key", len(data))
+	}
+	begun := bytes.Count(data, []byte("-----BEGIN "))
+	var key *Key
+	for {
+		block, rest := pem.Decode(data)
+		if block == nil {
+			break
+		}
+		data = rest
+		begun--
+		if block.Type == "EC PARAMETERS" { // openssl writes it before the key; the key repeats it
+			continue
+		}
+		if key != nil {
+			return Key{}, errors.New("more than one key; give it the one that is meant")
+		}
+		k, err := parseBlock(block)
+		if err != nil {
+			return Key{}, err
+		}
+		key = &k
+	}
+	switch {
+	case key == nil:
+		return Key{}, errors.New("no PEM block that holds a key; one starts with -----BEGIN and is whole")
+	case len(bytes.TrimSpace(data)) > 0:
+		return Key{}, errors.New("text behind the key")
+	case begun != 0: // pem.Decode skips what is broken; it may be the key that is meant
+		return Key{}, errors.New("a PEM block that does not parse, before the key")
+	}
+	return *key, nil
+}
+
+func parseBlock(block *pem.Block) (Key, error) {
+	if block.Headers["DEK-Info"] != "" || block.Type == "ENCRYPTED PRIVATE KEY" {
+		return Key{}, errors.New("the key is encrypted; decrypt it first: openssl pkey -in FILE -out PLAIN")
+	}
+	var key any
+	var err error
+	switch block.Type {
+	case "PRIVATE KEY":
+		key, err = x509.ParsePKCS8PrivateKey(block.Bytes)
+	case "RSA PRIVATE KEY":
+		key, err = x509.ParsePKCS1PrivateKey(block.Bytes)
+	case "EC PRIVATE KEY":
+		key, err = x509.ParseECPrivateKey(block.Bytes)
+	case "PUBLIC KEY":
+		key, err = x509.ParsePKIXPublicKey(block.Bytes)
+	case "RSA PUBLIC KEY":
+		key, err = x509.ParsePKCS1PublicKey(block.Bytes)
+	case "CERTIFICATE":
+		var certificate *x509.Certificate
+		if certificate, err = x509.ParseCertificate(block.Bytes); err == nil {
+			key = certificate.PublicKey
+		}
+	default:
+		return Key{}, fmt.Errorf("a PEM block of type %q; it needs PRIVATE KEY, RSA PRIVATE KEY, EC PRIVATE KEY, PUBLIC KEY, RSA PUBLIC KEY or CERTIFICATE", block.Type)
+	}
+	if err != nil {
+		// x509's errors tell of structure, not of key material.
+		return Key{}, fmt.Errorf("the block %s does not parse: %w", block.Type, err)
+	}
+	return fromStandard(key), nil
+}
+
+// fromStandard makes a Key of a key of the standard library. An opaque signer
+// never comes here: what is a crypto.Signer is a private key.
+func fromStandard(key any) Key {
+	if signer, ok := key.(crypto.Signer); ok {
+		return Signer(signer)
+	}
+	return Verifier(key)
+}
+
+// ParseJWK reads one JSON Web Key (RFC 7517): private or symmetric, which signs
+// and verifies, or public, which only verifies. Its kid becomes the key's id,
+// its alg the algorithm, which must fit. Its use, if there, must be "sig"; its
+// key_ops must allow what the key is for, and a private key whose key_ops lack
+// "sign" only verifies. A JWK Set is an error, and so are two members of one
+// name, or one whose name differs from one of the RFCs' by case alone.
+func ParseJWK(data []byte) (Key, error) {
+	key, err := parseJWK(data)
+	if err != nil {
+		return Key{}, fmt.Errorf("keys: ParseJWK: %w", err)
+	}
+	return key, key.Err()
+}
+
+func parseJWK(data []byte) (Key, error) {
+	if len(data) > maxKeyText {
+		return Key{}, fmt.Errorf("%d bytes are too long for a key", len(data))
+	}
+	// encoding/json would take the last of two members of one name, and ignore
+	// case; two programs could read two different keys out of one text.
+	if err := strict.Object(string(data)); err != nil {
+		return Key{}, err
+	}
+	if err := judgeMembers(data); err != nil {
+		return Key{}, err
+	}
+	// The errors of jwx may repeat the text it was given, secret included.
+	parsed, err := jwk.ParseKey(data)
+	if err != nil {
+		return Key{}, errors.New(`not one JSON Web Key; it needs "kty" and the members of that type (RFC 7518, section 6)`)
+	}
+	var raw any
+	if err := parsed.Raw(&raw); err != nil {
+		return Key{}, errors.New("the members do not make a key (RFC 7518, section 6)")
+	}
+	if err := judgeRSA(parsed); err != nil {
+		return Key{}, err
+	}
+	signs, verifies, err := judgeUse(parsed)
+	if err != nil {
+		return Key{}, err
+	}
+	var key Key
+	switch raw := raw.(type) {
+	case []byte:
+		if !verifies {
+			return Key{}, errors.New(`the key's key_ops lack "verify"`)
+		}
+		key = newKey(material{secret: conceal(raw), signs: signs}, cmp.Or(parsed.Algorithm().String(), "HS256"))
+	case crypto.Signer:
+		if !signs && !verifies {
+			return Key{}, errors.New(`the key's key_ops have neither "sign" nor "verify"`)
+		}
+		if private, ok := raw.(*rsa.PrivateKey); ok && private.N.BitLen() <= maxRSABits {
+			private.Precompute() // of a key too long, which Signer refuses, it would take minutes
+		}
+		if key = Signer(raw); !signs {
+			key = Verifier(raw.Public())
+		}
+	default:
+		if !verifies {
+			return Key{}, errors.New(`the key's key_ops lack "verify"`)
+		}
+		key = Verifier(raw)
+	}
+	if _, given := parsed.Get(jwk.AlgorithmKey); given {
+		key = key.WithAlgorithm(parsed.Algorithm().String())
+	}
+	if _, given := parsed.Get(jwk.KeyIDKey); given {
+		key = key.WithID(parsed.KeyID())
+	}
+	return key, nil
+}
+
+// judgeMembers judges the names of a JWK's members, which data is known to have
+// once each. One that differs from a name of RFC 7517 or RFC 7518 by case alone
+// is none to jwx and that very member to others: a key with "KID" would be one
+// without an id here.
+func judgeMembers(data []byte) error {
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(data, &members); err != nil {
+		return errors.New("JSON that does not parse")
+	}
+	for _, known := range []string{"kty", "use", "key_ops", "alg", "kid", "keys", "k", "crv", "x", "y", "d", "n", "e", "p", "q", "dp", "dq", "qi"} {
+		for name := range members {
+			if name != known && strings.EqualFold(name, known) {
+				return fmt.Errorf("a member that differs from %q by case alone", known)
+			}
+		}
+	}
+	if _, isSet := members["keys"]; isSet {
+		return errors.New("a JWK Set, not a key; give it the one key that is meant")
+	}
+	return nil
+}
+
+// judgeRSA refuses what jwx would turn into another key than was written.
+func judgeRSA(key jwk.Key) error {
+	if public, ok := key.(interface{ E() []byte }); ok && len(bytes.TrimLeft(public.E(), "\x00")) > 4 {
+		return errors.New("the RSA key's exponent is over 31 bits; make a new one, whose exponent is 65537")
+	}
+	if private, ok := key.(jwk.RSAPrivateKey); ok && (len(private.P()) == 0 || len(private.Q()) == 0) {
+		return errors.New(`the RSA private key lacks its primes "p" and "q"`)
+	}
+	return nil
+}
+
+// judgeUse says what RFC 7517, sections 4.2 and 4.3, let the key be used for.
+func judgeUse(key jwk.Key) (signs, verifies bool, err error) {
+	if _, given := key.Get(jwk.KeyUsageKey); given && key.KeyUsage() != string(jwk.ForSignature) {
+		return false, false, errors.New(`the key's use is not "sig"`)
+	}
+	if _, given := key.Get(jwk.KeyOpsKey); !given {
+		return true, true, nil
+	}
+	ops := key.KeyOps()
+	for i, op := range ops {
+		if slices.Contains(ops[:i], op) {
+			return false, false, errors.New("the key's key_ops name an operation twice")
+		}
+	}
+	return slices.Contains(ops, jwk.KeyOpSign), slices.Contains(ops, jwk.KeyOpVerify), nil
+}
