@@ -1,0 +1,375 @@
+package jwtauth_test
+
+import (
+	"context"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/joinednode/jwtauth"
+	"github.com/joinednode/jwtauth/keys"
+)
+
+// hello greets whoever the token speaks of.
+var hello = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	if claims, ok := jwtauth.FromContext(r.Context()); ok {
+		fmt.Fprintf(w, "hello, %s", claims.Subject)
+		return
+	}
+	io.WriteString(w, "hello, stranger")
+})
+
+// must keeps the examples short; a server would report the error and stop.
+func must[T any](value T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return value
+}
+
+// exampleAuth is the Auth of those examples that are about something else.
+func exampleAuth(opts ...jwtauth.Option) *jwtauth.Auth {
+	return must(jwtauth.New(keys.HS256(secret), opts...))
+}
+
+// get sends a request to a handler and prints the answer.
+func get(h http.Handler, target, token string) {
+	r := httptest.NewRequest("GET", target, nil)
+	if token != "" {
+		r.Header.Set("Authorization", "Bearer "+token)
+	}
+	send(h, r)
+}
+
+func send(h http.Handler, r *http.Request) {
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	fmt.Println(w.Code, strings.TrimSpace(w.Body.String()))
+}
+
+func Example() {
+	auth, err := jwtauth.New(keys.HS256(secret), jwtauth.WithIssuer("https://api.example.com"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/run/{container}/hello", auth.Public(hello))
+	mux.Handle("/run/{container}/notify", auth.Private(hello))
+
+	token, err := auth.Issue("my-container", jwtauth.Subject("alice"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	get(mux, "/run/my-container/notify", token)
+	get(mux, "/run/my-container/notify?token="+token, "")
+	get(mux, "/run/my-container/notify", "")
+	get(mux, "/run/others/notify", token)
+	get(mux, "/run/others/hello", "")
+	// Output:
+	// 200 hello, alice
+	// 200 hello, alice
+	// 403 {"code":"not_authenticated","detail":"A token is needed."}
+	// 403 {"code":"token_not_valid","detail":"The token is not valid.","reason":"wrong_container"}
+	// 200 hello, stranger
+}
+
+func ExampleNew() {
+	_, err := jwtauth.New(keys.HS256([]byte("too short")), jwtauth.WithLeeway(time.Hour))
+	fmt.Println(err)
+	// Output:
+	// jwtauth: New: keys: the secret for HS256 has 9 bytes; it needs at least 32 random ones
+	// WithLeeway(1h0m0s): it must lie between 0 and 5m0s
+}
+
+func ExampleAuth_Issue() {
+	auth := exampleAuth()
+	token := must(auth.Issue("my-container",
+		jwtauth.Subject("alice"), jwtauth.TTL(time.Hour), jwtauth.Claim("plan", "pro")))
+	claims := must(auth.Verify(context.Background(), token, "my-container"))
+	fmt.Println(claims.Container, claims.Subject, claims.ExpiresAt.Sub(claims.IssuedAt))
+
+	_, err := auth.Issue("")
+	fmt.Println(errors.Is(err, jwtauth.ErrNoContainer))
+	// Output:
+	// my-container alice 1h0m0s
+	// true
+}
+
+func ExampleAuth_Verify() {
+	auth := exampleAuth()
+	token := must(auth.Issue("my-container", jwtauth.Subject("alice")))
+	claims, err := auth.Verify(context.Background(), token, "my-container")
+	fmt.Println(claims.Subject, err)
+	_, err = auth.Verify(context.Background(), token, "others")
+	fmt.Println(errors.Is(err, jwtauth.ErrContainer))
+	// Output:
+	// alice <nil>
+	// true
+}
+
+func ExampleAuth_VerifyAnyContainer() {
+	auth := exampleAuth()
+	token := must(auth.Issue("my-container"))
+	claims, err := auth.VerifyAnyContainer(context.Background(), token)
+	fmt.Println(claims.Container, err)
+	// Output: my-container <nil>
+}
+
+func ExampleAuth_Check() {
+	auth := exampleAuth()
+	mux := http.NewServeMux()
+	mux.HandleFunc("/run/{container}/notify", func(w http.ResponseWriter, r *http.Request) {
+		claims, err := auth.Check(r)
+		if err != nil {
+			auth.Deny(w, r, err)
+			return
+		}
+		fmt.Fprint(w, claims.Container)
+	})
+	get(mux, "/run/my-container/notify", must(auth.Issue("my-container")))
+	get(mux, "/run/my-container/notify", "garbage")
+	// Output:
+	// 200 my-container
+	// 403 {"code":"token_not_valid","detail":"The token is not valid."}
+}
+
+func ExampleAuth_Recheck() {
+	clock := time.Now()
+	auth := exampleAuth(jwtauth.WithClock(func() time.Time { return clock }))
+	claims := must(auth.Verify(context.Background(), must(auth.Issue("my-container", jwtauth.TTL(time.Minute))), "my-container"))
+
+	// ... in a stream, now and then:
+	fmt.Println(auth.Recheck(context.Background(), claims))
+	clock = clock.Add(time.Minute)
+	fmt.Println(errors.Is(auth.Recheck(context.Background(), claims), jwtauth.ErrExpired))
+	// Output:
+	// <nil>
+	// true
+}
+
+func ExampleAuth_Private() {
+	auth := exampleAuth()
+	mux := http.NewServeMux()
+	mux.Handle("/run/{container}/notify", auth.Private(hello))
+	get(mux, "/run/my-container/notify", must(auth.Issue("my-container", jwtauth.Subject("alice"))))
+	get(mux, "/run/my-container/notify", "")
+	// Output:
+	// 200 hello, alice
+	// 403 {"code":"not_authenticated","detail":"A token is needed."}
+}
+
+func ExampleAuth_Public() {
+	auth := exampleAuth()
+	mux := http.NewServeMux()
+	mux.Handle("/run/{container}/hello", auth.Public(hello))
+	get(mux, "/run/my-container/hello", must(auth.Issue("my-container", jwtauth.Subject("alice"))))
+	get(mux, "/run/my-container/hello", "garbage")
+	// Output:
+	// 200 hello, alice
+	// 200 hello, stranger
+}
+
+func ExampleAuth_Optional() {
+	auth := exampleAuth()
+	mux := http.NewServeMux()
+	mux.Handle("/run/{container}/hello", auth.Optional(hello))
+	get(mux, "/run/my-container/hello", "")
+	get(mux, "/run/my-container/hello", "garbage")
+	// Output:
+	// 200 hello, stranger
+	// 403 {"code":"token_not_valid","detail":"The token is not valid."}
+}
+
+func ExampleAuth_Protect() {
+	auth := exampleAuth()
+	public := map[string]bool{"hello": true} // a database, in a server
+	protect := auth.Protect(func(r *http.Request) (jwtauth.Rule, error) {
+		if public[r.PathValue("recipe")] {
+			return jwtauth.Rule{Policy: jwtauth.Public}, nil
+		}
+		return jwtauth.Rule{Policy: jwtauth.Private}, nil
+	})
+	mux := http.NewServeMux()
+	mux.Handle("/run/{container}/{recipe}", protect(hello))
+	get(mux, "/run/my-container/hello", "")
+	get(mux, "/run/my-container/notify", "")
+	// Output:
+	// 200 hello, stranger
+	// 403 {"code":"not_authenticated","detail":"A token is needed."}
+}
+
+func ExampleAuth_TokenEndpoint() {
+	auth := exampleAuth()
+	ownerKey := []byte("made at random, and kept")
+	ownerMayMint := func(r *http.Request, container string) ([]jwtauth.IssueOption, error) {
+		user, password, _ := r.BasicAuth()
+		if user != container || subtle.ConstantTimeCompare([]byte(password), ownerKey) != 1 {
+			return nil, errors.New("not the owner")
+		}
+		return []jwtauth.IssueOption{jwtauth.Subject(user)}, nil
+	}
+	mux := http.NewServeMux()
+	mux.Handle("POST /create-token/{container}", auth.TokenEndpoint(ownerMayMint))
+
+	r := httptest.NewRequest("POST", "/create-token/my-container", nil)
+	r.SetBasicAuth("my-container", string(ownerKey))
+	w := httptest.NewRecorder()
+	mux.ServeHTTP(w, r)
+	fmt.Println(w.Code, strings.Contains(w.Body.String(), `"token_type":"Bearer","expires_in":864000`))
+
+	send(mux, httptest.NewRequest("POST", "/create-token/my-container", nil))
+	// Output:
+	// 200 true
+	// 403 {"code":"not_authenticated","detail":"You may not have a token of this container."}
+}
+
+func ExampleAuth_Deny() {
+	auth := exampleAuth()
+	w := httptest.NewRecorder()
+	auth.Deny(w, httptest.NewRequest("GET", "/", nil), jwtauth.ErrExpired)
+	fmt.Println(w.Code, w.Header().Get("WWW-Authenticate"), w.Body)
+	// Output:
+	// 403 Bearer error="invalid_token" {"code":"token_not_valid","detail":"The token is not valid.","reason":"expired"}
+}
+
+func ExampleFromContext() {
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		claims, ok := jwtauth.FromContext(r.Context())
+		fmt.Fprint(w, claims.Subject, " ", ok)
+	})
+	auth := exampleAuth()
+	mux := http.NewServeMux()
+	mux.Handle("/run/{container}/hello", auth.Public(handler))
+	get(mux, "/run/my-container/hello", must(auth.Issue("my-container", jwtauth.Subject("alice"))))
+	// Output: 200 alice true
+}
+
+func ExampleNewContext() {
+	// A handler can be tested without a token.
+	r := httptest.NewRequest("GET", "/", nil)
+	r = r.WithContext(jwtauth.NewContext(r.Context(), jwtauth.Claims{Subject: "alice"}))
+	send(hello, r)
+	// Output: 200 hello, alice
+}
+
+func ExampleClaims_Decode() {
+	auth := exampleAuth()
+	token := must(auth.Issue("my-container", jwtauth.Claim("plan", "pro"), jwtauth.Claim("seats", 5)))
+	claims := must(auth.Verify(context.Background(), token, "my-container"))
+	var own struct {
+		Plan  string `json:"plan"`
+		Seats int    `json:"seats"`
+	}
+	err := claims.Decode(&own)
+	fmt.Println(own.Plan, own.Seats, err)
+	// Output: pro 5 <nil>
+}
+
+func ExampleExtractor() {
+	// A token behind a prefix of one's own.
+	fromTicket := func(r *http.Request) (jwtauth.Presented, error) {
+		token, found := strings.CutPrefix(r.Header.Get("X-Ticket"), "v1:")
+		if !found {
+			return jwtauth.Presented{}, nil
+		}
+		return jwtauth.Presented{Token: token, In: jwtauth.InHeader, Name: "X-Ticket"}, nil
+	}
+	auth := exampleAuth(jwtauth.WithAnyContainer(), jwtauth.WithExtractors(fromTicket))
+	r := httptest.NewRequest("GET", "/", nil)
+	r.Header.Set("X-Ticket", "v1:"+must(auth.Issue("", jwtauth.Subject("alice"))))
+	send(auth.Private(hello), r)
+	// Output: 200 hello, alice
+}
+
+func ExampleFromHeader() {
+	auth := exampleAuth(jwtauth.WithAnyContainer(), jwtauth.WithExtractors(jwtauth.FromHeader("X-Api-Token", "")))
+	r := httptest.NewRequest("GET", "/", nil)
+	r.Header.Set("X-Api-Token", must(auth.Issue("", jwtauth.Subject("alice"))))
+	send(auth.Private(hello), r)
+	// Output: 200 hello, alice
+}
+
+func ExampleFromQuery() {
+	auth := exampleAuth(jwtauth.WithAnyContainer(), jwtauth.WithExtractors(jwtauth.FromQuery("access_token")))
+	handler := auth.Private(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, r.URL)
+	}))
+	get(handler, "/report?access_token="+must(auth.Issue(""))+"&year=2026", "")
+	// Output: 200 /report?year=2026
+}
+
+func ExampleFromCookie() {
+	auth := exampleAuth(jwtauth.WithAnyContainer(), jwtauth.WithExtractors(jwtauth.FromCookie("__Host-session")))
+	handler := auth.Private(hello)
+	r := httptest.NewRequest("POST", "/", nil)
+	r.AddCookie(&http.Cookie{Name: "__Host-session", Value: must(auth.Issue("", jwtauth.Subject("alice")))})
+	r.Header.Set("Sec-Fetch-Site", "same-origin") // as browsers say
+	send(handler, r)
+	r.Header.Set("Sec-Fetch-Site", "cross-site")
+	send(handler, r)
+	// Output:
+	// 200 hello, alice
+	// 403 {"code":"token_not_valid","detail":"The token is not valid."}
+}
+
+func ExampleFromForm() {
+	auth := exampleAuth(jwtauth.WithAnyContainer(), jwtauth.WithExtractors(jwtauth.FromForm("access_token")))
+	body := "access_token=" + must(auth.Issue("", jwtauth.Subject("alice")))
+	r := httptest.NewRequest("POST", "/", strings.NewReader(body))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	send(auth.Private(hello), r)
+	// Output: 200 hello, alice
+}
+
+func ExampleWithContainer() {
+	auth := exampleAuth(jwtauth.WithContainer(func(r *http.Request) string {
+		container, _, _ := strings.Cut(r.Host, ".") // my-container.example.com
+		return container
+	}))
+	get(auth.Private(hello), "http://my-container.example.com/", must(auth.Issue("my-container", jwtauth.Subject("alice"))))
+	// Output: 200 hello, alice
+}
+
+func ExampleWithStatus() {
+	auth := exampleAuth(jwtauth.WithStatus(jwtauth.BearerStatus))
+	get(auth.Private(hello), "/", "")
+	// Output: 401 {"code":"not_authenticated","detail":"A token is needed."}
+}
+
+func ExampleWithDenial() {
+	auth := exampleAuth(jwtauth.WithDenial(func(w http.ResponseWriter, _ *http.Request, d jwtauth.Denial) {
+		http.Error(w, d.Detail, d.Status)
+	}))
+	get(auth.Private(hello), "/", "")
+	// Output: 403 A token is needed.
+}
+
+func ExampleWithLogger() {
+	logger := slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{
+		Level: slog.LevelDebug,
+		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+			if a.Key == slog.TimeKey {
+				return slog.Attr{}
+			}
+			return a
+		},
+	}))
+	auth := exampleAuth(jwtauth.WithLogger(logger))
+	auth.Verify(context.Background(), "not.a.token!", "my-container")
+	// Output:
+	// level=DEBUG msg="jwtauth: refused" reason=malformed error="jwtauth: malformed token: a character outside base64url"
+}
+
+func ExampleBearerStatus() {
+	fmt.Println(jwtauth.BearerStatus(jwtauth.ErrExpired), jwtauth.BearerStatus(jwtauth.ErrContainer))
+	// Output: 401 403
+}

@@ -1,0 +1,474 @@
+package jwtauth_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/joinednode/jwtauth"
+)
+
+func TestWhereATokenIsFound(t *testing.T) {
+	type extractors = []jwtauth.Extractor
+	auths := func(values ...string) http.Header { return http.Header{"Authorization": values} }
+	withCookie := func(cookie string) http.Header { return http.Header{"Cookie": {cookie}} }
+	cookies := extractors{jwtauth.FromCookie("session")}
+	raw := extractors{jwtauth.FromHeader("x-api-token", "")}
+	own := func(p jwtauth.Presented, err error) extractors {
+		return extractors{func(*http.Request) (jwtauth.Presented, error) { return p, err }, jwtauth.FromHeader("Authorization", "Bearer")}
+	}
+	good, expired := goodToken(), sign(header, claimsJSON(map[string]any{"exp": 1}))
+	for name, test := range map[string]struct {
+		extractors extractors // nil: the default
+		header     http.Header
+		query      string
+		want       error
+	}{
+		"nothing anywhere":                          {nil, nil, "", jwtauth.ErrNoToken},
+		"the header":                                {nil, auths("Bearer " + good), "", nil},
+		"the query":                                 {nil, nil, "token=" + good, nil},
+		"the query, its name escaped":               {nil, nil, "%74oke%6e=" + good, nil},
+		"the query among others":                    {nil, nil, "a=1&token=" + good + "&b=2", nil},
+		"the header before the query":               {nil, auths("Bearer " + good), "token=" + expired, nil},
+		"a bad header before a good query":          {nil, auths("Bearer " + expired), "token=" + good, jwtauth.ErrExpired},
+		"a garbled header before a good query":      {nil, auths("Bearer a b"), "token=" + good, jwtauth.ErrMalformed},
+		"a scheme without a token, then the query":  {nil, auths("Bearer"), "token=" + good, jwtauth.ErrMalformed},
+		"a scheme with spaces only":                 {nil, auths("Bearer  "), "", jwtauth.ErrMalformed},
+		"the scheme in another case":                {nil, auths("bEARER " + good), "", nil},
+		"several spaces":                            {nil, auths("Bearer   " + good), "", nil},
+		"a tab instead of a space":                  {nil, auths("Bearer\t" + good), "", jwtauth.ErrMalformed},
+		"a space behind the token":                  {nil, auths("Bearer " + good + " "), "", jwtauth.ErrMalformed},
+		"a space before the scheme":                 {nil, auths(" Bearer " + good), "", jwtauth.ErrNoToken},
+		"the scheme twice":                          {nil, auths("Bearer Bearer " + good), "", jwtauth.ErrMalformed},
+		"a comma behind the token":                  {nil, auths("Bearer " + good + ",x"), "", jwtauth.ErrMalformed},
+		"quotes around the token":                   {nil, auths(`Bearer "` + good + `"`), "", jwtauth.ErrMalformed},
+		"an = before the token's end":               {nil, auths("Bearer =" + good), "", jwtauth.ErrMalformed},
+		"an = as the token":                         {nil, auths("Bearer ="), "", jwtauth.ErrMalformed},
+		"a scheme that only begins so":              {nil, auths("Bearerx " + good), "", jwtauth.ErrNoToken},
+		"a scheme followed by a comma":              {nil, auths("Bearer,x"), "", jwtauth.ErrMalformed},
+		"another scheme":                            {nil, auths("Basic YTpi"), "", jwtauth.ErrNoToken},
+		"another scheme, then the query":            {nil, auths("Basic YTpi"), "token=" + good, nil},
+		"an empty header, then the query":           {nil, auths(""), "token=" + good, nil},
+		"two headers":                               {nil, auths("Bearer "+good, "Bearer "+good), "", jwtauth.ErrAmbiguousToken},
+		"two headers of different schemes":          {nil, auths("Basic YTpi", "Bearer "+good), "", jwtauth.ErrAmbiguousToken},
+		"two parameters":                            {nil, nil, "token=" + good + "&token=" + good, jwtauth.ErrAmbiguousToken},
+		"two parameters, one with an escaped name":  {nil, nil, "token=" + good + "&%74oken=x", jwtauth.ErrAmbiguousToken},
+		"a parameter without a value":               {nil, nil, "token=", jwtauth.ErrMalformed},
+		"a parameter without even an =":             {nil, nil, "token", jwtauth.ErrMalformed},
+		"a parameter with a space":                  {nil, nil, "token=" + good + "+", jwtauth.ErrMalformed},
+		"a parameter with an escaped line break":    {nil, nil, "token=" + good + "%0A", jwtauth.ErrMalformed},
+		"the parameter in another case":             {nil, nil, "Token=" + good, jwtauth.ErrNoToken},
+		"a longer name":                             {nil, nil, "xtoken=" + good + "&tokens=" + good, jwtauth.ErrNoToken},
+		"a query with a semicolon":                  {nil, nil, "a=1;token=" + good, jwtauth.ErrMalformed},
+		"a query with half an escape":               {nil, nil, "token=" + good + "&a=%f", jwtauth.ErrMalformed},
+		"a query with a bad escape in a name":       {nil, nil, "%zz=1&token=" + good, jwtauth.ErrMalformed},
+		"a good header beside a query that is none": {nil, auths("Bearer " + good), "a=%", jwtauth.ErrMalformed},
+		"empty pairs in the query":                  {nil, nil, "&&token=" + good + "&", nil},
+
+		"another header":              {raw, http.Header{"X-Api-Token": {good}}, "", nil},
+		"another header twice":        {raw, http.Header{"X-Api-Token": {good, good}}, "", jwtauth.ErrAmbiguousToken},
+		"another header, empty":       {raw, http.Header{"X-Api-Token": {""}}, "", jwtauth.ErrNoToken},
+		"another header, not ours":    {raw, auths("Bearer " + good), "token=" + good, jwtauth.ErrNoToken},
+		"a query that nobody asks":    {raw, http.Header{"X-Api-Token": {good}}, "a=%", nil},
+		"a cookie":                    {cookies, withCookie("a=b; session=" + good), "", nil},
+		"no cookie of that name":      {cookies, withCookie("Session=" + good), "", jwtauth.ErrNoToken},
+		"an empty cookie":             {cookies, withCookie("session="), "", jwtauth.ErrNoToken},
+		"two cookies":                 {cookies, withCookie("session=" + good + "; session=" + good), "", jwtauth.ErrAmbiguousToken},
+		"two cookies, one of them no": {cookies, withCookie("session=; session=" + good), "", jwtauth.ErrAmbiguousToken},
+
+		"one's own":                           {own(jwtauth.Presented{Token: good, In: jwtauth.InHeader}, nil), nil, "", nil},
+		"one's own that finds nothing":        {own(jwtauth.Presented{}, nil), auths("Bearer " + good), "", nil},
+		"one's own that finds an empty one":   {own(jwtauth.Presented{In: jwtauth.InHeader}, nil), auths("Bearer " + good), "", nil},
+		"one's own that fails":                {own(jwtauth.Presented{}, errors.New("no")), auths("Bearer " + good), "", jwtauth.ErrMalformed},
+		"one's own that cannot know":          {own(jwtauth.Presented{}, fmt.Errorf("%w: vault is down", jwtauth.ErrUnavailable)), auths("Bearer " + good), "", jwtauth.ErrUnavailable},
+		"one's own that says where it is not": {own(jwtauth.Presented{Token: good}, nil), http.Header{"Sec-Fetch-Site": {"same-origin"}}, "", nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var opts []jwtauth.Option
+			if test.extractors != nil {
+				opts = append(opts, jwtauth.WithExtractors(test.extractors...))
+			}
+			r := request("GET", demoPath, test.header)
+			r.URL.RawQuery = test.query
+			w, s := serve(newAuth(t, opts...).Private, r)
+			_, err := newAuth(t, append(opts, jwtauth.WithContainer(func(*http.Request) string { return "demo" }))...).Check(r)
+			if test.want == nil {
+				require.NoError(t, err)
+				require.True(t, s.ok)
+				return
+			}
+			require.ErrorIs(t, err, test.want)
+			require.False(t, s.ran)
+			require.Contains(t, []int{http.StatusForbidden, http.StatusServiceUnavailable}, w.Code)
+		})
+	}
+}
+
+func TestNoFurtherExtractorIsAskedOnceOneFoundSomething(t *testing.T) {
+	auth := newAuth(t, jwtauth.WithExtractors(jwtauth.FromHeader("Authorization", "Bearer"), func(*http.Request) (jwtauth.Presented, error) {
+		t.Error("asked")
+		return jwtauth.Presented{}, nil
+	}))
+	_, s := serve(auth.Private, request("GET", demoPath, bearer(goodToken())))
+	require.True(t, s.ok)
+	_, s = serve(auth.Private, request("GET", demoPath, bearer("garbage")))
+	require.False(t, s.ran)
+}
+
+func TestAnExtractorMadeOfNothingFindsNothing(t *testing.T) {
+	for name, e := range map[string]jwtauth.Extractor{
+		"FromHeader": jwtauth.FromHeader("", ""), "FromQuery": jwtauth.FromQuery(""), "FromCookie": jwtauth.FromCookie(""), "FromForm": jwtauth.FromForm(""),
+	} {
+		wrapped := func(r *http.Request) (jwtauth.Presented, error) { return e(r) } // New cannot look into it
+		_, err := newAuth(t, jwtauth.WithExtractors(wrapped)).Check(request("GET", demoPath+"?="+goodToken(), http.Header{"": {goodToken()}}))
+		require.ErrorIs(t, err, jwtauth.ErrMalformed, name)
+		require.ErrorContains(t, err, name)
+	}
+}
+
+func TestTokensInForms(t *testing.T) {
+	good := goodToken()
+	const form = "application/x-www-form-urlencoded"
+	for name, test := range map[string]struct {
+		method, contentType, query, body string
+		want                             error
+	}{
+		"a field":                             {"POST", form, "", "a=1&access_token=" + good, nil},
+		"a field, with a charset":             {"PUT", form + "; charset=utf-8", "", "access_token=" + good, nil},
+		"a field beside a query that is none": {"POST", form, "%", "access_token=" + good, nil},
+		"the query is not the form":           {"POST", form, "access_token=" + good, "a=1", jwtauth.ErrNoToken},
+		"two fields":                          {"POST", form, "", "access_token=" + good + "&access_token=x", jwtauth.ErrAmbiguousToken},
+		"an empty field":                      {"POST", form, "", "access_token=", jwtauth.ErrMalformed},
+		"a form that does not parse":          {"POST", form, "", "access_token=" + good + "&b=%", jwtauth.ErrMalformed},
+		"a body of another type":              {"POST", "application/json", "", `{"access_token":"` + good + `"}`, jwtauth.ErrNoToken},
+		"a body without a type":               {"POST", "", "", "access_token=" + good, jwtauth.ErrNoToken},
+		"a GET has no form":                   {"GET", form, "", "access_token=" + good, jwtauth.ErrNoToken},
+		"a DELETE has no form":                {"DELETE", form, "", "access_token=" + good, jwtauth.ErrNoToken},
+	} {
+		t.Run(name, func(t *testing.T) {
+			post := func() *http.Request {
+				r := httptest.NewRequest(test.method, demoPath, strings.NewReader(test.body))
+				r.URL.RawQuery = test.query
+				if test.contentType != "" {
+					r.Header.Set("Content-Type", test.contentType)
+				}
+				return r
+			}
+			auth := newAuth(t, jwtauth.WithExtractors(jwtauth.FromForm("access_token")))
+			r := post()
+			_, s := serve(auth.Private, r)
+			if test.want == nil {
+				require.True(t, s.ok)
+				require.NoError(t, ignoreQuery(s.r.ParseForm()))
+				require.Equal(t, r.PostForm, s.r.PostForm, "the handler finds the form that was read")
+				return
+			}
+			require.False(t, s.ran)
+			_, err := auth.Check(r)
+			require.Error(t, err, "a body that was read once is not good the second time")
+			_, err = auth.Check(post())
+			require.ErrorIs(t, err, test.want)
+		})
+	}
+}
+
+// ignoreQuery forgives a form for the URL beside it.
+func ignoreQuery(err error) error {
+	var escape url.EscapeError
+	if errors.As(err, &escape) {
+		return nil
+	}
+	return err
+}
+
+// brokenBody fails the test if anyone reads it.
+type brokenBody struct{ t *testing.T }
+
+func (b brokenBody) Read([]byte) (int, error) { b.t.Error("the body was read"); return 0, io.EOF }
+func (b brokenBody) Close() error             { return nil }
+
+func TestABodyIsNeverTouchedUnlessAFormIsConfigured(t *testing.T) {
+	for name, opts := range map[string][]jwtauth.Option{
+		"by default":            nil,
+		"with a form behind it": {jwtauth.WithExtractors(jwtauth.FromHeader("Authorization", "Bearer"), jwtauth.FromForm("token"))},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := request("POST", demoPath+"?a=1", bearer(goodToken()))
+			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			r.Body = brokenBody{t}
+			_, s := serve(newAuth(t, opts...).Private, r)
+			require.True(t, s.ok)
+			require.Nil(t, s.r.PostForm)
+		})
+	}
+}
+
+func TestCookiesMustPassTheCrossOriginProtection(t *testing.T) {
+	type h = map[string]string
+	for name, test := range map[string]struct {
+		method string
+		header h
+		in     jwtauth.Location
+		want   error
+	}{
+		"a request of our own page":                    {"POST", h{"Sec-Fetch-Site": "same-origin"}, jwtauth.InCookie, nil},
+		"a request typed into the address bar":         {"POST", h{"Sec-Fetch-Site": "none"}, jwtauth.InCookie, nil},
+		"a request of no browser":                      {"POST", nil, jwtauth.InCookie, nil},
+		"a link on another site":                       {"GET", h{"Sec-Fetch-Site": "cross-site"}, jwtauth.InCookie, nil},
+		"a form on another site":                       {"POST", h{"Sec-Fetch-Site": "cross-site"}, jwtauth.InCookie, jwtauth.ErrCrossOrigin},
+		"a form on a sibling site":                     {"POST", h{"Sec-Fetch-Site": "same-site"}, jwtauth.InCookie, jwtauth.ErrCrossOrigin},
+		"a form of an old browser on another site":     {"POST", h{"Origin": "https://evil.example"}, jwtauth.InCookie, jwtauth.ErrCrossOrigin},
+		"a WebSocket of another site":                  {"GET", h{"Sec-Fetch-Site": "cross-site", "Upgrade": "websocket"}, jwtauth.InCookie, jwtauth.ErrCrossOrigin},
+		"a WebSocket of another site, old browser":     {"GET", h{"Origin": "https://evil.example", "Upgrade": "websocket"}, jwtauth.InCookie, jwtauth.ErrCrossOrigin},
+		"a WebSocket of our own page":                  {"GET", h{"Sec-Fetch-Site": "same-origin", "Upgrade": "websocket"}, jwtauth.InCookie, nil},
+		"a place that an extractor does not name":      {"POST", h{"Sec-Fetch-Site": "cross-site"}, 0, jwtauth.ErrCrossOrigin},
+		"a place that does not exist":                  {"POST", h{"Sec-Fetch-Site": "cross-site"}, 99, jwtauth.ErrCrossOrigin},
+		"a header on another site, which CORS governs": {"POST", h{"Sec-Fetch-Site": "cross-site"}, jwtauth.InHeader, nil},
+		"a query on another site":                      {"POST", h{"Sec-Fetch-Site": "cross-site"}, jwtauth.InQuery, nil},
+		"a form field on another site":                 {"POST", h{"Sec-Fetch-Site": "cross-site"}, jwtauth.InForm, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := request(test.method, demoPath, nil)
+			for name, value := range test.header {
+				r.Header.Set(name, value)
+			}
+			auth := newAuth(t, jwtauth.WithExtractors(func(*http.Request) (jwtauth.Presented, error) {
+				return jwtauth.Presented{Token: goodToken(), In: test.in, Name: "x"}, nil
+			}))
+			w, s := serve(auth.Private, r)
+			_, public := serve(auth.Public, r)
+			require.True(t, public.ran)
+			_, optional := serve(auth.Optional, r)
+			if test.want == nil {
+				require.True(t, s.ok)
+				require.True(t, public.ok)
+				return
+			}
+			require.Equal(t, http.StatusForbidden, w.Code)
+			require.False(t, s.ran)
+			require.False(t, optional.ran)
+			require.False(t, public.ok, "on a public route it is no token")
+		})
+	}
+}
+
+func TestTheCrossOriginProtectionCanTrustASibling(t *testing.T) {
+	protection := http.NewCrossOriginProtection()
+	require.NoError(t, protection.AddTrustedOrigin("https://app.example.com"))
+	auth := newAuth(t, jwtauth.WithExtractors(jwtauth.FromCookie("session")), jwtauth.WithCrossOriginProtection(protection))
+	r := request("POST", demoPath, http.Header{
+		"Cookie": {"session=" + goodToken()}, "Origin": {"https://app.example.com"}, "Sec-Fetch-Site": {"same-site"}})
+	_, s := serve(auth.Private, r)
+	require.True(t, s.ok)
+}
+
+// policies are the middleware that pass a request on with a good token.
+func policies(auth *jwtauth.Auth) map[string]func(http.Handler) http.Handler {
+	return map[string]func(http.Handler) http.Handler{
+		"Private":  auth.Private,
+		"Public":   auth.Public,
+		"Optional": auth.Optional,
+		"Protect":  auth.Protect(func(*http.Request) (jwtauth.Rule, error) { return jwtauth.Rule{}, nil }),
+	}
+}
+
+func TestATokenIsCutFromTheURLThatIsPassedOn(t *testing.T) {
+	good := goodToken()
+	type extractors = []jwtauth.Extractor
+	renamed := extractors{jwtauth.FromHeader("Authorization", "Bearer"), jwtauth.FromQuery("access_token")}
+	own := extractors{jwtauth.FromHeader("Authorization", "Bearer"), func(r *http.Request) (jwtauth.Presented, error) {
+		if token := r.URL.Query().Get("jwt"); token != "" {
+			return jwtauth.Presented{Token: token, In: jwtauth.InQuery, Name: "jwt"}, nil
+		}
+		return jwtauth.Presented{}, nil
+	}}
+	for name, test := range map[string]struct {
+		extractors  extractors
+		header      http.Header
+		query, want string
+	}{
+		"alone":                                  {nil, nil, "token=" + good, ""},
+		"first":                                  {nil, nil, "token=" + good + "&a=1", "a=1"},
+		"last":                                   {nil, nil, "a=1&token=" + good, "a=1"},
+		"among others, which keep their bytes":   {nil, nil, "b=%7e+%2B&a&token=" + good + "&&b=2&=x", "b=%7e+%2B&a&&b=2&=x"},
+		"with an escaped name":                   {nil, nil, "a=1&%74%6fken=" + good, "a=1"},
+		"with an escaped value":                  {nil, nil, "token=" + strings.ReplaceAll(good, ".", "%2e") + "&a=1", "a=1"},
+		"though the header won":                  {nil, bearer(good), "a=1&token=" + good, "a=1"},
+		"though the header won, twice":           {nil, bearer(good), "token=" + good + "&a=1&token=x", "a=1"},
+		"though the header won, without a value": {nil, bearer(good), "token&a=1", "a=1"},
+		"by another name":                        {renamed, nil, "token=1&access_token=" + good, "token=1"},
+		"by another name, though the header won": {renamed, bearer(good), "access_token=" + good, ""},
+		"found by one's own extractor":           {own, nil, "a=1&jwt=" + good, "a=1"},
+		"found by one's own, the header won":     {own, bearer(good), "a=1&jwt=" + good, "a=1"},
+	} {
+		for policy, wrap := range policies(newAuth(t, orDefault(test.extractors)...)) {
+			t.Run(name+", "+policy, func(t *testing.T) {
+				r := request("GET", demoPath+"?"+test.query, test.header)
+				before := *r.URL
+				require.NoError(t, r.ParseForm())
+				w, s := serve(wrap, r)
+				require.True(t, s.ok)
+				require.Equal(t, test.want, s.r.URL.RawQuery)
+				require.Equal(t, strings.TrimSuffix(demoPath+"?"+test.want, "?"), s.r.RequestURI)
+				want, err := url.ParseQuery(test.want)
+				require.NoError(t, err)
+				require.Equal(t, want, s.r.Form, "a form that an outer middleware had parsed")
+				require.Equal(t, "private, no-store", w.Header().Get("Cache-Control"))
+				require.Equal(t, "no-referrer", w.Header().Get("Referrer-Policy"))
+
+				require.Equal(t, before, *r.URL, "the caller's request stays as it is")
+				require.Contains(t, r.RequestURI, test.query)
+				require.NotEqual(t, want, r.Form)
+			})
+		}
+	}
+}
+
+func orDefault(extractors []jwtauth.Extractor) []jwtauth.Option {
+	if extractors == nil {
+		return nil
+	}
+	return []jwtauth.Option{jwtauth.WithExtractors(extractors...)}
+}
+
+func TestWhatABodySaysStaysWhenTheURLIsCut(t *testing.T) {
+	r := httptest.NewRequest("POST", demoPath+"?token="+goodToken()+"&a=url", strings.NewReader("token=mine&a=body"))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	require.NoError(t, r.ParseForm())
+	_, s := serve(newAuth(t).Private, r)
+	require.True(t, s.ok)
+	require.Equal(t, url.Values{"token": {"mine"}, "a": {"body", "url"}}, s.r.Form)
+	require.Equal(t, url.Values{"token": {"mine"}, "a": {"body"}}, s.r.PostForm)
+}
+
+func TestAnAbsoluteTargetIsCutToo(t *testing.T) {
+	r := request("GET", "http://api.example.com"+demoPath+"?x=1&token="+goodToken(), nil)
+	require.Contains(t, r.RequestURI, "http://")
+	_, s := serve(newAuth(t).Private, r)
+	require.True(t, s.ok)
+	require.Equal(t, "http://api.example.com"+demoPath+"?x=1", s.r.RequestURI)
+}
+
+func TestARequestWithoutATokenInItsURLIsPassedOnAsItIs(t *testing.T) {
+	r := request("GET", demoPath+"?b=%7e&a=1&", bearer(goodToken()))
+	w, s := serve(newAuth(t).Private, r)
+	require.Same(t, r.URL, s.r.URL)
+	require.Empty(t, w.Header().Get("Cache-Control"))
+	require.Empty(t, w.Header().Get("Referrer-Policy"))
+}
+
+func TestAQueryThatDoesNotParse(t *testing.T) {
+	auth := newAuth(t)
+	for _, query := range []string{"token=" + goodToken() + "&a=%", "a;b&token=" + goodToken(), "x=1&%=1"} {
+		for policy, wrap := range policies(auth) {
+			t.Run(policy+" "+query[len(query)-3:], func(t *testing.T) {
+				r := request("GET", demoPath, nil)
+				r.URL.RawQuery, r.RequestURI = query, demoPath+"?"+query
+				r.ParseForm()
+				w, s := serve(wrap, r)
+				if policy != "Public" {
+					require.False(t, s.ran)
+					require.Equal(t, http.StatusForbidden, w.Code)
+					return
+				}
+				require.True(t, s.ran)
+				require.False(t, s.ok)
+				require.Empty(t, s.r.URL.RawQuery, "it is dropped as a whole")
+				require.Equal(t, demoPath, s.r.RequestURI)
+				require.Empty(t, s.r.Form)
+			})
+		}
+	}
+}
+
+func TestAnInnerMiddlewareFindsTheTokenThatAnOuterOneCut(t *testing.T) {
+	outer := newAuth(t)
+	inner := newAuth(t)
+	both := func(next http.Handler) http.Handler { return outer.Public(inner.Private(next)) }
+	w, s := serve(both, request("GET", demoPath+"?token="+goodToken(), nil))
+	require.True(t, s.ok, w.Body)
+	require.Empty(t, s.r.URL.RawQuery)
+
+	w, s = serve(both, request("GET", demoPath+"?token=garbage", nil))
+	require.False(t, s.ran)
+	require.Equal(t, "token_not_valid", bodyOf(t, w).Code)
+
+	_, s = serve(both, request("GET", demoPath+"?token="+goodToken()+"&token="+goodToken(), nil))
+	require.False(t, s.ran, "two are two, wherever they went")
+
+	optional := func(next http.Handler) http.Handler { return outer.Public(inner.Optional(next)) }
+	r := request("GET", demoPath, nil)
+	r.URL.RawQuery = "token=" + goodToken() + "&%"
+	_, s = serve(optional, r)
+	require.False(t, s.ran, "a query that did not parse is refused further in, though it was dropped")
+}
+
+func TestARedirectOfTheMuxHoldsNoTokenIfTheMuxIsWrapped(t *testing.T) {
+	auth := newAuth(t)
+	var s seen
+	mux := http.NewServeMux()
+	mux.Handle("/run/{container}/{recipe}", auth.Private(&s))
+	wrapped := auth.Public(mux)
+	for _, path := range []string{"/run//demo/notify", "/run/x/../demo/notify"} {
+		w := httptest.NewRecorder()
+		wrapped.ServeHTTP(w, request("GET", path+"?a=1&token="+goodToken(), nil))
+		require.Equal(t, http.StatusTemporaryRedirect, w.Code)
+		require.Equal(t, demoPath+"?a=1", w.Header().Get("Location"))
+		leaks(t, "the redirect", fmt.Sprint(w.Header(), w.Body), goodToken())
+	}
+	w := httptest.NewRecorder()
+	wrapped.ServeHTTP(w, request("GET", demoPath+"?token="+goodToken(), nil))
+	require.True(t, s.ok, w.Body)
+}
+
+func TestATokenThatWasCutDoesNotPrintWithTheContext(t *testing.T) {
+	token := goodToken()
+	_, s := serve(newAuth(t).Private, request("GET", demoPath+"?token="+token, nil))
+	for _, format := range []string{"%v", "%+v", "%s"} {
+		require.NotContains(t, fmt.Sprintf(format, s.r.Context()), token)
+		require.NotContains(t, fmt.Sprintf(format, s.r), token)
+	}
+}
+
+// allocated returns how many bytes f allocates.
+func allocated(f func()) uint64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.ReadMemStats(&after)
+	return after.TotalAlloc - before.TotalAlloc
+}
+
+func TestHugeGarbageIsRefusedWithoutMemoryInProportion(t *testing.T) {
+	const huge = 10 << 20
+	auth := newAuth(t, jwtauth.WithExtractors(
+		jwtauth.FromHeader("Authorization", "Bearer"), jwtauth.FromHeader("X-Token", ""), jwtauth.FromQuery("token")))
+	for name, r := range map[string]*http.Request{
+		"dots":               request("GET", demoPath, bearer(strings.Repeat(".", huge))),
+		"braces":             request("GET", demoPath, bearer(strings.Repeat("{", huge))),
+		"letters":            request("GET", demoPath, bearer(strings.Repeat("A", huge))),
+		"equals signs":       request("GET", demoPath, bearer(strings.Repeat("=", huge))),
+		"Bearer Bearer":      request("GET", demoPath, http.Header{"Authorization": {strings.Repeat("Bearer ", huge/7)}}),
+		"spaces":             request("GET", demoPath, bearer(strings.Repeat(" ", huge))),
+		"another field":      request("GET", demoPath, http.Header{"X-Token": {strings.Repeat("a.", huge/2)}}),
+		"a parameter":        request("GET", demoPath+"?token="+strings.Repeat("A", huge), nil),
+		"a query of & alone": request("GET", demoPath+"?token=x"+strings.Repeat("&", 1<<10), nil),
+	} {
+		t.Run(name, func(t *testing.T) {
+			check := func() {
+				_, err := auth.Check(r)
+				require.ErrorIs(t, err, jwtauth.ErrMalformed)
+			}
+			check()
+			require.Less(t, allocated(check), uint64(64<<10))
+		})
+	}
+}

@@ -1,0 +1,507 @@
+// Package jwtauth puts bearer tokens in front of net/http handlers: it finds
+// the token in a request, judges it, and issues new ones.
+//
+//	package main
+//
+//	import (
+//		"crypto/rand"
+//		"crypto/subtle"
+//		"errors"
+//		"fmt"
+//		"log"
+//		"net/http"
+//
+//		"github.com/joinednode/jwtauth"
+//		"github.com/joinednode/jwtauth/keys"
+//	)
+//
+//	func main() {
+//		key, err := keys.LoadOrCreate("signing.jwk", "EdDSA")
+//		if err != nil {
+//			log.Fatal(err)
+//		}
+//		auth, err := jwtauth.New(key, jwtauth.WithIssuer("https://api.example.com"))
+//		if err != nil {
+//			log.Fatal(err)
+//		}
+//		mux := http.NewServeMux()
+//		mux.Handle("POST /create-token/{container}", auth.TokenEndpoint(ownerMayMint))
+//		mux.Handle("/run/{container}/hello", auth.Public(http.HandlerFunc(run)))
+//		mux.Handle("/run/{container}/notify", auth.Private(http.HandlerFunc(run)))
+//		log.Println("the owner key is", ownerKey)
+//		log.Fatal(http.ListenAndServe("127.0.0.1:8080", mux))
+//	}
+//
+//	var ownerKey = rand.Text()
+//
+//	// ownerMayMint decides who gets a token of a container.
+//	func ownerMayMint(r *http.Request, container string) ([]jwtauth.IssueOption, error) {
+//		user, password, _ := r.BasicAuth()
+//		if user != container || subtle.ConstantTimeCompare([]byte(password), []byte(ownerKey)) != 1 {
+//			return nil, errors.New("not the owner")
+//		}
+//		return []jwtauth.IssueOption{jwtauth.Subject(user)}, nil
+//	}
+//
+//	func run(w http.ResponseWriter, r *http.Request) {
+//		if claims, ok := jwtauth.FromContext(r.Context()); ok {
+//			fmt.Fprintln(w, "hello,", claims.Subject)
+//			return
+//		}
+//		fmt.Fprintln(w, "hello, stranger")
+//	}
+//
+// # What passes
+//
+// A token opens one container. [Auth.Private] lets a request pass if it presents
+// a token that is well formed, signed by a key of ours, of our type, neither
+// expired nor yet to come, of our issuer and audience where those are
+// configured, not revoked, and of the container that the request names. Anything
+// else is denied with 403, or with 503 where keys or revocations cannot be
+// consulted. Every step fails closed.
+//
+// Tokens are looked for in "Authorization: Bearer", then in "?token=": see
+// [Extractor] and [WithExtractors].
+//
+// # What it protects from
+//
+// From clients who hold no token, an expired one, another container's, another
+// service's or another kind of token; who forge, re-encode, cut and splice
+// tokens, choose their algorithm, or smuggle a second one past the first; who
+// send paths that routers and handlers read differently; who send garbage, much
+// of it. And from pages of other origins that use a visitor's cookies
+// ([FromCookie]).
+//
+// A token in a URL is kept from spreading: the parameter is cut from what
+// handlers, denial functions and logs see, the response is kept out of caches
+// and its address out of Referer fields. No response and no log line of this
+// package holds a token. The Authorization field stays in the request for
+// handlers that pass it on.
+//
+// # What it does not protect from
+//
+// Whoever holds a token has what it opens, until it expires: use TLS, short
+// lifetimes where you can, and [WithRevocations]. Proxies and access logs in
+// front of this server still see tokens in URLs. Handlers are trusted. So are
+// keys: nobody else may hold the secret of an HMAC key, and each verifier of
+// such tokens could also issue them; between services prefer Ed25519.
+package jwtauth
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/joinednode/jwtauth/internal/strict"
+	"github.com/joinednode/jwtauth/keys"
+)
+
+// Auth issues and verifies one kind of token. It never changes after [New], and
+// is safe for concurrent use.
+type Auth struct {
+	config
+	source keys.Source
+
+	// What the extractors were found to be, once: the parameters that this
+	// package's look for, the extractors of others, and what responses vary by.
+	queryNames []string
+	foreign    []Extractor
+	vary       []string
+}
+
+// RevocationChecker knows which genuine tokens were taken back. It is asked on
+// every request, by any number of goroutines. An error means "cannot know now":
+// the token is refused with [ErrUnavailable], a 503.
+type RevocationChecker interface {
+	Revoked(ctx context.Context, c Claims) (bool, error)
+}
+
+// New returns an Auth that verifies, and if they can sign also issues, with the
+// keys of source: a [keys.Key], most simply.
+//
+// A bad key and bad options are errors that say what was given and what would
+// be right; all of them are reported at once.
+func New(source keys.Source, opts ...Option) (*Auth, error) {
+	c, err := configure(opts)
+	if err := errors.Join(judgeSource(source), err); err != nil {
+		return nil, fmt.Errorf("jwtauth: New: %w", err)
+	}
+	a := &Auth{config: c, source: source, vary: []string{"Authorization"}}
+	for _, e := range a.extractors {
+		vary := ""
+		switch p, _ := describe(e); p.In {
+		case InQuery:
+			a.queryNames = append(a.queryNames, p.Name)
+		case InHeader:
+			vary = http.CanonicalHeaderKey(p.Name)
+		case InCookie:
+			vary = "Cookie"
+		case InForm:
+		default:
+			a.foreign = append(a.foreign, e)
+		}
+		if vary != "" && !slices.Contains(a.vary, vary) {
+			a.vary = append(a.vary, vary)
+		}
+	}
+	return a, nil
+}
+
+func judgeSource(source keys.Source) error {
+	switch source := source.(type) {
+	case nil:
+		return errors.New("the source of keys is nil; give it a key, such as keys.HS256(secret)")
+	case keys.Key:
+		return source.Err()
+	default:
+		return nil
+	}
+}
+
+// Issue returns a signed token for a container, with iss if [WithIssuer] is
+// set, container, iat, exp (ten days from now, see [WithTTL] and [TTL]) and a
+// random jti of 128 bits. It may be called for every container: who is allowed
+// to have one is the caller's question.
+//
+// An empty container ([ErrNoContainer], but see [WithAnyContainer]), invalid
+// UTF-8, a reserved claim, a lifetime out of bounds and a token that [Verify]
+// would find too large are errors; so are keys that cannot sign
+// ([ErrNoSigningKey]) or cannot be had now ([ErrUnavailable]).
+func (a *Auth) Issue(container string, opts ...IssueOption) (string, error) {
+	token, _, err := a.issue(container, opts)
+	return token, err
+}
+
+// issue also returns how long the token lives.
+func (a *Auth) issue(container string, opts []IssueOption) (string, time.Duration, error) {
+	i := issue{audience: a.audience, ttl: a.ttl}
+	for _, opt := range opts {
+		opt(&i)
+	}
+	payload, err := a.payload(container, i)
+	if err != nil {
+		return "", 0, fmt.Errorf("jwtauth: Issue: %w", err)
+	}
+	token, err := a.sign(payload)
+	if err != nil {
+		return "", 0, fmt.Errorf("jwtauth: Issue: %w", err)
+	}
+	return token, i.ttl.Truncate(time.Second), nil
+}
+
+// payload encodes the claims of a token. encoding/json writes every name and
+// value, so that none can break out of its place; what it would change without
+// a word (invalid UTF-8), and what Verify would refuse, is an error.
+func (a *Auth) payload(container string, i issue) ([]byte, error) {
+	if container == "" && !a.anyContainer {
+		return nil, fmt.Errorf("%w: the container is empty; name one, or set WithAnyContainer if this service has none", ErrNoContainer)
+	}
+	if i.ttl < minIssuedLife || i.ttl > a.maxLifetime {
+		return nil, fmt.Errorf("TTL(%v): it must lie between %v and the %v of WithMaxLifetime", i.ttl, minIssuedLife, a.maxLifetime)
+	}
+	var errs []error
+	claims := make(map[string]any, len(i.private)+8)
+	for name, value := range i.private {
+		if strict.Reserved(name, a.containerClaim) {
+			errs = append(errs, fmt.Errorf("Claim(%q): the name is reserved, or would be taken for one that is; choose another", name))
+		}
+		errs = append(errs, judgeText("Claim", name))
+		claims[name] = value
+	}
+	text := func(claim, option, value string) {
+		errs = append(errs, judgeText(option, value))
+		claims[claim] = value
+	}
+	if a.issuer != "" {
+		claims["iss"] = a.issuer
+	}
+	if container != "" {
+		text(a.containerClaim, "the container", container)
+	}
+	if i.subject != nil {
+		text("sub", "Subject", *i.subject)
+	}
+	claims["jti"] = rand.Text()
+	if i.id != nil {
+		text("jti", "ID", *i.id)
+	}
+	if i.audience != nil {
+		for _, value := range i.audience {
+			errs = append(errs, judgeText("Audience", value))
+		}
+		claims["aud"] = i.audience
+		switch len(i.audience) {
+		case 0:
+			errs = append(errs, errors.New("Audience was given none; name at least one, or leave it out"))
+		case 1:
+			claims["aud"] = i.audience[0]
+		}
+	}
+	issued := a.clock().Unix()
+	expires := issued + int64(i.ttl/time.Second)
+	claims["iat"], claims["exp"] = issued, expires
+	if !i.notBefore.IsZero() {
+		if claims["nbf"] = i.notBefore.Unix(); i.notBefore.Unix() >= expires {
+			errs = append(errs, errors.New("NotBefore lies behind the token's expiry, so that it would never be valid"))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	payload, err := json.Marshal(claims)
+	if err != nil {
+		return nil, err
+	}
+	_, err = a.readClaims(string(payload))
+	return payload, err
+}
+
+// sign makes a compact JWS of a payload (RFC 7515, section 5.1).
+func (a *Auth) sign(payload []byte) (string, error) {
+	set, err := a.keySet(context.Background(), "")
+	if err != nil {
+		return "", err
+	}
+	alg, kid, err := set.SigningKey()
+	if err != nil {
+		return "", err
+	}
+	header, err := json.Marshal(struct {
+		Algorithm string `json:"alg"`
+		KeyID     string `json:"kid,omitempty"`
+		Type      string `json:"typ"`
+	}{alg, kid, a.typ})
+	if err != nil {
+		return "", err
+	}
+	token := base64.RawURLEncoding.AppendEncode(nil, header)
+	token = append(token, '.')
+	token = base64.RawURLEncoding.AppendEncode(token, payload)
+	signature, err := set.Sign(token)
+	if err != nil {
+		return "", fmt.Errorf("%w: signing: %w", ErrUnavailable, err)
+	}
+	token = append(token, '.')
+	token = base64.RawURLEncoding.AppendEncode(token, signature)
+	if len(token) > a.maxTokenSize {
+		return "", fmt.Errorf("the token would have %d bytes, and WithMaxTokenSize allows %d", len(token), a.maxTokenSize)
+	}
+	return string(token), nil
+}
+
+// keySet asks the source. It fails closed: no keys, no verdict.
+func (a *Auth) keySet(ctx context.Context, kid string) (*keys.Set, error) {
+	set, err := a.source.Keys(ctx, kid)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%w: keys: %w", ErrUnavailable, err)
+	case set == nil:
+		return nil, fmt.Errorf("%w: the source of keys gave none", ErrUnavailable)
+	}
+	return set, nil
+}
+
+// Verify returns the claims of a token that is live, genuine and of this
+// container, for servers that are not net/http. Otherwise its error is one of
+// those of this package (errors.Is) and the claims are empty.
+//
+// An empty container is [ErrNoContainer], but see [WithAnyContainer], and use
+// [Auth.VerifyAnyContainer] where the container is known only afterwards. ctx
+// is for the key source and the revocation checker.
+func (a *Auth) Verify(ctx context.Context, token, container string) (Claims, error) {
+	v := a.judge(ctx, token)
+	if v.err == nil {
+		v.err = a.judgeContainer(v.claims, container, Private)
+	}
+	return a.settle(ctx, v)
+}
+
+// VerifyAnyContainer is [Auth.Verify] without the container: whoever calls it
+// must compare Claims.Container with what the token is used for.
+func (a *Auth) VerifyAnyContainer(ctx context.Context, token string) (Claims, error) {
+	return a.settle(ctx, a.judge(ctx, token))
+}
+
+// Check does for a request what [Auth.Private] does, but writes no response and
+// passes no request on: it is the whole line from the path to the container.
+// The error is for [Auth.Deny]. The URL keeps its token; FromForm, if
+// configured, reads the body.
+func (a *Auth) Check(r *http.Request) (Claims, error) {
+	return a.settle(r.Context(), a.check(r, a.urlTokens(r), Rule{Policy: Private}))
+}
+
+// Recheck judges again what may have changed since the claims were verified:
+// time and revocation. Streams that outlive a request (WebSocket, SSE) call it
+// now and then, and end when it returns an error: [ErrExpired],
+// [ErrNotYetValid], [ErrRevoked] or, for "cannot know now", [ErrUnavailable].
+func (a *Auth) Recheck(ctx context.Context, c Claims) error {
+	v := verdict{claims: c, err: a.judgeTime(c)}
+	if v.err == nil {
+		v.err = a.judgeRevocation(ctx, c)
+	}
+	_, err := a.settle(ctx, v)
+	return err
+}
+
+// verdict is what became of one token. The claims are there once they were
+// read out of a genuine token, even one that is refused for what they say.
+type verdict struct {
+	presented Presented
+	kid       string
+	claims    Claims
+	err       error
+}
+
+// settle logs a refusal, and keeps the claims of a refused token from callers.
+func (a *Auth) settle(ctx context.Context, v verdict) (Claims, error) {
+	if v.err != nil {
+		a.logRefusal(ctx, v)
+		return Claims{}, v.err
+	}
+	return v.claims, nil
+}
+
+// check is the line that every request passes; an error stops it where it is.
+func (a *Auth) check(r *http.Request, u urlTokens, rule Rule) (v verdict) {
+	if v.err = judgePath(r); v.err != nil {
+		return v
+	}
+	if u.broken && rule.Policy != Public {
+		v.err = fmt.Errorf("%w: a query that does not parse", ErrMalformed)
+		return v
+	}
+	presented, err := a.extract(r)
+	if err != nil {
+		return verdict{presented: presented, err: err}
+	}
+	v = a.judge(r.Context(), presented.Token)
+	v.presented = presented
+	if v.err == nil {
+		v.err = a.judgeContainer(v.claims, a.containerOf(r, rule), rule.Policy)
+	}
+	return v
+}
+
+// judgePath refuses paths that two programs take for two places. ServeMux
+// cleans the escaped path while handlers read the decoded one, so that
+// /public/%2e%2e/private/x would be judged as one and served as the other; and
+// what CONNECT asks for is no path at all.
+func judgePath(r *http.Request) error {
+	if r.Method == http.MethodConnect {
+		return fmt.Errorf("%w: CONNECT", ErrForbidden)
+	}
+	path := strings.TrimPrefix(r.URL.Path, "/")
+	hostile := strings.Contains(path, `\`)
+	for more := true; more && !hostile; {
+		var segment string
+		segment, path, more = strings.Cut(path, "/")
+		hostile = segment == "." || segment == ".." || segment == "" && more
+	}
+	if hostile {
+		return fmt.Errorf("%w: a path with an empty or dotted segment, or a backslash", ErrForbidden)
+	}
+	return nil
+}
+
+// extract asks the extractors in order. What the first one finds is judged,
+// good or bad; a cookie must not have been sent by a page of another origin.
+func (a *Auth) extract(r *http.Request) (Presented, error) {
+	for _, e := range a.extractors {
+		p, err := e(r)
+		switch name, _ := reasonOf(err); {
+		case err != nil && name == "":
+			return p, fmt.Errorf("%w: %w", ErrMalformed, err)
+		case err != nil:
+			return p, err
+		case p.Token == "":
+			continue
+		case p.ambient():
+			return p, a.judgeOrigin(r)
+		}
+		return p, nil
+	}
+	return Presented{}, ErrNoToken
+}
+
+// judgeOrigin refuses what a page of another origin may have caused. A request
+// that opens a WebSocket counts as unsafe although it is a GET: browsers send
+// it across origins, cookies included.
+func (a *Auth) judgeOrigin(r *http.Request) error {
+	if len(r.Header["Upgrade"]) > 0 {
+		r = r.WithContext(r.Context())
+		r.Method = http.MethodPost
+	}
+	if err := a.crossOrigin.Check(r); err != nil {
+		return fmt.Errorf("%w: %w", ErrCrossOrigin, err)
+	}
+	return nil
+}
+
+// judge is the line that every token passes, up to its container.
+func (a *Auth) judge(ctx context.Context, token string) (v verdict) {
+	t, err := strict.Parse(token, a.maxTokenSize)
+	if err != nil {
+		v.err = fmt.Errorf("%w: %w", ErrMalformed, err)
+		return v
+	}
+	v.kid = t.KeyID
+	set, err := a.keySet(ctx, t.KeyID)
+	if err != nil {
+		v.err = err
+		return v
+	}
+	if v.err = set.Verify(t.Algorithm, t.KeyID, []byte(t.Signed), t.Signature); v.err != nil {
+		return v
+	}
+	if v.claims, v.err = a.readClaims(t.Payload); v.err != nil {
+		return v
+	}
+	v.err = a.judgeClaims(ctx, t.Header, v.claims)
+	return v
+}
+
+func (a *Auth) judgeClaims(ctx context.Context, h strict.Header, c Claims) error {
+	if err := a.judgeType(h); err != nil {
+		return err
+	}
+	if err := a.judgeTime(c); err != nil {
+		return err
+	}
+	if err := a.judgeIssuer(c); err != nil {
+		return err
+	}
+	if err := a.judgeAudience(c); err != nil {
+		return err
+	}
+	return a.judgeRevocation(ctx, c)
+}
+
+// containerOf returns the container that a request is about, "" for none.
+func (a *Auth) containerOf(r *http.Request, rule Rule) string {
+	switch {
+	case rule.Container != "":
+		return rule.Container
+	case a.anyContainer:
+		return ""
+	}
+	return a.container(r)
+}
+
+// judgeContainer compares byte for byte. Where no container is wanted, only a
+// private route of a service that has containers refuses.
+func (a *Auth) judgeContainer(c Claims, want string, policy Policy) error {
+	switch {
+	case want != "" && c.Container != want:
+		return ErrContainer
+	case want == "" && policy == Private && !a.anyContainer:
+		return ErrNoContainer
+	}
+	return nil
+}

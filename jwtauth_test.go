@@ -1,0 +1,402 @@
+package jwtauth_test
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/joinednode/jwtauth"
+	"github.com/joinednode/jwtauth/keys"
+)
+
+func TestNewRefusesABadConfigurationAndNamesIt(t *testing.T) {
+	type options = []jwtauth.Option
+	for name, test := range map[string]struct {
+		opts options
+		want []string // all of these stand in the error
+	}{
+		"an empty issuer":                     {options{jwtauth.WithIssuer("")}, []string{"WithIssuer", "leave it out"}},
+		"an issuer that is not UTF-8":         {options{jwtauth.WithIssuer("\xff")}, []string{"WithIssuer", "UTF-8"}},
+		"no audience":                         {options{jwtauth.WithAudience()}, []string{"WithAudience", "at least one"}},
+		"an empty audience":                   {options{jwtauth.WithAudience("a", "")}, []string{"WithAudience"}},
+		"a lifetime of nothing":               {options{jwtauth.WithTTL(0)}, []string{"WithTTL(0s)", "1s"}},
+		"a negative longest lifetime":         {options{jwtauth.WithMaxLifetime(-time.Second)}, []string{"WithMaxLifetime(-1s)", "1s"}},
+		"a lifetime over the longest":         {options{jwtauth.WithMaxLifetime(time.Hour)}, []string{"WithMaxLifetime(1h0m0s)", "240h0m0s"}},
+		"a negative leeway":                   {options{jwtauth.WithLeeway(-1)}, []string{"WithLeeway(-1ns)", "5m0s"}},
+		"a leeway over five minutes":          {options{jwtauth.WithLeeway(5*time.Minute + 1)}, []string{"WithLeeway", "5m0s"}},
+		"an empty type":                       {options{jwtauth.WithType("")}, []string{"WithType"}},
+		"no container function":               {options{jwtauth.WithContainer(nil)}, []string{"WithContainer", "nil"}},
+		"containers that are and are not":     {options{jwtauth.WithAnyContainer(), jwtauth.WithContainer(func(*http.Request) string { return "" })}, []string{"WithAnyContainer", "WithContainer"}},
+		"a registered container claim":        {options{jwtauth.WithContainerClaim("sub")}, []string{"WithContainerClaim", "sub"}},
+		"a folded registered container claim": {options{jwtauth.WithContainerClaim("I\u017fS")}, []string{"WithContainerClaim"}},
+		"an empty container claim":            {options{jwtauth.WithContainerClaim("")}, []string{"WithContainerClaim"}},
+		"no extractors":                       {options{jwtauth.WithExtractors()}, []string{"WithExtractors", "none"}},
+		"a nil extractor":                     {options{jwtauth.WithExtractors(jwtauth.FromQuery("t"), nil)}, []string{"WithExtractors", "extractor 2"}},
+		"a header without a name":             {options{jwtauth.WithExtractors(jwtauth.FromHeader("", "Bearer"))}, []string{"FromHeader"}},
+		"a header with a colon":               {options{jwtauth.WithExtractors(jwtauth.FromHeader("Authorization:", "Bearer"))}, []string{"FromHeader"}},
+		"a scheme with a space":               {options{jwtauth.WithExtractors(jwtauth.FromHeader("Authorization", "Bearer "))}, []string{"FromHeader", "Bearer "}},
+		"a parameter without a name":          {options{jwtauth.WithExtractors(jwtauth.FromQuery(""))}, []string{"FromQuery"}},
+		"a cookie without a name":             {options{jwtauth.WithExtractors(jwtauth.FromCookie(""))}, []string{"FromCookie"}},
+		"a field without a name":              {options{jwtauth.WithExtractors(jwtauth.FromForm(""))}, []string{"FromForm"}},
+		"no cross-origin protection":          {options{jwtauth.WithCrossOriginProtection(nil)}, []string{"WithCrossOriginProtection"}},
+		"no revocations":                      {options{jwtauth.WithRevocations(nil)}, []string{"WithRevocations"}},
+		"no denial":                           {options{jwtauth.WithDenial(nil)}, []string{"WithDenial"}},
+		"no status":                           {options{jwtauth.WithStatus(nil)}, []string{"WithStatus"}},
+		"a realm that ends the header":        {options{jwtauth.WithRealm("a\r\nX: y")}, []string{"WithRealm", "ASCII"}},
+		"an empty realm":                      {options{jwtauth.WithRealm("")}, []string{"WithRealm"}},
+		"no logger":                           {options{jwtauth.WithLogger(nil)}, []string{"WithLogger"}},
+		"no clock":                            {options{jwtauth.WithClock(nil)}, []string{"WithClock"}},
+		"tokens of no size":                   {options{jwtauth.WithMaxTokenSize(255)}, []string{"WithMaxTokenSize(255)", "256"}},
+		"tokens of any size":                  {options{jwtauth.WithMaxTokenSize(1 << 20)}, []string{"WithMaxTokenSize(1048576)", "65536"}},
+		"a nil option":                        {options{atNow(), nil}, []string{"option 2 is nil"}},
+		"two mistakes at once":                {options{jwtauth.WithTTL(-1), jwtauth.WithRealm("é")}, []string{"WithTTL", "WithRealm"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			auth, err := jwtauth.New(keys.HS256(secret), test.opts...)
+			require.Nil(t, auth)
+			require.Error(t, err)
+			for _, want := range test.want {
+				require.ErrorContains(t, err, want)
+			}
+		})
+	}
+}
+
+func TestNewRefusesABadKeyAndSaysWhatIsWrong(t *testing.T) {
+	for name, test := range map[string]struct {
+		source keys.Source
+		want   string
+	}{
+		"no source":      {nil, "keys.HS256(secret)"},
+		"the zero key":   {keys.Key{}, "zero Key"},
+		"a short secret": {keys.HS256(secret[:31]), "31 bytes"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := jwtauth.New(test.source)
+			require.ErrorContains(t, err, test.want)
+		})
+	}
+}
+
+func TestIssuedTokensSayWhatTheyShould(t *testing.T) {
+	auth := newAuth(t, jwtauth.WithIssuer(issuer), jwtauth.WithAudience("api", "admin"))
+	token := mustIssue(t, auth, "demo", jwtauth.Subject("alice"), jwtauth.Claim("plan", "pro"))
+
+	claims, err := auth.Verify(t.Context(), token, "demo")
+	require.NoError(t, err)
+	require.Equal(t, issuer, claims.Issuer)
+	require.Equal(t, "alice", claims.Subject)
+	require.Equal(t, "demo", claims.Container)
+	require.Equal(t, []string{"api", "admin"}, claims.Audience)
+	require.Equal(t, now, claims.IssuedAt)
+	require.Equal(t, now.Add(10*24*time.Hour), claims.ExpiresAt)
+	require.True(t, claims.NotBefore.IsZero())
+	require.GreaterOrEqual(t, len(claims.ID), 22, "128 random bits need 22 characters of base64url or more")
+
+	var own struct{ Plan, Jti string }
+	require.NoError(t, claims.Decode(&own))
+	require.Equal(t, "pro", own.Plan)
+	require.Equal(t, claims.ID, own.Jti)
+
+	again, err := auth.Verify(t.Context(), mustIssue(t, auth, "demo"), "demo")
+	require.NoError(t, err)
+	require.NotEqual(t, claims.ID, again.ID)
+}
+
+func TestIssueOptionsReplaceTheDefaults(t *testing.T) {
+	auth := newAuth(t, jwtauth.WithTTL(time.Hour), jwtauth.WithAudience("api"))
+	token := mustIssue(t, auth, "demo",
+		jwtauth.ID("chosen"), jwtauth.TTL(90*time.Minute+time.Millisecond), jwtauth.Audience("x", "api"), jwtauth.NotBefore(now.Add(-time.Minute)))
+	claims, err := auth.Verify(t.Context(), token, "demo")
+	require.NoError(t, err)
+	require.Equal(t, "chosen", claims.ID)
+	require.Equal(t, now.Add(90*time.Minute), claims.ExpiresAt)
+	require.Equal(t, []string{"x", "api"}, claims.Audience)
+	require.Equal(t, now.Add(-time.Minute), claims.NotBefore)
+}
+
+func TestIssueRefuses(t *testing.T) {
+	type options = []jwtauth.IssueOption
+	for name, test := range map[string]struct {
+		container string
+		opts      options
+		want      string
+	}{
+		"an empty container":                    {"", nil, "WithAnyContainer"},
+		"a container that is not UTF-8":         {"\xffdemo", nil, "UTF-8"},
+		"an empty subject":                      {"demo", options{jwtauth.Subject("")}, "Subject"},
+		"a subject that is not UTF-8":           {"demo", options{jwtauth.Subject("\xc3")}, "Subject"},
+		"an empty id":                           {"demo", options{jwtauth.ID("")}, "ID"},
+		"no audience":                           {"demo", options{jwtauth.Audience()}, "Audience"},
+		"an empty audience":                     {"demo", options{jwtauth.Audience("")}, "Audience"},
+		"a lifetime under a second":             {"demo", options{jwtauth.TTL(time.Second - 1)}, "TTL"},
+		"a negative lifetime":                   {"demo", options{jwtauth.TTL(-time.Hour)}, "TTL"},
+		"a lifetime over the longest":           {"demo", options{jwtauth.TTL(240*time.Hour + 1)}, "WithMaxLifetime"},
+		"a start behind the end":                {"demo", options{jwtauth.NotBefore(now.Add(240 * time.Hour))}, "NotBefore"},
+		"a start before 1970":                   {"demo", options{jwtauth.NotBefore(time.Unix(-1, 0))}, "nbf"},
+		"a reserved claim":                      {"demo", options{jwtauth.Claim("exp", 1)}, `Claim("exp")`},
+		"the container's claim":                 {"demo", options{jwtauth.Claim("container", "other")}, `Claim("container")`},
+		"the container's claim in another case": {"demo", options{jwtauth.Claim("Container", "other")}, `Claim("Container")`},
+		"a reserved claim by an odd fold":       {"demo", options{jwtauth.Claim("\u017fub", "x")}, "Claim"},
+		"a claim without a name":                {"demo", options{jwtauth.Claim("", 1)}, "Claim"},
+		"a claim whose name is not UTF-8":       {"demo", options{jwtauth.Claim("\xff", 1)}, "Claim"},
+		"a claim that JSON cannot hold":         {"demo", options{jwtauth.Claim("f", func() {})}, "json"},
+		"a claim that two readers read apart":   {"demo", options{jwtauth.Claim("r", rawJSON(`{"a":1,"a":2}`))}, "twice"},
+		"a token over the size accepted":        {"demo", options{jwtauth.Claim("big", strings.Repeat("x", 8<<10))}, "WithMaxTokenSize"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			token, err := newAuth(t).Issue(test.container, test.opts...)
+			require.Empty(t, token)
+			require.ErrorContains(t, err, test.want)
+		})
+	}
+}
+
+type rawJSON string
+
+func (r rawJSON) MarshalJSON() ([]byte, error) { return []byte(r), nil }
+
+func TestNothingBreaksOutOfItsPlaceInAToken(t *testing.T) {
+	auth := newAuth(t)
+	hostile := `x","exp":9999999999,"container":"other` + "\x00\u2028</script>\\"
+	token := mustIssue(t, auth, hostile, jwtauth.Subject(hostile), jwtauth.ID(hostile), jwtauth.Claim(hostile, hostile))
+	claims, err := auth.Verify(t.Context(), token, hostile)
+	require.NoError(t, err)
+	require.Equal(t, hostile, claims.Subject)
+	require.Equal(t, hostile, claims.ID)
+	require.Equal(t, now.Add(jwtauth.DefaultTTL), claims.ExpiresAt)
+	var own map[string]any
+	require.NoError(t, claims.Decode(&own))
+	require.Equal(t, hostile, own[hostile])
+
+	_, err = auth.Verify(t.Context(), token, "other")
+	require.ErrorIs(t, err, jwtauth.ErrContainer)
+}
+
+func TestIssueOfAVerifierSaysThatItCannot(t *testing.T) {
+	public, _, err := ed25519.GenerateKey(nil)
+	require.NoError(t, err)
+	auth, err := jwtauth.New(keys.Verifier(public))
+	require.NoError(t, err)
+	_, err = auth.Issue("demo")
+	require.ErrorIs(t, err, jwtauth.ErrNoSigningKey)
+}
+
+func TestVerifyRefusesEachBadTokenForItsReason(t *testing.T) {
+	auth := newAuth(t)
+	_, err := auth.Verify(t.Context(), goodToken(), "demo")
+	require.NoError(t, err)
+	for name, test := range badTokens() {
+		t.Run("a token "+name, func(t *testing.T) {
+			claims, err := auth.Verify(t.Context(), test.token, "demo")
+			require.ErrorIs(t, err, test.want)
+			require.Zero(t, claims, "claims of a refused token must not get out")
+		})
+	}
+}
+
+func TestContainersAreComparedByteForByte(t *testing.T) {
+	auth := newAuth(t)
+	token := mustIssue(t, auth, "Caf\u00e9")
+	for _, container := range []string{"caf\u00e9", "Cafe\u0301", "Caf\u00e9 ", "Caf%C3%A9", "Caf", "demo"} {
+		_, err := auth.Verify(t.Context(), token, container)
+		require.ErrorIs(t, err, jwtauth.ErrContainer, "container %q", container)
+	}
+	log := captureDefaultLog(t)
+	_, err := auth.Verify(t.Context(), token, "")
+	require.ErrorIs(t, err, jwtauth.ErrNoContainer)
+	require.Contains(t, log.String(), "level=ERROR")
+	_, err = auth.Verify(t.Context(), token, "Caf\u00e9")
+	require.NoError(t, err)
+}
+
+func TestVerifyAnyContainerLeavesTheContainerToTheCaller(t *testing.T) {
+	auth := newAuth(t)
+	claims, err := auth.VerifyAnyContainer(t.Context(), mustIssue(t, auth, "demo"))
+	require.NoError(t, err)
+	require.Equal(t, "demo", claims.Container)
+	_, err = auth.VerifyAnyContainer(t.Context(), "garbage")
+	require.ErrorIs(t, err, jwtauth.ErrMalformed)
+}
+
+func TestAServiceWithoutContainers(t *testing.T) {
+	auth := newAuth(t, jwtauth.WithAnyContainer())
+	token := mustIssue(t, auth, "")
+	claims, err := auth.Verify(t.Context(), token, "")
+	require.NoError(t, err)
+	require.Empty(t, claims.Container)
+	require.NotContains(t, decodePayload(t, token), "container")
+
+	_, err = auth.Verify(t.Context(), token, "demo")
+	require.ErrorIs(t, err, jwtauth.ErrContainer, "a container that is asked for is compared all the same")
+
+	_, s := serve(auth.Private, request("GET", demoPath, bearer(token)))
+	require.True(t, s.ok)
+}
+
+func TestAnotherNameForTheContainersClaim(t *testing.T) {
+	auth := newAuth(t, jwtauth.WithContainerClaim("tenant"))
+	token := mustIssue(t, auth, "demo", jwtauth.Claim("container", 7))
+	require.Contains(t, decodePayload(t, token), `"tenant":"demo"`)
+	claims, err := auth.Verify(t.Context(), token, "demo")
+	require.NoError(t, err)
+	require.Equal(t, "demo", claims.Container)
+	_, err = auth.Verify(t.Context(), goodToken(), "demo")
+	require.ErrorIs(t, err, jwtauth.ErrContainer)
+}
+
+func TestKeysThatCannotBeHadAreNobodysFault(t *testing.T) {
+	outage := errors.New("connection refused")
+	for name, source := range map[string]keys.Source{
+		"a source that fails":           sourceFunc(func(context.Context, string) (*keys.Set, error) { return nil, outage }),
+		"a source that answers nothing": sourceFunc(func(context.Context, string) (*keys.Set, error) { return nil, nil }),
+	} {
+		t.Run(name, func(t *testing.T) {
+			auth, err := jwtauth.New(source, atNow())
+			require.NoError(t, err)
+			_, err = auth.Verify(t.Context(), goodToken(), "demo")
+			require.ErrorIs(t, err, jwtauth.ErrUnavailable)
+			_, err = auth.Issue("demo")
+			require.ErrorIs(t, err, jwtauth.ErrUnavailable)
+			w, s := serve(auth.Private, request("GET", demoPath, bearer(goodToken())))
+			require.Equal(t, http.StatusServiceUnavailable, w.Code)
+			require.Equal(t, "unavailable", bodyOf(t, w).Code)
+			require.Empty(t, bodyOf(t, w).Reason)
+			require.NotEmpty(t, w.Header().Get("Retry-After"))
+			require.False(t, s.ran)
+		})
+	}
+}
+
+func TestTheSourceIsAskedWithTheContextAndTheTokensKeyID(t *testing.T) {
+	type key struct{}
+	var askedFor []any
+	auth, err := jwtauth.New(sourceFunc(func(ctx context.Context, kid string) (*keys.Set, error) {
+		askedFor = append(askedFor, ctx.Value(key{}), kid)
+		return keys.HS256(secret).Keys(ctx, kid)
+	}), atNow())
+	require.NoError(t, err)
+	token := sign(`{"alg":"HS256","kid":"k-1"}`, claimsJSON(nil))
+	_, err = auth.Verify(context.WithValue(t.Context(), key{}, "mine"), token, "demo")
+	require.NoError(t, err)
+	require.Equal(t, []any{"mine", "k-1"}, askedFor)
+}
+
+func TestRecheckJudgesTimeAndRevocationAgain(t *testing.T) {
+	clock := now
+	revoked, outage := false, error(nil)
+	auth := newAuth(t,
+		jwtauth.WithClock(func() time.Time { return clock }),
+		jwtauth.WithRevocations(checkerFunc(func(context.Context, jwtauth.Claims) (bool, error) { return revoked, outage })))
+	claims, err := auth.Verify(t.Context(), goodToken(), "demo")
+	require.NoError(t, err)
+	require.NoError(t, auth.Recheck(t.Context(), claims))
+
+	revoked = true
+	require.ErrorIs(t, auth.Recheck(t.Context(), claims), jwtauth.ErrRevoked)
+	revoked, outage = false, errors.New("down")
+	require.ErrorIs(t, auth.Recheck(t.Context(), claims), jwtauth.ErrUnavailable)
+	outage = nil
+	clock = claims.ExpiresAt.Add(-1)
+	require.NoError(t, auth.Recheck(t.Context(), claims))
+	clock = claims.ExpiresAt
+	require.ErrorIs(t, auth.Recheck(t.Context(), claims), jwtauth.ErrExpired)
+	require.ErrorIs(t, auth.Recheck(t.Context(), jwtauth.Claims{}), jwtauth.ErrExpired, "claims from nowhere are not alive")
+}
+
+func TestCheckIsPrivateWithoutAResponse(t *testing.T) {
+	auth := newAuth(t)
+	check := func(r *http.Request) (claims jwtauth.Claims, err error) {
+		mux := http.NewServeMux()
+		mux.HandleFunc("/run/{container}/{recipe}", func(_ http.ResponseWriter, r *http.Request) {
+			claims, err = auth.Check(r)
+			require.Contains(t, r.URL.String()+r.Header.Get("Authorization"), "ey", "Check cuts nothing")
+		})
+		mux.ServeHTTP(nil, r)
+		return claims, err
+	}
+	claims, err := check(request("GET", demoPath, bearer(goodToken())))
+	require.NoError(t, err)
+	require.Equal(t, "the-jti", claims.ID)
+	_, err = check(request("GET", demoPath+"?token="+goodToken(), nil))
+	require.NoError(t, err)
+	_, err = check(request("GET", "/run/other/notify", bearer(goodToken())))
+	require.ErrorIs(t, err, jwtauth.ErrContainer)
+
+	_, err = auth.Check(request("GET", demoPath, nil))
+	require.ErrorIs(t, err, jwtauth.ErrNoToken)
+	_, err = auth.Check(request("CONNECT", demoPath, bearer(goodToken())))
+	require.ErrorIs(t, err, jwtauth.ErrForbidden)
+}
+
+func TestEveryRefusedTokenIsOneLineOfTheLog(t *testing.T) {
+	for name, test := range map[string]struct {
+		token string
+		level string
+		want  []string
+		not   []string
+	}{
+		"a forged one tells the kid, not the jti": {
+			signWith([]byte("not the secret of this server..."), `{"alg":"HS256","kid":"k-7"}`, claimsJSON(nil)),
+			"DEBUG", []string{"reason=wrong_signature", "kid=k-7"}, []string{"the-jti"}},
+		"a genuine one tells the jti": {
+			sign(header, claimsJSON(map[string]any{"exp": 1})),
+			"DEBUG", []string{"reason=expired", "jti=the-jti"}, []string{"kid="}},
+		"a very long kid is cut": {
+			signWith([]byte("not the secret of this server..."), `{"alg":"HS256","kid":"`+strings.Repeat("k", 999)+`"}`, claimsJSON(nil)),
+			"DEBUG", []string{"kid=" + strings.Repeat("k", 64) + "…"}, []string{strings.Repeat("k", 65)}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var log logBuffer
+			auth := newAuth(t, jwtauth.WithLogger(log.logger()))
+			_, err := auth.Verify(t.Context(), test.token, "demo")
+			require.Error(t, err)
+			require.Equal(t, 1, strings.Count(log.String(), "\n"), log.String())
+			require.Contains(t, log.String(), "level="+test.level)
+			for _, want := range test.want {
+				require.Contains(t, log.String(), want)
+			}
+			for _, not := range test.not {
+				require.NotContains(t, log.String(), not)
+			}
+		})
+	}
+}
+
+func TestAnAcceptedTokenIsNotLogged(t *testing.T) {
+	var log logBuffer
+	_, err := newAuth(t, jwtauth.WithLogger(log.logger())).Verify(t.Context(), goodToken(), "demo")
+	require.NoError(t, err)
+	require.Empty(t, log.String())
+}
+
+// captureDefaultLog gives the test the lines of the default logger.
+func captureDefaultLog(t *testing.T) *logBuffer {
+	var log logBuffer
+	before := slog.Default()
+	slog.SetDefault(log.logger())
+	t.Cleanup(func() { slog.SetDefault(before) })
+	return &log
+}
+
+func TestAPrivateRouteOutsideOfTheMuxIsDeniedAndSeenInTheDefaultLog(t *testing.T) {
+	log := captureDefaultLog(t)
+	var s seen
+	mux := http.NewServeMux()
+	mux.Handle("/run/{container}/{recipe}", &s)
+	w := httptest.NewRecorder()
+	newAuth(t).Private(mux).ServeHTTP(w, request("GET", demoPath, bearer(goodToken())))
+	require.Equal(t, http.StatusForbidden, w.Code)
+	require.False(t, s.ran)
+	require.Empty(t, bodyOf(t, w).Reason)
+	require.Contains(t, log.String(), "level=ERROR")
+	require.Contains(t, log.String(), "reason=no_container")
+}

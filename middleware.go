@@ -1,0 +1,474 @@
+package jwtauth
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// Policy says who may pass a route. The zero Policy is Private, and a value
+// that is none of these denies: both fail closed.
+type Policy int
+
+const (
+	// Private lets only a live, genuine token of the request's container pass.
+	Private Policy = iota
+	// Public lets every request pass. The handler gets the claims of a token
+	// that is live, genuine and, where the route names a container, of that
+	// container; any other token changes nothing.
+	Public
+	// Optional lets requests without a token pass, and denies a bad one. Where
+	// the route names a container, a token of another one is bad.
+	Optional
+)
+
+// String returns "private", "public", "optional" or "Policy(n)".
+func (p Policy) String() string {
+	switch p {
+	case Private:
+		return "private"
+	case Public:
+		return "public"
+	case Optional:
+		return "optional"
+	}
+	return fmt.Sprintf("Policy(%d)", int(p))
+}
+
+// Rule is what a request needs, as [Auth.Protect] asks for it. The zero Rule is
+// private, of the container that the request names.
+type Rule struct {
+	Policy Policy
+	// Container is the one to compare with; "" asks WithContainer's function.
+	Container string
+}
+
+// Private denies every request but those with a live, genuine token of the
+// container that the request names (see [WithContainer]). The handler finds the
+// claims with [FromContext].
+//
+// A request that names no container is denied and logged at error level. The
+// container of ServeMux's patterns is known only inside of the mux: wrap
+// handlers, not the mux. It panics if next is nil.
+func (a *Auth) Private(next http.Handler) http.Handler {
+	return a.fixed(Rule{Policy: Private}, next)
+}
+
+// Public runs next for every request, with claims in the context if the token
+// is good: see [Public]. A request whose path has two meanings (dotted or empty
+// segments, a backslash, CONNECT) runs without claims. It panics if next is
+// nil.
+func (a *Auth) Public(next http.Handler) http.Handler {
+	return a.fixed(Rule{Policy: Public}, next)
+}
+
+// Optional runs next anonymously where there is no token, and denies a bad one:
+// see [Optional]. It panics if next is nil.
+func (a *Auth) Optional(next http.Handler) http.Handler {
+	return a.fixed(Rule{Policy: Optional}, next)
+}
+
+func (a *Auth) fixed(rule Rule, next http.Handler) http.Handler {
+	mustHandle(next)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		a.serve(w, r, a.urlTokens(r), rule, next)
+	})
+}
+
+// Protect asks rule about every request, for services that look up at run time
+// what is private. An error of rule denies with 503, and an unknown Policy
+// denies. rule gets the request without the token of its URL; a request whose
+// path has two meanings is denied before rule is asked. It panics if rule or
+// the handler is nil.
+func (a *Auth) Protect(rule func(*http.Request) (Rule, error)) func(http.Handler) http.Handler {
+	if rule == nil {
+		panic("jwtauth: Protect: the rule is nil")
+	}
+	return func(next http.Handler) http.Handler {
+		mustHandle(next)
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			u := a.urlTokens(r)
+			passed := u.cut(r)
+			decided, err := a.decide(passed, rule)
+			if err != nil {
+				a.logRefusal(r.Context(), verdict{err: err})
+				a.deny(w, passed, err)
+				return
+			}
+			a.serve(w, r, u, decided, next)
+		})
+	}
+}
+
+func (a *Auth) decide(r *http.Request, rule func(*http.Request) (Rule, error)) (Rule, error) {
+	if err := judgePath(r); err != nil {
+		return Rule{}, err
+	}
+	decided, err := rule(r)
+	switch {
+	case err != nil:
+		return Rule{}, fmt.Errorf("%w: the rule of Protect: %w", ErrUnavailable, err)
+	case decided.Policy != Private && decided.Policy != Public && decided.Policy != Optional:
+		return Rule{}, fmt.Errorf("%w: the rule of Protect gave %v", ErrForbidden, decided.Policy)
+	}
+	return decided, nil
+}
+
+func mustHandle(next http.Handler) {
+	if next == nil {
+		panic("jwtauth: the handler to wrap is nil")
+	}
+}
+
+// serve applies a rule to a request: the verdict, what concerns the response,
+// and the request as it is passed on.
+func (a *Auth) serve(w http.ResponseWriter, r *http.Request, u urlTokens, rule Rule, next http.Handler) {
+	v := a.check(r, u, rule)
+	if v.err != nil {
+		a.logRefusal(r.Context(), v)
+	}
+	header := w.Header()
+	if rule.Policy != Private {
+		for _, field := range a.vary {
+			addVary(header, field)
+		}
+	}
+	anonymous := rule.Policy == Public || rule.Policy == Optional && errors.Is(v.err, ErrNoToken)
+	if v.err != nil && !anonymous {
+		a.deny(w, u.cut(r), v.err)
+		return
+	}
+	if v.err == nil && v.presented.ambient() {
+		addVary(header, "Cookie")
+		header.Set("Cache-Control", "private")
+	}
+	u.guard(header)
+	passed := u.cut(r)
+	next.ServeHTTP(w, passed.WithContext(newState(passed.Context(), v.claims, v.err == nil)))
+}
+
+func addVary(header http.Header, field string) {
+	if !slices.Contains(header["Vary"], field) {
+		header.Add("Vary", field)
+	}
+}
+
+// state is the context of a request that passed: the verdict of the innermost
+// middleware, and what was cut from the URL, for a middleware further in to
+// judge. It is a context of its own because that is one allocation.
+type state struct {
+	context.Context
+	claims Claims
+	ok     bool
+	url    *urlTokens // a pointer, so that no verb of fmt prints a token; nil for none
+}
+
+type stateKey struct{}
+
+// newState puts a verdict in the place of an outer one, and keeps what was cut.
+func newState(ctx context.Context, c Claims, ok bool) *state {
+	s := &state{Context: ctx, claims: c, ok: ok}
+	if outer := stateOf(ctx); outer != nil {
+		s.url = outer.url
+	}
+	return s
+}
+
+func (s *state) Value(key any) any {
+	if key == (stateKey{}) {
+		return s
+	}
+	return s.Context.Value(key)
+}
+
+// String keeps claims and token out of a context that is printed.
+func (s *state) String() string { return "jwtauth.Context" }
+
+func stateOf(ctx context.Context) *state {
+	s, _ := ctx.Value(stateKey{}).(*state)
+	return s
+}
+
+// FromContext returns the claims of the request's token, as the innermost
+// middleware judged it; false where it found none that is good.
+func FromContext(ctx context.Context) (Claims, bool) {
+	if s := stateOf(ctx); s != nil && s.ok {
+		return s.claims, true
+	}
+	return Claims{}, false
+}
+
+// NewContext returns a context in which [FromContext] finds c: for tests of
+// handlers, and for servers that are not net/http.
+func NewContext(ctx context.Context, c Claims) context.Context {
+	return newState(ctx, c, true)
+}
+
+// Denial is a refused request as the client is to see it; Err alone is for logs.
+type Denial struct {
+	Err    error
+	Status int // 403 unless WithStatus says otherwise; 503 for ErrUnavailable
+	// Code is "not_authenticated" where no token came, "unavailable" where
+	// nothing can be known now, else "token_not_valid".
+	Code   string
+	Detail string // one sentence for people, the same for all with this Code
+	// Reason is why a genuine token was refused: expired, not_yet_valid,
+	// wrong_type, wrong_issuer, wrong_audience, wrong_container or revoked. For
+	// all else it is empty: whoever has no genuine token learns nothing.
+	Reason string
+}
+
+// reasons names each error for logs, and those that only a genuine token can
+// meet for clients too. The first that an error is decides.
+var reasons = []struct {
+	err     error
+	name    string
+	genuine bool
+}{
+	{ErrUnavailable, "unavailable", false},
+	{ErrForbidden, "forbidden", false},
+	{ErrNoToken, "no_token", false},
+	{ErrAmbiguousToken, "ambiguous", false},
+	{ErrMalformed, "malformed", false},
+	{ErrUnknownKey, "unknown_key", false},
+	{ErrSignature, "wrong_signature", false},
+	{ErrCrossOrigin, "cross_origin", false},
+	{ErrNoContainer, "no_container", false},
+	{ErrNoSigningKey, "no_signing_key", false},
+	{ErrType, "wrong_type", true},
+	{ErrExpired, "expired", true},
+	{ErrNotYetValid, "not_yet_valid", true},
+	{ErrIssuer, "wrong_issuer", true},
+	{ErrAudience, "wrong_audience", true},
+	{ErrRevoked, "revoked", true},
+	{ErrContainer, "wrong_container", true},
+}
+
+// reasonOf returns the name of an error, "" for one that is none of this
+// package's, and whether only a genuine token meets it.
+func reasonOf(err error) (name string, genuine bool) {
+	for _, r := range reasons {
+		if errors.Is(err, r.err) {
+			return r.name, r.genuine
+		}
+	}
+	return "", false
+}
+
+// Deny writes the response to a request that is not let in, with the error of
+// [Auth.Check], [Auth.Verify] or [Auth.Recheck], or [ErrForbidden] for what a
+// good token may not do. An error that is none of this package's is denied like
+// a bad token.
+func (a *Auth) Deny(w http.ResponseWriter, r *http.Request, err error) {
+	if err == nil {
+		err = ErrForbidden
+	}
+	a.deny(w, a.urlTokens(r).cut(r), err)
+}
+
+// deny expects a request whose URL holds no token.
+func (a *Auth) deny(w http.ResponseWriter, r *http.Request, err error) {
+	a.write(w, r, a.denialOf(err))
+}
+
+func (a *Auth) denialOf(err error) Denial {
+	d := Denial{Err: err, Code: "token_not_valid", Detail: "The token is not valid."}
+	switch {
+	case errors.Is(err, ErrUnavailable):
+		d.Status = http.StatusServiceUnavailable
+		d.Code, d.Detail = "unavailable", "The token cannot be judged now. Try again."
+		return d
+	case errors.Is(err, ErrNoToken):
+		d.Code, d.Detail = "not_authenticated", "A token is needed."
+	}
+	if d.Status = a.status(err); d.Status < 400 || d.Status > 599 {
+		d.Status = http.StatusForbidden
+	}
+	if name, genuine := reasonOf(err); genuine {
+		d.Reason = name
+	}
+	return d
+}
+
+// write sets the headers of every denial and leaves the rest to WithDenial's
+// function.
+func (a *Auth) write(w http.ResponseWriter, r *http.Request, d Denial) {
+	header := w.Header()
+	header.Set("Cache-Control", "no-store")
+	header.Set("WWW-Authenticate", a.challenge(d))
+	if d.Code == "unavailable" {
+		header.Set("Retry-After", strconv.Itoa(retryAfter))
+	}
+	a.denial(w, r, d)
+}
+
+// retryAfter is how many seconds a client should wait after a 503.
+const retryAfter = 5
+
+// challenge is the WWW-Authenticate field of RFC 6750, section 3: without an
+// error where no token came, or where nothing is known about it.
+func (a *Auth) challenge(d Denial) string {
+	var params []string
+	if a.realm != "" {
+		params = append(params, `realm="`+quoted.Replace(a.realm)+`"`)
+	}
+	switch {
+	case d.Code != "token_not_valid":
+	case d.Status == http.StatusBadRequest:
+		params = append(params, `error="invalid_request"`)
+	case errors.Is(d.Err, ErrContainer):
+		params = append(params, `error="insufficient_scope"`)
+	default:
+		params = append(params, `error="invalid_token"`)
+	}
+	return strings.TrimSuffix("Bearer "+strings.Join(params, ", "), " ")
+}
+
+// quoted escapes what a quoted-string of RFC 9110, section 5.6.4, must not hold.
+var quoted = strings.NewReplacer(`\`, `\\`, `"`, `\"`)
+
+// writeDenial is the default of WithDenial.
+func writeDenial(w http.ResponseWriter, _ *http.Request, d Denial) {
+	writeJSON(w, d.Status, struct {
+		Code   string `json:"code"`
+		Detail string `json:"detail"`
+		Reason string `json:"reason,omitempty"`
+	}{d.Code, d.Detail, d.Reason})
+}
+
+func writeJSON(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	json.NewEncoder(w).Encode(body) // a client that is gone needs no answer
+}
+
+// BearerStatus is for [WithStatus]: the statuses of RFC 6750, section 3.1. 400
+// for more than one token; 403 for a token of another container, and for what no
+// other token could change (ErrCrossOrigin, ErrForbidden); 401 otherwise.
+func BearerStatus(err error) int {
+	switch {
+	case errors.Is(err, ErrAmbiguousToken):
+		return http.StatusBadRequest
+	case errors.Is(err, ErrContainer), errors.Is(err, ErrCrossOrigin), errors.Is(err, ErrForbidden):
+		return http.StatusForbidden
+	}
+	return http.StatusUnauthorized
+}
+
+// TokenEndpoint issues tokens over HTTP: a POST to a route that names a
+// container is answered with 200 and
+//
+//	{"token": "…", "token_type": "Bearer", "expires_in": 864000, "container": "…"}
+//
+// where expires_in is in seconds. authorize decides who may have a token of
+// that container, and with which options: its error denies with 403, or with
+// 503 if it is [ErrUnavailable]. There is no door without it: TokenEndpoint
+// panics if authorize is nil. Pages of other origins are refused, see
+// [WithCrossOriginProtection]; other methods than POST get 405.
+func (a *Auth) TokenEndpoint(authorize func(r *http.Request, container string) ([]IssueOption, error)) http.Handler {
+	if authorize == nil {
+		panic("jwtauth: TokenEndpoint: authorize is nil, and without it anyone could have a token")
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodPost {
+			w.Header().Set("Allow", http.MethodPost)
+			writeJSON(w, http.StatusMethodNotAllowed, map[string]string{"code": "method_not_allowed", "detail": "Use POST."})
+			return
+		}
+		u := a.urlTokens(r)
+		passed := u.cut(r)
+		minted, err := a.mint(passed, authorize)
+		if err != nil {
+			a.logRefusal(r.Context(), verdict{err: err})
+			d := a.denialOf(err)
+			if d.Code == "token_not_valid" { // none was asked for
+				d.Code, d.Detail = "not_authenticated", "You may not have a token of this container."
+			}
+			a.write(w, passed, d)
+			return
+		}
+		u.guard(w.Header())
+		w.Header().Set("Cache-Control", "no-store")
+		writeJSON(w, http.StatusOK, minted)
+	})
+}
+
+// minted is the answer of the token endpoint (RFC 6749, section 5.1, but for
+// the name of the token, which is the recipe model's).
+type minted struct {
+	Token     string `json:"token"`
+	TokenType string `json:"token_type"`
+	ExpiresIn int64  `json:"expires_in"`
+	Container string `json:"container,omitempty"`
+}
+
+func (a *Auth) mint(r *http.Request, authorize func(*http.Request, string) ([]IssueOption, error)) (minted, error) {
+	if err := judgePath(r); err != nil {
+		return minted{}, err
+	}
+	if err := a.judgeOrigin(r); err != nil {
+		return minted{}, err
+	}
+	container := a.containerOf(r, Rule{})
+	switch {
+	case container == "" && !a.anyContainer:
+		return minted{}, ErrNoContainer
+	case !utf8.ValidString(container):
+		return minted{}, fmt.Errorf("%w: a container that is not UTF-8", ErrForbidden)
+	}
+	opts, err := authorize(r, container)
+	if err != nil {
+		return minted{}, fmt.Errorf("%w: %w", ErrForbidden, err) // of both, ErrUnavailable decides
+	}
+	token, ttl, err := a.issue(container, opts)
+	if err != nil {
+		// Not the client's fault: the options of authorize, or the keys.
+		return minted{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return minted{token, "Bearer", int64(ttl.Seconds()), container}, nil
+}
+
+// logRefusal writes the one line about a refusal. What the server is to blame
+// for is an error; a private route without a container is one that must be
+// seen even where no logger is set, since it denies everyone.
+func (a *Auth) logRefusal(ctx context.Context, v verdict) {
+	level, logger := slog.LevelDebug, a.logger
+	switch {
+	case errors.Is(v.err, ErrNoContainer):
+		level = slog.LevelError
+		if !logger.Enabled(ctx, level) {
+			logger = slog.Default()
+		}
+	case errors.Is(v.err, ErrUnavailable):
+		level = slog.LevelError
+	}
+	if !logger.Enabled(ctx, level) {
+		return
+	}
+	name, _ := reasonOf(v.err)
+	attrs := []slog.Attr{slog.String("reason", name), slog.String("error", v.err.Error())}
+	if v.kid != "" {
+		attrs = append(attrs, slog.String("kid", clip(v.kid)))
+	}
+	if v.claims.ID != "" {
+		attrs = append(attrs, slog.String("jti", clip(v.claims.ID)))
+	}
+	logger.LogAttrs(ctx, level, "jwtauth: refused", attrs...)
+}
+
+// clip shortens what a stranger may have chosen.
+func clip(s string) string {
+	const most = 64
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "…"
+}

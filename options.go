@@ -1,0 +1,395 @@
+package jwtauth
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/joinednode/jwtauth/internal/strict"
+)
+
+// Defaults, and the bounds of what may be configured.
+const (
+	// DefaultTTL is how long an issued token lives.
+	DefaultTTL = 10 * 24 * time.Hour
+	// DefaultMaxTokenSize is the largest token accepted and issued, in bytes.
+	DefaultMaxTokenSize = 8 << 10
+
+	maxLeeway     = 5 * time.Minute
+	minTokenSize  = 256
+	tokenCeiling  = 64 << 10 // what an extractor looks at, whatever is configured
+	minIssuedLife = time.Second
+)
+
+// config is what the options write; it never changes once New has read it.
+type config struct {
+	issuer         string
+	audience       []string
+	typ            string
+	typeRequired   bool
+	ttl            time.Duration
+	maxLifetime    time.Duration
+	leeway         time.Duration
+	clock          func() time.Time
+	maxTokenSize   int
+	containerClaim string
+	container      func(*http.Request) string
+	anyContainer   bool
+	extractors     []Extractor
+	crossOrigin    *http.CrossOriginProtection
+	revocations    RevocationChecker
+	denial         func(http.ResponseWriter, *http.Request, Denial)
+	status         func(error) int
+	realm          string
+	logger         *slog.Logger
+}
+
+// Option configures [New]. What it is given is judged by New, whose error
+// names the option. If an option is given twice, the last one counts.
+type Option func(*config) error
+
+// defaults is the configuration of New without options.
+func defaults() config {
+	return config{
+		typ:            "JWT",
+		ttl:            DefaultTTL,
+		clock:          time.Now,
+		maxTokenSize:   DefaultMaxTokenSize,
+		containerClaim: "container",
+		extractors:     []Extractor{FromHeader("Authorization", "Bearer"), FromQuery("token")},
+		crossOrigin:    http.NewCrossOriginProtection(),
+		denial:         writeDenial,
+		status:         func(error) int { return http.StatusForbidden },
+		logger:         slog.New(slog.DiscardHandler),
+	}
+}
+
+// configure applies the options and judges what they make together.
+func configure(opts []Option) (config, error) {
+	c := defaults()
+	var errs []error
+	for i, opt := range opts {
+		if opt == nil {
+			errs = append(errs, fmt.Errorf("option %d is nil; leave it out", i+1))
+		} else if err := opt(&c); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	switch {
+	case c.maxLifetime == 0:
+		c.maxLifetime = max(DefaultTTL, c.ttl)
+	case c.maxLifetime < c.ttl:
+		errs = append(errs, fmt.Errorf("WithMaxLifetime(%v) is shorter than the %v that a token lives; raise it, or set WithTTL", c.maxLifetime, c.ttl))
+	}
+	switch {
+	case c.anyContainer && c.container != nil:
+		errs = append(errs, errors.New("WithAnyContainer and WithContainer exclude each other; leave one out"))
+	case c.container == nil:
+		c.container = func(r *http.Request) string { return r.PathValue("container") }
+	}
+	return c, errors.Join(errs...)
+}
+
+// WithIssuer puts iss on what is issued, and requires it, byte for byte, of
+// what is accepted (RFC 7519, section 4.1.1). Without it, iss is not looked at.
+func WithIssuer(issuer string) Option {
+	return func(c *config) error {
+		c.issuer = issuer
+		return judgeText("WithIssuer", issuer)
+	}
+}
+
+// WithAudience puts aud on what is issued, and requires one of these values of
+// what is accepted (RFC 7519, section 4.1.3). Without it, a token that has an
+// aud is refused, as that section demands.
+func WithAudience(audience ...string) Option {
+	return func(c *config) error {
+		c.audience = append([]string(nil), audience...)
+		if len(audience) == 0 {
+			return errors.New("WithAudience was given none; name at least one, or leave the option out")
+		}
+		for _, value := range audience {
+			if err := judgeText("WithAudience", value); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+// WithTTL sets how long an issued token lives: [DefaultTTL] unless set, at
+// least a second, rounded down to whole ones.
+func WithTTL(d time.Duration) Option {
+	return func(c *config) error {
+		c.ttl = d
+		return atLeastASecond("WithTTL", d)
+	}
+}
+
+// WithMaxLifetime bounds what [TTL] may ask for, and, where there are
+// revocations, the lifetime of tokens accepted: the larger of ten days and
+// [WithTTL] unless set.
+func WithMaxLifetime(d time.Duration) Option {
+	return func(c *config) error {
+		c.maxLifetime = d
+		return atLeastASecond("WithMaxLifetime", d)
+	}
+}
+
+// WithLeeway forgives clocks that differ: exp and nbf are judged d more
+// kindly. 0 unless set, at most five minutes.
+func WithLeeway(d time.Duration) Option {
+	return func(c *config) error {
+		c.leeway = d
+		if d < 0 || d > maxLeeway {
+			return fmt.Errorf("WithLeeway(%v): it must lie between 0 and %v", d, maxLeeway)
+		}
+		return nil
+	}
+}
+
+// WithType sets the typ of what is issued, and requires exactly it of what is
+// accepted (RFC 8725, section 3.11), for a kind of token of its own such as
+// "at+jwt". Without it typ is "JWT", and a token without typ is accepted too.
+func WithType(typ string) Option {
+	return func(c *config) error {
+		c.typ, c.typeRequired = typ, true
+		return judgeText("WithType", typ)
+	}
+}
+
+// WithContainer sets how the container of a request is found, decoded once:
+// r.PathValue("container") unless set. "" means that the request names none,
+// which Private refuses. With routers that are not ServeMux, ask them:
+//
+//	jwtauth.WithContainer(func(r *http.Request) string { return chi.URLParam(r, "container") })
+func WithContainer(container func(*http.Request) string) Option {
+	return func(c *config) error {
+		c.container = container
+		if container == nil {
+			return errors.New("WithContainer was given nil; give it a function, or leave it out for r.PathValue(\"container\")")
+		}
+		return nil
+	}
+}
+
+// WithAnyContainer is for services without containers: none is looked for in
+// requests, none is compared, and Issue takes an empty one. It is dangerous in
+// a service that has them, where any container's token would open all.
+func WithAnyContainer() Option {
+	return func(c *config) error {
+		c.anyContainer = true
+		return nil
+	}
+}
+
+// WithContainerClaim sets the name of the claim that holds the container:
+// "container" unless set.
+func WithContainerClaim(name string) Option {
+	return func(c *config) error {
+		c.containerClaim = name
+		if strict.Reserved(name, "") {
+			return fmt.Errorf("WithContainerClaim(%q): the name is that of a registered claim; choose another", name)
+		}
+		return judgeText("WithContainerClaim", name)
+	}
+}
+
+// WithExtractors sets where tokens are looked for, in this order:
+// FromHeader("Authorization", "Bearer"), then FromQuery("token") unless set.
+// See [Extractor].
+func WithExtractors(extractors ...Extractor) Option {
+	return func(c *config) error {
+		c.extractors = append([]Extractor(nil), extractors...)
+		if len(extractors) == 0 {
+			return errors.New("WithExtractors was given none; no token could ever be found")
+		}
+		for i, e := range extractors {
+			if e == nil {
+				return fmt.Errorf("WithExtractors: extractor %d is nil; leave it out", i+1)
+			}
+			if _, err := describe(e); err != nil {
+				return fmt.Errorf("WithExtractors: %w", err)
+			}
+		}
+		return nil
+	}
+}
+
+// WithCrossOriginProtection sets how requests of other origins are told apart:
+// [http.NewCrossOriginProtection] unless set, which trusts no other origin. It
+// is asked for credentials that browsers send by themselves (cookies) and by
+// [Auth.TokenEndpoint].
+func WithCrossOriginProtection(p *http.CrossOriginProtection) Option {
+	return func(c *config) error {
+		c.crossOrigin = p
+		if p == nil {
+			return errors.New("WithCrossOriginProtection was given nil; leave it out for the default, which trusts no other origin")
+		}
+		return nil
+	}
+}
+
+// WithRevocations asks checker about every token that is otherwise good.
+func WithRevocations(checker RevocationChecker) Option {
+	return func(c *config) error {
+		c.revocations = checker
+		if checker == nil {
+			return errors.New("WithRevocations was given nil; leave it out if nothing can be revoked")
+		}
+		return nil
+	}
+}
+
+// WithDenial sets what writes a denied response. Status, headers and body are
+// its own: it is called with the headers of the default already set, with a
+// request whose URL holds no token, and it must write the status.
+func WithDenial(deny func(http.ResponseWriter, *http.Request, Denial)) Option {
+	return func(c *config) error {
+		c.denial = deny
+		if deny == nil {
+			return errors.New("WithDenial was given nil; leave it out for the default")
+		}
+		return nil
+	}
+}
+
+// WithStatus sets the status of denials: 403 for all unless set. It is never
+// asked about [ErrUnavailable], which is always 503; an answer outside 400 to
+// 599 counts as 403. See [BearerStatus].
+func WithStatus(status func(error) int) Option {
+	return func(c *config) error {
+		c.status = status
+		if status == nil {
+			return errors.New("WithStatus was given nil; leave it out for 403, or give it BearerStatus")
+		}
+		return nil
+	}
+}
+
+// WithRealm names the realm of the WWW-Authenticate challenge (RFC 9110,
+// section 11.5): none unless set.
+func WithRealm(realm string) Option {
+	return func(c *config) error {
+		c.realm = realm
+		if strings.ContainsFunc(realm, func(r rune) bool { return r < ' ' || r > '~' }) {
+			return fmt.Errorf("WithRealm(%q): it may hold printable ASCII only", realm)
+		}
+		return judgeText("WithRealm", realm)
+	}
+}
+
+// WithLogger logs one line at debug level for every refused token, with the
+// reason, the key id and, if the token is genuine, its jti; and at error level
+// what is the server's mistake. Never a token. Nothing is logged unless set,
+// but for [ErrNoContainer], which then goes to [slog.Default].
+func WithLogger(logger *slog.Logger) Option {
+	return func(c *config) error {
+		c.logger = logger
+		if logger == nil {
+			return errors.New("WithLogger was given nil; leave it out for silence")
+		}
+		return nil
+	}
+}
+
+// WithClock sets the clock, for tests: [time.Now] unless set. It must be safe
+// for concurrent use.
+func WithClock(clock func() time.Time) Option {
+	return func(c *config) error {
+		c.clock = clock
+		if clock == nil {
+			return errors.New("WithClock was given nil; leave it out for time.Now")
+		}
+		return nil
+	}
+}
+
+// WithMaxTokenSize sets the largest token accepted and issued, in bytes:
+// [DefaultMaxTokenSize] unless set, at least 256, at most 64 KiB. Proxies and
+// servers bound header fields too, often at 8 KiB.
+func WithMaxTokenSize(n int) Option {
+	return func(c *config) error {
+		c.maxTokenSize = n
+		if n < minTokenSize || n > tokenCeiling {
+			return fmt.Errorf("WithMaxTokenSize(%d): it must lie between %d and %d bytes", n, minTokenSize, tokenCeiling)
+		}
+		return nil
+	}
+}
+
+// judgeText refuses what JSON cannot carry unchanged: invalid UTF-8 would be
+// replaced, so that two values became one.
+func judgeText(option, value string) error {
+	switch {
+	case value == "":
+		return fmt.Errorf("%s was given an empty string; leave it out", option)
+	case !utf8.ValidString(value):
+		return fmt.Errorf("%s was given invalid UTF-8 (%q)", option, value)
+	}
+	return nil
+}
+
+func atLeastASecond(option string, d time.Duration) error {
+	if d < minIssuedLife {
+		return fmt.Errorf("%s(%v): it must be at least %v", option, d, minIssuedLife)
+	}
+	return nil
+}
+
+// issue is what IssueOptions write.
+type issue struct {
+	subject, id *string
+	audience    []string
+	ttl         time.Duration
+	notBefore   time.Time
+	private     map[string]any
+}
+
+// IssueOption adds to one token of [Auth.Issue], which judges what it is given.
+// If an option is given twice, the last one counts.
+type IssueOption func(*issue)
+
+// Subject sets sub: whom the token speaks of. It must not be empty.
+func Subject(subject string) IssueOption {
+	return func(i *issue) { i.subject = &subject }
+}
+
+// TTL sets how long this token lives, instead of [WithTTL]: at least a second,
+// rounded down to whole ones, and at most [WithMaxLifetime].
+func TTL(d time.Duration) IssueOption {
+	return func(i *issue) { i.ttl = d }
+}
+
+// ID sets jti, which is random otherwise. It must not be empty, and should
+// name one token only (RFC 7519, section 4.1.7).
+func ID(jti string) IssueOption {
+	return func(i *issue) { i.id = &jti }
+}
+
+// Audience sets aud, instead of [WithAudience]. An Auth that has none of these
+// audiences refuses the token.
+func Audience(audience ...string) IssueOption {
+	return func(i *issue) { i.audience = append([]string{}, audience...) }
+}
+
+// NotBefore sets nbf, rounded down to whole seconds: from when on the token is
+// valid.
+func NotBefore(t time.Time) IssueOption {
+	return func(i *issue) { i.notBefore = t }
+}
+
+// Claim adds a claim of your own, encoded by encoding/json; [Claims.Decode]
+// reads it back. Registered names and the container's, in any case, are errors.
+func Claim(name string, value any) IssueOption {
+	return func(i *issue) {
+		if i.private == nil {
+			i.private = map[string]any{}
+		}
+		i.private[name] = value
+	}
+}
