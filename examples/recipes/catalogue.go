@@ -1,0 +1,53 @@
+package main
+
+import (
+	"net/http"
+
+	"github.com/joinednode/jwtauth"
+)
+
+// recipe is something to run, and who may run it.
+type recipe struct {
+	policy jwtauth.Policy
+	// run does the recipe's work and returns its message.
+	run func(r *http.Request) string
+}
+
+// catalogue holds the recipes by container and name. In a real service it is a
+// table that owners change at any time, which is why it is asked on every
+// request.
+type catalogue map[string]map[string]recipe
+
+// demoCatalogue has a public and a private recipe in each of two containers.
+func demoCatalogue() catalogue {
+	c := catalogue{}
+	for _, container := range []string{"demo", "other"} {
+		c[container] = map[string]recipe{
+			"hello": {jwtauth.Public, func(*http.Request) string {
+				return "Hello from " + container + "."
+			}},
+			// A real one sends an e-mail or writes to a channel: not for everyone.
+			"notify": {jwtauth.Private, func(*http.Request) string {
+				return "The team of " + container + " was notified."
+			}},
+		}
+	}
+	return c
+}
+
+// of returns the recipe that a request names.
+func (c catalogue) of(r *http.Request) (recipe, bool) {
+	found, ok := c[r.PathValue("container")][r.PathValue("recipe")]
+	return found, ok
+}
+
+// rule is for Auth.Protect. What does not exist is private, so that only those
+// who may see the container's recipes learn which there are. A look-up that can
+// fail returns its error here, which is answered with 503: it fails closed.
+func (c catalogue) rule(r *http.Request) (jwtauth.Rule, error) {
+	found, ok := c.of(r)
+	if !ok {
+		return jwtauth.Rule{Policy: jwtauth.Private}, nil
+	}
+	return jwtauth.Rule{Policy: found.policy}, nil
+}

@@ -1,0 +1,195 @@
+// Command recipes is a small service with public and private recipes, the whole
+// of what jwtauth is for:
+//
+//	go run ./examples/recipes
+//
+// It prints curl lines for every kind of call, and serves a page on which the
+// same can be done by clicking. Its signing key is kept in a folder, so that
+// tokens outlive a restart.
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/joinednode/jwtauth"
+	"github.com/joinednode/jwtauth/keys"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// From the first signal on, a second one kills: nobody has to wait for a
+	// shutdown that hangs.
+	context.AfterFunc(ctx, stop)
+	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
+		fmt.Fprintln(os.Stderr, "recipes:", err)
+		os.Exit(1)
+	}
+}
+
+// run is the program: it serves until ctx ends, and then returns nil once the
+// requests under way are answered.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	flags := flag.NewFlagSet("recipes", flag.ContinueOnError)
+	flags.SetOutput(io.Discard) // main prints the error, once
+	addr := flags.String("addr", "127.0.0.1:8080", "`address` to serve on")
+	data := flags.String("data", ".recipes", "`folder` that keeps the signing key")
+	ownerKey := flags.String("owner-key", "", "`password` of the containers' owner (default a random one, printed at the start)")
+	verbose := flags.Bool("v", false, "log every refused token and every call, with the reasons")
+	switch err := flags.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprintln(stdout, "Usage of recipes:")
+		flags.SetOutput(stdout)
+		flags.PrintDefaults()
+		return nil
+	case err != nil:
+		return fmt.Errorf("%w (see -help)", err)
+	case flags.NArg() > 0:
+		return fmt.Errorf("unexpected argument %q (see -help)", flags.Arg(0))
+	}
+
+	level := slog.LevelInfo
+	if *verbose {
+		level = slog.LevelDebug
+	}
+	logger := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
+
+	auth, err := newAuth(*data, logger)
+	if err != nil {
+		return err
+	}
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", *addr)
+	if err != nil {
+		return err
+	}
+	banner := instructions{url: baseURL(listener.Addr())}
+	if *ownerKey == "" {
+		*ownerKey = rand.Text()
+		banner.ownerKey = *ownerKey
+	}
+	fmt.Fprint(stdout, banner)
+
+	server := newServer(newHandler(auth, demoCatalogue(), *ownerKey, logger), logger)
+	return serve(ctx, server, listener, logger)
+}
+
+// newAuth loads the signing key, or makes one at the first start. Only this
+// account may enter the folder, and LoadOrCreate refuses a key file that others
+// may read.
+func newAuth(dir string, logger *slog.Logger) (*jwtauth.Auth, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	key, err := keys.LoadOrCreate(filepath.Join(dir, "signing.jwk"), "EdDSA")
+	if err != nil {
+		return nil, err
+	}
+	return jwtauth.New(key, jwtauth.WithLogger(logger))
+}
+
+// newServer bounds what one client can keep busy: a zero time-out of net/http
+// means for ever.
+func newServer(handler http.Handler, logger *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       15 * time.Second,
+		WriteTimeout:      15 * time.Second,
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    16 << 10, // the largest token accepted has 8 KiB
+		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
+	}
+}
+
+// shutdownTimeout is how long the requests under way have: longer than any may
+// take by the time-outs above.
+const shutdownTimeout = 20 * time.Second
+
+func serve(ctx context.Context, server *http.Server, listener net.Listener, logger *slog.Logger) error {
+	logger.Info("serving", "address", listener.Addr())
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	select {
+	case err := <-served:
+		return err // it never served, or cannot go on
+	case <-ctx.Done():
+	}
+	logger.Info("shutting down")
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+	defer cancel()
+	if err := server.Shutdown(ctx); err != nil {
+		server.Close()
+		return fmt.Errorf("shutting down: %w", err)
+	}
+	return nil
+}
+
+// baseURL is where this machine reaches the server; one that listens on every
+// address it reaches on loopback.
+func baseURL(addr net.Addr) string {
+	host, port, _ := net.SplitHostPort(addr.String()) // a TCP address has both
+	if net.ParseIP(host).IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return "http://" + net.JoinHostPort(host, port)
+}
+
+// instructions are printed at the start: lines for a shell, to be pasted one by
+// one or as a whole.
+type instructions struct {
+	url      string
+	ownerKey string // "" if the person who started the program chose it
+}
+
+// String never repeats an owner key that somebody chose: it would end up in the
+// scrollback and in logs.
+func (i instructions) String() string {
+	ownerKey := "# Put the -owner-key of this run into OWNER_KEY first"
+	if i.ownerKey != "" {
+		ownerKey = "# The owner key, made for this run\nOWNER_KEY=" + i.ownerKey
+	}
+	return strings.NewReplacer("{url}", i.url, "{owner key}", ownerKey).Replace(curlLines)
+}
+
+// Each step is headed by a comment that ends in the status to expect.
+const curlLines = `# A page to click through is on {url}/ and Ctrl-C ends the program
+# The lines below are for a second terminal
+
+{owner key}
+
+# Mint a token of the container demo, as its owner: 200
+curl -sS -i -X POST -u "demo:$OWNER_KEY" "{url}/create-token/demo"
+
+# The same without the headers, kept for what follows; and one of the container other
+TOKEN=$(curl -sS -X POST -u "demo:$OWNER_KEY" "{url}/create-token/demo" | sed -E 's/.*"token":"([^"]+)".*/\1/')
+OTHER=$(curl -sS -X POST -u "other:$OWNER_KEY" "{url}/create-token/other" | sed -E 's/.*"token":"([^"]+)".*/\1/')
+
+# A private recipe, with the token in the header: 200
+curl -sS -i -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" -d '{"hi":"me"}' "{url}/run/demo/notify"
+
+# The same with the token in the query: 200
+curl -sS -i "{url}/run/demo/notify?token=$TOKEN"
+
+# Without a token: 403
+curl -sS -i "{url}/run/demo/notify"
+
+# With a token of another container: 403
+curl -sS -i -H "Authorization: Bearer $OTHER" "{url}/run/demo/notify"
+
+# A public recipe, without a token: 200
+curl -sS -i "{url}/run/demo/hello"
+
+`

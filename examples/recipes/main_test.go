@@ -1,0 +1,337 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// asProgram makes this test binary the program itself: for what only a process
+// of its own shows, such as signals and exit codes.
+const asProgram = "RECIPES_TEST_AS_PROGRAM"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main()
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+func program(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	exe, err := os.Executable()
+	require.NoError(t, err)
+	cmd := exec.CommandContext(t.Context(), exe, args...)
+	cmd.Env = append(os.Environ(), asProgram+"=1")
+	return cmd
+}
+
+// running is a program under test, on a port of its own.
+type running struct {
+	url, banner string
+	logs        *lockedBuffer
+	stop        func() error
+}
+
+var addressIn = regexp.MustCompile(`http://[^/ ]+`)
+
+// start returns once the program has printed its banner, which it does when it
+// listens; clients wait in the backlog until it accepts.
+func start(t *testing.T, args ...string) running {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	r := running{logs: &lockedBuffer{}}
+	out, in := io.Pipe()
+	ended := make(chan error, 1)
+	go func() {
+		err := run(ctx, append([]string{"-addr", "127.0.0.1:0"}, args...), in, r.logs)
+		in.CloseWithError(io.EOF)
+		ended <- err
+	}()
+	r.stop = sync.OnceValue(func() error {
+		cancel()
+		return <-ended
+	})
+	t.Cleanup(func() { r.stop() })
+
+	r.banner = readBanner(out)
+	go io.Copy(io.Discard, out)
+	r.url = addressIn.FindString(r.banner)
+	if r.url == "" {
+		require.NoError(t, r.stop())
+		require.Fail(t, "the program printed no address", r.banner)
+	}
+	return r
+}
+
+// readBanner reads up to the last of the lines that are printed at the start.
+func readBanner(out io.Reader) string {
+	var banner strings.Builder
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		banner.WriteString(lines.Text() + "\n")
+		if strings.Contains(lines.Text(), "/run/demo/hello") {
+			break
+		}
+	}
+	return banner.String()
+}
+
+// lockedBuffer is written by the server's goroutines and read by the test.
+type lockedBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+// shell runs lines as if they were pasted, with the environment set on top.
+func shell(t *testing.T, script string, env ...string) string {
+	t.Helper()
+	for _, needed := range []string{"bash", "curl", "sed"} {
+		if _, err := exec.LookPath(needed); err != nil {
+			t.Skipf("the printed lines need %s: %v", needed, err)
+		}
+	}
+	cmd := exec.CommandContext(t.Context(), "bash", "-c", script)
+	cmd.Env = append(append(os.Environ(), "no_proxy=127.0.0.1"), env...)
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	return string(out)
+}
+
+func TestThePrintedLinesDoWhatTheySayWhenPasted(t *testing.T) {
+	var (
+		headings = regexp.MustCompile(`(?m)^# .*: (\d{3})$`)
+		statuses = regexp.MustCompile(`(?m)^HTTP/1\.1 (\d{3}) `)
+	)
+	expected := []string{"200", "200", "200", "403", "403", "200"}
+	numbers := func(matches [][]string) (all []string) {
+		for _, m := range matches {
+			all = append(all, m[1])
+		}
+		return all
+	}
+	judge := func(t *testing.T, banner, output string) {
+		t.Helper()
+		require.Equal(t, expected, numbers(headings.FindAllStringSubmatch(banner, -1)), "what is promised")
+		require.Equal(t, expected, numbers(statuses.FindAllStringSubmatch(output, -1)), "%s", output)
+		require.Contains(t, output, `"token_type":"Bearer","expires_in":864000,"container":"demo"`)
+		require.Contains(t, output, `"url":"/run/demo/notify","data":{"hi":"me"}}`)
+		require.Contains(t, output, `"code":"not_authenticated"`)
+		require.Contains(t, output, `"reason":"wrong_container"`)
+		require.Contains(t, output, `"message":"Hello from demo.","caller":{"kind":"anonymous"}`)
+	}
+
+	t.Run("as a whole", func(t *testing.T) {
+		r := start(t, "-data", t.TempDir())
+		judge(t, r.banner, shell(t, r.banner))
+	})
+	t.Run("with an owner key that was chosen, which is not printed", func(t *testing.T) {
+		const chosen = "kept 'secret' $HOME/ü"
+		r := start(t, "-data", t.TempDir(), "-owner-key", chosen)
+		require.NotContains(t, r.banner, chosen)
+		judge(t, r.banner, shell(t, r.banner, "OWNER_KEY="+chosen))
+	})
+}
+
+var ownerKeyIn = regexp.MustCompile(`(?m)^OWNER_KEY=(\S+)$`)
+
+func (r running) ownerKey(t *testing.T) string {
+	t.Helper()
+	found := ownerKeyIn.FindAllStringSubmatch(r.banner, -1)
+	require.Len(t, found, 1, "the key that was made is printed once")
+	return found[0][1]
+}
+
+func TestTokensOutliveARestart(t *testing.T) {
+	data := filepath.Join(t.TempDir(), "data")
+	first := start(t, "-data", data)
+	token := mint(t, first.url, "demo", first.ownerKey(t))
+	notify := func(r running) *http.Request {
+		return request(t, "GET", r.url+"/run/demo/notify", "", "Authorization", "Bearer "+token)
+	}
+	require.Equal(t, 200, send(t, notify(first)).status)
+	require.NoError(t, first.stop())
+
+	second := start(t, "-data", data)
+	require.Equal(t, 200, send(t, notify(second)).status)
+	require.NotEqual(t, first.ownerKey(t), second.ownerKey(t), "a random owner key is made at every start")
+
+	stranger := start(t, "-data", t.TempDir())
+	require.Equal(t, 403, send(t, notify(stranger)).status, "another folder is another key")
+}
+
+func TestOnlyThisAccountMayReadTheSigningKey(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows has no such modes")
+	}
+	data := filepath.Join(t.TempDir(), "not", "there", "yet")
+	require.NoError(t, start(t, "-data", data).stop())
+	folder, err := os.Stat(data)
+	require.NoError(t, err)
+	require.Equal(t, fs.FileMode(0o700), folder.Mode().Perm())
+	file, err := os.Stat(filepath.Join(data, "signing.jwk"))
+	require.NoError(t, err)
+	require.Equal(t, fs.FileMode(0o600), file.Mode().Perm())
+}
+
+func TestNeitherTokensNorOwnerKeysAreLogged(t *testing.T) {
+	r := start(t, "-data", t.TempDir(), "-v")
+	key := r.ownerKey(t)
+	token := mint(t, r.url, "demo", key)
+	forged := token[:len(token)-10] + "AAAAAAAAAA"
+	for _, presented := range []string{token, forged} {
+		for _, path := range []string{"/run/demo/notify", "/run/other/notify", "/run/demo/hello", "/run//demo/hello", "/nowhere"} {
+			send(t, request(t, "GET", r.url+path, "", "Authorization", "Bearer "+presented))
+			send(t, request(t, "GET", r.url+path+"?token="+presented, ""))
+		}
+	}
+	wrong := request(t, "POST", r.url+"/create-token/demo", "")
+	wrong.SetBasicAuth("demo", "WRONG"+key)
+	require.Equal(t, 403, send(t, wrong).status)
+	require.NoError(t, r.stop())
+
+	logs := r.logs.String()
+	require.Contains(t, logs, "reason=wrong_container")
+	require.Contains(t, logs, "reason=wrong_signature")
+	require.Contains(t, logs, "not the owner of this container")
+	require.Contains(t, logs, `msg="recipe ran" container=demo recipe=notify jti=`)
+	for _, secret := range append(strings.Split(token, "."), key, "AAAAAAAAAA") {
+		require.NotContains(t, logs, secret)
+	}
+}
+
+func TestARequestUnderWayIsAnsweredBeforeTheProgramEnds(t *testing.T) {
+	r := start(t, "-data", t.TempDir())
+	address := strings.TrimPrefix(r.url, "http://")
+	conn, err := net.Dial("tcp", address)
+	require.NoError(t, err)
+	defer conn.Close()
+	_, err = io.WriteString(conn, "POST /run/demo/hello HTTP/1.1\r\nHost: "+address+
+		"\r\nContent-Length: 11\r\nExpect: 100-continue\r\n\r\n")
+	require.NoError(t, err)
+	reader := bufio.NewReader(conn)
+	// The server asks for the body once the recipe reads it: it is under way.
+	interim, err := http.ReadResponse(reader, nil)
+	require.NoError(t, err)
+	require.Equal(t, 100, interim.StatusCode)
+
+	ended := make(chan error, 1)
+	go func() { ended <- r.stop() }()
+	for { // until nobody new is let in, which is when the shutdown has begun
+		late, err := net.Dial("tcp", address)
+		if err != nil {
+			break
+		}
+		late.Close()
+	}
+	_, err = io.WriteString(conn, `{"hi":"me"}`)
+	require.NoError(t, err)
+	resp, err := http.ReadResponse(reader, nil)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	require.Equal(t, 200, resp.StatusCode)
+	require.Contains(t, string(body), `"data":{"hi":"me"}`)
+	require.NoError(t, <-ended)
+}
+
+func TestTheProgramEndsWellOnASignal(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows cannot send an interrupt to another process")
+	}
+	cmd := program(t, "-addr", "127.0.0.1:0", "-data", t.TempDir())
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	var logs bytes.Buffer
+	cmd.Stderr = &logs
+	require.NoError(t, cmd.Start())
+	url := addressIn.FindString(readBanner(out))
+	require.Equal(t, 200, send(t, request(t, "GET", url+"/run/demo/hello", "")).status)
+	require.NoError(t, cmd.Process.Signal(os.Interrupt))
+	require.NoError(t, cmd.Wait(), "exit code 0")
+	require.Contains(t, logs.String(), "shutting down")
+}
+
+func TestAFailureIsOneLineAndExitCode1(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer taken.Close()
+	notAFolder := filepath.Join(t.TempDir(), "file")
+	require.NoError(t, os.WriteFile(notAFolder, nil, 0o600))
+	notAKey := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(notAKey, "signing.jwk"), []byte("{}"), 0o600))
+
+	for name, c := range map[string]struct {
+		args []string
+		says string
+	}{
+		"an unknown flag":          {[]string{"-nonsense"}, "-nonsense (see -help)"},
+		"an argument":              {[]string{"serve"}, `unexpected argument "serve" (see -help)`},
+		"an address that is taken": {[]string{"-data", t.TempDir(), "-addr", taken.Addr().String()}, taken.Addr().String()},
+		"an address that is none":  {[]string{"-data", t.TempDir(), "-addr", "nonsense"}, "nonsense"},
+		"a folder that is none":    {[]string{"-data", notAFolder}, notAFolder},
+		"a key that is none":       {[]string{"-data", notAKey}, "signing.jwk"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cmd := program(t, c.args...)
+			var stdout, stderr bytes.Buffer
+			cmd.Stdout, cmd.Stderr = &stdout, &stderr
+			var failed *exec.ExitError
+			require.ErrorAs(t, cmd.Run(), &failed)
+			require.Equal(t, 1, failed.ExitCode())
+			require.Regexp(t, `^recipes: .+\n$`, stderr.String())
+			require.Contains(t, stderr.String(), c.says)
+			require.Empty(t, stdout.String())
+		})
+	}
+}
+
+func TestHelpListsTheFlags(t *testing.T) {
+	var stdout bytes.Buffer
+	require.NoError(t, run(t.Context(), []string{"-help"}, &stdout, io.Discard))
+	for _, flag := range []string{"-addr", "-data", "-owner-key", "-v"} {
+		require.Contains(t, stdout.String(), flag)
+	}
+}
+
+func TestThePrintedAddressCanBeReached(t *testing.T) {
+	for listening, url := range map[string]string{
+		"127.0.0.1:8080": "http://127.0.0.1:8080",
+		"0.0.0.0:80":     "http://127.0.0.1:80",
+		"[::]:8080":      "http://127.0.0.1:8080",
+		"[::1]:8080":     "http://[::1]:8080",
+		"192.0.2.7:8080": "http://192.0.2.7:8080",
+	} {
+		addr, err := net.ResolveTCPAddr("tcp", listening)
+		require.NoError(t, err)
+		require.Equal(t, url, baseURL(addr), listening)
+	}
+}

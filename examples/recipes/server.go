@@ -1,0 +1,190 @@
+package main
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"embed"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"path"
+	"time"
+
+	"github.com/rs/cors"
+
+	"github.com/joinednode/jwtauth"
+)
+
+// newHandler returns the whole service. Its patterns name the container, which
+// is what a token is compared with.
+func newHandler(auth *jwtauth.Auth, recipes catalogue, ownerKey string, logger *slog.Logger) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/create-token/{container}", auth.TokenEndpoint(ownerOnly(recipes, ownerKey)))
+	run := auth.Protect(recipes.rule)(runRecipe(recipes, logger))
+	// CORS is outermost: a preflight carries no token, and pages of other sites
+	// may read a denial too. Only recipes are open to them.
+	mux.Handle("/run/{container}/{recipe}", anyOrigin().Handler(run))
+	handlePage(mux)
+	return withoutRedirects(mux)
+}
+
+// ownerOnly lets the owner of a container mint its tokens: HTTP Basic, with the
+// container as the user. A real service asks its user database or its session
+// here. Whatever is wrong is refused alike.
+func ownerOnly(recipes catalogue, ownerKey string) func(*http.Request, string) ([]jwtauth.IssueOption, error) {
+	// Hashes are equally long, and ConstantTimeCompare tells nothing of equally
+	// long strings.
+	want := sha256.Sum256([]byte(ownerKey))
+	return func(r *http.Request, container string) ([]jwtauth.IssueOption, error) {
+		user, password, _ := r.BasicAuth()
+		got := sha256.Sum256([]byte(password))
+		isOwner := subtle.ConstantTimeCompare(got[:], want[:]) == 1
+		if _, exists := recipes[container]; !exists || !isOwner || user != container {
+			return nil, errors.New("not the owner of this container")
+		}
+		return nil, nil
+	}
+}
+
+// anyOrigin lets pages of all sites call, with a token that they hold, and read
+// the answer. It never allows credentials that browsers send by themselves:
+// with those, any site could act as whoever visits it.
+func anyOrigin() *cors.Cors {
+	return cors.New(cors.Options{
+		AllowedOrigins: []string{"*"},
+		AllowedMethods: []string{http.MethodGet, http.MethodHead, http.MethodPost},
+		AllowedHeaders: []string{"Authorization", "Content-Type"},
+		ExposedHeaders: []string{"WWW-Authenticate", "Retry-After"},
+		MaxAge:         600, // seconds
+	})
+}
+
+// maxBody is how much data a recipe takes, in bytes.
+const maxBody = 64 << 10
+
+// answer is what a recipe says.
+type answer struct {
+	Message string `json:"message"`
+	Caller  caller `json:"caller"`
+	// URL is the address as the recipe saw it: without the token.
+	URL  string          `json:"url"`
+	Data json.RawMessage `json:"data,omitempty"` // as it was posted
+}
+
+// caller is who called, as far as the token tells.
+type caller struct {
+	Kind    string    `json:"kind"` // "anonymous" or "token"
+	TokenID string    `json:"token_id,omitempty"`
+	Expires time.Time `json:"expires,omitzero"`
+}
+
+// runRecipe runs the recipe that a request names. Protect stands before it.
+func runRecipe(recipes catalogue, logger *slog.Logger) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		found, ok := recipes.of(r)
+		if !ok {
+			writeProblem(w, http.StatusNotFound, "not_found", "There is no such recipe.")
+			return
+		}
+		a := answer{URL: r.RequestURI, Caller: caller{Kind: "anonymous"}}
+		switch r.Method {
+		case http.MethodGet, http.MethodHead:
+		case http.MethodPost:
+			if a.Data, ok = readData(w, r); !ok {
+				return
+			}
+		default:
+			w.Header().Set("Allow", "GET, HEAD, POST")
+			writeProblem(w, http.StatusMethodNotAllowed, "method_not_allowed", "Use GET or POST.")
+			return
+		}
+		if claims, ok := jwtauth.FromContext(r.Context()); ok {
+			a.Caller = caller{Kind: "token", TokenID: claims.ID, Expires: claims.ExpiresAt}
+		}
+		a.Message = found.run(r)
+		logger.DebugContext(r.Context(), "recipe ran", "container", r.PathValue("container"),
+			"recipe", r.PathValue("recipe"), "jti", a.Caller.TokenID)
+		writeJSON(w, http.StatusOK, a)
+	})
+}
+
+// readData reads the JSON of a body, nil if that is empty, or writes what is
+// wrong with it.
+func readData(w http.ResponseWriter, r *http.Request) (json.RawMessage, bool) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		writeProblem(w, http.StatusRequestEntityTooLarge, "too_large", "A recipe takes 64 KiB of data at most.")
+		return nil, false
+	case err != nil:
+		writeProblem(w, http.StatusBadRequest, "unreadable", "The data did not arrive.")
+		return nil, false
+	case len(body) > 0 && !json.Valid(body):
+		writeProblem(w, http.StatusBadRequest, "malformed", "The data is not JSON.")
+		return nil, false
+	}
+	return body, true
+}
+
+// writeProblem answers in the form of a denial of jwtauth, so that clients read
+// one form only.
+func writeProblem(w http.ResponseWriter, status int, code, detail string) {
+	writeJSON(w, status, struct {
+		Code   string `json:"code"`
+		Detail string `json:"detail"`
+	}{code, detail})
+}
+
+func writeJSON(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	json.NewEncoder(w).Encode(body) // a client that is gone needs no answer
+}
+
+//go:embed static
+var static embed.FS
+
+// contentSecurityPolicy lets the page load its own three files, call its own
+// server, and nothing else: no inline script, no form that could carry the owner
+// key into a URL, no frame around it.
+const contentSecurityPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
+	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
+
+// handlePage serves the page and what belongs to it.
+func handlePage(mux *http.ServeMux) {
+	for pattern, file := range map[string]struct{ name, contentType string }{
+		"GET /{$}":         {"static/index.html", "text/html; charset=utf-8"},
+		"GET /app.js":      {"static/app.js", "text/javascript; charset=utf-8"},
+		"GET /style.css":   {"static/style.css", "text/css; charset=utf-8"},
+		"GET /favicon.svg": {"static/favicon.svg", "image/svg+xml"},
+	} {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			header := w.Header()
+			// Said here: net/http would ask the operating system, which may differ.
+			header.Set("Content-Type", file.contentType)
+			header.Set("Content-Security-Policy", contentSecurityPolicy)
+			header.Set("Cross-Origin-Resource-Policy", "same-origin")
+			header.Set("Referrer-Policy", "no-referrer")
+			header.Set("X-Content-Type-Options", "nosniff")
+			header.Set("Cache-Control", "no-cache")
+			http.ServeFileFS(w, r, static, file.name)
+		})
+	}
+}
+
+// withoutRedirects answers 404 where ServeMux would redirect to the path
+// without dots and empty segments: the redirect would repeat the query, token
+// and all, in a response that caches may keep.
+func withoutRedirects(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if path.Clean(r.URL.Path) != r.URL.Path {
+			http.NotFound(w, r)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}

@@ -1,0 +1,454 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/joinednode/jwtauth"
+)
+
+const ownerKey = "the owner's key"
+
+// serveRecipes serves recipes on a real port and returns its URL.
+func serveRecipes(t *testing.T, recipes catalogue) string {
+	t.Helper()
+	logger := slog.New(slog.DiscardHandler)
+	auth, err := newAuth(t.TempDir(), logger)
+	require.NoError(t, err)
+	server := httptest.NewServer(newHandler(auth, recipes, ownerKey, logger))
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+// response is one that was read to its end.
+type response struct {
+	status int
+	header http.Header
+	body   string
+}
+
+// request makes a request with header fields given as names and values.
+func request(t *testing.T, method, url, body string, fields ...string) *http.Request {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
+	require.NoError(t, err)
+	for i := 0; i < len(fields); i += 2 {
+		r.Header.Add(fields[i], fields[i+1])
+	}
+	return r
+}
+
+// transport keeps no connections: one that was opened but never used would hold
+// up a server's shutdown for seconds.
+var transport = &http.Transport{DisableKeepAlives: true}
+
+// send follows no redirect: none is ever answered.
+func send(t *testing.T, r *http.Request) response {
+	t.Helper()
+	resp, err := transport.RoundTrip(r)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	return response{resp.StatusCode, resp.Header, string(body)}
+}
+
+func mint(t *testing.T, base, container, ownerKey string) string {
+	t.Helper()
+	r := request(t, "POST", base+"/create-token/"+container, "")
+	r.SetBasicAuth(container, ownerKey)
+	got := send(t, r)
+	require.Equal(t, 200, got.status, got.body)
+	require.Equal(t, "no-store", got.header.Get("Cache-Control"))
+	var minted struct {
+		Token     string `json:"token"`
+		TokenType string `json:"token_type"`
+		ExpiresIn int    `json:"expires_in"`
+		Container string `json:"container"`
+	}
+	require.NoError(t, json.Unmarshal([]byte(got.body), &minted))
+	require.Equal(t, "Bearer", minted.TokenType)
+	require.Equal(t, 10*24*60*60, minted.ExpiresIn)
+	require.Equal(t, container, minted.Container)
+	return minted.Token
+}
+
+func (r response) answer(t *testing.T) answer {
+	t.Helper()
+	require.Equal(t, 200, r.status, r.body)
+	require.Equal(t, "application/json", r.header.Get("Content-Type"))
+	var a answer
+	require.NoError(t, json.Unmarshal([]byte(r.body), &a))
+	return a
+}
+
+func TestOnlyAContainersOwnerMintsItsTokens(t *testing.T) {
+	base := serveRecipes(t, demoCatalogue())
+	mint(t, base, "demo", ownerKey)
+
+	var first string
+	for name, c := range map[string]struct{ container, user, password string }{
+		"a wrong owner key":                   {"demo", "demo", "guess"},
+		"the beginning of the owner key":      {"demo", "demo", ownerKey[:5]},
+		"no owner key":                        {"demo", "demo", ""},
+		"the owner of another container":      {"demo", "other", ownerKey},
+		"no user":                             {"demo", "", ownerKey},
+		"a container that does not exist":     {"nowhere", "nowhere", ownerKey},
+		"a container of another case":         {"Demo", "Demo", ownerKey},
+		"a container with an encoded segment": {"demo%2Fx", "demo/x", ownerKey},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := request(t, "POST", base+"/create-token/"+c.container, "")
+			r.SetBasicAuth(c.user, c.password)
+			got := send(t, r)
+			require.Equal(t, 403, got.status)
+			require.NotContains(t, strings.Join(got.header.Values("WWW-Authenticate"), ","), "Basic",
+				"a browser would ask for a password")
+			if first == "" {
+				first = got.body
+			}
+			require.Equal(t, first, got.body, "all are refused alike")
+		})
+	}
+	t.Run("nobody", func(t *testing.T) {
+		got := send(t, request(t, "POST", base+"/create-token/demo", ""))
+		require.Equal(t, 403, got.status)
+		require.NotContains(t, strings.Join(got.header.Values("WWW-Authenticate"), ","), "Basic")
+	})
+	t.Run("a token is not an owner", func(t *testing.T) {
+		bearer := "Bearer " + mint(t, base, "demo", ownerKey)
+		got := send(t, request(t, "POST", base+"/create-token/demo", "", "Authorization", bearer))
+		require.Equal(t, 403, got.status)
+	})
+	t.Run("by POST only", func(t *testing.T) {
+		r := request(t, "GET", base+"/create-token/demo", "")
+		r.SetBasicAuth("demo", ownerKey)
+		got := send(t, r)
+		require.Equal(t, 405, got.status)
+		require.Equal(t, "POST", got.header.Get("Allow"))
+	})
+	t.Run("not from a page of another origin", func(t *testing.T) {
+		r := request(t, "POST", base+"/create-token/demo", "", "Origin", "https://somewhere.example")
+		r.SetBasicAuth("demo", ownerKey)
+		got := send(t, r)
+		require.Equal(t, 403, got.status)
+		require.Empty(t, got.header.Get("Access-Control-Allow-Origin"))
+
+		preflight := send(t, request(t, "OPTIONS", base+"/create-token/demo", "", "Origin", "https://somewhere.example",
+			"Access-Control-Request-Method", "POST", "Access-Control-Request-Headers", "authorization"))
+		require.NotContains(t, preflight.header, "Access-Control-Allow-Origin")
+	})
+	t.Run("from a page of its own", func(t *testing.T) {
+		r := request(t, "POST", base+"/create-token/demo", "", "Origin", base, "Sec-Fetch-Site", "same-origin")
+		r.SetBasicAuth("demo", ownerKey)
+		require.Equal(t, 200, send(t, r).status)
+	})
+}
+
+func TestWhoMayRunARecipe(t *testing.T) {
+	base := serveRecipes(t, demoCatalogue())
+	demo, other := mint(t, base, "demo", ownerKey), mint(t, base, "other", ownerKey)
+	const denied, anonymous, known = 403, 0, 200
+	for name, c := range map[string]struct {
+		path, token string
+		want        int
+		says        string
+	}{
+		"private, with a token":                              {"/run/demo/notify", demo, known, ""},
+		"private, without a token":                           {"/run/demo/notify", "", denied, "not_authenticated"},
+		"private, with another container's token":            {"/run/demo/notify", other, denied, "wrong_container"},
+		"private, with garbage":                              {"/run/demo/notify", "a.b.c", denied, "token_not_valid"},
+		"private, with a forged signature":                   {"/run/demo/notify", demo[:len(demo)-10] + "AAAAAAAAAA", denied, "token_not_valid"},
+		"the other container's, with its token":              {"/run/other/notify", other, known, ""},
+		"the other container's, with demo's token":           {"/run/other/notify", demo, denied, "wrong_container"},
+		"public, without a token":                            {"/run/demo/hello", "", anonymous, ""},
+		"public, with a token":                               {"/run/demo/hello", demo, known, ""},
+		"public, with another container's token":             {"/run/demo/hello", other, anonymous, ""},
+		"public, with garbage":                               {"/run/demo/hello", "a.b.c", anonymous, ""},
+		"a path that is another one decoded, without token":  {"/run/demo/%6eotify", "", denied, "not_authenticated"},
+		"a path that is another one decoded, with the token": {"/run/demo/%6eotify", demo, known, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			byHeader := request(t, "GET", base+c.path, "")
+			byQuery := request(t, "GET", base+c.path, "")
+			if c.token != "" {
+				byHeader.Header.Set("Authorization", "Bearer "+c.token)
+				byQuery.URL.RawQuery = "token=" + c.token
+			}
+			for _, r := range []*http.Request{byHeader, byQuery} {
+				got := send(t, r)
+				if c.want == denied {
+					require.Equal(t, 403, got.status, got.body)
+					require.Contains(t, got.body, c.says)
+					require.Equal(t, "no-store", got.header.Get("Cache-Control"))
+					require.True(t, strings.HasPrefix(got.header.Get("WWW-Authenticate"), "Bearer"))
+					continue
+				}
+				caller := got.answer(t).Caller
+				if c.want == anonymous {
+					require.Equal(t, "anonymous", caller.Kind)
+					require.Empty(t, caller.TokenID)
+					require.True(t, caller.Expires.IsZero())
+					continue
+				}
+				require.Equal(t, "token", caller.Kind)
+				require.NotEmpty(t, caller.TokenID)
+				require.False(t, caller.Expires.IsZero())
+			}
+		})
+	}
+}
+
+func TestWhatExistsIsToldOnlyToThoseWhoMaySeeIt(t *testing.T) {
+	base := serveRecipes(t, demoCatalogue())
+	demo := mint(t, base, "demo", ownerKey)
+	get := func(path, token string) response {
+		r := request(t, "GET", base+path, "")
+		if token != "" {
+			r.Header.Set("Authorization", "Bearer "+token)
+		}
+		got := send(t, r)
+		got.header.Del("Date")
+		return got
+	}
+	got := get("/run/demo/nothing", demo)
+	require.Equal(t, 404, got.status)
+	require.JSONEq(t, `{"code":"not_found","detail":"There is no such recipe."}`, got.body)
+
+	require.Equal(t, 403, get("/run/demo/notify", "").status)
+	for _, unknown := range []string{"/run/demo/nothing", "/run/nowhere/hello", "/run/nowhere/nothing"} {
+		require.Equal(t, get("/run/demo/notify", ""), get(unknown, ""), "%s looks like a private recipe", unknown)
+	}
+	for _, unknown := range []string{"/run/other/nothing", "/run/nowhere/hello"} {
+		require.Equal(t, get("/run/other/notify", demo), get(unknown, demo), "%s looks like a private recipe", unknown)
+	}
+}
+
+func TestVisibilityIsLookedUpOnEveryRequest(t *testing.T) {
+	recipes := demoCatalogue()
+	logger := slog.New(slog.DiscardHandler)
+	auth, err := newAuth(t.TempDir(), logger)
+	require.NoError(t, err)
+	handler := newHandler(auth, recipes, ownerKey, logger)
+	// Without a server, whose goroutines would read what the test changes.
+	hello := func() int {
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "GET", "/run/demo/hello", nil))
+		return w.Code
+	}
+	set := func(policy jwtauth.Policy) {
+		changed := recipes["demo"]["hello"]
+		changed.policy = policy
+		recipes["demo"]["hello"] = changed
+	}
+	require.Equal(t, 200, hello())
+	set(jwtauth.Private)
+	require.Equal(t, 403, hello())
+	set(jwtauth.Public)
+	require.Equal(t, 200, hello())
+}
+
+func TestATokenInTheQueryNeverReachesTheRecipe(t *testing.T) {
+	recipes := demoCatalogue()
+	saw := make(chan string, 1)
+	spy := func(r *http.Request) string {
+		r.ParseForm()
+		saw <- fmt.Sprintf("%#v %v %v %v %v", *r.URL, r.URL, r.RequestURI, r.Form, r.Context())
+		return "seen"
+	}
+	recipes["demo"]["private"] = recipe{jwtauth.Private, spy}
+	recipes["demo"]["public"] = recipe{jwtauth.Public, spy}
+	base := serveRecipes(t, recipes)
+	demo, other := mint(t, base, "demo", ownerKey), mint(t, base, "other", ownerKey)
+	for _, c := range []struct{ recipe, token string }{
+		{"private", demo}, {"public", demo}, {"public", other}, {"public", "garbage"},
+	} {
+		for _, method := range []string{"GET", "POST"} {
+			query := "?a=1&token=" + c.token + "&b=%32"
+			got := send(t, request(t, method, base+"/run/demo/"+c.recipe+query, ""))
+			require.Equal(t, "/run/demo/"+c.recipe+"?a=1&b=%32", got.answer(t).URL)
+			seen := <-saw
+			require.Contains(t, seen, "a=1&b=%32")
+			require.NotContains(t, seen, "token")
+			require.NotContains(t, seen, c.token)
+			require.Equal(t, "private, no-store", got.header.Get("Cache-Control"))
+			require.Equal(t, "no-referrer", got.header.Get("Referrer-Policy"))
+		}
+	}
+}
+
+func TestNoRedirectRepeatsAToken(t *testing.T) {
+	base := serveRecipes(t, demoCatalogue())
+	demo := mint(t, base, "demo", ownerKey)
+	for _, path := range []string{
+		"/run//demo/notify", "/run/demo/./notify", "/run/other/../demo/notify", "//run/demo/notify", "/run/demo/notify/",
+		"/run/demo/%2e%2e/notify", "/run/demo%2F%2Fx/notify", "/run/demo", "/run", "/index.html", "/static/app.js", "/create-token/demo/",
+	} {
+		r := request(t, "GET", base, "")
+		r.URL.Opaque = "//" + r.URL.Host + path // sent as it stands
+		r.URL.RawQuery = "token=" + demo
+		got := send(t, r)
+		require.Equal(t, 404, got.status, path)
+		require.Empty(t, got.header.Get("Location"), path)
+		require.NotContains(t, got.body, demo, path)
+	}
+}
+
+func TestARecipeEchoesJSON(t *testing.T) {
+	base := serveRecipes(t, demoCatalogue())
+	demo := mint(t, base, "demo", ownerKey)
+	post := func(body, contentType string) response {
+		return send(t, request(t, "POST", base+"/run/demo/notify", body,
+			"Authorization", "Bearer "+demo, "Content-Type", contentType))
+	}
+	t.Run("as it was posted", func(t *testing.T) {
+		for _, body := range []string{`{"hi":"me"}`, `{"n":12345678901234567890.10}`, `[1,null,true]`, `"text"`, `null`} {
+			got := post(body, "application/json")
+			require.Equal(t, "The team of demo was notified.", got.answer(t).Message)
+			var echoed struct{ Data json.RawMessage }
+			require.NoError(t, json.Unmarshal([]byte(got.body), &echoed))
+			require.Equal(t, body, string(echoed.Data))
+		}
+	})
+	t.Run("whatever an XMLHttpRequest calls a string", func(t *testing.T) {
+		require.JSONEq(t, `{"hi":"me"}`, string(post(`{"hi":"me"}`, "text/plain;charset=UTF-8").answer(t).Data))
+	})
+	t.Run("harmless, if it is taken for a page", func(t *testing.T) {
+		got := post(`{"hi":"<script>"}`, "application/json")
+		require.NotContains(t, got.body, "<script>")
+		require.Equal(t, "nosniff", got.header.Get("X-Content-Type-Options"))
+	})
+	t.Run("nothing, if there is nothing", func(t *testing.T) {
+		require.Nil(t, post("", "application/json").answer(t).Data)
+	})
+	t.Run("but not what is no JSON", func(t *testing.T) {
+		for _, body := range []string{"[object Object]", `{"hi":`, `{} {}`, "\xff", `hi=me`} {
+			got := post(body, "application/json")
+			require.Equal(t, 400, got.status, body)
+			require.JSONEq(t, `{"code":"malformed","detail":"The data is not JSON."}`, got.body)
+		}
+	})
+	t.Run("up to 64 KiB", func(t *testing.T) {
+		most := `"` + strings.Repeat("x", maxBody-2) + `"`
+		require.Len(t, post(most, "application/json").answer(t).Data, maxBody)
+		got := post(most+" ", "application/json")
+		require.Equal(t, 413, got.status)
+		require.Contains(t, got.body, "too_large")
+	})
+	t.Run("by GET and POST only", func(t *testing.T) {
+		for _, method := range []string{"PUT", "DELETE", "OPTIONS"} {
+			got := send(t, request(t, method, base+"/run/demo/hello", ""))
+			require.Equal(t, 405, got.status, method)
+			require.Equal(t, "GET, HEAD, POST", got.header.Get("Allow"))
+		}
+		require.Equal(t, 403, send(t, request(t, "PUT", base+"/run/demo/notify", "")).status)
+		head := send(t, request(t, "HEAD", base+"/run/demo/hello", ""))
+		require.Equal(t, 200, head.status)
+		require.Empty(t, head.body)
+	})
+}
+
+func TestPagesOfOtherSitesMayCallRecipes(t *testing.T) {
+	const site = "https://somewhere.example"
+	base := serveRecipes(t, demoCatalogue())
+	demo, other := mint(t, base, "demo", ownerKey), mint(t, base, "other", ownerKey)
+
+	t.Run("after a preflight, which needs no token", func(t *testing.T) {
+		got := send(t, request(t, "OPTIONS", base+"/run/demo/notify", "", "Origin", site,
+			"Access-Control-Request-Method", "POST", "Access-Control-Request-Headers", "authorization,content-type"))
+		require.Equal(t, 204, got.status)
+		require.Equal(t, "*", got.header.Get("Access-Control-Allow-Origin"))
+		require.Equal(t, "POST", got.header.Get("Access-Control-Allow-Methods"))
+		require.Equal(t, "authorization,content-type", got.header.Get("Access-Control-Allow-Headers"))
+		require.Equal(t, "600", got.header.Get("Access-Control-Max-Age"))
+		require.NotContains(t, got.header, "Access-Control-Allow-Credentials")
+		require.Empty(t, got.body)
+	})
+	t.Run("but not with other header fields or methods", func(t *testing.T) {
+		for _, asked := range [][2]string{{"POST", "x-other"}, {"DELETE", "authorization"}} {
+			got := send(t, request(t, "OPTIONS", base+"/run/demo/notify", "", "Origin", site,
+				"Access-Control-Request-Method", asked[0], "Access-Control-Request-Headers", asked[1]))
+			require.NotContains(t, got.header, "Access-Control-Allow-Origin")
+		}
+	})
+	t.Run("and read the answer", func(t *testing.T) {
+		got := send(t, request(t, "POST", base+"/run/demo/notify", `{"hi":"me"}`, "Origin", site, "Sec-Fetch-Site", "cross-site",
+			"Authorization", "Bearer "+demo, "Content-Type", "application/json"))
+		require.Equal(t, "*", got.header.Get("Access-Control-Allow-Origin"))
+		require.NotContains(t, got.header, "Access-Control-Allow-Credentials")
+		require.JSONEq(t, `{"hi":"me"}`, string(got.answer(t).Data))
+	})
+	t.Run("and read a denial with its challenge", func(t *testing.T) {
+		for _, fields := range [][]string{nil, {"Authorization", "Bearer " + other}, {"Authorization", "Bearer garbage"}} {
+			got := send(t, request(t, "POST", base+"/run/demo/notify", `{"hi":"me"}`, append(fields, "Origin", site)...))
+			require.Equal(t, 403, got.status)
+			require.Equal(t, "*", got.header.Get("Access-Control-Allow-Origin"))
+			require.Contains(t, got.header.Get("Access-Control-Expose-Headers"), "Www-Authenticate")
+		}
+	})
+	t.Run("and caches tell public answers apart", func(t *testing.T) {
+		got := send(t, request(t, "GET", base+"/run/demo/hello", "", "Origin", site))
+		require.ElementsMatch(t, []string{"Origin", "Authorization"}, got.header.Values("Vary"))
+	})
+	t.Run("but nothing else is open to them", func(t *testing.T) {
+		for _, path := range []string{"/", "/app.js", "/nowhere", "/run/demo"} {
+			require.NotContains(t, send(t, request(t, "GET", base+path, "", "Origin", site)).header, "Access-Control-Allow-Origin")
+		}
+	})
+}
+
+func TestThePageNeedsNothingButItsOwnFiles(t *testing.T) {
+	base := serveRecipes(t, demoCatalogue())
+	page := send(t, request(t, "GET", base+"/", ""))
+	require.Equal(t, 200, page.status)
+
+	require.NotRegexp(t, `(?i)<style|<script(?:[^>]*)>[^<]|\sstyle=|\son[a-z]+=|javascript:`, page.body, "inline code")
+	links := regexp.MustCompile(`(?:src|href)="([^"]*)"`).FindAllStringSubmatch(page.body, -1)
+	require.NotEmpty(t, links)
+	files := []string{"/"}
+	for _, link := range links {
+		files = append(files, link[1])
+	}
+	types := map[string]string{
+		"/":            "text/html; charset=utf-8",
+		"/app.js":      "text/javascript; charset=utf-8",
+		"/style.css":   "text/css; charset=utf-8",
+		"/favicon.svg": "image/svg+xml",
+	}
+	require.Len(t, files, len(types))
+	for _, file := range files {
+		u, err := url.Parse(file)
+		require.NoError(t, err)
+		require.False(t, u.IsAbs(), "%s is elsewhere", file)
+		got := send(t, request(t, "GET", base+file, ""))
+		require.Equal(t, 200, got.status, file)
+		require.Equal(t, types[file], got.header.Get("Content-Type"))
+		require.Equal(t, contentSecurityPolicy, got.header.Get("Content-Security-Policy"))
+		require.Equal(t, "nosniff", got.header.Get("X-Content-Type-Options"))
+		require.Equal(t, "no-referrer", got.header.Get("Referrer-Policy"))
+		require.NotRegexp(t, `@import|url\(|//[a-z]+\.[a-z]`,
+			strings.ReplaceAll(got.body, "http://www.w3.org/2000/svg", ""), "an external resource in %s", file)
+	}
+	require.NotContains(t, contentSecurityPolicy, "unsafe")
+	require.Equal(t, 405, send(t, request(t, "POST", base+"/", "")).status)
+}
+
+func TestTheServerBoundsWhatAClientCanKeepBusy(t *testing.T) {
+	server := newServer(http.NotFoundHandler(), slog.New(slog.DiscardHandler))
+	require.Positive(t, server.ReadHeaderTimeout)
+	require.Positive(t, server.ReadTimeout)
+	require.Positive(t, server.WriteTimeout)
+	require.Positive(t, server.IdleTimeout)
+	require.Greater(t, server.MaxHeaderBytes, jwtauth.DefaultMaxTokenSize)
+	require.Greater(t, shutdownTimeout, server.WriteTimeout)
+}
