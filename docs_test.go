@@ -1,0 +1,58 @@
+package jwtauth_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// programs are the whole programs that documentation shows.
+func programs(t *testing.T) map[string]string {
+	t.Helper()
+	readme, err := os.ReadFile("README.md")
+	require.NoError(t, err)
+	block := regexp.MustCompile("(?s)```go\n(.*?)```").FindSubmatch(readme)
+	require.NotNil(t, block, "README.md shows no program")
+
+	file, err := parser.ParseFile(token.NewFileSet(), "jwtauth.go", nil, parser.ParseComments|parser.PackageClauseOnly)
+	require.NoError(t, err)
+	return map[string]string{"README.md": string(block[1]), "the package comment": indented(file.Doc)}
+}
+
+// indented is the first block of code of a doc comment.
+func indented(doc *ast.CommentGroup) string {
+	var code []string
+	for line := range strings.Lines(doc.Text()) {
+		switch {
+		case strings.HasPrefix(line, "\t"):
+			code = append(code, strings.TrimPrefix(line, "\t"))
+		case len(code) > 0 && strings.TrimSpace(line) != "":
+			return strings.Join(code, "")
+		case len(code) > 0:
+			code = append(code, line)
+		}
+	}
+	return strings.Join(code, "")
+}
+
+func TestThePrograms(t *testing.T) {
+	shown := programs(t)
+	for where, source := range shown {
+		t.Run("of "+where+" build", func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "main.go")
+			require.NoError(t, os.WriteFile(file, []byte(source), 0o600))
+			out, err := exec.Command("go", "vet", file).CombinedOutput()
+			require.NoError(t, err, "%s", out)
+		})
+	}
+	require.Equal(t, strings.TrimSpace(shown["README.md"]), strings.TrimSpace(shown["the package comment"]),
+		"the README and the package comment show one program")
+}
