@@ -37,7 +37,7 @@ func TestNewRefusesABadConfigurationAndNamesIt(t *testing.T) {
 		"containers that are and are not":     {options{jwtauth.WithAnyContainer(), jwtauth.WithContainer(func(*http.Request) string { return "" })}, []string{"WithAnyContainer", "WithContainer"}},
 		"a registered container claim":        {options{jwtauth.WithContainerClaim("sub")}, []string{"WithContainerClaim", "sub"}},
 		"a folded registered container claim": {options{jwtauth.WithContainerClaim("I\u017fS")}, []string{"WithContainerClaim"}},
-		"an empty container claim":            {options{jwtauth.WithContainerClaim("")}, []string{"WithContainerClaim"}},
+		"an empty container claim":            {options{jwtauth.WithContainerClaim("")}, []string{"WithContainerClaim", "empty"}},
 		"no extractors":                       {options{jwtauth.WithExtractors()}, []string{"WithExtractors", "none"}},
 		"a nil extractor":                     {options{jwtauth.WithExtractors(jwtauth.FromQuery("t"), nil)}, []string{"WithExtractors", "extractor 2"}},
 		"a header without a name":             {options{jwtauth.WithExtractors(jwtauth.FromHeader("", "Bearer"))}, []string{"FromHeader"}},

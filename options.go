@@ -192,10 +192,13 @@ func WithAnyContainer() Option {
 func WithContainerClaim(name string) Option {
 	return func(c *config) error {
 		c.containerClaim = name
+		if err := judgeText("WithContainerClaim", name); err != nil {
+			return err
+		}
 		if strict.Reserved(name, "") {
 			return fmt.Errorf("WithContainerClaim(%q): the name is that of a registered claim; choose another", name)
 		}
-		return judgeText("WithContainerClaim", name)
+		return nil
 	}
 }
 

@@ -190,7 +190,7 @@ func TestLoadOrCreateNeedsAPlaceForAFile(t *testing.T) {
 	for name, c := range map[string]struct{ path, says string }{
 		"a folder":                 {folder, "not a regular file"},
 		"a folder that is missing": {filepath.Join(folder, "missing", "key.jwk"), "no such file"},
-		"no path":                  {"", ""},
+		"no path":                  {"", "link"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			k, err := keys.LoadOrCreate(c.path, "EdDSA")

@@ -124,7 +124,8 @@ func symmetric(secret []byte, alg string) Key {
 // Any crypto.Signer will do, so the private key may live in a KMS or an HSM. It
 // must be safe for concurrent use, and each of its signatures is verified
 // before it is used: one that is wrong is an error, never a token that nobody
-// accepts.
+// accepts. An RSA or ECDSA private key in memory is used where it is, not
+// copied: leave it unchanged from then on.
 func Signer(s crypto.Signer) Key {
 	if isNil(s) {
 		return badKey("keys.Signer: the signer is nil; give it a private key, such as an ed25519.PrivateKey")

@@ -167,7 +167,7 @@ func parseJWK(data []byte) (Key, error) {
 		if private, ok := raw.(*rsa.PrivateKey); ok && private.N.BitLen() <= maxRSABits {
 			private.Precompute() // of a key too long, which Signer refuses, it would take minutes
 		}
-		if key = Signer(raw); !signs {
+		if key = Signer(raw); !signs && key.Err() == nil {
 			key = Verifier(raw.Public())
 		}
 	default:
