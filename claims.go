@@ -12,8 +12,9 @@ import (
 	"github.com/joinednode/jwtauth/keys"
 )
 
-// Errors for errors.Is. Every token that is refused, and every request that is
-// denied, is refused for exactly one of these; the text behind it is for logs,
+// Errors for errors.Is: every token that is refused, and every request that is
+// denied, is refused for one of these. A request that is denied for its path or
+// its query is also ErrNoToken if it has none. The text behind is for logs,
 // holds no token, and may change.
 var (
 	// ErrNoToken: the request carries no token where one was looked for.

@@ -1,8 +1,10 @@
 package jwtauth
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"mime"
 	"net/http"
@@ -24,10 +26,11 @@ import (
 //		return jwtauth.Presented{Token: r.Header.Get("X-Token"), In: jwtauth.InHeader}, nil
 //	}
 //
-// It must be safe for concurrent use, must not write to the request, and may be
-// asked more than once about one request. An error that is none of this
-// package's is taken for [ErrMalformed]; wrap [ErrUnavailable] for "cannot know
-// now".
+// One that reads the URL gives In and Name, also beside an error: by the name
+// the parameter is cut from the request. It must be safe for concurrent use and
+// must not write to the request; of a request whose URL has parameters it is
+// asked more than once. An error that is none of this package's is taken for
+// [ErrMalformed]; wrap [ErrUnavailable] for "cannot know now".
 type Extractor func(*http.Request) (Presented, error)
 
 // Presented is a token as a request presents it, not judged in any way.
@@ -44,7 +47,8 @@ type Location int
 const (
 	// InHeader: a header field that the client's code sets.
 	InHeader Location = iota + 1
-	// InQuery: a parameter of the URL, called Name; it is cut from the request.
+	// InQuery: a parameter of the URL, which is cut from the request by its Name;
+	// without one the token is refused.
 	InQuery
 	// InForm: a field of the request's body.
 	InForm
@@ -88,7 +92,7 @@ func FromHeader(name, scheme string) Extractor {
 		if rest != "" && isHTTPTokenByte(rest[0]) {
 			return "", 0, nil // the scheme is only the beginning of another one
 		}
-		if len(rest) > tokenCeiling { // not even its spaces are worth a look
+		if len(rest) > 2*tokenCeiling { // not even its spaces are worth a look
 			return "", 0, fmt.Errorf("%w: longer than any token", ErrMalformed)
 		}
 		return strings.TrimLeft(rest, " "), 1, nil
@@ -101,28 +105,23 @@ func FromHeader(name, scheme string) Extractor {
 // prefer a header where the client can send one; what this package can keep
 // from leaking it does: see the package's documentation.
 //
+// A query that does not parse, as [url.ParseQuery] judges, is refused whole.
+//
 // ServeMux answers a path that it would clean, such as /run//a, by a redirect
-// to the clean one, query included, before any middleware of a route runs. Wrap
-// the whole mux in [Auth.Public] besides, which changes nothing for the routes
-// in it, and the redirect holds no token.
+// that repeats the query, before any middleware of a route runs. A server that
+// must not refuses such paths first, as examples/recipes does.
 //
 // A parameter without a value, or with characters that no token has, is
 // [ErrMalformed]; two are [ErrAmbiguousToken].
 func FromQuery(name string) Extractor {
-	s := &source{in: InQuery, name: name}
+	s, names := &source{in: InQuery, name: name}, []string{name}
 	if name == "" {
 		s.bad = errors.New(`FromQuery(""): name the parameter, such as "token"`)
 	}
-	s.find = func(r *http.Request) (token string, n int, err error) {
-		u := scanURL(r, []string{name})
-		if u.broken {
-			return "", 0, fmt.Errorf("%w: a query that does not parse", ErrMalformed)
-		}
-		for _, found := range u.found {
-			if found.name == name {
-				token = found.value
-				n++
-			}
+	s.find = func(r *http.Request) (string, int, error) {
+		token, n, ok := scanQuery(sentQuery(r), names)
+		if n > 0 && !ok {
+			return "", 0, fmt.Errorf("%w: in a query that does not parse", ErrMalformed)
 		}
 		return token, n, nil
 	}
@@ -149,36 +148,54 @@ func FromCookie(name string) Extractor {
 }
 
 // FromForm looks for a field of a POST, PUT or PATCH body of the type
-// application/x-www-form-urlencoded (RFC 6750, section 2.2). It reads the whole
-// body of such a request, at most 10 MB of it, into r.PostForm, where handlers
-// find it; bodies of other types are not touched.
+// application/x-www-form-urlencoded (RFC 6750, section 2.2). It reads such a
+// body, at most 10 MB of it, and puts it back for the handler; bodies of other
+// types are not touched. A form that does not parse or is longer is
+// [ErrMalformed]; of one that another middleware has parsed before, what that
+// left in r.PostForm counts.
 func FromForm(name string) Extractor {
 	s := &source{in: InForm, name: name}
 	if name == "" {
 		s.bad = errors.New(`FromForm(""): name the field, such as "access_token"`)
 	}
 	s.find = func(r *http.Request) (string, int, error) {
-		if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/x-www-form-urlencoded" {
-			return "", 0, nil
+		form, err := readForm(r)
+		if err != nil || len(form[name]) == 0 {
+			return "", 0, err
 		}
-		if r.PostForm == nil {
-			// A request without a query: ParseForm would mix its parameters in.
-			body := r.WithContext(r.Context())
-			body.URL, body.Form = new(url.URL), nil
-			err := body.ParseForm()
-			r.PostForm = body.PostForm
-			if err != nil {
-				delete(r.PostForm, name) // nobody further in shall take it for good
-				return "", 0, fmt.Errorf("%w: a form that does not parse", ErrMalformed)
-			}
-		}
-		values := r.PostForm[name]
-		if len(values) == 0 {
-			return "", 0, nil
-		}
-		return values[0], len(values), nil
+		return form[name][0], len(form[name]), nil
 	}
 	return s.extract
+}
+
+// maxForm is how much of a body is read, the same as http.Request.ParseForm.
+const maxForm = 10 << 20
+
+// readForm returns the fields of a request's body, and leaves the body as it
+// was: a handler, and a middleware further in, must read the same.
+func readForm(r *http.Request) (url.Values, error) {
+	if r.PostForm != nil {
+		return r.PostForm, nil
+	}
+	// Like net/http, which hands a field to handlers whatever follows the type.
+	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	hasForm := r.Method == http.MethodPost || r.Method == http.MethodPut || r.Method == http.MethodPatch
+	if !hasForm || kind != "application/x-www-form-urlencoded" || r.Body == nil {
+		return nil, nil
+	}
+	data, err := io.ReadAll(io.LimitReader(r.Body, maxForm+1))
+	r.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(bytes.NewReader(data), r.Body), r.Body}
+	if err != nil {
+		return nil, fmt.Errorf("%w: a form that cannot be read: %w", ErrMalformed, err)
+	}
+	form, err := url.ParseQuery(string(data))
+	if err != nil || len(data) > maxForm {
+		return nil, fmt.Errorf("%w: a form that does not parse, or is too long", ErrMalformed)
+	}
+	return form, nil
 }
 
 // source is what the functions above make: its extract is the Extractor.
@@ -255,69 +272,97 @@ func isAlphanumeric(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
 }
 
-// urlTokens is what the URL of a request holds that must not be passed on.
-type urlTokens struct {
-	names  []string    // the parameters that were looked for
-	found  []parameter // those that are there
-	broken bool        // the query does not parse
+// sentURL is what a middleware changed in the URL of a request when it cut the
+// tokens. It stays in the context, for one further in to judge them.
+type sentURL struct {
+	query string // as the client sent it
+	uri   string // RequestURI as it was passed on
 }
 
-// parameter is one parameter of a query, decoded.
-type parameter struct{ name, value string }
+// sentQuery returns the query of a request as the client sent it. A request that
+// a handler made of its own, even with this one's context, is another: it
+// presents nothing that it does not hold.
+func sentQuery(r *http.Request) string {
+	if s := stateOf(r.Context()); s != nil && s.sent != nil && s.sent.uri == r.RequestURI {
+		return s.sent.query
+	}
+	return r.URL.RawQuery
+}
 
-// any reports whether there is something to cut.
-func (u urlTokens) any() bool { return u.broken || len(u.found) > 0 }
+// asSent makes an extractor that is not of this package see the query as the
+// client sent it.
+func asSent(e Extractor) Extractor {
+	return func(r *http.Request) (Presented, error) {
+		if query := sentQuery(r); query != r.URL.RawQuery {
+			r = r.WithContext(r.Context())
+			r.URL = withQuery(r.URL, query)
+		}
+		return e(r)
+	}
+}
+
+func withQuery(u *url.URL, query string) *url.URL {
+	u2 := *u
+	u2.RawQuery, u2.ForceQuery = query, false
+	return &u2
+}
+
+// urlTokens is what was found in the URL of a request that must not be passed
+// on.
+type urlTokens struct {
+	names  []string // the parameters that were looked for
+	found  bool     // the request holds one of them
+	broken bool     // its query does not parse
+}
 
 // urlTokens looks for the parameters of all extractors, whichever would find
 // its token first. Those of this package are known by name; others are asked.
 func (a *Auth) urlTokens(r *http.Request) urlTokens {
-	names := a.queryNames
-	if r.URL.RawQuery != "" {
+	query, u := sentQuery(r), urlTokens{names: a.queryNames}
+	if query != "" {
 		for _, e := range a.foreign {
-			if p, _ := e(r); p.In == InQuery && p.Name != "" && !slices.Contains(names, p.Name) {
-				names = append(slices.Clip(names), p.Name)
+			if p, _ := e(r); p.In == InQuery && p.Name != "" {
+				u.names = append(slices.Clip(u.names), p.Name)
 			}
 		}
 	}
-	if len(names) == 0 {
-		return urlTokens{}
+	if len(u.names) == 0 {
+		return u
 	}
-	return scanURL(r, names)
-}
-
-// scanURL looks for parameters in the URL of a request and, where it holds
-// none, among those that an outer middleware has cut.
-func scanURL(r *http.Request, names []string) urlTokens {
-	u := scanQuery(r.URL.RawQuery, names)
-	if !u.any() {
-		if outer := stateOf(r.Context()); outer != nil && outer.url != nil {
-			u.found, u.broken = outer.url.found, outer.url.broken
-		}
+	_, n, ok := scanQuery(query, u.names)
+	u.found, u.broken = n > 0, !ok
+	// Something outside may have changed one of the copies, and left the others.
+	if _, query, has := strings.Cut(r.RequestURI, "?"); has && query != r.URL.RawQuery {
+		_, n, ok := scanQuery(query, u.names)
+		u.found = u.found || n > 0 || !ok
+	}
+	for _, name := range u.names {
+		u.found = u.found || len(r.Form[name]) > len(r.PostForm[name])
 	}
 	return u
 }
 
-// scanQuery parses as strictly as [url.ParseQuery], but allocates only for what
-// it finds.
-func scanQuery(query string, names []string) urlTokens {
-	u := urlTokens{names: names}
-	if strings.Contains(query, ";") {
-		u.broken = true
+// scanQuery returns the first value of the parameters with these names, how
+// many there are, and whether the query parses as [url.ParseQuery] judges. It
+// allocates for escapes only.
+func scanQuery(query string, names []string) (value string, n int, ok bool) {
+	const most = 10000 // parameters; net/url parses no more by default
+	if strings.Count(query, "&") >= most {
+		return "", 0, false
 	}
-	for more := query != "" && !u.broken; more; {
-		var pair string
-		pair, query, more = strings.Cut(query, "&")
-		name, value, _ := strings.Cut(pair, "=")
+	ok = true
+	for pair := range strings.SplitSeq(query, "&") {
+		name, text, _ := strings.Cut(pair, "=")
 		name, err := url.QueryUnescape(name)
-		switch {
-		case err != nil || !escapesParse(value):
-			return urlTokens{names: names, broken: true}
-		case slices.Contains(names, name):
-			value, _ = url.QueryUnescape(value)
-			u.found = append(u.found, parameter{name, value})
+		if err != nil || strings.Contains(pair, ";") || !escapesParse(text) {
+			ok = false
+		} else if slices.Contains(names, name) {
+			if n++; n == 1 {
+				value, _ = url.QueryUnescape(text)
+			}
 		}
 	}
-	return u
+	return value, n, ok
 }
 
 // escapesParse reports whether each % of a query's value begins an escape.
@@ -331,6 +376,7 @@ func escapesParse(value string) bool {
 		if len(value) < 2 || !isHex(value[0]) || !isHex(value[1]) {
 			return false
 		}
+		value = value[2:]
 	}
 }
 
@@ -341,26 +387,23 @@ func isHex(c byte) bool {
 // cut returns the request without the tokens of its URL, wherever they were
 // copied to; r itself where there is nothing to cut. The caller's request stays
 // as it is. The other parameters keep their bytes and their order; a query that
-// does not parse goes as a whole. What was cut goes into the context, where
-// only this package finds it.
+// does not parse goes as a whole.
 func (u urlTokens) cut(r *http.Request) *http.Request {
-	if !u.any() {
+	if !u.found && !u.broken {
 		return r
 	}
-	s := &state{Context: r.Context(), url: &u}
-	if outer := stateOf(r.Context()); outer != nil {
-		s.claims, s.ok = outer.claims, outer.ok
-	}
-	r2 := r.WithContext(s)
-	r2.URL = new(url.URL)
-	*r2.URL = *r.URL
-	r2.URL.RawQuery, r2.URL.ForceQuery = u.cutQuery(r.URL.RawQuery), false
-	if target, query, has := strings.Cut(r.RequestURI, "?"); has {
-		r2.RequestURI = target
+	uri := r.RequestURI
+	if target, query, has := strings.Cut(uri, "?"); has {
+		uri = target
 		if query = u.cutQuery(query); query != "" {
-			r2.RequestURI += "?" + query
+			uri += "?" + query
 		}
 	}
+	s := newState(r.Context())
+	s.sent = &sentURL{query: sentQuery(r), uri: uri}
+	r2 := r.WithContext(s)
+	r2.URL = withQuery(r.URL, u.cutQuery(r.URL.RawQuery))
+	r2.RequestURI = uri
 	if r.Form != nil {
 		r2.Form = u.cutForm(r.Form, r.PostForm)
 	}
@@ -368,25 +411,24 @@ func (u urlTokens) cut(r *http.Request) *http.Request {
 }
 
 func (u urlTokens) cutQuery(query string) string {
-	if u.broken || scanQuery(query, u.names).broken {
+	_, n, ok := scanQuery(query, u.names)
+	switch {
+	case !ok:
 		return ""
+	case n == 0:
+		return query
 	}
-	pairs := slices.DeleteFunc(strings.Split(query, "&"), func(pair string) bool {
-		return len(scanQuery(pair, u.names).found) > 0
-	})
-	return strings.Join(pairs, "&")
+	var kept []string
+	for pair := range strings.SplitSeq(query, "&") {
+		if _, n, _ := scanQuery(pair, u.names); n == 0 {
+			kept = append(kept, pair)
+		}
+	}
+	return strings.Join(kept, "&")
 }
 
-// guard keeps an allowed response out of caches, and its address out of the
-// Referer fields of what its page asks for.
-func (u urlTokens) guard(header http.Header) {
-	if u.any() {
-		header.Set("Cache-Control", "private, no-store")
-		header.Set("Referrer-Policy", "no-referrer")
-	}
-}
-
-// cutForm leaves of the parameters what the body said: form holds both.
+// cutForm leaves of the parameters what the body said: form holds both. Of a
+// query that does not parse nobody knows what form took, and all of it goes.
 func (u urlTokens) cutForm(form, body url.Values) url.Values {
 	if u.broken {
 		return maps.Clone(body)
@@ -399,4 +441,13 @@ func (u urlTokens) cutForm(form, body url.Values) url.Values {
 		}
 	}
 	return form
+}
+
+// guard keeps an allowed response out of caches, and its address out of the
+// Referer fields of what its page asks for.
+func (u urlTokens) guard(header http.Header) {
+	if u.found || u.broken {
+		header.Set("Cache-Control", "private, no-store")
+		header.Set("Referrer-Policy", "no-referrer")
+	}
 }

@@ -72,7 +72,7 @@ func FuzzRequest(f *testing.F) {
 func requireCut(t *testing.T, before, after string) {
 	t.Helper()
 	want, err := url.ParseQuery(before)
-	if err != nil && len(want) < 1000 { // net/url also refuses a great many parameters
+	if err != nil {
 		require.Empty(t, after)
 		return
 	}

@@ -73,16 +73,17 @@
 // ([FromCookie]).
 //
 // A token in a URL is kept from spreading: the parameter is cut from what
-// handlers, denial functions and logs see, the response is kept out of caches
-// and its address out of Referer fields. No response and no log line of this
-// package holds a token. The Authorization field stays in the request for
+// handlers, rules, denial functions and logs see, the response is kept out of
+// caches and its address out of Referer fields. No denial and no log line of
+// this package holds a token. The Authorization field stays in the request for
 // handlers that pass it on.
 //
 // # What it does not protect from
 //
 // Whoever holds a token has what it opens, until it expires: use TLS, short
 // lifetimes where you can, and [WithRevocations]. Proxies and access logs in
-// front of this server still see tokens in URLs. Handlers are trusted. So are
+// front of this server still see tokens in URLs, and so does whatever runs
+// before this package's middleware, ServeMux's redirects included ([FromQuery]). Handlers are trusted. So are
 // keys: nobody else may hold the secret of an HMAC key, and each verifier of
 // such tokens could also issue them; between services prefer Ed25519.
 package jwtauth
@@ -98,6 +99,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/joinednode/jwtauth/internal/strict"
 	"github.com/joinednode/jwtauth/keys"
@@ -134,7 +136,7 @@ func New(source keys.Source, opts ...Option) (*Auth, error) {
 		return nil, fmt.Errorf("jwtauth: New: %w", err)
 	}
 	a := &Auth{config: c, source: source, vary: []string{"Authorization"}}
-	for _, e := range a.extractors {
+	for i, e := range a.extractors {
 		vary := ""
 		switch p, _ := describe(e); p.In {
 		case InQuery:
@@ -145,7 +147,8 @@ func New(source keys.Source, opts ...Option) (*Auth, error) {
 			vary = "Cookie"
 		case InForm:
 		default:
-			a.foreign = append(a.foreign, e)
+			a.extractors[i] = asSent(e)
+			a.foreign = append(a.foreign, a.extractors[i])
 		}
 		if vary != "" && !slices.Contains(a.vary, vary) {
 			a.vary = append(a.vary, vary)
@@ -160,9 +163,13 @@ func judgeSource(source keys.Source) error {
 		return errors.New("the source of keys is nil; give it a key, such as keys.HS256(secret)")
 	case keys.Key:
 		return source.Err()
-	default:
-		return nil
+	case *keys.Key:
+		if source == nil {
+			return errors.New("the source of keys is a nil *keys.Key; give it the key itself")
+		}
+		return source.Err()
 	}
+	return nil
 }
 
 // Issue returns a signed token for a container, with iss if [WithIssuer] is
@@ -197,8 +204,8 @@ func (a *Auth) issue(container string, opts []IssueOption) (string, time.Duratio
 }
 
 // payload encodes the claims of a token. encoding/json writes every name and
-// value, so that none can break out of its place; what it would change without
-// a word (invalid UTF-8), and what Verify would refuse, is an error.
+// value, so that none can break out of its place; text that it would change
+// without a word (invalid UTF-8), and what Verify would refuse, is an error.
 func (a *Auth) payload(container string, i issue) ([]byte, error) {
 	if container == "" && !a.anyContainer {
 		return nil, fmt.Errorf("%w: the container is empty; name one, or set WithAnyContainer if this service has none", ErrNoContainer)
@@ -213,6 +220,9 @@ func (a *Auth) payload(container string, i issue) ([]byte, error) {
 			errs = append(errs, fmt.Errorf("Claim(%q): the name is reserved, or would be taken for one that is; choose another", name))
 		}
 		errs = append(errs, judgeText("Claim", name))
+		if text, ok := value.(string); ok && !utf8.ValidString(text) {
+			errs = append(errs, fmt.Errorf("Claim(%q) was given invalid UTF-8 (%q)", name, text))
+		}
 		claims[name] = value
 	}
 	text := func(claim, option, value string) {
@@ -331,10 +341,9 @@ func (a *Auth) VerifyAnyContainer(ctx context.Context, token string) (Claims, er
 
 // Check does for a request what [Auth.Private] does, but writes no response and
 // passes no request on: it is the whole line from the path to the container.
-// The error is for [Auth.Deny]. The URL keeps its token; FromForm, if
-// configured, reads the body.
+// The error is for [Auth.Deny]. The request's URL keeps its token.
 func (a *Auth) Check(r *http.Request) (Claims, error) {
-	return a.settle(r.Context(), a.check(r, a.urlTokens(r), Rule{Policy: Private}))
+	return a.settle(r.Context(), a.check(r, a.urlTokens(r), Rule{}))
 }
 
 // Recheck judges again what may have changed since the claims were verified:
@@ -369,24 +378,32 @@ func (a *Auth) settle(ctx context.Context, v verdict) (Claims, error) {
 }
 
 // check is the line that every request passes; an error stops it where it is.
-func (a *Auth) check(r *http.Request, u urlTokens, rule Rule) (v verdict) {
-	if v.err = judgePath(r); v.err != nil {
-		return v
+func (a *Auth) check(r *http.Request, u urlTokens, rule Rule) verdict {
+	if err := judgePath(r); err != nil {
+		return verdict{err: a.andNoToken(r, err)}
 	}
 	if u.broken && rule.Policy != Public {
-		v.err = fmt.Errorf("%w: a query that does not parse", ErrMalformed)
-		return v
+		return verdict{err: a.andNoToken(r, fmt.Errorf("%w: a query that does not parse", ErrMalformed))}
 	}
 	presented, err := a.extract(r)
 	if err != nil {
 		return verdict{presented: presented, err: err}
 	}
-	v = a.judge(r.Context(), presented.Token)
+	v := a.judge(r.Context(), presented.Token)
 	v.presented = presented
 	if v.err == nil {
 		v.err = a.judgeContainer(v.claims, a.containerOf(r, rule), rule.Policy)
 	}
 	return v
+}
+
+// andNoToken adds to what is wrong with a request that it presents no token
+// either: that much the client may know.
+func (a *Auth) andNoToken(r *http.Request, wrong error) error {
+	if _, err := a.extract(r); errors.Is(err, ErrNoToken) {
+		return fmt.Errorf("%w: %w", wrong, ErrNoToken)
+	}
+	return wrong
 }
 
 // judgePath refuses paths that two programs take for two places. ServeMux
@@ -422,6 +439,8 @@ func (a *Auth) extract(r *http.Request) (Presented, error) {
 			return p, err
 		case p.Token == "":
 			continue
+		case p.In == InQuery && p.Name == "":
+			return p, fmt.Errorf("%w: of a parameter without a name, which could not be cut", ErrMalformed)
 		case p.ambient():
 			return p, a.judgeOrigin(r)
 		}

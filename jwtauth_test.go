@@ -77,6 +77,8 @@ func TestNewRefusesABadKeyAndSaysWhatIsWrong(t *testing.T) {
 	}{
 		"no source":      {nil, "keys.HS256(secret)"},
 		"the zero key":   {keys.Key{}, "zero Key"},
+		"a nil key":      {(*keys.Key)(nil), "nil *keys.Key"},
+		"a bad key":      {new(keys.Key), "zero Key"},
 		"a short secret": {keys.HS256(secret[:31]), "31 bytes"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -114,13 +116,30 @@ func TestIssuedTokensSayWhatTheyShould(t *testing.T) {
 func TestIssueOptionsReplaceTheDefaults(t *testing.T) {
 	auth := newAuth(t, jwtauth.WithTTL(time.Hour), jwtauth.WithAudience("api"))
 	token := mustIssue(t, auth, "demo",
-		jwtauth.ID("chosen"), jwtauth.TTL(90*time.Minute+time.Millisecond), jwtauth.Audience("x", "api"), jwtauth.NotBefore(now.Add(-time.Minute)))
+		jwtauth.ID("chosen"), jwtauth.TTL(90*time.Minute+600*time.Millisecond), jwtauth.Audience("x", "api"), jwtauth.NotBefore(now.Add(-time.Minute)))
 	claims, err := auth.Verify(t.Context(), token, "demo")
 	require.NoError(t, err)
 	require.Equal(t, "chosen", claims.ID)
 	require.Equal(t, now.Add(90*time.Minute), claims.ExpiresAt)
 	require.Equal(t, []string{"x", "api"}, claims.Audience)
 	require.Equal(t, now.Add(-time.Minute), claims.NotBefore)
+}
+
+func TestALongerLifetimeRaisesTheLongest(t *testing.T) {
+	auth := newAuth(t, jwtauth.WithTTL(365*24*time.Hour))
+	claims, err := auth.Verify(t.Context(), mustIssue(t, auth, "demo"), "demo")
+	require.NoError(t, err)
+	require.Equal(t, now.Add(365*24*time.Hour), claims.ExpiresAt)
+}
+
+func TestOptionsKeepNoneOfTheCallersMemory(t *testing.T) {
+	audience := []string{"api"}
+	extractors := []jwtauth.Extractor{jwtauth.FromHeader("Authorization", "Bearer")}
+	auth := newAuth(t, jwtauth.WithAudience(audience...), jwtauth.WithExtractors(extractors...))
+	audience[0], extractors[0] = "changed", nil
+	_, s := serve(auth.Private, request("GET", demoPath, bearer(mustIssue(t, auth, "demo"))))
+	require.True(t, s.ok)
+	require.Equal(t, []string{"api"}, s.claims.Audience)
 }
 
 func TestIssueRefuses(t *testing.T) {
@@ -148,6 +167,7 @@ func TestIssueRefuses(t *testing.T) {
 		"a reserved claim by an odd fold":       {"demo", options{jwtauth.Claim("\u017fub", "x")}, "Claim"},
 		"a claim without a name":                {"demo", options{jwtauth.Claim("", 1)}, "Claim"},
 		"a claim whose name is not UTF-8":       {"demo", options{jwtauth.Claim("\xff", 1)}, "Claim"},
+		"a claim that is not UTF-8":             {"demo", options{jwtauth.Claim("x", "\xff")}, "UTF-8"},
 		"a claim that JSON cannot hold":         {"demo", options{jwtauth.Claim("f", func() {})}, "json"},
 		"a claim that two readers read apart":   {"demo", options{jwtauth.Claim("r", rawJSON(`{"a":1,"a":2}`))}, "twice"},
 		"a token over the size accepted":        {"demo", options{jwtauth.Claim("big", strings.Repeat("x", 8<<10))}, "WithMaxTokenSize"},
@@ -350,6 +370,9 @@ func TestEveryRefusedTokenIsOneLineOfTheLog(t *testing.T) {
 		"a genuine one tells the jti": {
 			sign(header, claimsJSON(map[string]any{"exp": 1})),
 			"DEBUG", []string{"reason=expired", "jti=the-jti"}, []string{"kid="}},
+		"a very long jti is cut": {
+			sign(header, claimsJSON(map[string]any{"exp": 1, "jti": strings.Repeat("j", 999)})),
+			"DEBUG", []string{"jti=" + strings.Repeat("j", 64) + "…"}, []string{strings.Repeat("j", 65)}},
 		"a very long kid is cut": {
 			signWith([]byte("not the secret of this server..."), `{"alg":"HS256","kid":"`+strings.Repeat("k", 999)+`"}`, claimsJSON(nil)),
 			"DEBUG", []string{"kid=" + strings.Repeat("k", 64) + "…"}, []string{strings.Repeat("k", 65)}},
@@ -369,6 +392,28 @@ func TestEveryRefusedTokenIsOneLineOfTheLog(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestOutagesAreErrorsOfTheLogAndAnonymousCallsAreNothing(t *testing.T) {
+	var log logBuffer
+	auth := newAuth(t, jwtauth.WithLogger(log.logger()), jwtauth.WithRevocations(checkerFunc(func(context.Context, jwtauth.Claims) (bool, error) {
+		return false, errors.New("down")
+	})))
+	serve(auth.Public, request("GET", demoPath, nil))
+	serve(auth.Optional, request("GET", demoPath, nil))
+	require.Empty(t, log.String())
+	serve(auth.Private, request("GET", demoPath, bearer(goodToken())))
+	require.Contains(t, log.String(), "level=ERROR")
+	require.Contains(t, log.String(), "reason=unavailable")
+}
+
+func TestAMissingContainerGoesToTheLoggerThatIsSet(t *testing.T) {
+	byDefault := captureDefaultLog(t)
+	var log logBuffer
+	_, err := newAuth(t, jwtauth.WithLogger(log.logger())).Verify(t.Context(), goodToken(), "")
+	require.ErrorIs(t, err, jwtauth.ErrNoContainer)
+	require.Contains(t, log.String(), "level=ERROR")
+	require.Empty(t, byDefault.String())
 }
 
 func TestAnAcceptedTokenIsNotLogged(t *testing.T) {

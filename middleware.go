@@ -78,7 +78,8 @@ func (a *Auth) Optional(next http.Handler) http.Handler {
 func (a *Auth) fixed(rule Rule, next http.Handler) http.Handler {
 	mustHandle(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		a.serve(w, r, a.urlTokens(r), rule, next)
+		u := a.urlTokens(r)
+		a.serve(w, u.cut(r), u, rule, next)
 	})
 }
 
@@ -95,11 +96,11 @@ func (a *Auth) Protect(rule func(*http.Request) (Rule, error)) func(http.Handler
 		mustHandle(next)
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			u := a.urlTokens(r)
-			passed := u.cut(r)
-			decided, err := a.decide(passed, rule)
+			r = u.cut(r)
+			decided, err := a.decide(r, rule)
 			if err != nil {
 				a.logRefusal(r.Context(), verdict{err: err})
-				a.deny(w, passed, err)
+				a.deny(w, r, err)
 				return
 			}
 			a.serve(w, r, u, decided, next)
@@ -109,7 +110,7 @@ func (a *Auth) Protect(rule func(*http.Request) (Rule, error)) func(http.Handler
 
 func (a *Auth) decide(r *http.Request, rule func(*http.Request) (Rule, error)) (Rule, error) {
 	if err := judgePath(r); err != nil {
-		return Rule{}, err
+		return Rule{}, a.andNoToken(r, err)
 	}
 	decided, err := rule(r)
 	switch {
@@ -127,31 +128,48 @@ func mustHandle(next http.Handler) {
 	}
 }
 
-// serve applies a rule to a request: the verdict, what concerns the response,
-// and the request as it is passed on.
+// serve applies a rule to a request whose URL holds no token any more: the
+// verdict, what concerns the response, and the context that is passed on.
 func (a *Auth) serve(w http.ResponseWriter, r *http.Request, u urlTokens, rule Rule, next http.Handler) {
 	v := a.check(r, u, rule)
-	if v.err != nil {
-		a.logRefusal(r.Context(), v)
-	}
 	header := w.Header()
 	if rule.Policy != Private {
 		for _, field := range a.vary {
 			addVary(header, field)
 		}
 	}
-	anonymous := rule.Policy == Public || rule.Policy == Optional && errors.Is(v.err, ErrNoToken)
-	if v.err != nil && !anonymous {
-		a.deny(w, u.cut(r), v.err)
-		return
+	reason, _ := reasonOf(v.err)
+	if noToken := reason == "no_token"; v.err != nil && !(noToken && rule.Policy != Private) {
+		a.logRefusal(r.Context(), v)
+		if rule.Policy != Public {
+			a.deny(w, r, v.err)
+			return
+		}
 	}
-	if v.err == nil && v.presented.ambient() {
-		addVary(header, "Cookie")
-		header.Set("Cache-Control", "private")
+	if v.err == nil {
+		v.presented.guard(header)
 	}
 	u.guard(header)
-	passed := u.cut(r)
-	next.ServeHTTP(w, passed.WithContext(newState(passed.Context(), v.claims, v.err == nil)))
+	s := newState(r.Context())
+	s.claims, s.ok = v.claims, v.err == nil
+	next.ServeHTTP(w, r.WithContext(s))
+}
+
+// guard keeps the response to a credential out of shared caches. For the
+// Authorization field every cache does by itself (RFC 9111, section 3.5), and
+// what came in the URL is guarded by it, whichever credential won.
+func (p Presented) guard(header http.Header) {
+	switch {
+	case p.In == InQuery, p.In == InHeader && strings.EqualFold(p.Name, "Authorization"):
+		return
+	case p.ambient():
+		addVary(header, "Cookie")
+	case p.In == InHeader && p.Name != "":
+		addVary(header, http.CanonicalHeaderKey(p.Name))
+	}
+	if !strings.Contains(strings.Join(header["Cache-Control"], ","), "no-store") {
+		header.Set("Cache-Control", "private")
+	}
 }
 
 func addVary(header http.Header, field string) {
@@ -167,16 +185,16 @@ type state struct {
 	context.Context
 	claims Claims
 	ok     bool
-	url    *urlTokens // a pointer, so that no verb of fmt prints a token; nil for none
+	sent   *sentURL // a pointer, so that no verb of fmt prints a token; nil if nothing was cut
 }
 
 type stateKey struct{}
 
-// newState puts a verdict in the place of an outer one, and keeps what was cut.
-func newState(ctx context.Context, c Claims, ok bool) *state {
-	s := &state{Context: ctx, claims: c, ok: ok}
+// newState returns a context that says what ctx says, to be changed.
+func newState(ctx context.Context) *state {
+	s := &state{Context: ctx}
 	if outer := stateOf(ctx); outer != nil {
-		s.url = outer.url
+		s.claims, s.ok, s.sent = outer.claims, outer.ok, outer.sent
 	}
 	return s
 }
@@ -199,16 +217,21 @@ func stateOf(ctx context.Context) *state {
 // FromContext returns the claims of the request's token, as the innermost
 // middleware judged it; false where it found none that is good.
 func FromContext(ctx context.Context) (Claims, bool) {
-	if s := stateOf(ctx); s != nil && s.ok {
-		return s.claims, true
+	s := stateOf(ctx)
+	if s == nil || !s.ok {
+		return Claims{}, false
 	}
-	return Claims{}, false
+	c := s.claims
+	c.Audience = slices.Clone(c.Audience)
+	return c, true
 }
 
 // NewContext returns a context in which [FromContext] finds c: for tests of
 // handlers, and for servers that are not net/http.
 func NewContext(ctx context.Context, c Claims) context.Context {
-	return newState(ctx, c, true)
+	s := newState(ctx)
+	s.claims, s.ok = c, true
+	return s
 }
 
 // Denial is a refused request as the client is to see it; Err alone is for logs.
@@ -234,7 +257,6 @@ var reasons = []struct {
 }{
 	{ErrUnavailable, "unavailable", false},
 	{ErrForbidden, "forbidden", false},
-	{ErrNoToken, "no_token", false},
 	{ErrAmbiguousToken, "ambiguous", false},
 	{ErrMalformed, "malformed", false},
 	{ErrUnknownKey, "unknown_key", false},
@@ -249,6 +271,7 @@ var reasons = []struct {
 	{ErrAudience, "wrong_audience", true},
 	{ErrRevoked, "revoked", true},
 	{ErrContainer, "wrong_container", true},
+	{ErrNoToken, "no_token", false}, // last: it also stands behind a path that is denied
 }
 
 // reasonOf returns the name of an error, "" for one that is none of this
@@ -313,14 +336,15 @@ func (a *Auth) write(w http.ResponseWriter, r *http.Request, d Denial) {
 const retryAfter = 5
 
 // challenge is the WWW-Authenticate field of RFC 6750, section 3: without an
-// error where no token came, or where nothing is known about it.
+// error where no token came, where nothing is known about it, or where another
+// would not help.
 func (a *Auth) challenge(d Denial) string {
 	var params []string
 	if a.realm != "" {
 		params = append(params, `realm="`+quoted.Replace(a.realm)+`"`)
 	}
 	switch {
-	case d.Code != "token_not_valid":
+	case d.Code != "token_not_valid", errors.Is(d.Err, ErrForbidden):
 	case d.Status == http.StatusBadRequest:
 		params = append(params, `error="invalid_request"`)
 	case errors.Is(d.Err, ErrContainer):
@@ -369,8 +393,8 @@ func BearerStatus(err error) int {
 //	{"token": "…", "token_type": "Bearer", "expires_in": 864000, "container": "…"}
 //
 // where expires_in is in seconds. authorize decides who may have a token of
-// that container, and with which options: its error denies with 403, or with
-// 503 if it is [ErrUnavailable]. There is no door without it: TokenEndpoint
+// that container, and with which options: its error denies with 403 whatever
+// [WithStatus] says, or with 503 if it is [ErrUnavailable]. There is no door without it: TokenEndpoint
 // panics if authorize is nil. Pages of other origins are refused, see
 // [WithCrossOriginProtection]; other methods than POST get 405.
 func (a *Auth) TokenEndpoint(authorize func(r *http.Request, container string) ([]IssueOption, error)) http.Handler {
@@ -384,15 +408,16 @@ func (a *Auth) TokenEndpoint(authorize func(r *http.Request, container string) (
 			return
 		}
 		u := a.urlTokens(r)
-		passed := u.cut(r)
-		minted, err := a.mint(passed, authorize)
+		r = u.cut(r)
+		minted, err := a.mint(r, authorize)
 		if err != nil {
 			a.logRefusal(r.Context(), verdict{err: err})
 			d := a.denialOf(err)
-			if d.Code == "token_not_valid" { // none was asked for
-				d.Code, d.Detail = "not_authenticated", "You may not have a token of this container."
+			if d.Status != http.StatusServiceUnavailable { // no token was asked for: WithStatus has no say
+				d.Status, d.Code, d.Reason = http.StatusForbidden, "not_authenticated", ""
+				d.Detail = "You may not have a token of this container."
 			}
-			a.write(w, passed, d)
+			a.write(w, r, d)
 			return
 		}
 		u.guard(w.Header())

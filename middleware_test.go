@@ -79,6 +79,66 @@ func TestProtectComparesWithTheContainerOfTheRule(t *testing.T) {
 	require.True(t, s.ok)
 }
 
+func TestARuleAndAHandlerSeeOneRequest(t *testing.T) {
+	post := func(target, body string) *http.Request {
+		r := httptest.NewRequest("POST", target, strings.NewReader(body))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		return r
+	}
+	rule := func(r *http.Request) (jwtauth.Rule, error) {
+		r.SetPathValue("set", r.FormValue("x"))
+		return jwtauth.Rule{}, nil
+	}
+	_, s := serve(newAuth(t).Protect(rule), post(demoPath+"?token="+goodToken(), "x=1"))
+	require.True(t, s.ok)
+	require.Equal(t, "1", s.r.FormValue("x"))
+	require.Equal(t, "1", s.r.PathValue("set"))
+
+	formFirst := newAuth(t, jwtauth.WithExtractors(jwtauth.FromForm("token"), jwtauth.FromQuery("token")))
+	_, s = serve(formFirst.Protect(rule), post(demoPath+"?token="+goodToken(), "token=garbage&x=1"))
+	require.False(t, s.ran, "a bad token is not covered up by a good one, whatever the rule read")
+	_, s = serve(formFirst.Protect(rule), post(demoPath+"?token=garbage", "token="+goodToken()))
+	require.True(t, s.ok)
+}
+
+func TestARequestThatIsDeniedForItsPathOrQuerySaysWhetherATokenCame(t *testing.T) {
+	auth := newAuth(t)
+	for _, target := range []string{"/run/demo/%2e%2e", demoPath + "?q=100%25&"} {
+		r := request("GET", target, nil)
+		r.URL.RawQuery = strings.Replace(r.URL.RawQuery, "%25", "%", 1)
+		for name, wrap := range policies(auth) {
+			if name == "Public" {
+				continue
+			}
+			w, s := serve(wrap, r)
+			require.False(t, s.ran)
+			require.Equal(t, "not_authenticated", bodyOf(t, w).Code, name+target)
+			require.Equal(t, "Bearer", w.Header().Get("WWW-Authenticate"), name+target)
+			r2 := r.Clone(t.Context())
+			r2.Header = bearer(goodToken())
+			w, _ = serve(wrap, r2)
+			require.Equal(t, "token_not_valid", bodyOf(t, w).Code, name+target)
+		}
+	}
+}
+
+func TestAnOutageThatSpeaksOfNoTokenIsAnOutage(t *testing.T) {
+	auth := newAuth(t, jwtauth.WithRevocations(checkerFunc(func(context.Context, jwtauth.Claims) (bool, error) {
+		return false, fmt.Errorf("introspection: %w", jwtauth.ErrNoToken)
+	})))
+	w, s := serve(auth.Optional, request("GET", demoPath, bearer(goodToken())))
+	require.False(t, s.ran)
+	require.Equal(t, http.StatusServiceUnavailable, w.Code)
+}
+
+func TestClaimsOfTwoReadersOfOneContextAreTheirOwn(t *testing.T) {
+	ctx := jwtauth.NewContext(t.Context(), jwtauth.Claims{Audience: []string{"api"}})
+	mine, _ := jwtauth.FromContext(ctx)
+	mine.Audience[0] = "changed"
+	yours, _ := jwtauth.FromContext(ctx)
+	require.Equal(t, []string{"api"}, yours.Audience)
+}
+
 func TestProtectFailsClosed(t *testing.T) {
 	auth := newAuth(t)
 	for name, test := range map[string]struct {
@@ -190,7 +250,7 @@ var denials = []struct {
 	{jwtauth.ErrUnknownKey, 403, "token_not_valid", "", `Bearer error="invalid_token"`},
 	{jwtauth.ErrSignature, 403, "token_not_valid", "", `Bearer error="invalid_token"`},
 	{jwtauth.ErrCrossOrigin, 403, "token_not_valid", "", `Bearer error="invalid_token"`},
-	{jwtauth.ErrForbidden, 403, "token_not_valid", "", `Bearer error="invalid_token"`},
+	{jwtauth.ErrForbidden, 403, "token_not_valid", "", `Bearer`},
 	{jwtauth.ErrNoContainer, 403, "token_not_valid", "", `Bearer error="invalid_token"`},
 	{jwtauth.ErrType, 403, "token_not_valid", "wrong_type", `Bearer error="invalid_token"`},
 	{jwtauth.ErrExpired, 403, "token_not_valid", "expired", `Bearer error="invalid_token"`},
@@ -201,7 +261,7 @@ var denials = []struct {
 	{jwtauth.ErrContainer, 403, "token_not_valid", "wrong_container", `Bearer error="insufficient_scope"`},
 	{jwtauth.ErrUnavailable, 503, "unavailable", "", `Bearer`},
 	{errors.New("somebody else's"), 403, "token_not_valid", "", `Bearer error="invalid_token"`},
-	{nil, 403, "token_not_valid", "", `Bearer error="invalid_token"`},
+	{nil, 403, "token_not_valid", "", `Bearer`},
 }
 
 func TestWhatADenialLooksLike(t *testing.T) {
@@ -241,7 +301,7 @@ func TestBearerStatusIsThatOfRFC6750(t *testing.T) {
 		jwtauth.ErrAmbiguousToken: {400, realm + `, error="invalid_request"`},
 		jwtauth.ErrContainer:      {403, realm + `, error="insufficient_scope"`},
 		jwtauth.ErrCrossOrigin:    {403, realm + `, error="invalid_token"`},
-		jwtauth.ErrForbidden:      {403, realm + `, error="invalid_token"`},
+		jwtauth.ErrForbidden:      {403, realm},
 		jwtauth.ErrUnavailable:    {503, realm},
 	}
 	for _, test := range denials {
@@ -250,7 +310,7 @@ func TestBearerStatusIsThatOfRFC6750(t *testing.T) {
 			expected.status, expected.challenge = 401, realm+`, error="invalid_token"`
 		}
 		if test.err == nil {
-			expected.status = 403
+			expected.status, expected.challenge = 403, realm
 		}
 		w := httptest.NewRecorder()
 		auth.Deny(w, request("GET", demoPath, nil), test.err)
@@ -325,7 +385,7 @@ func TestWithDenialWritesItsOwnResponse(t *testing.T) {
 	require.Equal(t, demoPath, request2.RequestURI, "Deny cuts the URL too")
 }
 
-func TestResponsesToCookiesStayPrivate(t *testing.T) {
+func TestResponsesThatCachesCannotTellApartStayPrivate(t *testing.T) {
 	auth := newAuth(t, jwtauth.WithExtractors(jwtauth.FromHeader("X-Token", ""), jwtauth.FromCookie("session")))
 	w, s := serve(auth.Private, request("GET", demoPath, http.Header{"Cookie": {"session=" + goodToken()}}))
 	require.True(t, s.ok)
@@ -334,7 +394,17 @@ func TestResponsesToCookiesStayPrivate(t *testing.T) {
 
 	w, s = serve(auth.Private, request("GET", demoPath, http.Header{"X-Token": {goodToken()}}))
 	require.True(t, s.ok)
+	require.Equal(t, "private", w.Header().Get("Cache-Control"), "caches know of Authorization alone")
+	require.Equal(t, []string{"X-Token"}, w.Header()["Vary"])
+
+	w, s = serve(newAuth(t).Private, request("GET", demoPath, bearer(goodToken())))
+	require.True(t, s.ok)
 	require.Empty(t, w.Header().Get("Cache-Control"))
+
+	w, s = serve(func(next http.Handler) http.Handler { return newAuth(t).Public(auth.Private(next)) },
+		request("GET", demoPath+"?token=x", http.Header{"Cookie": {"session=" + goodToken()}}))
+	require.True(t, s.ok)
+	require.Equal(t, "private, no-store", w.Header().Get("Cache-Control"), "a cookie further in loosens nothing")
 
 	w, _ = serve(auth.Optional, request("GET", demoPath, nil))
 	require.Equal(t, []string{"Authorization", "X-Token", "Cookie"}, w.Header()["Vary"], "what an anonymous response varies by")
@@ -445,6 +515,21 @@ func TestTheTokenEndpointRefuses(t *testing.T) {
 		w := mint(mux(auth, everyone), request("POST", "/create-token/demo", nil))
 		require.Equal(t, http.StatusServiceUnavailable, w.Code)
 	})
+}
+
+func TestTheTokenEndpointAnswers403WhateverTheStatusOfTokens(t *testing.T) {
+	auth := newAuth(t, jwtauth.WithStatus(jwtauth.BearerStatus))
+	for _, err := range []error{errors.New("no"), jwtauth.ErrAmbiguousToken, jwtauth.ErrExpired, jwtauth.ErrNoToken} {
+		w := mint(mux(auth, func(*http.Request, string) ([]jwtauth.IssueOption, error) { return nil, err }),
+			request("POST", "/create-token/demo?token=x", nil))
+		require.Equal(t, http.StatusForbidden, w.Code)
+		require.Equal(t, "not_authenticated", bodyOf(t, w).Code)
+		require.Empty(t, bodyOf(t, w).Reason)
+	}
+	w := mint(mux(auth, everyone), request("POST", "/create-token/demo?token=x", nil))
+	require.Equal(t, http.StatusOK, w.Code)
+	require.Equal(t, "no-store", w.Header().Get("Cache-Control"))
+	require.Equal(t, "no-referrer", w.Header().Get("Referrer-Policy"))
 }
 
 func TestAServiceWithoutContainersMints(t *testing.T) {

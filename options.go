@@ -225,7 +225,8 @@ func WithExtractors(extractors ...Extractor) Option {
 
 // WithCrossOriginProtection sets how requests of other origins are told apart:
 // [http.NewCrossOriginProtection] unless set, which trusts no other origin. It
-// is asked for credentials that browsers send by themselves (cookies) and by
+// is asked for credentials that browsers send by themselves (cookies), where a
+// request with an Upgrade field is judged as a POST, and by
 // [Auth.TokenEndpoint].
 func WithCrossOriginProtection(p *http.CrossOriginProtection) Option {
 	return func(c *config) error {
@@ -286,9 +287,10 @@ func WithRealm(realm string) Option {
 	}
 }
 
-// WithLogger logs one line at debug level for every refused token, with the
-// reason, the key id and, if the token is genuine, its jti; and at error level
-// what is the server's mistake. Never a token. Nothing is logged unless set,
+// WithLogger logs one line at debug level for every token that is refused, and
+// every request that is denied, with the reason, the key id and, if the token is
+// genuine, its jti; and at error level what is the server's to mend: outages,
+// and private routes without a container. Never a token. Nothing is logged unless set,
 // but for [ErrNoContainer], which then goes to [slog.Default].
 func WithLogger(logger *slog.Logger) Option {
 	return func(c *config) error {
