@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -495,20 +496,56 @@ func TestARequestThatAHandlerMakesPresentsNothingOfItsOwn(t *testing.T) {
 }
 
 func TestCopiesOfAURLThatSomethingOutsideChanged(t *testing.T) {
-	r := request("GET", demoPath+"?a=1&token="+goodToken(), bearer(goodToken()))
-	require.NoError(t, r.ParseForm())
-	r.URL.RawQuery = "a=1"
+	token := goodToken()
+	for name, test := range map[string]struct{ uri, query, form string }{
+		"the request line alone has the token":     {"?a=1&token=" + token, "a=1", "a=1"},
+		"the request line alone does not parse":    {"?a=1&token=%", "a=1", "a=1"},
+		"the parsed form alone has the token":      {"?a=1", "a=1", "a=1&token=" + token},
+		"the URL alone has it":                     {"?a=1", "a=1&token=" + token, "a=1"},
+		"the request line does not parse, the URL": {"?%", "token=" + token + "&a=1", "a=1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := request("GET", demoPath, bearer(token))
+			r.URL.RawQuery, r.RequestURI = test.query, demoPath+test.uri
+			r.Form, _ = url.ParseQuery(test.form)
+			_, s := serve(newAuth(t).Private, r)
+			require.True(t, s.ok)
+			require.NotContains(t, s.r.RequestURI, "token")
+			require.Equal(t, "a=1", s.r.URL.RawQuery)
+			require.Equal(t, url.Values{"a": {"1"}}, s.r.Form)
+		})
+	}
+}
+
+func TestAURLLeftWithoutParametersLosesItsQuestionMark(t *testing.T) {
+	r := request("GET", demoPath+"?token="+goodToken(), nil)
+	r.URL.ForceQuery = true
 	_, s := serve(newAuth(t).Private, r)
 	require.True(t, s.ok)
-	require.Equal(t, demoPath+"?a=1", s.r.RequestURI)
-	require.Equal(t, url.Values{"a": {"1"}}, s.r.Form)
-
-	r = request("GET", demoPath+"?token="+goodToken(), nil)
-	r.URL.RawQuery, r.URL.ForceQuery, r.RequestURI = "token="+goodToken(), true, demoPath+"?token=%"
-	_, s = serve(newAuth(t).Private, r)
-	require.True(t, s.ok)
-	require.Equal(t, demoPath, s.r.RequestURI)
 	require.Equal(t, demoPath, s.r.URL.String())
+}
+
+func TestOneAuthServesManyAtOnce(t *testing.T) {
+	auth := newAuth(t, jwtauth.WithExtractors(
+		jwtauth.FromHeader("Authorization", "Bearer"), jwtauth.FromQuery("a"), jwtauth.FromQuery("b"), jwtauth.FromQuery("c"),
+		func(r *http.Request) (jwtauth.Presented, error) {
+			name := r.Header.Get("X-Parameter")
+			return jwtauth.Presented{Token: r.URL.Query().Get(name), In: jwtauth.InQuery, Name: name}, nil
+		}))
+	token := goodToken()
+	var group sync.WaitGroup
+	for i := range 8 {
+		group.Go(func() {
+			name := fmt.Sprint("own", i)
+			for range 50 {
+				_, s := serve(auth.Private, request("GET", demoPath+"?x=1&"+name+"="+token, http.Header{"X-Parameter": {name}}))
+				if !s.ok || s.r.URL.RawQuery != "x=1" {
+					t.Errorf("parameter %s: let in: %v, passed on: %q", name, s.ok, s.r.URL.RawQuery)
+				}
+			}
+		})
+	}
+	group.Wait()
 }
 
 func TestATokenThatCouldNotBeCutIsRefused(t *testing.T) {

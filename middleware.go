@@ -155,12 +155,11 @@ func (a *Auth) serve(w http.ResponseWriter, r *http.Request, u urlTokens, rule R
 	next.ServeHTTP(w, r.WithContext(s))
 }
 
-// guard keeps the response to a credential out of shared caches. For the
-// Authorization field every cache does by itself (RFC 9111, section 3.5), and
-// what came in the URL is guarded by it, whichever credential won.
+// guard keeps the response to a credential out of shared caches, which for the
+// Authorization field they do by themselves (RFC 9111, section 3.5).
 func (p Presented) guard(header http.Header) {
 	switch {
-	case p.In == InQuery, p.In == InHeader && strings.EqualFold(p.Name, "Authorization"):
+	case p.In == InHeader && strings.EqualFold(p.Name, "Authorization"):
 		return
 	case p.ambient():
 		addVary(header, "Cookie")
