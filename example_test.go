@@ -207,6 +207,36 @@ func ExampleAuth_Protect() {
 	// 403 {"code":"not_authenticated","detail":"A token is needed."}
 }
 
+func ExampleAuth_Routes() {
+	auth := exampleAuth()
+	wrap, err := auth.Routes(map[string]jwtauth.Policy{
+		"/run/{container}/{recipe}": jwtauth.Private,
+		"/run/{container}/hello":    jwtauth.Public,
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	mux := http.NewServeMux() // or any other router
+	mux.Handle("/run/{container}/{recipe}", hello)
+	mux.Handle("/forgotten", hello)
+	handler := wrap(mux)
+
+	get(handler, "/run/my-container/hello", "")
+	get(handler, "/run/my-container/notify", "")
+	get(handler, "/run/my-container/notify", must(auth.Issue("my-container", jwtauth.Subject("alice"))))
+	get(handler, "/forgotten", "")
+
+	_, err = auth.Routes(map[string]jwtauth.Policy{"/run/../x": jwtauth.Public})
+	fmt.Println(err)
+	// Output:
+	// 200 hello, stranger
+	// 403 {"code":"not_authenticated","detail":"A token is needed."}
+	// 200 hello, alice
+	// 403 {"code":"not_authenticated","detail":"A token is needed."}
+	// jwtauth: Routes: "/run/../x": a path with an empty or dotted segment, or a backslash, is always denied; leave it out
+}
+
 func ExampleAuth_TokenEndpoint() {
 	auth := exampleAuth()
 	ownerKey := []byte("made at random, and kept")

@@ -414,17 +414,26 @@ func judgePath(r *http.Request) error {
 	if r.Method == http.MethodConnect {
 		return fmt.Errorf("%w: CONNECT", ErrForbidden)
 	}
-	path := strings.TrimPrefix(r.URL.Path, "/")
-	hostile := strings.Contains(path, `\`)
-	for more := true; more && !hostile; {
-		var segment string
-		segment, path, more = strings.Cut(path, "/")
-		hostile = segment == "." || segment == ".." || segment == "" && more
-	}
-	if hostile {
+	if hasTwoMeanings(strings.TrimPrefix(r.URL.Path, "/")) {
 		return fmt.Errorf("%w: a path with an empty or dotted segment, or a backslash", ErrForbidden)
 	}
 	return nil
+}
+
+// hasTwoMeanings judges a decoded path without its first slash. Only the last
+// segment may be empty.
+func hasTwoMeanings(path string) bool {
+	if strings.Contains(path, `\`) {
+		return true
+	}
+	for more := true; more; {
+		var segment string
+		segment, path, more = strings.Cut(path, "/")
+		if segment == "." || segment == ".." || segment == "" && more {
+			return true
+		}
+	}
+	return false
 }
 
 // extract asks the extractors in order. What the first one finds is judged,

@@ -42,6 +42,9 @@ func (p Policy) String() string {
 	return fmt.Sprintf("Policy(%d)", int(p))
 }
 
+// known reports whether p is one of the three.
+func (p Policy) known() bool { return p == Private || p == Public || p == Optional }
+
 // Rule is what a request needs, as [Auth.Protect] asks for it. The zero Rule is
 // private, of the container that the request names.
 type Rule struct {
@@ -116,7 +119,7 @@ func (a *Auth) decide(r *http.Request, rule func(*http.Request) (Rule, error)) (
 	switch {
 	case err != nil:
 		return Rule{}, fmt.Errorf("%w: the rule of Protect: %w", ErrUnavailable, err)
-	case decided.Policy != Private && decided.Policy != Public && decided.Policy != Optional:
+	case !decided.Policy.known():
 		return Rule{}, fmt.Errorf("%w: the rule of Protect gave %v", ErrForbidden, decided.Policy)
 	}
 	return decided, nil

@@ -1,0 +1,115 @@
+package jwtauth_test
+
+import (
+	"context"
+	"crypto"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/joinednode/jwtauth"
+	"github.com/joinednode/jwtauth/keys"
+)
+
+// What follows is the public API, name by name. It runs nothing: that it
+// compiles is the test. A line that has to change breaks users, and wants one in
+// CHANGELOG.md that says why.
+type middleware = func(http.Handler) http.Handler
+
+var (
+	_ func(keys.Source, ...jwtauth.Option) (*jwtauth.Auth, error)                  = jwtauth.New
+	_ func(*jwtauth.Auth, string, ...jwtauth.IssueOption) (string, error)          = (*jwtauth.Auth).Issue
+	_ func(*jwtauth.Auth, context.Context, string, string) (jwtauth.Claims, error) = (*jwtauth.Auth).Verify
+	_ func(*jwtauth.Auth, context.Context, string) (jwtauth.Claims, error)         = (*jwtauth.Auth).VerifyAnyContainer
+	_ func(*jwtauth.Auth, *http.Request) (jwtauth.Claims, error)                   = (*jwtauth.Auth).Check
+	_ func(*jwtauth.Auth, context.Context, jwtauth.Claims) error                   = (*jwtauth.Auth).Recheck
+	_ func(*jwtauth.Auth, http.Handler) http.Handler                               = (*jwtauth.Auth).Private
+	_ func(*jwtauth.Auth, http.Handler) http.Handler                               = (*jwtauth.Auth).Public
+	_ func(*jwtauth.Auth, http.Handler) http.Handler                               = (*jwtauth.Auth).Optional
+	_ func(*jwtauth.Auth, func(*http.Request) (jwtauth.Rule, error)) middleware    = (*jwtauth.Auth).Protect
+	_ func(*jwtauth.Auth, map[string]jwtauth.Policy) (middleware, error)           = (*jwtauth.Auth).Routes
+	_ func(*jwtauth.Auth, authorize) http.Handler                                  = (*jwtauth.Auth).TokenEndpoint
+	_ func(*jwtauth.Auth, http.ResponseWriter, *http.Request, error)               = (*jwtauth.Auth).Deny
+	_ func(context.Context) (jwtauth.Claims, bool)                                 = jwtauth.FromContext
+	_ func(context.Context, jwtauth.Claims) context.Context                        = jwtauth.NewContext
+	_ func(jwtauth.Claims, any) error                                              = jwtauth.Claims.Decode
+	_ func(jwtauth.Policy) string                                                  = jwtauth.Policy.String
+	_ func(error) int                                                              = jwtauth.BearerStatus
+	_ [3]jwtauth.Policy                                                            = [...]jwtauth.Policy{jwtauth.Private, jwtauth.Public, jwtauth.Optional}
+	_ [4]jwtauth.Location                                                          = [...]jwtauth.Location{jwtauth.InHeader, jwtauth.InQuery, jwtauth.InForm, jwtauth.InCookie}
+	_ time.Duration                                                                = jwtauth.DefaultTTL
+	_ int                                                                          = jwtauth.DefaultMaxTokenSize
+	_ func(*http.Request) (jwtauth.Presented, error)                               = jwtauth.Extractor(nil)
+	_ interface {
+		Revoked(context.Context, jwtauth.Claims) (bool, error)
+	} = jwtauth.RevocationChecker(nil)
+)
+
+type authorize = func(r *http.Request, container string) ([]jwtauth.IssueOption, error)
+
+var _ = []error{
+	jwtauth.ErrNoToken, jwtauth.ErrAmbiguousToken, jwtauth.ErrMalformed, jwtauth.ErrUnknownKey, jwtauth.ErrSignature,
+	jwtauth.ErrType, jwtauth.ErrExpired, jwtauth.ErrNotYetValid, jwtauth.ErrIssuer, jwtauth.ErrAudience,
+	jwtauth.ErrContainer, jwtauth.ErrNoContainer, jwtauth.ErrRevoked, jwtauth.ErrCrossOrigin, jwtauth.ErrForbidden,
+	jwtauth.ErrUnavailable, jwtauth.ErrNoSigningKey, keys.ErrUnknownKey, keys.ErrSignature, keys.ErrNoSigningKey,
+}
+
+var _ = []func() jwtauth.Option{
+	jwtauth.WithAnyContainer,
+	func() jwtauth.Option { return jwtauth.WithIssuer("") },
+	func() jwtauth.Option { return jwtauth.WithAudience([]string{}...) },
+	func() jwtauth.Option { return jwtauth.WithTTL(time.Second) },
+	func() jwtauth.Option { return jwtauth.WithMaxLifetime(time.Second) },
+	func() jwtauth.Option { return jwtauth.WithLeeway(time.Second) },
+	func() jwtauth.Option { return jwtauth.WithType("") },
+	func() jwtauth.Option { return jwtauth.WithContainer(func(*http.Request) string { return "" }) },
+	func() jwtauth.Option { return jwtauth.WithContainerClaim("") },
+	func() jwtauth.Option { return jwtauth.WithExtractors([]jwtauth.Extractor{}...) },
+	func() jwtauth.Option { return jwtauth.WithCrossOriginProtection((*http.CrossOriginProtection)(nil)) },
+	func() jwtauth.Option { return jwtauth.WithRevocations(jwtauth.RevocationChecker(nil)) },
+	func() jwtauth.Option {
+		return jwtauth.WithDenial(func(http.ResponseWriter, *http.Request, jwtauth.Denial) {})
+	},
+	func() jwtauth.Option { return jwtauth.WithStatus(func(error) int { return 0 }) },
+	func() jwtauth.Option { return jwtauth.WithRealm("") },
+	func() jwtauth.Option { return jwtauth.WithLogger((*slog.Logger)(nil)) },
+	func() jwtauth.Option { return jwtauth.WithClock(func() time.Time { return time.Time{} }) },
+	func() jwtauth.Option { return jwtauth.WithMaxTokenSize(0) },
+}
+
+var _ = []jwtauth.IssueOption{
+	jwtauth.Subject(""), jwtauth.TTL(time.Second), jwtauth.ID(""), jwtauth.Audience([]string{}...),
+	jwtauth.NotBefore(time.Time{}), jwtauth.Claim("", any(nil)),
+}
+
+var _ = []jwtauth.Extractor{
+	jwtauth.FromHeader("", ""), jwtauth.FromQuery(""), jwtauth.FromCookie(""), jwtauth.FromForm(""),
+}
+
+var _ = []any{
+	jwtauth.Claims{
+		Issuer: "", Subject: "", Container: "", ID: "", SessionID: "", Audience: []string{},
+		IssuedAt: time.Time{}, NotBefore: time.Time{}, ExpiresAt: time.Time{},
+	},
+	jwtauth.Presented{Token: "", In: jwtauth.Location(0), Name: ""},
+	jwtauth.Rule{Policy: jwtauth.Policy(0), Container: ""},
+	jwtauth.Denial{Err: error(nil), Status: 0, Code: "", Detail: "", Reason: ""},
+}
+
+var (
+	_ keys.Source = keys.Key{}
+	_ interface {
+		Keys(context.Context, string) (*keys.Set, error)
+	} = keys.Source(nil)
+	_ [3]func([]byte) keys.Key                              = [...]func([]byte) keys.Key{keys.HS256, keys.HS384, keys.HS512}
+	_ func(crypto.Signer) keys.Key                          = keys.Signer
+	_ func(crypto.PublicKey) keys.Key                       = keys.Verifier
+	_ [2]func([]byte) (keys.Key, error)                     = [...]func([]byte) (keys.Key, error){keys.ParsePEM, keys.ParseJWK}
+	_ func(string, string) (keys.Key, error)                = keys.LoadOrCreate
+	_ [2]func(keys.Key, string) keys.Key                    = [...]func(keys.Key, string) keys.Key{keys.Key.WithID, keys.Key.WithAlgorithm}
+	_ [4]func(keys.Key) string                              = [...]func(keys.Key) string{keys.Key.ID, keys.Key.Algorithm, keys.Key.String, keys.Key.GoString}
+	_ func(keys.Key) error                                  = keys.Key.Err
+	_ func(*keys.Set) (string, string, error)               = (*keys.Set).SigningKey
+	_ func(*keys.Set, []byte) ([]byte, error)               = (*keys.Set).Sign
+	_ func(*keys.Set, string, string, []byte, []byte) error = (*keys.Set).Verify
+)

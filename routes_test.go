@@ -1,0 +1,335 @@
+package jwtauth_test
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/joinednode/jwtauth"
+)
+
+// table is what the servers of these tests route by, on both sides of the
+// wrapping: the policies of Routes, and the patterns of the mux inside.
+var table = map[string]jwtauth.Policy{
+	"/run/{container}/{recipe}":         jwtauth.Private,
+	"/run/{container}/hello":            jwtauth.Public,
+	"GET /run/{container}/status":       jwtauth.Public,
+	"/run/{container}/maybe":            jwtauth.Optional,
+	"/files/{container}/{path...}":      jwtauth.Private,
+	"/files/{container}/public/{p...}":  jwtauth.Public,
+	"/docs/":                            jwtauth.Public,
+	"/{$}":                              jwtauth.Public,
+	"GET /about":                        jwtauth.Public,
+	"pub.example.com/about":             jwtauth.Public,
+	"admin.example.com/":                jwtauth.Private,
+	"POST admin.example.com/login":      jwtauth.Public,
+	"/run/{container}/deep/{a}/{b}/end": jwtauth.Public,
+}
+
+// unlisted are patterns that the mux inside has, and the table forgot.
+var unlisted = []string{"/forgotten/{container}", "POST /about", "/run/{container}/deep/secret"}
+
+// routeServer is a real server whose mux inside answers with the pattern that it
+// served by, whether there are claims, and the path values.
+func routeServer(t *testing.T, http2 bool, opts ...jwtauth.Option) *httptest.Server {
+	wrap, err := newAuth(t, opts...).Routes(table)
+	require.NoError(t, err)
+	mux := http.NewServeMux()
+	answer := func(w http.ResponseWriter, r *http.Request) {
+		_, ok := jwtauth.FromContext(r.Context())
+		w.Header().Set("X-Served", fmt.Sprintf("%s container=%s claims=%v query=%s", r.Pattern, r.PathValue("container"), ok, r.URL.RawQuery))
+	}
+	for pattern := range table {
+		mux.HandleFunc(pattern, answer)
+	}
+	for _, pattern := range unlisted {
+		mux.HandleFunc(pattern, answer)
+	}
+	server := httptest.NewUnstartedServer(wrap(mux))
+	server.EnableHTTP2 = http2
+	if http2 {
+		server.StartTLS()
+	} else {
+		server.Start()
+	}
+	t.Cleanup(server.Close)
+	return server
+}
+
+// wire is one request as it stands on the wire.
+type wire struct {
+	method, target, host, token string
+}
+
+func (q wire) overHTTP1(t *testing.T, server *httptest.Server) *http.Response {
+	t.Helper()
+	conn, err := net.Dial("tcp", server.Listener.Addr().String())
+	require.NoError(t, err)
+	defer conn.Close()
+	fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n", q.method, q.target, q.host)
+	if q.token != "" {
+		fmt.Fprintf(conn, "Authorization: Bearer %s\r\n", q.token)
+	}
+	io.WriteString(conn, "\r\n")
+	response, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: q.method})
+	require.NoError(t, err)
+	return response
+}
+
+func (q wire) overHTTP2(t *testing.T, server *httptest.Server) *http.Response {
+	t.Helper()
+	u := &url.URL{Scheme: "https", Host: server.Listener.Addr().String(), Opaque: q.target}
+	if path, query, _ := strings.Cut(q.target, "?"); strings.HasPrefix(path, "//") { // which Opaque would take for a host
+		u.Opaque, u.Path, u.RawQuery = "", path, query
+	}
+	r := &http.Request{Method: q.method, URL: u, Host: q.host, Header: http.Header{}}
+	if q.token != "" {
+		r.Header = bearer(q.token)
+	}
+	response, err := server.Client().Transport.RoundTrip(r)
+	require.NoError(t, err)
+	response.Body.Close()
+	require.Equal(t, 2, response.ProtoMajor)
+	return response
+}
+
+func TestRoutesJudgeWhatTheMuxInsideServes(t *testing.T) {
+	const (
+		denied    = "" // 403, and nothing was served
+		h         = "api.example.com"
+		hello     = "/run/{container}/hello"
+		recipe    = "/run/{container}/{recipe}"
+		status    = "GET /run/{container}/status"
+		anonymous = " claims=false"
+		known     = " claims=true"
+	)
+	good := goodToken()
+	garbage := "garbage"
+	for name, test := range map[string]struct {
+		wire
+		served string // pattern and claims; "404" and such for what the mux itself answers
+	}{
+		"a private route":                               {wire{"GET", "/run/demo/notify", h, ""}, denied},
+		"a private route, good token":                   {wire{"GET", "/run/demo/notify", h, good}, recipe + known},
+		"a private route, another container's":          {wire{"GET", "/run/other/notify", h, good}, denied},
+		"a private route, garbage":                      {wire{"GET", "/run/demo/notify", h, garbage}, denied},
+		"a private route, any method":                   {wire{"BREW", "/run/demo/notify", h, ""}, denied},
+		"a private route, OPTIONS":                      {wire{"OPTIONS", "/run/demo/notify", h, ""}, denied},
+		"a private route, HEAD":                         {wire{"HEAD", "/run/demo/notify", h, ""}, denied},
+		"a private route, HEAD, good token":             {wire{"HEAD", "/run/demo/notify", h, good}, recipe + known},
+		"a private route, token in the query":           {wire{"GET", "/run/demo/notify?token=" + good, h, ""}, recipe + known},
+		"a public route":                                {wire{"GET", "/run/demo/hello", h, ""}, hello + anonymous},
+		"a public route, good token":                    {wire{"GET", "/run/demo/hello", h, good}, hello + known},
+		"a public route, another container's":           {wire{"GET", "/run/other/hello", h, good}, hello + anonymous},
+		"a public route, garbage":                       {wire{"POST", "/run/demo/hello", h, garbage}, hello + anonymous},
+		"a public route, HEAD":                          {wire{"HEAD", "/run/demo/hello", h, ""}, hello + anonymous},
+		"a public route, OPTIONS":                       {wire{"OPTIONS", "/run/demo/hello", h, ""}, hello + anonymous},
+		"an optional route":                             {wire{"GET", "/run/demo/maybe", h, ""}, "/run/{container}/maybe" + anonymous},
+		"an optional route, good token":                 {wire{"GET", "/run/demo/maybe", h, good}, "/run/{container}/maybe" + known},
+		"an optional route, garbage":                    {wire{"GET", "/run/demo/maybe", h, garbage}, denied},
+		"an optional route, another container's":        {wire{"GET", "/run/other/maybe", h, good}, denied},
+		"public for GET":                                {wire{"GET", "/run/demo/status", h, ""}, status + anonymous},
+		"public for GET, so for HEAD":                   {wire{"HEAD", "/run/demo/status", h, ""}, status + anonymous},
+		"public for GET, private for POST":              {wire{"POST", "/run/demo/status", h, ""}, denied},
+		"public for GET, private for POST, good token":  {wire{"POST", "/run/demo/status", h, good}, recipe + known},
+		"public for GET, private for get":               {wire{"get", "/run/demo/status", h, ""}, denied},
+		"public for GET, private for OPTIONS":           {wire{"OPTIONS", "/run/demo/status", h, ""}, denied},
+		"the public name in another case":               {wire{"GET", "/run/demo/Hello", h, ""}, denied},
+		"the public name, escaped":                      {wire{"GET", "/run/demo/h%65llo", h, ""}, hello + anonymous},
+		"the public name, escaped twice":                {wire{"GET", "/run/demo/h%2565llo", h, ""}, denied},
+		"the public name and a slash":                   {wire{"GET", "/run/demo/hello/", h, ""}, denied},
+		"the public name and an escaped slash":          {wire{"GET", "/run/demo/hello%2F", h, ""}, denied},
+		"the public name and a NUL":                     {wire{"GET", "/run/demo/hello%00", h, ""}, denied},
+		"the public name and a semicolon":               {wire{"GET", "/run/demo/hello;x", h, ""}, denied},
+		"the public name and a dot":                     {wire{"GET", "/run/demo/hello.", h, ""}, denied},
+		"the public name and a space":                   {wire{"GET", "/run/demo/hello%20", h, ""}, denied},
+		"the public name and a question mark":           {wire{"GET", "/run/demo/hello%3Fx", h, ""}, denied},
+		"the public name in a query":                    {wire{"GET", "/run/demo/notify?/hello", h, ""}, denied},
+		"the public name in a fragment":                 {wire{"GET", "/run/demo/notify#/hello", h, ""}, denied},
+		"up from the public name":                       {wire{"GET", "/run/demo/hello/../notify", h, ""}, denied},
+		"up from the public name, escaped":              {wire{"GET", "/run/demo/hello/%2e%2e/notify", h, ""}, denied},
+		"up from the public name, half escaped":         {wire{"GET", "/run/demo/hello/.%2e/notify", h, ""}, denied},
+		"up by an escaped slash":                        {wire{"GET", "/run/demo/hello%2f..%2fnotify", h, ""}, denied},
+		"up to the public name":                         {wire{"GET", "/run/demo/notify/../hello", h, ""}, denied},
+		"a dot before the public name":                  {wire{"GET", "/run/demo/./hello", h, ""}, denied},
+		"two slashes at first":                          {wire{"GET", "//run/demo/hello", h, ""}, denied},
+		"two slashes in the middle":                     {wire{"GET", "/run//demo/hello", h, ""}, denied},
+		"two slashes in the middle, good token":         {wire{"GET", "/run//demo/notify", h, good}, denied},
+		"two slashes by an escape":                      {wire{"GET", "/run/%2Fdemo/hello", h, ""}, denied},
+		"a backslash":                                   {wire{"GET", `/run/demo\hello`, h, ""}, denied},
+		"a backslash, escaped":                          {wire{"GET", "/run/demo%5chello", h, ""}, denied},
+		"a way out of a container":                      {wire{"GET", "/run/other/..%2fdemo/notify", h, good}, denied},
+		"an escaped slash in the container":             {wire{"GET", "/run/de%2Fmo/notify", h, good}, denied},
+		"an escaped container":                          {wire{"GET", "/run/d%65mo/notify", h, good}, recipe + known},
+		"an escaped slash makes no public folder":       {wire{"GET", "/files/demo/public%2Fx", h, ""}, denied},
+		"a public folder":                               {wire{"GET", "/files/demo/public/a/b", h, ""}, "/files/{container}/public/{p...}" + anonymous},
+		"a public folder, the name escaped":             {wire{"GET", "/files/demo/publi%63/x", h, ""}, "/files/{container}/public/{p...}" + anonymous},
+		"a public folder without its slash":             {wire{"GET", "/files/demo/public", h, ""}, denied},
+		"a file beside the public folder":               {wire{"GET", "/files/demo/publicx/a", h, ""}, denied},
+		"a file beside the public folder, good token":   {wire{"GET", "/files/demo/publicx/a", h, good}, "/files/{container}/{path...}" + known},
+		"up from the public folder":                     {wire{"GET", "/files/demo/public/..%2fsecret", h, ""}, denied},
+		"a public tree":                                 {wire{"GET", "/docs/a/b", h, ""}, "/docs/" + anonymous},
+		"a public tree without its slash: no redirect":  {wire{"GET", "/docs", h, ""}, denied},
+		"a public tree without its slash, with a token": {wire{"GET", "/docs?token=" + good, h, ""}, denied},
+		"the root":                               {wire{"GET", "/", h, ""}, "/{$}" + anonymous},
+		"beside the root":                        {wire{"GET", "/x", h, ""}, denied},
+		"a page":                                 {wire{"GET", "/about", h, ""}, "GET /about" + anonymous},
+		"a page, by a method that was forgotten": {wire{"POST", "/about", h, ""}, denied},
+		"a page, by a method nobody has":         {wire{"DELETE", "/about", h, ""}, denied},
+		"a path that was forgotten":              {wire{"GET", "/forgotten/demo", h, ""}, denied},
+		"a path under a public pattern that was forgotten": {wire{"GET", "/run/demo/deep/secret", h, ""}, denied},
+		"deep wildcards":                                   {wire{"GET", "/run/demo/deep/1/2/end", h, ""}, "/run/{container}/deep/{a}/{b}/end" + anonymous},
+		"deep wildcards, one of them empty":                {wire{"GET", "/run/demo/deep//2/end", h, ""}, denied},
+		"a public host":                                    {wire{"POST", "/about", "pub.example.com", ""}, "pub.example.com/about" + anonymous},
+		"a public host with a port":                        {wire{"POST", "/about", "pub.example.com:8443", ""}, "pub.example.com/about" + anonymous},
+		"a public host in capitals":                        {wire{"POST", "/about", "PUB.example.com", ""}, denied},
+		"a public host with a dot":                         {wire{"POST", "/about", "pub.example.com.", ""}, denied},
+		"a private host":                                   {wire{"GET", "/docs/a", "admin.example.com", ""}, denied},
+		"a private host in capitals":                       {wire{"GET", "/docs/a", "Admin.Example.com", ""}, denied},
+		"a private host with a dot":                        {wire{"GET", "/docs/a", "admin.example.com.", ""}, denied},
+		"a private host with a dot and a port":             {wire{"GET", "/docs/a", "admin.example.com.:80", ""}, denied},
+		"a private host's login":                           {wire{"POST", "/login", "admin.example.com", ""}, "POST admin.example.com/login" + anonymous},
+		"a private host's login by GET":                    {wire{"GET", "/login", "admin.example.com", ""}, denied},
+		"an absolute target":                               {wire{"GET", "http://" + h + "/run/demo/hello", h, ""}, hello + anonymous},
+		"an absolute target, private":                      {wire{"GET", "http://" + h + "/run/demo/notify", h, ""}, denied},
+		"an absolute target of a private host":             {wire{"GET", "http://admin.example.com/docs/a", h, ""}, denied},
+		"an absolute target of a private host in capitals": {wire{"GET", "http://ADMIN.example.com/docs/a", h, ""}, denied},
+		"CONNECT to a host":                                {wire{"CONNECT", "demo:443", "demo:443", good}, denied},
+		"CONNECT to a public path":                         {wire{"CONNECT", "/run/demo/hello", h, good}, denied},
+		"a public path by a very long name":                {wire{"GET", "/run/demo/hello" + strings.Repeat("x", 4000), h, ""}, denied},
+	} {
+		for protocol, send := range map[string]func(wire, *testing.T, *httptest.Server) *http.Response{"HTTP/1.1": wire.overHTTP1, "HTTP/2": wire.overHTTP2} {
+			onlyHTTP1 := !strings.HasPrefix(test.target, "/") || test.method == "CONNECT" || strings.Contains(test.target, "#")
+			if protocol == "HTTP/2" && onlyHTTP1 {
+				continue // no client of HTTP/2 can say it
+			}
+			t.Run(name+", "+protocol, func(t *testing.T) {
+				captureDefaultLog(t)
+				response := send(test.wire, t, routeServer(t, protocol == "HTTP/2"))
+				served := response.Header.Get("X-Served")
+				if test.served == denied {
+					require.Empty(t, served)
+					require.Equal(t, http.StatusForbidden, response.StatusCode)
+					require.Empty(t, response.Header.Get("Location"))
+					return
+				}
+				pattern, claims, _ := strings.Cut(test.served, " claims=")
+				require.Equal(t, http.StatusOK, response.StatusCode)
+				require.True(t, strings.HasPrefix(served, pattern+" container="), served)
+				require.Contains(t, served, " claims="+claims+" ")
+				require.True(t, strings.HasSuffix(served, " query="), "a token in the query: %s", served)
+			})
+		}
+	}
+}
+
+func TestRoutesRefusesATableThatMeansNothing(t *testing.T) {
+	type routes = map[string]jwtauth.Policy
+	for name, test := range map[string]struct {
+		routes routes
+		want   []string
+	}{
+		"two patterns for one request": {routes{"/run/{a}/x": jwtauth.Private, "/run/demo/{b}": jwtauth.Public}, []string{`"/run/{a}/x"`, `"/run/demo/{b}"`, "conflicts"}},
+		"one pattern twice":            {routes{"/run/{a}": jwtauth.Private, "/run/{b}": jwtauth.Public}, []string{`"/run/{a}"`, `"/run/{b}"`, "conflicts"}},
+		"no pattern":                   {routes{"": jwtauth.Public}, []string{`""`, "invalid pattern"}},
+		"a pattern without a slash":    {routes{"GET": jwtauth.Public}, []string{`"GET"`}},
+		"half a wildcard":              {routes{"/run/{a": jwtauth.Public}, []string{`"/run/{a"`}},
+		"a wildcard twice":             {routes{"/run/{a}/{a}": jwtauth.Public}, []string{`"/run/{a}/{a}"`, "duplicate"}},
+		"a path that is cleaned":       {routes{"/run/../x": jwtauth.Public}, []string{`"/run/../x"`}},
+		"a path with two slashes":      {routes{"/run//x": jwtauth.Public}, []string{`"/run//x"`}},
+		"an escaped dot segment":       {routes{"/run/%2e%2e/x": jwtauth.Public}, []string{`"/run/%2e%2e/x"`, "always denied"}},
+		"an escaped backslash":         {routes{"/run/%5c": jwtauth.Public}, []string{`"/run/%5c"`, "always denied"}},
+		"CONNECT":                      {routes{"CONNECT /x": jwtauth.Public}, []string{`"CONNECT /x"`, "always denied"}},
+		"a host in capitals":           {routes{"Pub.example.com/": jwtauth.Public}, []string{`"Pub.example.com/"`, `"pub.example.com"`}},
+		"a host with a dot":            {routes{"GET  pub.example.com./": jwtauth.Public}, []string{`"pub.example.com"`}},
+		"a policy that does not exist": {routes{"/x": 7}, []string{`"/x"`, "Policy(7)"}},
+		"a policy below all":           {routes{"/x": -1}, []string{`"/x"`, "Policy(-1)"}},
+		"two mistakes at once":         {routes{"/x": 7, "/run/{a": jwtauth.Public}, []string{`"/x"`, `"/run/{a"`}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			wrap, err := newAuth(t).Routes(test.routes)
+			require.Nil(t, wrap)
+			require.Error(t, err)
+			for _, want := range test.want {
+				require.ErrorContains(t, err, want)
+			}
+			require.NotContains(t, err.Error(), ".go:")
+		})
+	}
+}
+
+func TestRoutesTakesWhatServeMuxTakes(t *testing.T) {
+	_, err := newAuth(t).Routes(map[string]jwtauth.Policy{
+		"/": jwtauth.Private, "/{$}": jwtauth.Public, "GET /a%2Fb": jwtauth.Public, "/100%": jwtauth.Public,
+		"DELETE example.com/x/{y...}": jwtauth.Optional, "POST\t/tab": jwtauth.Public, "[::1]/": jwtauth.Public,
+	})
+	require.NoError(t, err)
+}
+
+func TestHowAHostIsSpelledMattersOnlyWhereOneIsNamed(t *testing.T) {
+	for name, test := range map[string]struct {
+		routes map[string]jwtauth.Policy
+		ran    bool
+	}{
+		"no pattern names a host":  {map[string]jwtauth.Policy{"/x": jwtauth.Public}, true},
+		"one of them names a host": {map[string]jwtauth.Policy{"DELETE example.com/x": jwtauth.Private, "GET /x": jwtauth.Public}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			wrap, err := newAuth(t).Routes(test.routes)
+			require.NoError(t, err)
+			var s seen
+			wrap(&s).ServeHTTP(httptest.NewRecorder(), request("GET", "http://Example.COM/x", nil))
+			require.Equal(t, test.ran, s.ran)
+		})
+	}
+}
+
+func TestAnEmptyTableIsAllPrivate(t *testing.T) {
+	wrap, err := newAuth(t).Routes(nil)
+	require.NoError(t, err)
+	_, s := serve(wrap, request("GET", demoPath, nil))
+	require.False(t, s.ran)
+	_, s = serve(wrap, request("GET", demoPath, bearer(goodToken())))
+	require.True(t, s.ok, "the container is what an outer mux found")
+}
+
+func TestRoutesInAServiceWithoutContainers(t *testing.T) {
+	auth := newAuth(t, jwtauth.WithAnyContainer())
+	wrap, err := auth.Routes(map[string]jwtauth.Policy{"/run/{container}/{recipe}": jwtauth.Private})
+	require.NoError(t, err)
+	_, s := serve(wrap, request("GET", demoPath, bearer(mustIssue(t, auth, ""))))
+	require.True(t, s.ok)
+}
+
+func TestRoutesLeaveTheRequestToTheRouterInside(t *testing.T) {
+	wrap, err := newAuth(t).Routes(map[string]jwtauth.Policy{"/run/{container}/{mine}": jwtauth.Private})
+	require.NoError(t, err)
+	var s seen
+	r := request("GET", demoPath, bearer(goodToken()))
+	wrap(&s).ServeHTTP(httptest.NewRecorder(), r)
+	require.True(t, s.ok)
+	for _, r := range []*http.Request{r, s.r} {
+		require.Empty(t, r.Pattern)
+		require.Empty(t, r.PathValue("mine"))
+	}
+}
+
+func TestRoutesAskTheContainerFunction(t *testing.T) {
+	auth := newAuth(t, jwtauth.WithContainer(func(r *http.Request) string { return r.PathValue("tenant") }))
+	wrap, err := auth.Routes(map[string]jwtauth.Policy{"/{tenant}/x": jwtauth.Private})
+	require.NoError(t, err)
+	var s seen
+	wrap(&s).ServeHTTP(httptest.NewRecorder(), request("GET", "/demo/x", bearer(goodToken())))
+	require.True(t, s.ok)
+	s = seen{}
+	wrap(&s).ServeHTTP(httptest.NewRecorder(), request("GET", "/other/x", bearer(goodToken())))
+	require.False(t, s.ran)
+}
