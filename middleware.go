@@ -65,15 +65,17 @@ func (a *Auth) Private(next http.Handler) http.Handler {
 }
 
 // Public runs next for every request, with claims in the context if the token
-// is good: see [Public]. A request whose path has two meanings (dotted or empty
-// segments, a backslash, CONNECT) runs without claims. It panics if next is
-// nil.
+// is good: see [Public]. Where no container is known, as outside of a mux, they
+// are the claims of any container: compare Claims.Container there. A request
+// whose path has two meanings (dotted or empty segments, a backslash, CONNECT)
+// runs without claims. It panics if next is nil.
 func (a *Auth) Public(next http.Handler) http.Handler {
 	return a.fixed(Rule{Policy: Public}, next)
 }
 
 // Optional runs next anonymously where there is no token, and denies a bad one:
-// see [Optional]. It panics if next is nil.
+// see [Optional]. Where no container is known, a token of any container is
+// good: compare Claims.Container there. It panics if next is nil.
 func (a *Auth) Optional(next http.Handler) http.Handler {
 	return a.fixed(Rule{Policy: Optional}, next)
 }

@@ -164,9 +164,12 @@ func WithType(typ string) Option {
 
 // WithContainer sets how the container of a request is found, decoded once:
 // r.PathValue("container") unless set. "" means that the request names none,
-// which Private refuses. With routers that are not ServeMux, ask them:
+// which Private refuses. Other routers are asked in the same way, but some of
+// them leave parameters encoded: see examples/routers, and decode exactly once.
 //
-//	jwtauth.WithContainer(func(r *http.Request) string { return chi.URLParam(r, "container") })
+//	jwtauth.WithContainer(func(r *http.Request) string { return mux.Vars(r)["container"] })
+//
+// It excludes [WithAnyContainer].
 func WithContainer(container func(*http.Request) string) Option {
 	return func(c *config) error {
 		c.container = container

@@ -1,0 +1,84 @@
+// Command chi has jwtauth in the groups of a chi router:
+//
+//	go run ./examples/routers/chi
+package main
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+
+	"github.com/joinednode/jwtauth"
+	"github.com/joinednode/jwtauth/keys"
+)
+
+// newHandler wants an auth with WithContainer(container).
+func newHandler(auth *jwtauth.Auth) http.Handler {
+	router := chi.NewRouter()
+	// Not here: what Use puts at the top runs before chi has found a route, so
+	// there is no container yet. Private would deny everyone, and Public would
+	// take the claims of any container's token for good ones.
+	router.Route("/run/{container}", func(r chi.Router) {
+		r.With(auth.Public).HandleFunc("/hello", run)
+		r.Group(func(r chi.Router) {
+			r.Use(auth.Private)
+			r.HandleFunc("/notify", run)
+		})
+	})
+	return router
+}
+
+// container is the container of a request, decoded once. Where a path has a
+// spelling of its own, such as a%2Fb, chi goes by r.URL.RawPath, and its
+// parameters are still encoded; otherwise by r.URL.Path, and they are not. To
+// decode always would take %2561 for "a". r.PathValue has the same values.
+func container(r *http.Request) string {
+	value := chi.URLParam(r, "container")
+	if decoded, err := url.PathUnescape(value); err == nil && r.URL.RawPath != "" {
+		return decoded
+	}
+	return value
+}
+
+// run answers with what it sees.
+func run(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 64<<10))
+	if err != nil {
+		http.Error(w, "the body cannot be read", http.StatusBadRequest)
+		return
+	}
+	claims, _ := jwtauth.FromContext(r.Context()) // none for a stranger
+	json.NewEncoder(w).Encode(map[string]string{
+		"container": container(r), "caller": claims.Container, "body": string(body),
+		"uri": r.RequestURI, "query": r.URL.RawQuery,
+		"token": r.FormValue("token"), "channel": r.FormValue("channel"),
+	})
+}
+
+func main() {
+	addr := flag.String("addr", "127.0.0.1:8080", "`address` to serve on")
+	flag.Parse()
+	secret := make([]byte, 32) // of this run; keys.LoadOrCreate keeps one
+	rand.Read(secret)
+	auth, err := jwtauth.New(keys.HS256(secret), jwtauth.WithContainer(container))
+	if err != nil {
+		log.Fatal(err)
+	}
+	token, err := auth.Issue("demo")
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("curl http://%[1]s/run/demo/hello\n"+
+		"curl -H 'Authorization: Bearer %[2]s' http://%[1]s/run/demo/notify\n"+
+		"curl 'http://%[1]s/run/demo/notify?token=%[2]s'\n", *addr, token)
+	server := &http.Server{Addr: *addr, Handler: newHandler(auth), ReadHeaderTimeout: 5 * time.Second}
+	log.Fatal(server.ListenAndServe())
+}

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	"github.com/joinednode/jwtauth"
+)
+
+// containerKey is the metadata that names a call's container. Its suffix lets
+// gRPC carry what is not ASCII.
+const containerKey = "container-bin"
+
+// guard judges calls by their metadata.
+type guard struct {
+	auth *jwtauth.Auth
+	// policies by full method. A method that is not listed is private, since
+	// that is the zero Policy: a method added later is never open by oversight.
+	policies map[string]jwtauth.Policy
+}
+
+// bearer reads metadata as strictly as jwtauth reads a request's header.
+var bearer = jwtauth.FromHeader("Authorization", "Bearer")
+
+// claims returns what the token of a call says, if it is one of the container
+// that the call names.
+func (g guard) claims(ctx context.Context) (jwtauth.Claims, error) {
+	md, _ := metadata.FromIncomingContext(ctx)
+	presented, err := bearer(&http.Request{Header: http.Header{"Authorization": md.Get("authorization")}})
+	if err != nil {
+		return jwtauth.Claims{}, err
+	}
+	if presented.Token == "" {
+		return jwtauth.Claims{}, jwtauth.ErrNoToken
+	}
+	containers := md.Get(containerKey)
+	if len(containers) != 1 {
+		return jwtauth.Claims{}, jwtauth.ErrNoContainer
+	}
+	return g.auth.Verify(ctx, presented.Token, containers[0])
+}
+
+// judge returns the context for the handler of a method. The container that was
+// judged is its claims'; one that the message names besides is not.
+func (g guard) judge(ctx context.Context, method string) (context.Context, error) {
+	claims, err := g.claims(ctx)
+	switch policy := g.policies[method]; {
+	case err == nil:
+		return jwtauth.NewContext(ctx, claims), nil
+	case policy == jwtauth.Public, policy == jwtauth.Optional && errors.Is(err, jwtauth.ErrNoToken):
+		return ctx, nil
+	}
+	return nil, denial(err)
+}
+
+// denial is what the client learns: nothing about a token that is not genuine.
+func denial(err error) error {
+	switch {
+	case errors.Is(err, jwtauth.ErrUnavailable):
+		return status.Error(codes.Unavailable, "the token cannot be judged now")
+	case errors.Is(err, jwtauth.ErrNoToken):
+		return status.Error(codes.Unauthenticated, "a token is needed")
+	case errors.Is(err, jwtauth.ErrContainer):
+		return status.Error(codes.PermissionDenied, "the token is of another container")
+	case errors.Is(err, jwtauth.ErrNoContainer): // here it is the client's to name one
+		return status.Error(codes.InvalidArgument, "the call names no container")
+	}
+	return status.Error(codes.Unauthenticated, "the token is not valid")
+}
+
+func (g guard) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	ctx, err := g.judge(ctx, info.FullMethod)
+	if err != nil {
+		return nil, err
+	}
+	return handler(ctx, req)
+}
+
+func (g guard) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	ctx, err := g.judge(stream.Context(), info.FullMethod)
+	if err != nil {
+		return err
+	}
+	guarded := &guardedStream{ServerStream: stream, ctx: ctx, auth: g.auth}
+	err = handler(srv, guarded)
+	if guarded.err != nil {
+		return guarded.err // whatever the handler made of it
+	}
+	return err
+}
+
+// guardedStream lets no message through, either way, once the token that opened
+// the stream is no longer good.
+type guardedStream struct {
+	grpc.ServerStream
+	ctx  context.Context
+	auth *jwtauth.Auth
+	err  error // why nothing was sent; handlers send from one goroutine at a time
+}
+
+func (s *guardedStream) Context() context.Context { return s.ctx }
+
+func (s *guardedStream) recheck() error {
+	claims, ok := jwtauth.FromContext(s.ctx)
+	if !ok {
+		return nil // a stranger on a public method
+	}
+	if err := s.auth.Recheck(s.ctx, claims); err != nil {
+		return denial(err)
+	}
+	return nil
+}
+
+func (s *guardedStream) SendMsg(m any) error {
+	if s.err == nil {
+		s.err = s.recheck()
+	}
+	if s.err != nil { // once is for good, so that no message is left out in between
+		return s.err
+	}
+	return s.ServerStream.SendMsg(m)
+}
+
+func (s *guardedStream) RecvMsg(m any) error {
+	if err := s.ServerStream.RecvMsg(m); err != nil {
+		return err
+	}
+	return s.recheck() // after the wait for the message
+}

@@ -1,0 +1,82 @@
+// Command servemux has jwtauth in front of the handlers of net/http's own mux:
+//
+//	go run ./examples/routers/servemux
+package main
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"path"
+	"time"
+
+	"github.com/joinednode/jwtauth"
+	"github.com/joinednode/jwtauth/keys"
+)
+
+// newHandler needs no option of auth: r.PathValue is where jwtauth looks for the
+// container, and ServeMux puts it there decoded once.
+func newHandler(auth *jwtauth.Auth) http.Handler {
+	private := http.NewServeMux()
+	private.HandleFunc("/run/{container}/notify", run)
+
+	mux := http.NewServeMux()
+	mux.Handle("/run/{container}/hello", auth.Public(http.HandlerFunc(run)))
+	// A group is a mux of its own behind a pattern that names the container.
+	// What the group does not know is private too: strangers get 403, not 404.
+	// The pattern of the group does not end in a slash, which would make ServeMux
+	// redirect /run/demo.
+	mux.Handle("/run/{container}/{recipe}", auth.Private(private))
+	return withoutRedirects(mux)
+}
+
+// withoutRedirects answers 404 where ServeMux would redirect to the path without
+// dots and empty segments: the redirect would repeat the query, token and all.
+func withoutRedirects(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if path.Clean(r.URL.Path) != r.URL.Path {
+			http.NotFound(w, r)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// run answers with what it sees.
+func run(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 64<<10))
+	if err != nil {
+		http.Error(w, "the body cannot be read", http.StatusBadRequest)
+		return
+	}
+	claims, _ := jwtauth.FromContext(r.Context()) // none for a stranger
+	json.NewEncoder(w).Encode(map[string]string{
+		"container": r.PathValue("container"), "caller": claims.Container, "body": string(body),
+		"uri": r.RequestURI, "query": r.URL.RawQuery,
+		"token": r.FormValue("token"), "channel": r.FormValue("channel"),
+	})
+}
+
+func main() {
+	addr := flag.String("addr", "127.0.0.1:8080", "`address` to serve on")
+	flag.Parse()
+	secret := make([]byte, 32) // of this run; keys.LoadOrCreate keeps one
+	rand.Read(secret)
+	auth, err := jwtauth.New(keys.HS256(secret))
+	if err != nil {
+		log.Fatal(err)
+	}
+	token, err := auth.Issue("demo")
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("curl http://%[1]s/run/demo/hello\n"+
+		"curl -H 'Authorization: Bearer %[2]s' http://%[1]s/run/demo/notify\n"+
+		"curl 'http://%[1]s/run/demo/notify?token=%[2]s'\n", *addr, token)
+	server := &http.Server{Addr: *addr, Handler: newHandler(auth), ReadHeaderTimeout: 5 * time.Second}
+	log.Fatal(server.ListenAndServe())
+}
