@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/joinednode/jwtauth"
+	"github.com/joinednode/jwtauth/jwtauthtest"
 	"github.com/joinednode/jwtauth/keys"
 )
 
@@ -37,7 +38,7 @@ var (
 	_ func(error) int                                                              = jwtauth.BearerStatus
 	_ [3]jwtauth.Policy                                                            = [...]jwtauth.Policy{jwtauth.Private, jwtauth.Public, jwtauth.Optional}
 	_ [4]jwtauth.Location                                                          = [...]jwtauth.Location{jwtauth.InHeader, jwtauth.InQuery, jwtauth.InForm, jwtauth.InCookie}
-	_ time.Duration                                                                = jwtauth.DefaultTTL
+	_ [2]time.Duration                                                             = [...]time.Duration{jwtauth.DefaultTTL, jwtauth.MaxLeeway}
 	_ int                                                                          = jwtauth.DefaultMaxTokenSize
 	_ func(*http.Request) (jwtauth.Presented, error)                               = jwtauth.Extractor(nil)
 	_ interface {
@@ -113,3 +114,31 @@ var (
 	_ func(*keys.Set, []byte) ([]byte, error)               = (*keys.Set).Sign
 	_ func(*keys.Set, string, string, []byte, []byte) error = (*keys.Set).Verify
 )
+
+type makeToken = func(a *jwtauthtest.Auth, container string, opts ...jwtauth.IssueOption) string
+
+var (
+	_ func(jwtauthtest.TB, ...jwtauth.Option) *jwtauthtest.Auth                      = jwtauthtest.New
+	_ func(*jwtauthtest.Auth, *jwtauth.Auth) *jwtauthtest.Auth                       = (*jwtauthtest.Auth).For
+	_ func() keys.Key                                                                = jwtauthtest.Key
+	_ func(jwtauthtest.TB, string, ...jwtauth.IssueOption) jwtauth.Claims            = jwtauthtest.Claims
+	_ func(*jwtauthtest.Auth, string, ...jwtauth.IssueOption) jwtauth.Claims         = (*jwtauthtest.Auth).Claims
+	_ func(jwtauthtest.TB, string, ...jwtauth.IssueOption) context.Context           = jwtauthtest.Context
+	_ [2]func(method, target, token string) *http.Request                            = [...]func(string, string, string) *http.Request{jwtauthtest.Request, jwtauthtest.QueryRequest}
+	_ func(*jwtauthtest.Auth, string, ...jwtauth.IssueOption) []jwtauthtest.BadToken = (*jwtauthtest.Auth).Bad
+	_ func(*jwtauthtest.Clock) time.Time                                             = (*jwtauthtest.Clock).Now
+	_ func(*jwtauthtest.Clock, time.Duration)                                        = (*jwtauthtest.Clock).Advance
+	_ func(*jwtauthtest.Clock, time.Time)                                            = (*jwtauthtest.Clock).Set
+)
+
+var _ = []makeToken{
+	(*jwtauthtest.Auth).Token, (*jwtauthtest.Auth).Malformed, (*jwtauthtest.Auth).Unsigned, (*jwtauthtest.Auth).WrongAlgorithm,
+	(*jwtauthtest.Auth).UnknownKey, (*jwtauthtest.Auth).Forged, (*jwtauthtest.Auth).Tampered, (*jwtauthtest.Auth).WithoutExpiry,
+	(*jwtauthtest.Auth).WrongType, (*jwtauthtest.Auth).Expired, (*jwtauthtest.Auth).NotYetValid, (*jwtauthtest.Auth).WrongIssuer,
+	(*jwtauthtest.Auth).WrongAudience, (*jwtauthtest.Auth).WrongContainer,
+}
+
+var _ = []any{
+	jwtauthtest.Auth{Auth: (*jwtauth.Auth)(nil), Clock: (*jwtauthtest.Clock)(nil)},
+	jwtauthtest.BadToken{Name: "", Token: "", Err: error(nil)},
+}

@@ -83,9 +83,10 @@
 // Whoever holds a token has what it opens, until it expires: use TLS, short
 // lifetimes where you can, and [WithRevocations]. Proxies and access logs in
 // front of this server still see tokens in URLs, and so does whatever runs
-// before this package's middleware, ServeMux's redirects included ([FromQuery]). Handlers are trusted. So are
-// keys: nobody else may hold the secret of an HMAC key, and each verifier of
-// such tokens could also issue them; between services prefer Ed25519.
+// before this package's middleware, ServeMux's redirects included (see
+// [FromQuery]). Handlers are trusted. So are keys: nobody else may hold the
+// secret of an HMAC key, and each verifier of such tokens could also issue them;
+// between services prefer Ed25519.
 package jwtauth
 
 import (
@@ -178,8 +179,8 @@ func judgeSource(source keys.Source) error {
 // to have one is the caller's question.
 //
 // An empty container ([ErrNoContainer], but see [WithAnyContainer]), invalid
-// UTF-8, a reserved claim, a lifetime out of bounds and a token that [Verify]
-// would find too large are errors; so are keys that cannot sign
+// UTF-8, a reserved claim, a lifetime out of bounds and a token that
+// [Auth.Verify] would find too large are errors; so are keys that cannot sign
 // ([ErrNoSigningKey]) or cannot be had now ([ErrUnavailable]).
 func (a *Auth) Issue(container string, opts ...IssueOption) (string, error) {
 	token, _, err := a.issue(container, opts)

@@ -18,8 +18,9 @@ const (
 	DefaultTTL = 10 * 24 * time.Hour
 	// DefaultMaxTokenSize is the largest token accepted and issued, in bytes.
 	DefaultMaxTokenSize = 8 << 10
+	// MaxLeeway is the largest that WithLeeway takes.
+	MaxLeeway = 5 * time.Minute
 
-	maxLeeway     = 5 * time.Minute
 	minTokenSize  = 256
 	tokenCeiling  = 64 << 10 // what an extractor looks at, whatever is configured
 	minIssuedLife = time.Second
@@ -141,12 +142,12 @@ func WithMaxLifetime(d time.Duration) Option {
 }
 
 // WithLeeway forgives clocks that differ: exp and nbf are judged d more
-// kindly. 0 unless set, at most five minutes.
+// kindly. 0 unless set, at most [MaxLeeway].
 func WithLeeway(d time.Duration) Option {
 	return func(c *config) error {
 		c.leeway = d
-		if d < 0 || d > maxLeeway {
-			return fmt.Errorf("WithLeeway(%v): it must lie between 0 and %v", d, maxLeeway)
+		if d < 0 || d > MaxLeeway {
+			return fmt.Errorf("WithLeeway(%v): it must lie between 0 and %v", d, MaxLeeway)
 		}
 		return nil
 	}
@@ -293,8 +294,8 @@ func WithRealm(realm string) Option {
 // WithLogger logs one line at debug level for every token that is refused, and
 // every request that is denied, with the reason, the key id and, if the token is
 // genuine, its jti; and at error level what is the server's to mend: outages,
-// and private routes without a container. Never a token. Nothing is logged unless set,
-// but for [ErrNoContainer], which then goes to [slog.Default].
+// and private routes without a container. Never a token. Nothing is logged
+// unless set, but for [ErrNoContainer], which then goes to [slog.Default].
 func WithLogger(logger *slog.Logger) Option {
 	return func(c *config) error {
 		c.logger = logger

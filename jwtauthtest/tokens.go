@@ -1,0 +1,293 @@
+package jwtauthtest
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/joinednode/jwtauth"
+)
+
+// maxLeeway, in seconds, is more than any Auth forgives: which leeway one has
+// cannot be seen, and no token may become good by it.
+const maxLeeway = int64(jwtauth.MaxLeeway / time.Second)
+
+// BadToken is a token that is refused for one reason.
+type BadToken struct {
+	Name  string // what is wrong, to be read behind "a token": "of another issuer"
+	Token string
+	Err   error // what it is refused for, for errors.Is
+}
+
+// Bad returns one token in each bad state that this Auth can tell from a good
+// one, always in the same order: what its methods named after a state return.
+// The container is the one that the request will name.
+//
+// Left out are [Auth.WrongIssuer] without [jwtauth.WithIssuer], and
+// [Auth.WrongContainer] with [jwtauth.WithAnyContainer], where neither is
+// compared. That a request without any token is denied is left to the test too.
+func (a *Auth) Bad(container string, opts ...jwtauth.IssueOption) []BadToken {
+	a.t.Helper()
+	_, err := a.Issue("")
+	anyContainer := err == nil
+	anyIssuer := a.draft("Bad", container, opts).issuer == ""
+
+	bad := []BadToken{
+		{"cut short", a.Malformed(container, opts...), jwtauth.ErrMalformed},
+		{"that is unsigned", a.Unsigned(container, opts...), jwtauth.ErrMalformed},
+		{"of another algorithm", a.WrongAlgorithm(container, opts...), jwtauth.ErrUnknownKey},
+		{"of an unknown key", a.UnknownKey(container, opts...), jwtauth.ErrUnknownKey},
+		{"forged with another key", a.Forged(container, opts...), jwtauth.ErrSignature},
+		{"changed after it was signed", a.Tampered(container, opts...), jwtauth.ErrSignature},
+		{"without an expiry", a.WithoutExpiry(container, opts...), jwtauth.ErrMalformed},
+		{"of another type", a.WrongType(container, opts...), jwtauth.ErrType},
+		{"that has expired", a.Expired(container, opts...), jwtauth.ErrExpired},
+		{"that is not valid yet", a.NotYetValid(container, opts...), jwtauth.ErrNotYetValid},
+	}
+	if !anyIssuer {
+		bad = append(bad, BadToken{"of another issuer", a.WrongIssuer(container, opts...), jwtauth.ErrIssuer})
+	}
+	bad = append(bad, BadToken{"for another audience", a.WrongAudience(container, opts...), jwtauth.ErrAudience})
+	if !anyContainer {
+		bad = append(bad, BadToken{"of another container", a.WrongContainer(container, opts...), jwtauth.ErrContainer})
+	}
+	return bad
+}
+
+// Malformed returns a token without its last part, the signature:
+// [jwtauth.ErrMalformed].
+func (a *Auth) Malformed(container string, opts ...jwtauth.IssueOption) string {
+	a.t.Helper()
+	return a.draft("Malformed", container, opts).message()
+}
+
+// Unsigned returns a token with the alg "none" and an empty signature, as RFC
+// 7519, section 6, has them: [jwtauth.ErrMalformed].
+func (a *Auth) Unsigned(container string, opts ...jwtauth.IssueOption) string {
+	a.t.Helper()
+	d := a.draft("Unsigned", container, opts)
+	delete(d.header, "kid")
+	set(d.header, "alg", "none")
+	return d.message() + "."
+}
+
+// WrongAlgorithm returns a token with the alg HS256, signed with the public key
+// for a secret, by which libraries were deceived that take the algorithm from
+// the token (RFC 8725, section 2.1): [jwtauth.ErrUnknownKey].
+func (a *Auth) WrongAlgorithm(container string, opts ...jwtauth.IssueOption) string {
+	a.t.Helper()
+	d := a.draft("WrongAlgorithm", container, opts)
+	set(d.header, "alg", "HS256")
+	mac := hmac.New(sha256.New, private.Public().(ed25519.PublicKey))
+	mac.Write([]byte(d.message()))
+	return d.withSignature(mac.Sum(nil))
+}
+
+// UnknownKey returns a token that names another key (kid), though ours signed
+// it: [jwtauth.ErrUnknownKey].
+func (a *Auth) UnknownKey(container string, opts ...jwtauth.IssueOption) string {
+	a.t.Helper()
+	d := a.draft("UnknownKey", container, opts)
+	set(d.header, "kid", other(keyID))
+	return d.sign()
+}
+
+// Forged returns a token that names our key, but was signed with another one of
+// its algorithm: [jwtauth.ErrSignature].
+func (a *Auth) Forged(container string, opts ...jwtauth.IssueOption) string {
+	a.t.Helper()
+	d := a.draft("Forged", container, opts)
+	return d.withSignature(ed25519.Sign(stranger, []byte(d.message())))
+}
+
+// Tampered returns a token whose claims were changed after it was signed: it has
+// another jti. [jwtauth.ErrSignature].
+func (a *Auth) Tampered(container string, opts ...jwtauth.IssueOption) string {
+	a.t.Helper()
+	d := a.draft("Tampered", container, opts)
+	set(d.claims, "jti", other(d.id))
+	return d.withSignature(d.signature)
+}
+
+// WithoutExpiry returns a token without exp, that would live for ever:
+// [jwtauth.ErrMalformed].
+func (a *Auth) WithoutExpiry(container string, opts ...jwtauth.IssueOption) string {
+	a.t.Helper()
+	d := a.draft("WithoutExpiry", container, opts)
+	delete(d.claims, "exp")
+	return d.sign()
+}
+
+// WrongType returns a token with another typ, a genuine token of another kind
+// (RFC 8725, section 3.11): [jwtauth.ErrType].
+func (a *Auth) WrongType(container string, opts ...jwtauth.IssueOption) string {
+	a.t.Helper()
+	d := a.draft("WrongType", container, opts)
+	set(d.header, "typ", other(d.typ))
+	return d.sign()
+}
+
+// Expired returns a token that expired five minutes ago, the largest leeway that
+// there is. It has the lifetime of any other, but was issued that much earlier:
+// [jwtauth.ErrExpired].
+func (a *Auth) Expired(container string, opts ...jwtauth.IssueOption) string {
+	a.t.Helper()
+	d := a.draft("Expired", container, opts)
+	ago := d.expires - d.issued + maxLeeway
+	if d.issued < ago {
+		a.t.Fatalf("jwtauthtest: Expired: a token that has expired would be issued before 1970, where numeric dates begin; set the clock to a later time")
+	}
+	set(d.claims, "iat", d.issued-ago)
+	set(d.claims, "exp", d.expires-ago)
+	if d.notBefore != nil {
+		set(d.claims, "nbf", max(0, *d.notBefore-ago))
+	}
+	return d.sign()
+}
+
+// NotYetValid returns a token whose nbf lies five minutes and a second ahead,
+// more than any leeway; one that lives no longer than that expires a second
+// after its nbf. [jwtauth.ErrNotYetValid].
+func (a *Auth) NotYetValid(container string, opts ...jwtauth.IssueOption) string {
+	a.t.Helper()
+	d := a.draft("NotYetValid", container, opts)
+	notBefore := d.issued + maxLeeway + 1
+	set(d.claims, "nbf", notBefore)
+	set(d.claims, "exp", max(d.expires, notBefore+1))
+	return d.sign()
+}
+
+// WrongIssuer returns a token of another issuer: [jwtauth.ErrIssuer]. Without
+// [jwtauth.WithIssuer] no issuer is compared, so that it is fatal to the test.
+func (a *Auth) WrongIssuer(container string, opts ...jwtauth.IssueOption) string {
+	a.t.Helper()
+	d := a.draft("WrongIssuer", container, opts)
+	if d.issuer == "" {
+		a.t.Fatalf("jwtauthtest: WrongIssuer: this Auth takes the tokens of every issuer; give it jwtauth.WithIssuer, or leave this token out")
+	}
+	set(d.claims, "iss", other(d.issuer))
+	return d.sign()
+}
+
+// WrongAudience returns a token for another audience, which is refused without
+// [jwtauth.WithAudience] too: [jwtauth.ErrAudience].
+func (a *Auth) WrongAudience(container string, opts ...jwtauth.IssueOption) string {
+	a.t.Helper()
+	d := a.draft("WrongAudience", container, opts)
+	set(d.claims, "aud", other(strings.Trim(d.audience, `"`)))
+	return d.sign()
+}
+
+// WrongContainer returns a genuine token of another container than this one:
+// [jwtauth.ErrContainer]. With [jwtauth.WithAnyContainer] the container is
+// compared by Verify and by rules that name one, but on no other route. No
+// container is another one than "", which is fatal to the test.
+func (a *Auth) WrongContainer(container string, opts ...jwtauth.IssueOption) string {
+	a.t.Helper()
+	if container == "" {
+		a.t.Fatalf("jwtauthtest: WrongContainer: the container is empty; name the one that the request will name")
+	}
+	return a.draft("WrongContainer", other(container), opts).sign()
+}
+
+// other is another text than s.
+func other(s string) string { return "other-than-" + s }
+
+// draft is a token that the Auth has issued, taken apart to change one thing.
+type draft struct {
+	header, claims map[string]json.RawMessage
+	signature      []byte
+
+	typ, id, issuer string
+	audience        string // as it stands in the JSON
+	issued, expires int64  // Unix time in seconds, as notBefore
+	notBefore       *int64 // nil if there is none
+}
+
+// draft issues a token for the named method.
+func (a *Auth) draft(method, container string, opts []jwtauth.IssueOption) draft {
+	a.t.Helper()
+	token := a.issue(method, container, opts)
+	d, err := takeApart(token)
+	if err != nil {
+		// With another key every token would be refused, so that tests which
+		// expect that of a bad one would pass whatever they test.
+		a.t.Fatalf("jwtauthtest: %s: this Auth does not sign with jwtauthtest.Key(); make it with that key (%v)", method, err)
+	}
+	return d
+}
+
+// takeApart reads a token that was signed with the key of this package.
+func takeApart(token string) (d draft, err error) {
+	var h struct {
+		Algorithm string `json:"alg"`
+		KeyID     string `json:"kid"`
+		Type      string `json:"typ"`
+	}
+	var c struct {
+		ID        string          `json:"jti"`
+		Issuer    string          `json:"iss"`
+		Audience  json.RawMessage `json:"aud"`
+		Issued    int64           `json:"iat"`
+		Expires   int64           `json:"exp"`
+		NotBefore *int64          `json:"nbf"`
+	}
+	var header, claims []byte
+	parts := strings.Split(token, ".")
+	for i, part := range []*[]byte{&header, &claims, &d.signature} {
+		text, wrong := base64.RawURLEncoding.DecodeString(parts[i])
+		err = errors.Join(err, wrong)
+		*part = text
+	}
+	err = errors.Join(err, json.Unmarshal(header, &h), json.Unmarshal(header, &d.header),
+		json.Unmarshal(claims, &c), json.Unmarshal(claims, &d.claims))
+	d.typ, d.id, d.issuer, d.audience = h.Type, c.ID, c.Issuer, string(c.Audience)
+	d.issued, d.expires, d.notBefore = c.Issued, c.Expires, c.NotBefore
+	if err != nil {
+		return d, err
+	}
+	ours, err := key.Keys(context.Background(), h.KeyID)
+	if err != nil {
+		return d, err
+	}
+	return d, ours.Verify(h.Algorithm, h.KeyID, []byte(parts[0]+"."+parts[1]), d.signature)
+}
+
+// message is what is signed (RFC 7515, section 5.1): header and claims as they
+// now are.
+func (d draft) message() string {
+	return encode(d.header) + "." + encode(d.claims)
+}
+
+func (d draft) withSignature(signature []byte) string {
+	return d.message() + "." + base64.RawURLEncoding.EncodeToString(signature)
+}
+
+// sign makes a genuine token of what the draft now says.
+func (d draft) sign() string {
+	return d.withSignature(ed25519.Sign(private, []byte(d.message())))
+}
+
+func set(object map[string]json.RawMessage, name string, value any) {
+	object[name] = mustMarshal(value)
+}
+
+func encode(object map[string]json.RawMessage) string {
+	return base64.RawURLEncoding.EncodeToString(mustMarshal(object))
+}
+
+// mustMarshal encodes texts, numbers and what was JSON before: nothing of which
+// encoding/json refuses.
+func mustMarshal(value any) []byte {
+	text, err := json.Marshal(value)
+	if err != nil {
+		panic(err)
+	}
+	return text
+}
