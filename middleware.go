@@ -89,8 +89,8 @@ func (a *Auth) fixed(rule Rule, next http.Handler) http.Handler {
 }
 
 // Protect asks rule about every request, for services that look up at run time
-// what is private. An error of rule denies with 503, and an unknown Policy
-// denies. rule gets the request without the token of its URL; a request whose
+// what is private. An error of rule denies with 503, but [ErrForbidden] with
+// 403, and an unknown Policy denies. rule gets the request without the token of its URL; a request whose
 // path has two meanings is denied before rule is asked. It panics if rule or
 // the handler is nil.
 func (a *Auth) Protect(rule func(*http.Request) (Rule, error)) func(http.Handler) http.Handler {
@@ -119,6 +119,8 @@ func (a *Auth) decide(r *http.Request, rule func(*http.Request) (Rule, error)) (
 	}
 	decided, err := rule(r)
 	switch {
+	case errors.Is(err, ErrForbidden):
+		return Rule{}, a.andNoToken(r, err)
 	case err != nil:
 		return Rule{}, fmt.Errorf("%w: the rule of Protect: %w", ErrUnavailable, err)
 	case !decided.Policy.known():

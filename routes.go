@@ -1,6 +1,7 @@
 package jwtauth
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -23,19 +24,27 @@ import (
 //	http.ListenAndServe(addr, wrap(router))
 //
 // A request is judged by the pattern that a ServeMux of these patterns picks,
-// most specific first, methods and hosts included; the container is what
-// [WithContainer] finds in a request with that pattern's path values. Whatever
-// no pattern matches is private: a path or a method that was forgotten, a path
-// that ServeMux would redirect. So is a host that is not spelled as DNS servers
-// spell it, where a pattern names a host. Routes itself never redirects, and
-// leaves the request's own path values and Pattern as they are.
+// most specific first, methods and hosts included. Its container is what
+// [WithContainer] finds in a copy of the request that has that pattern's path
+// values (no router has run yet), else the pattern's {container}, else what
+// WithContainer finds in the request itself. Whatever no pattern matches is
+// private: a path or a method that was forgotten, a path that ServeMux would
+// redirect. So is a host that is not spelled as DNS servers spell it, where a
+// pattern names a host. Routes itself never redirects, and leaves the request's
+// own path values and Pattern as they are.
+//
+// Routers differ in what they match: ServeMux decodes each segment, some take
+// the path as it is spelled, some decode it whole, escaped slashes included. A
+// path that these would give different policies is private, and one that they
+// would give different containers is denied. The patterns must be those of the
+// router, with no middleware between that rewrites paths.
 //
 // A pattern that ServeMux refuses, that conflicts with another or that no
 // request can match, and a policy that does not exist, are errors that quote it.
 // All of them are reported at once.
 func (a *Auth) Routes(routes map[string]Policy) (func(http.Handler) http.Handler, error) {
 	table := routeTable{mux: http.NewServeMux()}
-	var errs []error
+	errs := []error{judgeServeMux()}
 	for _, pattern := range slices.Sorted(maps.Keys(routes)) {
 		if err := table.add(pattern, routes[pattern]); err != nil {
 			errs = append(errs, fmt.Errorf("jwtauth: Routes: %q: %w", pattern, err))
@@ -44,14 +53,53 @@ func (a *Auth) Routes(routes map[string]Policy) (func(http.Handler) http.Handler
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	return a.Protect(func(r *http.Request) (Rule, error) {
-		picked, policy := table.pick(r)
-		rule := Rule{Policy: policy}
-		if !a.anyContainer {
-			rule.Container = a.container(picked)
-		}
+	return a.Protect(func(r *http.Request) (Rule, error) { return a.judgeRoute(table, r) }), nil
+}
+
+// judgeServeMux refuses to go by a ServeMux that takes wildcards for text, as
+// GODEBUG=httpmuxgo121=1 makes it: "/" would match what other patterns should.
+func judgeServeMux() error {
+	mux := http.NewServeMux()
+	mux.Handle("/{any}", marker(Public))
+	probe := &http.Request{Method: http.MethodGet, URL: &url.URL{Path: "/a"}}
+	if _, pattern := mux.Handler(probe); pattern == "" {
+		return errors.New("jwtauth: Routes: ServeMux does not know wildcards; unset httpmuxgo121 in GODEBUG")
+	}
+	return nil
+}
+
+// judgeRoute finds the rule of a request in all readings of its path.
+func (a *Auth) judgeRoute(table routeTable, r *http.Request) (Rule, error) {
+	rule := a.routeRule(table.pick(r))
+	raw := r.URL.RawPath
+	if raw == "" { // then all routers go by the decoded path
 		return rule, nil
-	}), nil
+	}
+	for _, path := range []string{r.URL.Path, raw} {
+		reading := r.WithContext(r.Context())
+		reading.URL = &url.URL{Path: path, RawQuery: r.URL.RawQuery}
+		picked, policy, found := table.pick(reading)
+		other := a.routeRule(picked, policy, found)
+		same := other.Container == rule.Container
+		if decoded, err := url.PathUnescape(other.Container); path == raw && err == nil {
+			same = same || decoded == rule.Container
+		}
+		if found && !same {
+			return Rule{}, fmt.Errorf("%w: a path that routers would take for two containers", ErrForbidden)
+		}
+		if other.Policy != rule.Policy {
+			rule.Policy = Private
+		}
+	}
+	return rule, nil
+}
+
+func (a *Auth) routeRule(picked *http.Request, policy Policy, found bool) Rule {
+	rule := Rule{Policy: policy}
+	if found && !a.anyContainer {
+		rule.Container = cmp.Or(a.container(picked), picked.PathValue("container"))
+	}
+	return rule
 }
 
 // routeTable finds policies by a mux of its own: what a pattern matches is for
@@ -79,33 +127,36 @@ func (t *routeTable) add(pattern string, policy Policy) (err error) {
 		method, host = head[:i], strings.TrimLeft(head[i:], " \t")
 	}
 	t.hasHosts = t.hasHosts || host != ""
-	decoded, _ := url.PathUnescape(path) // an escape that is none was a literal before
+	segments := strings.Split(path, "/")
+	for i, segment := range segments {
+		if decoded, err := url.PathUnescape(segment); err == nil { // else it is literal
+			segments[i] = decoded
+		}
+	}
 	switch {
 	case method == http.MethodConnect:
 		return errors.New("CONNECT is always denied; leave it out")
+	case strings.ContainsAny(host, "[]:"):
+		return errors.New("ServeMux compares hosts without their ports, and addresses of IPv6 in two spellings; name the host alone")
 	case host != canonicalHost(host):
 		return fmt.Errorf("no request is judged by that host; write %q", canonicalHost(host))
-	case hasTwoMeanings(decoded):
+	case hasTwoMeanings(strings.Join(segments, "/")):
 		return errors.New("a path with an empty or dotted segment, or a backslash, is always denied; leave it out")
 	}
 	return nil
 }
 
-// pick returns the policy of a request, and the request as the mux saw it: a
-// copy, which has the path values of the pattern. Where no pattern matches it
-// returns the request itself, and Private.
-func (t *routeTable) pick(r *http.Request) (*http.Request, Policy) {
+// pick returns the request as the mux saw it, a copy that has the path values of
+// the pattern, and the pattern's policy; Private and false where none matches.
+func (t *routeTable) pick(r *http.Request) (picked *http.Request, policy Policy, found bool) {
 	if t.hasHosts {
 		if host := hostOf(r); host != canonicalHost(host) {
-			return r, Private
+			return r, Private, false
 		}
 	}
-	var found match
-	t.mux.ServeHTTP(&found, r.WithContext(r.Context()))
-	if found.r == nil {
-		return r, Private
-	}
-	return found.r, found.policy
+	var m match
+	t.mux.ServeHTTP(&m, r.WithContext(r.Context()))
+	return m.r, m.policy, m.r != nil
 }
 
 // registeredAt is what ServeMux says of where a pattern was registered: here,

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -113,6 +115,7 @@ func TestRoutesJudgeWhatTheMuxInsideServes(t *testing.T) {
 	)
 	good := goodToken()
 	garbage := "garbage"
+	slash := sign(header, claimsJSON(map[string]any{"container": "a/b"}))
 	for name, test := range map[string]struct {
 		wire
 		served string // pattern and claims; "404" and such for what the mux itself answers
@@ -143,7 +146,9 @@ func TestRoutesJudgeWhatTheMuxInsideServes(t *testing.T) {
 		"public for GET, private for get":               {wire{"get", "/run/demo/status", h, ""}, denied},
 		"public for GET, private for OPTIONS":           {wire{"OPTIONS", "/run/demo/status", h, ""}, denied},
 		"the public name in another case":               {wire{"GET", "/run/demo/Hello", h, ""}, denied},
-		"the public name, escaped":                      {wire{"GET", "/run/demo/h%65llo", h, ""}, hello + anonymous},
+		"the public name, escaped":                      {wire{"GET", "/run/demo/h%65llo", h, ""}, denied},
+		"the public name, escaped, good token":          {wire{"GET", "/run/demo/h%65llo", h, good}, hello + known},
+		"the public name, its container escaped":        {wire{"GET", "/run/d%65mo/hello", h, good}, hello + known},
 		"the public name, escaped twice":                {wire{"GET", "/run/demo/h%2565llo", h, ""}, denied},
 		"the public name and a slash":                   {wire{"GET", "/run/demo/hello/", h, ""}, denied},
 		"the public name and an escaped slash":          {wire{"GET", "/run/demo/hello%2F", h, ""}, denied},
@@ -171,7 +176,10 @@ func TestRoutesJudgeWhatTheMuxInsideServes(t *testing.T) {
 		"an escaped container":                          {wire{"GET", "/run/d%65mo/notify", h, good}, recipe + known},
 		"an escaped slash makes no public folder":       {wire{"GET", "/files/demo/public%2Fx", h, ""}, denied},
 		"a public folder":                               {wire{"GET", "/files/demo/public/a/b", h, ""}, "/files/{container}/public/{p...}" + anonymous},
-		"a public folder, the name escaped":             {wire{"GET", "/files/demo/publi%63/x", h, ""}, "/files/{container}/public/{p...}" + anonymous},
+		"a public folder, the name escaped":             {wire{"GET", "/files/demo/publi%63/x", h, ""}, denied},
+		"a public folder, a file's name escaped":        {wire{"GET", "/files/demo/public/%78%2Fy", h, ""}, "/files/{container}/public/{p...}" + anonymous},
+		"a container with a slash":                      {wire{"GET", "/run/a%2Fb/notify", h, slash}, recipe + known},
+		"a container with a slash before a whole path":  {wire{"GET", "/files/a%2Fb/c", h, slash}, denied},
 		"a public folder without its slash":             {wire{"GET", "/files/demo/public", h, ""}, denied},
 		"a file beside the public folder":               {wire{"GET", "/files/demo/publicx/a", h, ""}, denied},
 		"a file beside the public folder, good token":   {wire{"GET", "/files/demo/publicx/a", h, good}, "/files/{container}/{path...}" + known},
@@ -250,6 +258,9 @@ func TestRoutesRefusesATableThatMeansNothing(t *testing.T) {
 		"CONNECT":                      {routes{"CONNECT /x": jwtauth.Public}, []string{`"CONNECT /x"`, "always denied"}},
 		"a host in capitals":           {routes{"Pub.example.com/": jwtauth.Public}, []string{`"Pub.example.com/"`, `"pub.example.com"`}},
 		"a host with a dot":            {routes{"GET  pub.example.com./": jwtauth.Public}, []string{`"pub.example.com"`}},
+		"a host with its port":         {routes{"example.com:8443/": jwtauth.Private}, []string{`"example.com:8443/"`, "ports"}},
+		"an address of IPv6":           {routes{"[::1]/": jwtauth.Private}, []string{`"[::1]/"`}},
+		"a bad escape and dots":        {routes{"/%zz/%2e%2e/x": jwtauth.Public}, []string{`"/%zz/%2e%2e/x"`, "always denied"}},
 		"a policy that does not exist": {routes{"/x": 7}, []string{`"/x"`, "Policy(7)"}},
 		"a policy below all":           {routes{"/x": -1}, []string{`"/x"`, "Policy(-1)"}},
 		"two mistakes at once":         {routes{"/x": 7, "/run/{a": jwtauth.Public}, []string{`"/x"`, `"/run/{a"`}},
@@ -269,7 +280,7 @@ func TestRoutesRefusesATableThatMeansNothing(t *testing.T) {
 func TestRoutesTakesWhatServeMuxTakes(t *testing.T) {
 	_, err := newAuth(t).Routes(map[string]jwtauth.Policy{
 		"/": jwtauth.Private, "/{$}": jwtauth.Public, "GET /a%2Fb": jwtauth.Public, "/100%": jwtauth.Public,
-		"DELETE example.com/x/{y...}": jwtauth.Optional, "POST\t/tab": jwtauth.Public, "[::1]/": jwtauth.Public,
+		"DELETE example.com/x/{y...}": jwtauth.Optional, "POST\t/tab": jwtauth.Public, "127.0.0.1/": jwtauth.Public,
 	})
 	require.NoError(t, err)
 }
@@ -332,4 +343,70 @@ func TestRoutesAskTheContainerFunction(t *testing.T) {
 	s = seen{}
 	wrap(&s).ServeHTTP(httptest.NewRecorder(), request("GET", "/other/x", bearer(goodToken())))
 	require.False(t, s.ran)
+}
+
+// TestRoutersThatReadPathsInAnotherWay puts those readings inside that are not
+// ServeMux's: each must be no easier to enter than its own patterns say.
+func TestRoutersThatReadPathsInAnotherWay(t *testing.T) {
+	wrap, err := newAuth(t).Routes(map[string]jwtauth.Policy{
+		"/run/{container}/{recipe}":      jwtauth.Private,
+		"/run/{container}/hello":         jwtauth.Public,
+		"/run/{container}/maybe":         jwtauth.Optional,
+		"/run/{container}/admin/hello":   jwtauth.Private,
+		"/run/{container}/{recipe}/logs": jwtauth.Private,
+		"/x/{a}/{container}":             jwtauth.Private,
+		"/x/{a}/{container}/{step}":      jwtauth.Private,
+		"/a/{container}/{p...}":          jwtauth.Private,
+	})
+	require.NoError(t, err)
+	for name, test := range map[string]struct {
+		path, raw, token string
+		ran              bool
+	}{
+		"a literal, escaped":                        {"/run/demo/hello", "/run/demo/h%65llo", "", false},
+		"a literal, escaped, with a good token":     {"/run/demo/hello", "/run/demo/h%65llo", goodToken(), true},
+		"an optional literal, escaped":              {"/run/demo/maybe", "/run/demo/m%61ybe", "", false},
+		"a slash, escaped, that hides a segment":    {"/run/demo/admin/hello", "/run/demo%2Fadmin/hello", "", false},
+		"a slash that hides the container":          {"/x/y/victim/demo", "/x/y%2Fvictim/demo", goodToken(), false},
+		"a slash before the rest of a path":         {"/a/demo/y/z", "/a/demo%2Fy/z", goodToken(), false},
+		"a raw path that was left behind":           {"/run/demo/hello", "/run/demo/notify%20", "", false},
+		"a raw path left behind, another container": {"/run/demo/notify", "/run/other/notify", goodToken(), false},
+		"a container, escaped":                      {"/run/demo/notify", "/run/d%65mo/notify", goodToken(), true},
+		"a public route, its container escaped":     {"/run/demo/hello", "/run/d%65mo/hello", "", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := request("GET", "/", nil)
+			r.URL.Path, r.URL.RawPath = test.path, test.raw
+			if test.token != "" {
+				r.Header = bearer(test.token)
+			}
+			var s seen
+			wrap(&s).ServeHTTP(httptest.NewRecorder(), r)
+			require.Equal(t, test.ran, s.ran)
+		})
+	}
+}
+
+func TestRoutesFindTheContainerWhereARouterHasNotRunYet(t *testing.T) {
+	auth := newAuth(t, jwtauth.WithContainer(func(*http.Request) string { return "" })) // as chi.URLParam would
+	wrap, err := auth.Routes(map[string]jwtauth.Policy{"/run/{container}/notify": jwtauth.Private, "/run/{container}/hello": jwtauth.Public})
+	require.NoError(t, err)
+	for target, want := range map[string]bool{"/run/demo/notify": true, "/run/demo/hello": true, "/run/other/hello": false} {
+		var s seen
+		wrap(&s).ServeHTTP(httptest.NewRecorder(), request("GET", target, bearer(goodToken())))
+		require.True(t, s.ran)
+		require.Equal(t, want, s.ok, target)
+	}
+}
+
+func TestRoutesRefuseAServeMuxWithoutWildcards(t *testing.T) {
+	if os.Getenv("GODEBUG") != "httpmuxgo121=1" { // ServeMux reads it once, at the start
+		self := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$")
+		self.Env = append(os.Environ(), "GODEBUG=httpmuxgo121=1")
+		out, err := self.CombinedOutput()
+		require.NoError(t, err, "%s", out)
+		return
+	}
+	_, err := newAuth(t).Routes(map[string]jwtauth.Policy{"/": jwtauth.Public})
+	require.ErrorContains(t, err, "httpmuxgo121")
 }

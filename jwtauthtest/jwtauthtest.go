@@ -125,8 +125,8 @@ func inTestsAlone() {
 // [jwtauth.Auth.Issue] does. What they return is a good token but for the one
 // thing that they are named after, so it is refused for that alone, also with
 // the leeway of [jwtauth.WithLeeway]; unless an option makes a bad token by
-// itself, as jwtauth.NotBefore and jwtauth.Audience may. What cannot be made is
-// fatal to the test.
+// itself, as jwtauth.NotBefore and jwtauth.Audience may, or the good one hardly
+// fits into [jwtauth.WithMaxTokenSize]. What cannot be made is fatal to the test.
 type Auth struct {
 	*jwtauth.Auth
 	Clock *Clock // never nil

@@ -196,8 +196,8 @@ func (a *Auth) WrongContainer(container string, opts ...jwtauth.IssueOption) str
 	return a.draft("WrongContainer", other(container), opts).sign()
 }
 
-// other is another text than s.
-func other(s string) string { return "other-than-" + s }
+// other is another text than s, and none that a program would have chosen.
+func other(s string) string { return "other-than-" + s + "-6PXA4MQ2" }
 
 // draft is a token that the Auth has issued, taken apart to change one thing.
 type draft struct {
