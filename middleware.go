@@ -90,9 +90,9 @@ func (a *Auth) fixed(rule Rule, next http.Handler) http.Handler {
 
 // Protect asks rule about every request, for services that look up at run time
 // what is private. An error of rule denies with 503, but [ErrForbidden] with
-// 403, and an unknown Policy denies. rule gets the request without the token of its URL; a request whose
-// path has two meanings is denied before rule is asked. It panics if rule or
-// the handler is nil.
+// 403, and an unknown Policy denies. rule gets the request without the token of
+// its URL; a request whose path has two meanings is denied before rule is asked.
+// It panics if rule or the handler is nil.
 func (a *Auth) Protect(rule func(*http.Request) (Rule, error)) func(http.Handler) http.Handler {
 	if rule == nil {
 		panic("jwtauth: Protect: the rule is nil")
