@@ -110,6 +110,11 @@ var (
 	_ [2]func(keys.Key, string) keys.Key                    = [...]func(keys.Key, string) keys.Key{keys.Key.WithID, keys.Key.WithAlgorithm}
 	_ [4]func(keys.Key) string                              = [...]func(keys.Key) string{keys.Key.ID, keys.Key.Algorithm, keys.Key.String, keys.Key.GoString}
 	_ func(keys.Key) error                                  = keys.Key.Err
+	_ func(keys.Key, ...keys.Key) (*keys.Ring, error)       = keys.NewRing
+	_ [2]func(*keys.Ring, keys.Key) error                   = [...]func(*keys.Ring, keys.Key) error{(*keys.Ring).Add, (*keys.Ring).Rotate}
+	_ func(*keys.Ring, string) error                        = (*keys.Ring).Retire
+	_ func(*keys.Ring) http.Handler                         = (*keys.Ring).JWKS
+	_ keys.Source                                           = (*keys.Ring)(nil)
 	_ func(*keys.Set) (string, string, error)               = (*keys.Set).SigningKey
 	_ func(*keys.Set, []byte) ([]byte, error)               = (*keys.Set).Sign
 	_ func(*keys.Set, string, string, []byte, []byte) error = (*keys.Set).Verify

@@ -11,6 +11,8 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -294,4 +296,55 @@ func ExampleSet() {
 	// <nil>
 	// jwtauth: wrong signature
 	// jwtauth: no key for the token's alg and kid
+}
+
+func ExampleRing() {
+	_, first, _ := ed25519.GenerateKey(nil)
+	_, second, _ := ed25519.GenerateKey(nil)
+	ring, err := keys.NewRing(keys.Signer(first).WithID("2026-03"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	auth, err := jwtauth.New(ring)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	old, _ := auth.Issue("my-container")
+
+	next := keys.Signer(second).WithID("2026-04")
+	fmt.Println(ring.Add(next))    // published; wait until all verifiers know it
+	fmt.Println(ring.Rotate(next)) // signs; wait until the old tokens have expired
+	_, err = auth.Verify(context.Background(), old, "my-container")
+	fmt.Println(err)
+	fmt.Println(ring.Retire("2026-03"))
+	_, err = auth.Verify(context.Background(), old, "my-container")
+	fmt.Println(err)
+	// Output:
+	// <nil>
+	// <nil>
+	// <nil>
+	// <nil>
+	// jwtauth: no key for the token's alg and kid
+}
+
+func ExampleRing_JWKS() {
+	ring, err := keys.NewRing(keys.HS256(make32()))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/.well-known/jwks.json", ring.JWKS())
+	w := httptest.NewRecorder()
+	mux.ServeHTTP(w, httptest.NewRequest("GET", "/.well-known/jwks.json", nil))
+	fmt.Println(w.Code, w.Body) // secrets are never published
+	// Output: 200 {"keys":[]}
+}
+
+func make32() []byte {
+	secret := make([]byte, 32)
+	rand.Read(secret)
+	return secret
 }

@@ -1,0 +1,228 @@
+package keys
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/lestrrat-go/jwx/v2/jwk"
+)
+
+// Ring is a [Source] of several keys that change at run time: one signs, all
+// verify, each what carries its id. A rotation without a wrongly refused token
+// takes three steps, with the time in between that verifiers need to learn of a
+// new key:
+//
+//	ring.Add(next)          // published and verifies, does not sign yet
+//	ring.Rotate(next)       // signs; the one before still verifies
+//	ring.Retire(oldID)      // once its tokens have expired
+//
+// A Ring is safe for concurrent use: reading takes no lock, and a token that was
+// signed a moment before a change is judged by the keys of a moment after. A
+// change that fails changes nothing.
+type Ring struct {
+	mu      sync.Mutex // held by whoever changes current
+	current atomic.Pointer[ringState]
+}
+
+// ringState is one state of a ring, made whole before anyone sees it.
+type ringState struct {
+	set  *Set
+	jwks []byte // the public keys as a JWK Set
+	etag string
+}
+
+// NewRing returns a ring in which active signs and all keys verify. Asymmetric
+// keys without an id get one, their RFC 7638 thumbprint. A key that is bad, an
+// active one that cannot sign, two of one id and two secrets without one are
+// errors.
+func NewRing(active Key, others ...Key) (*Ring, error) {
+	state, err := newRingState(append([]Key{active}, others...))
+	if err != nil {
+		return nil, fmt.Errorf("keys: NewRing: %w", err)
+	}
+	r := new(Ring)
+	r.current.Store(state)
+	return r, nil
+}
+
+// Keys returns the ring's keys as they are now. It never fails, and is one
+// atomic load.
+func (r *Ring) Keys(context.Context, string) (*Set, error) {
+	return r.current.Load().set, nil
+}
+
+// Add lets a key verify, and publishes it if it is asymmetric. One whose id the
+// ring has is an error.
+func (r *Ring) Add(k Key) error {
+	return r.change("Add", func(ring []Key) ([]Key, error) { return append(ring, k), nil })
+}
+
+// Rotate makes next the key that signs; the one before goes on verifying. next
+// may be in the ring already, by Add, and must then be that very key: another
+// one under its id is an error, since tokens of the first would be refused.
+func (r *Ring) Rotate(next Key) error {
+	return r.change("Rotate", func(ring []Key) ([]Key, error) {
+		next, err := identify(next)
+		if err != nil {
+			return nil, err
+		}
+		if i := indexOf(ring, next.ID()); i >= 0 {
+			if !ring[i].m.sameKey(next.m) {
+				return nil, fmt.Errorf("the ring has another key %q", next.ID())
+			}
+			ring = slices.Delete(ring, i, i+1)
+		}
+		return slices.Insert(ring, 0, next), nil
+	})
+}
+
+// Retire takes a key out: its tokens are refused from now on. The key that signs
+// cannot be retired, nor one that the ring does not have; kid "" means the one
+// without an id.
+func (r *Ring) Retire(kid string) error {
+	return r.change("Retire", func(ring []Key) ([]Key, error) {
+		switch i := indexOf(ring, kid); i {
+		case -1:
+			return nil, fmt.Errorf("the ring has no key %q", kid)
+		case 0:
+			return nil, fmt.Errorf("the key %q signs; rotate to another one first", kid)
+		default:
+			return slices.Delete(ring, i, i+1), nil
+		}
+	})
+}
+
+// change replaces the ring's keys, of which the first signs, by what edit makes
+// of a copy of them.
+func (r *Ring) change(method string, edit func([]Key) ([]Key, error)) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var ring []Key
+	for _, m := range r.current.Load().set.keys {
+		ring = append(ring, Key{m})
+	}
+	ring, err := edit(ring)
+	if err == nil {
+		var state *ringState
+		if state, err = newRingState(ring); err == nil {
+			r.current.Store(state)
+			return nil
+		}
+	}
+	return fmt.Errorf("keys: Ring.%s: %w", method, err)
+}
+
+func newRingState(ring []Key) (*ringState, error) {
+	set := new(Set)
+	published := struct {
+		Keys []jwk.Key `json:"keys"`
+	}{Keys: []jwk.Key{}} // never null
+	for i, k := range ring {
+		k, err := identify(k)
+		if err != nil {
+			return nil, err
+		}
+		if indexOf(ring[:i], k.ID()) >= 0 {
+			return nil, fmt.Errorf("two keys have the id %q; an id names one key, and only one key may be without", k.ID())
+		}
+		ring[i] = k
+		set.keys = append(set.keys, k.m)
+		if k.m.secret != nil {
+			continue
+		}
+		public, err := k.m.publicJWK()
+		if err != nil {
+			return nil, err
+		}
+		published.Keys = append(published.Keys, public)
+	}
+	if set.active = set.keys[0]; !set.active.signs {
+		return nil, errors.New("the active key cannot sign; it needs a private key or a secret")
+	}
+	jwks, err := json.Marshal(published)
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(jwks)
+	return &ringState{set: set, jwks: jwks, etag: `"` + base64.RawURLEncoding.EncodeToString(sum[:16]) + `"`}, nil
+}
+
+// identify gives an asymmetric key without an id its RFC 7638 thumbprint. A
+// secret gets none: a thumbprint would be a hash of it.
+func identify(k Key) (Key, error) {
+	if k.Err() != nil || k.ID() != "" || k.m.secret != nil {
+		return k, k.Err()
+	}
+	public, err := jwk.FromRaw(k.m.public)
+	if err != nil {
+		return Key{}, err
+	}
+	thumbprint, err := public.Thumbprint(crypto.SHA256)
+	if err != nil {
+		return Key{}, err
+	}
+	return k.WithID(base64.RawURLEncoding.EncodeToString(thumbprint)), nil
+}
+
+func indexOf(ring []Key, kid string) int {
+	return slices.IndexFunc(ring, func(k Key) bool { return k.ID() == kid })
+}
+
+// sameKey reports whether tokens of one verify by the other.
+func (m *material) sameKey(other *material) bool {
+	switch {
+	case m.algorithm.name != other.algorithm.name || (m.secret == nil) != (other.secret == nil):
+		return false
+	case m.secret != nil:
+		return bytes.Equal(m.secret(), other.secret())
+	}
+	public, ok := m.public.(interface{ Equal(crypto.PublicKey) bool })
+	return ok && public.Equal(other.public)
+}
+
+// publicJWK is the key as a JWK Set shows it. It starts from the public key
+// alone, so that nothing private can be in it.
+func (m *material) publicJWK() (jwk.Key, error) {
+	public, err := jwk.FromRaw(m.public)
+	if err != nil {
+		return nil, err
+	}
+	for name, value := range map[string]string{jwk.KeyIDKey: m.id, jwk.AlgorithmKey: m.algorithm.name, jwk.KeyUsageKey: "sig"} {
+		if err := public.Set(name, value); err != nil {
+			return nil, err
+		}
+	}
+	return public, nil
+}
+
+// JWKS returns a handler for /.well-known/jwks.json: the public keys of the
+// ring as a JWK Set (RFC 7517, section 5), those included that do not sign yet or
+// any more. Secrets are never in it. Verifiers may keep it for five minutes, so
+// wait at least as long between Add and Rotate.
+func (r *Ring) JWKS() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if req.Method != http.MethodGet && req.Method != http.MethodHead {
+			w.Header().Set("Allow", "GET, HEAD")
+			http.Error(w, "use GET", http.StatusMethodNotAllowed)
+			return
+		}
+		state := r.current.Load()
+		header := w.Header()
+		header.Set("Content-Type", "application/jwk-set+json")
+		header.Set("Cache-Control", "public, max-age=300")
+		header.Set("ETag", state.etag)
+		header.Set("X-Content-Type-Options", "nosniff")
+		http.ServeContent(w, req, "", time.Time{}, bytes.NewReader(state.jwks))
+	})
+}

@@ -1,0 +1,278 @@
+package keys_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/joinednode/jwtauth"
+	"github.com/joinednode/jwtauth/keys"
+)
+
+func newRing(t testing.TB, active keys.Key, others ...keys.Key) *keys.Ring {
+	t.Helper()
+	ring, err := keys.NewRing(active, others...)
+	require.NoError(t, err)
+	return ring
+}
+
+func ringAuth(t testing.TB, source keys.Source) *jwtauth.Auth {
+	t.Helper()
+	auth, err := jwtauth.New(source)
+	require.NoError(t, err)
+	return auth
+}
+
+// published is the JWK Set of a ring, as its handler serves it.
+func published(t testing.TB, ring *keys.Ring) []map[string]any {
+	t.Helper()
+	w := httptest.NewRecorder()
+	ring.JWKS().ServeHTTP(w, httptest.NewRequest("GET", "/.well-known/jwks.json", nil))
+	require.Equal(t, http.StatusOK, w.Code)
+	var set struct{ Keys []map[string]any }
+	require.NoError(t, json.Unmarshal(w.Body.Bytes(), &set))
+	require.NotNil(t, set.Keys, "an empty list is a list")
+	return set.Keys
+}
+
+func TestARotationRefusesNoGoodToken(t *testing.T) {
+	first, second := key("EdDSA").WithID("first"), key("ES256").WithID("second")
+	ring := newRing(t, first)
+	auth := ringAuth(t, ring)
+	issue := func() string {
+		token, err := auth.Issue("demo")
+		require.NoError(t, err)
+		return token
+	}
+	verify := func(token string) error {
+		_, err := auth.Verify(t.Context(), token, "demo")
+		return err
+	}
+
+	before := issue()
+	require.NoError(t, ring.Add(second))
+	require.Len(t, published(t, ring), 2, "a key is published before it signs")
+	waiting := issue()
+	bySecond, err := ringAuth(t, second).Issue("demo")
+	require.NoError(t, err)
+	require.NoError(t, verify(bySecond), "and verifies before it signs")
+
+	require.NoError(t, ring.Rotate(second))
+	after := issue()
+	for _, token := range []string{before, waiting, after, bySecond} {
+		require.NoError(t, verify(token))
+	}
+	_, err = ringAuth(t, second).Verify(t.Context(), after, "demo")
+	require.NoError(t, err, "the second key signs now")
+
+	require.NoError(t, ring.Retire("first"))
+	require.ErrorIs(t, verify(before), jwtauth.ErrUnknownKey)
+	require.ErrorIs(t, verify(waiting), jwtauth.ErrUnknownKey)
+	require.NoError(t, verify(after))
+	require.Len(t, published(t, ring), 1)
+}
+
+func TestAChangeIsANewSetAndNoChangeIsNone(t *testing.T) {
+	ring := newRing(t, key("EdDSA"))
+	set := func() *keys.Set {
+		set, err := ring.Keys(t.Context(), "any")
+		require.NoError(t, err)
+		return set
+	}
+	before := set()
+	require.Same(t, before, set())
+	require.Error(t, ring.Retire("unknown"))
+	require.Same(t, before, set(), "a change that fails changes nothing")
+	require.NoError(t, ring.Add(key("ES256")))
+	require.NotSame(t, before, set())
+}
+
+func TestAsymmetricKeysAreNamedByTheirThumbprint(t *testing.T) {
+	// The key and its thumbprint are those of RFC 8037, appendix A.3.
+	public, err := keys.ParseJWK([]byte(`{"kty":"OKP","crv":"Ed25519","d":"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}`))
+	require.NoError(t, err)
+	ring := newRing(t, public)
+	require.Equal(t, "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k", published(t, ring)[0]["kid"])
+	require.ErrorContains(t, ring.Add(public), "two keys have the id")
+	require.NoError(t, ring.Rotate(public), "the very key that signs already")
+}
+
+func TestWhatARingRefuses(t *testing.T) {
+	secret, another := key("HS256"), anotherKey("HS256")
+	signing := key("EdDSA").WithID("a")
+	verifying := keys.Verifier(aP256Key().Public()).WithID("v")
+	for name, test := range map[string]struct {
+		run  func() error
+		want string
+	}{
+		"a bad active key":            {func() error { _, err := keys.NewRing(keys.Key{}); return err }, "zero Key"},
+		"a bad other key":             {func() error { _, err := keys.NewRing(signing, keys.HS256(nil)); return err }, "0 bytes"},
+		"an active key for verifying": {func() error { _, err := keys.NewRing(verifying); return err }, "cannot sign"},
+		"two secrets without an id":   {func() error { _, err := keys.NewRing(secret, another); return err }, "only one key may be without"},
+		"two keys of one id":          {func() error { _, err := keys.NewRing(signing, secret.WithID("a")); return err }, `"a"`},
+		"adding a bad key":            {func() error { return newRing(t, signing).Add(keys.Key{}) }, "Ring.Add: keys: the key is the zero Key"},
+		"adding an id twice":          {func() error { return newRing(t, signing).Add(verifying.WithID("a")) }, `"a"`},
+		"rotating to a bad key":       {func() error { return newRing(t, signing).Rotate(keys.Key{}) }, "zero Key"},
+		"rotating to one that cannot": {func() error { return newRing(t, signing, verifying).Rotate(verifying) }, "cannot sign"},
+		"another key under an id":     {func() error { return newRing(t, signing).Rotate(anotherKey("EdDSA").WithID("a")) }, "another key"},
+		"another secret under an id":  {func() error { return newRing(t, secret.WithID("s")).Rotate(another.WithID("s")) }, "another key"},
+		"another kind under an id":    {func() error { return newRing(t, signing).Rotate(secret.WithID("a")) }, "another key"},
+		"another algorithm of a key":  {func() error { return newRing(t, key("RS256").WithID("r")).Rotate(key("PS256").WithID("r")) }, "another key"},
+		"retiring the key that signs": {func() error { return newRing(t, signing, verifying).Retire("a") }, "rotate to another"},
+		"retiring what is not there":  {func() error { return newRing(t, signing).Retire("") }, "no key"},
+	} {
+		t.Run(name, func(t *testing.T) { require.ErrorContains(t, test.run(), test.want) })
+	}
+}
+
+func TestAKeyThatOnlyVerifiedMayCarryOnSigning(t *testing.T) {
+	ring := newRing(t, key("EdDSA"), keys.Verifier(aP256Key().Public()).WithID("es"))
+	require.NoError(t, ring.Rotate(key("ES256").WithID("es")))
+	auth := ringAuth(t, ring)
+	token, err := auth.Issue("demo")
+	require.NoError(t, err)
+	_, err = auth.Verify(t.Context(), token, "demo")
+	require.NoError(t, err)
+	require.Len(t, published(t, ring), 2)
+}
+
+func TestAKeyWithoutAnIDCanBeRetired(t *testing.T) {
+	ring := newRing(t, key("EdDSA"), key("HS256"))
+	require.NoError(t, ring.Retire(""))
+	require.Error(t, ring.Retire(""))
+}
+
+// members are all that a public key may show (RFC 7517, RFC 7518, RFC 8037).
+var members = map[string]bool{"kty": true, "kid": true, "alg": true, "use": true, "n": true, "e": true, "crv": true, "x": true, "y": true}
+
+func TestNothingPrivateIsPublished(t *testing.T) {
+	for _, alg := range algorithms {
+		t.Run(alg, func(t *testing.T) {
+			ring := newRing(t, key(alg).WithID("k"), anotherKey("EdDSA"))
+			all := published(t, ring)
+			wanted := 2
+			if isSymmetric(alg) {
+				wanted = 1
+			}
+			require.Len(t, all, wanted)
+			for _, one := range all {
+				require.Equal(t, "sig", one["use"])
+				require.NotEqual(t, "oct", one["kty"])
+				for member := range one {
+					require.True(t, members[member], "the member %q", member)
+				}
+			}
+			if wanted == 2 {
+				require.Equal(t, alg, all[0]["alg"])
+				text, err := json.Marshal(all[0])
+				require.NoError(t, err)
+				verifier, err := keys.ParseJWK(text)
+				require.NoError(t, err)
+				token, err := ringAuth(t, ring).Issue("demo")
+				require.NoError(t, err)
+				_, err = ringAuth(t, verifier).Verify(t.Context(), token, "demo")
+				require.NoError(t, err, "what is published verifies what is signed")
+			}
+		})
+	}
+	require.Empty(t, published(t, newRing(t, key("HS256"))))
+}
+
+func TestTheJWKSOverHTTP(t *testing.T) {
+	ring := newRing(t, key("EdDSA"))
+	server := httptest.NewServer(ring.JWKS())
+	defer server.Close()
+	send := func(method, etag string) *http.Response {
+		r, err := http.NewRequestWithContext(t.Context(), method, server.URL, nil)
+		require.NoError(t, err)
+		r.Header.Set("If-None-Match", etag)
+		response, err := server.Client().Do(r)
+		require.NoError(t, err)
+		response.Body.Close()
+		return response
+	}
+	get := send("GET", "")
+	require.Equal(t, http.StatusOK, get.StatusCode)
+	require.Equal(t, "application/jwk-set+json", get.Header.Get("Content-Type"))
+	require.Equal(t, "public, max-age=300", get.Header.Get("Cache-Control"))
+	etag := get.Header.Get("ETag")
+	require.NotEmpty(t, etag)
+	head := send("HEAD", "")
+	require.Equal(t, http.StatusOK, head.StatusCode)
+	require.Equal(t, get.ContentLength, head.ContentLength)
+	require.Equal(t, http.StatusNotModified, send("GET", etag).StatusCode)
+	require.NoError(t, ring.Rotate(key("ES256")))
+	require.Equal(t, http.StatusOK, send("GET", etag).StatusCode, "a change of keys is another entity")
+	post := send("POST", "")
+	require.Equal(t, http.StatusMethodNotAllowed, post.StatusCode)
+	require.Equal(t, "GET, HEAD", post.Header.Get("Allow"))
+}
+
+// fixedSource is a source that does not change.
+type fixedSource struct{ set *keys.Set }
+
+func (s fixedSource) Keys(context.Context, string) (*keys.Set, error) { return s.set, nil }
+
+// TestRotationUnderLoad rotates as fast as it can while eight goroutines issue
+// and verify: no token of a key that is in the ring is refused, none of a key
+// that was retired before it was presented is accepted.
+func TestRotationUnderLoad(t *testing.T) {
+	const rotations = 300
+	name := func(i int) string { return fmt.Sprint("key-", i) }
+	at := func(i int) keys.Key { return key([]string{"EdDSA", "ES256", "HS256"}[i%3]).WithID(name(i)) }
+	ring := newRing(t, at(0))
+	auth := ringAuth(t, ring)
+	retired, err := ringAuth(t, key("EdDSA").WithID("retired")).Issue("demo")
+	require.NoError(t, err)
+	done, ctx := make(chan struct{}), context.Background()
+	var group sync.WaitGroup
+	for range 8 {
+		group.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				token, err := auth.Issue("demo")
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				// Its key may have been retired meanwhile. If a look at the ring
+				// after the verdict still finds it, it was there all the time.
+				_, verdict := auth.Verify(ctx, token, "demo")
+				set, _ := ring.Keys(ctx, "")
+				if frozen := ringAuth(t, fixedSource{set}); verdict != nil {
+					if _, err := frozen.Verify(ctx, token, "demo"); err == nil {
+						t.Error("a good token was refused:", verdict)
+						return
+					}
+				}
+				if _, err := auth.Verify(ctx, retired, "demo"); err == nil {
+					t.Error("a token of a retired key was accepted")
+					return
+				}
+			}
+		})
+	}
+	for i := 1; i <= rotations; i++ {
+		token, err := auth.Issue("demo")
+		require.NoError(t, err)
+		require.NoError(t, ring.Add(at(i)))
+		require.NoError(t, ring.Rotate(at(i)))
+		_, err = auth.Verify(ctx, token, "demo")
+		require.NoError(t, err, "signed a moment before a rotation")
+		require.NoError(t, ring.Retire(name(i-1)))
+		_, err = auth.Verify(ctx, token, "demo")
+		require.ErrorIs(t, err, jwtauth.ErrUnknownKey, "retired")
+	}
+	close(done)
+	group.Wait()
+}
