@@ -3,6 +3,7 @@
 //	auth, err := jwtauth.New(keys.HS256(secret))           // one shared secret
 //	auth, err := jwtauth.New(keys.Signer(privateKey))      // a key pair, KMS or HSM
 //	auth, err := jwtauth.New(keys.Verifier(publicKey))     // verifies, cannot issue
+//	auth, err := jwtauth.New(ring)                         // keys that rotate: see Ring
 //
 // A key has exactly one algorithm, fixed when it is made, and a token that
 // names another is refused: what a token says of itself never chooses how it is
@@ -35,8 +36,8 @@ var (
 	ErrNoSigningKey = errors.New("jwtauth: no key that can sign")
 )
 
-// Source gives the keys to verify and sign with. [Key] is one; so is whatever
-// else answers with a set that a Key gave.
+// Source gives the keys to verify and sign with. [Key] and [Ring] are sources;
+// so is whatever else answers with a set that one of them gave.
 //
 // Keys is called on every request by any number of goroutines, so it should be
 // no dearer than an atomic load. kid is the id that the token names, "" if it
