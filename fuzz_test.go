@@ -36,7 +36,7 @@ func FuzzRequest(f *testing.F) {
 	f.Fuzz(func(t *testing.T, query, field, target string) {
 		path, err := url.PathUnescape(target)
 		if err != nil {
-			t.Skip()
+			return // net/http would not have taken it
 		}
 		r := httptest.NewRequest("GET", "/", nil)
 		r.URL.Path, r.URL.RawPath, r.URL.RawQuery = path, target, query

@@ -190,7 +190,10 @@ func (a *Auth) Issue(container string, opts ...IssueOption) (string, error) {
 // issue also returns how long the token lives.
 func (a *Auth) issue(container string, opts []IssueOption) (string, time.Duration, error) {
 	i := issue{audience: a.audience, ttl: a.ttl}
-	for _, opt := range opts {
+	for n, opt := range opts {
+		if opt == nil {
+			return "", 0, fmt.Errorf("jwtauth: Issue: option %d is nil; leave it out", n+1)
+		}
 		opt(&i)
 	}
 	payload, err := a.payload(container, i)

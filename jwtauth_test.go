@@ -156,6 +156,7 @@ func TestIssueRefuses(t *testing.T) {
 		"an empty id":                           {"demo", options{jwtauth.ID("")}, "ID"},
 		"no audience":                           {"demo", options{jwtauth.Audience()}, "Audience"},
 		"an empty audience":                     {"demo", options{jwtauth.Audience("")}, "Audience"},
+		"a nil option":                          {"demo", options{jwtauth.Subject("alice"), nil}, "option 2 is nil"},
 		"a lifetime under a second":             {"demo", options{jwtauth.TTL(time.Second - 1)}, "TTL"},
 		"a negative lifetime":                   {"demo", options{jwtauth.TTL(-time.Hour)}, "TTL"},
 		"a lifetime over the longest":           {"demo", options{jwtauth.TTL(240*time.Hour + 1)}, "WithMaxLifetime"},
