@@ -102,22 +102,30 @@ var (
 	_ interface {
 		Keys(context.Context, string) (*keys.Set, error)
 	} = keys.Source(nil)
-	_ [3]func([]byte) keys.Key                              = [...]func([]byte) keys.Key{keys.HS256, keys.HS384, keys.HS512}
-	_ func(crypto.Signer) keys.Key                          = keys.Signer
-	_ func(crypto.PublicKey) keys.Key                       = keys.Verifier
-	_ [2]func([]byte) (keys.Key, error)                     = [...]func([]byte) (keys.Key, error){keys.ParsePEM, keys.ParseJWK}
-	_ func(string, string) (keys.Key, error)                = keys.LoadOrCreate
-	_ [2]func(keys.Key, string) keys.Key                    = [...]func(keys.Key, string) keys.Key{keys.Key.WithID, keys.Key.WithAlgorithm}
-	_ [4]func(keys.Key) string                              = [...]func(keys.Key) string{keys.Key.ID, keys.Key.Algorithm, keys.Key.String, keys.Key.GoString}
-	_ func(keys.Key) error                                  = keys.Key.Err
-	_ func(keys.Key, ...keys.Key) (*keys.Ring, error)       = keys.NewRing
-	_ [2]func(*keys.Ring, keys.Key) error                   = [...]func(*keys.Ring, keys.Key) error{(*keys.Ring).Add, (*keys.Ring).Rotate}
-	_ func(*keys.Ring, string) error                        = (*keys.Ring).Retire
-	_ func(*keys.Ring) http.Handler                         = (*keys.Ring).JWKS
-	_ keys.Source                                           = (*keys.Ring)(nil)
-	_ func(*keys.Set) (string, string, error)               = (*keys.Set).SigningKey
-	_ func(*keys.Set, []byte) ([]byte, error)               = (*keys.Set).Sign
-	_ func(*keys.Set, string, string, []byte, []byte) error = (*keys.Set).Verify
+	_ [3]func([]byte) keys.Key                                     = [...]func([]byte) keys.Key{keys.HS256, keys.HS384, keys.HS512}
+	_ func(crypto.Signer) keys.Key                                 = keys.Signer
+	_ func(crypto.PublicKey) keys.Key                              = keys.Verifier
+	_ [2]func([]byte) (keys.Key, error)                            = [...]func([]byte) (keys.Key, error){keys.ParsePEM, keys.ParseJWK}
+	_ func(string, string) (keys.Key, error)                       = keys.LoadOrCreate
+	_ [2]func(keys.Key, string) keys.Key                           = [...]func(keys.Key, string) keys.Key{keys.Key.WithID, keys.Key.WithAlgorithm}
+	_ [4]func(keys.Key) string                                     = [...]func(keys.Key) string{keys.Key.ID, keys.Key.Algorithm, keys.Key.String, keys.Key.GoString}
+	_ func(keys.Key) error                                         = keys.Key.Err
+	_ func(keys.Key, ...keys.Key) (*keys.Ring, error)              = keys.NewRing
+	_ [2]func(*keys.Ring, keys.Key) error                          = [...]func(*keys.Ring, keys.Key) error{(*keys.Ring).Add, (*keys.Ring).Rotate}
+	_ func(*keys.Ring, string) error                               = (*keys.Ring).Retire
+	_ func(*keys.Ring) http.Handler                                = (*keys.Ring).JWKS
+	_ keys.Source                                                  = (*keys.Ring)(nil)
+	_ func(*keys.Ring) []string                                    = (*keys.Ring).IDs
+	_ func(*keys.Ring, string) error                               = (*keys.Ring).Save
+	_ func(*keys.Ring, string) (keys.Key, bool)                    = (*keys.Ring).Key
+	_ func(*keys.Ring, context.Context) error                      = (*keys.Ring).Run
+	_ func(string, ...keys.RingOption) (*keys.Ring, error)         = keys.OpenRing
+	_ func(string, string, ...keys.RingOption) (*keys.Ring, error) = keys.LoadOrCreateRing
+	_ func(*slog.Logger) keys.RingOption                           = keys.WithRingLogger
+	_ func(string) (keys.Key, error)                               = keys.Generate
+	_ func(*keys.Set) (string, string, error)                      = (*keys.Set).SigningKey
+	_ func(*keys.Set, []byte) ([]byte, error)                      = (*keys.Set).Sign
+	_ func(*keys.Set, string, string, []byte, []byte) error        = (*keys.Set).Verify
 )
 
 type makeToken = func(a *jwtauthtest.Auth, container string, opts ...jwtauth.IssueOption) string

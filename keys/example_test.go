@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync/atomic"
+	"time"
 
 	"github.com/joinednode/jwtauth"
 	"github.com/joinednode/jwtauth/keys"
@@ -327,6 +328,45 @@ func ExampleRing() {
 	// <nil>
 	// <nil>
 	// jwtauth: no key for the token's alg and kid
+}
+
+// A rotation of a whole fleet is a change of a file that all its processes see,
+// such as a mounted secret.
+func ExampleOpenRing() {
+	dir, err := os.MkdirTemp("", "")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "keys.jwks")
+
+	// Every process of the fleet has this.
+	ring, err := keys.LoadOrCreateRing(path, "EdDSA")
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	go ring.Run(ctx)
+
+	// An operator's program publishes the next key.
+	file, err := keys.OpenRing(path)
+	if err != nil {
+		log.Fatal(err)
+	}
+	next, err := keys.Generate("EdDSA")
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(file.Add(next), file.Save(path))
+
+	for len(ring.IDs()) == 1 {
+		time.Sleep(100 * time.Millisecond)
+	}
+	fmt.Println(ring.IDs()[1] == next.ID())
+	// Output:
+	// <nil> <nil>
+	// true
 }
 
 func ExampleRing_JWKS() {

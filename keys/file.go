@@ -2,13 +2,6 @@ package keys
 
 import (
 	"bytes"
-	"crypto"
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/rsa"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,8 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-
-	"github.com/lestrrat-go/jwx/v2/jwk"
 )
 
 // LoadOrCreate returns the private key in the JWK file at path, and makes one
@@ -33,7 +24,7 @@ import (
 func LoadOrCreate(path, alg string) (Key, error) {
 	key, err := load(path, alg)
 	if errors.Is(err, fs.ErrNotExist) {
-		if err = create(path, alg); err == nil {
+		if err = createKey(path, alg); err == nil {
 			key, err = load(path, alg)
 		}
 	}
@@ -44,7 +35,7 @@ func LoadOrCreate(path, alg string) (Key, error) {
 }
 
 func load(path, alg string) (Key, error) {
-	data, err := readPrivate(path)
+	data, err := readPrivate(path, othersNothing, maxKeyText)
 	if err != nil {
 		return Key{}, err
 	}
@@ -61,9 +52,17 @@ func load(path, alg string) (Key, error) {
 	return key, nil
 }
 
-// readPrivate reads a file that only its owner may touch. The mode is that of
-// the open file, so that nobody can swap it in between.
-func readPrivate(path string) ([]byte, error) {
+// The permissions that a file of keys must not have: any for others than its
+// owner, or any but that its group may read it.
+const (
+	othersNothing fs.FileMode = 0o077
+	groupReads    fs.FileMode = 0o037
+)
+
+// readPrivate reads a file of at most limit bytes that has none of the
+// permissions in forbidden. The mode is that of the open file, so that nobody
+// can swap it in between.
+func readPrivate(path string, forbidden fs.FileMode, limit int64) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -76,19 +75,51 @@ func readPrivate(path string) ([]byte, error) {
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%s is not a regular file", path)
 	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 && runtime.GOOS != "windows" {
-		return nil, fmt.Errorf("%s has mode %04o, so that others than its owner may touch it; chmod 600 it, and make a new key if anyone could have read it", path, mode)
+	if mode := info.Mode().Perm(); mode&forbidden != 0 && runtime.GOOS != "windows" {
+		return nil, fmt.Errorf("%s has mode %04o, so that others may touch it; chmod 600 it, and make a new key if anyone could have read it", path, mode)
 	}
-	return io.ReadAll(io.LimitReader(f, maxKeyText+1))
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(data)) > limit {
+		return nil, fmt.Errorf("%s is too long for keys; it may have %d bytes", path, limit)
+	}
+	return data, err
 }
 
-// create writes a new key beside path and links it there. A link, unlike a
-// rename, fails where a file is: whoever comes second takes the first one's.
-func create(path, alg string) error {
-	data, err := generateJWK(alg)
+func createKey(path, alg string) error {
+	key, err := generate(alg)
 	if err != nil {
 		return err
 	}
+	private, err := key.m.privateJWK()
+	if err != nil {
+		return err
+	}
+	data, err := json.MarshalIndent(private, "", "  ")
+	if err != nil {
+		return err
+	}
+	return create(path, data)
+}
+
+// create makes the file path, unless there is one. A link, unlike a rename,
+// fails where a file is: whoever comes second takes the first one's.
+func create(path string, data []byte) error {
+	return place(path, data, func(tmp string) error {
+		if err := os.Link(tmp, path); !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		return nil
+	})
+}
+
+// replace makes the file path, whether there is one or not.
+func replace(path string, data []byte) error {
+	return place(path, data, func(tmp string) error { return os.Rename(tmp, path) })
+}
+
+// place writes data to a new file beside path, of mode 0600, and lets as give
+// it that name: the file appears whole or not at all.
+func place(path string, data []byte, as func(tmp string) error) error {
 	dir := filepath.Dir(path)
 	tmp, err := os.CreateTemp(dir, ".key-*") // mode 0600
 	if err != nil {
@@ -96,11 +127,10 @@ func create(path, alg string) error {
 	}
 	defer os.Remove(tmp.Name())
 	_, err = io.Copy(tmp, bytes.NewReader(data))
-	err = errors.Join(err, tmp.Sync(), tmp.Close())
-	if err != nil {
+	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
 		return err
 	}
-	if err := os.Link(tmp.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := as(tmp.Name()); err != nil {
 		return err
 	}
 	return syncDir(dir)
@@ -116,52 +146,4 @@ func syncDir(dir string) error {
 		return err
 	}
 	return errors.Join(d.Sync(), d.Close())
-}
-
-// generateJWK makes a new private key. Its id is the key's RFC 7638 thumbprint;
-// of a secret it is random, since a thumbprint would be a hash of the secret.
-func generateJWK(alg string) ([]byte, error) {
-	raw, err := generate(alg)
-	if err != nil {
-		return nil, err
-	}
-	key, err := jwk.FromRaw(raw)
-	if err != nil {
-		return nil, err
-	}
-	kid := rand.Text()
-	if _, secret := raw.([]byte); !secret {
-		thumbprint, err := key.Thumbprint(crypto.SHA256)
-		if err != nil {
-			return nil, err
-		}
-		kid = base64.RawURLEncoding.EncodeToString(thumbprint)
-	}
-	for name, value := range map[string]string{jwk.AlgorithmKey: alg, jwk.KeyIDKey: kid, jwk.KeyUsageKey: "sig"} {
-		if err := key.Set(name, value); err != nil {
-			return nil, err
-		}
-	}
-	return json.MarshalIndent(key, "", "  ")
-}
-
-func generate(alg string) (any, error) {
-	switch alg {
-	case "HS256", "HS384", "HS512":
-		secret := make([]byte, 64)
-		_, err := rand.Read(secret)
-		return secret, err
-	case "RS256", "RS384", "RS512", "PS256", "PS384", "PS512":
-		return rsa.GenerateKey(rand.Reader, 3072)
-	case "ES256":
-		return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	case "ES384":
-		return ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
-	case "ES512":
-		return ecdsa.GenerateKey(elliptic.P521(), rand.Reader)
-	case "EdDSA":
-		_, private, err := ed25519.GenerateKey(rand.Reader)
-		return private, err
-	}
-	return nil, fmt.Errorf("the algorithm %q is not known; EdDSA, ES256 and HS256 are good choices", alg)
 }

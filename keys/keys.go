@@ -3,7 +3,7 @@
 //	auth, err := jwtauth.New(keys.HS256(secret))           // one shared secret
 //	auth, err := jwtauth.New(keys.Signer(privateKey))      // a key pair, KMS or HSM
 //	auth, err := jwtauth.New(keys.Verifier(publicKey))     // verifies, cannot issue
-//	auth, err := jwtauth.New(ring)                         // keys that rotate: see Ring
+//	auth, err := jwtauth.New(ring)                         // keys that rotate: see Ring, OpenRing
 //
 // A key has exactly one algorithm, fixed when it is made, and a token that
 // names another is refused: what a token says of itself never chooses how it is

@@ -129,13 +129,12 @@ func parseJWK(data []byte) (Key, error) {
 	if len(data) > maxKeyText {
 		return Key{}, fmt.Errorf("%d bytes are too long for a key", len(data))
 	}
-	// encoding/json would take the last of two members of one name, and ignore
-	// case; two programs could read two different keys out of one text.
-	if err := strict.Object(string(data)); err != nil {
+	members, err := readMembers(data)
+	if err != nil {
 		return Key{}, err
 	}
-	if err := judgeMembers(data); err != nil {
-		return Key{}, err
+	if _, isSet := members["keys"]; isSet {
+		return Key{}, errors.New("a JWK Set, not a key; give it the one key that is meant")
 	}
 	// The errors of jwx may repeat the text it was given, secret included.
 	parsed, err := jwk.ParseKey(data)
@@ -185,26 +184,52 @@ func parseJWK(data []byte) (Key, error) {
 	return key, nil
 }
 
-// judgeMembers judges the names of a JWK's members, which data is known to have
-// once each. One that differs from a name of RFC 7517 or RFC 7518 by case alone
-// is none to jwx and that very member to others: a key with "KID" would be one
-// without an id here.
-func judgeMembers(data []byte) error {
+// parseJWKSet reads a JWK Set (RFC 7517, section 5) of which every key must be
+// good.
+func parseJWKSet(data []byte) ([]Key, error) {
+	members, err := readMembers(data)
+	if err != nil {
+		return nil, err
+	}
+	var texts []json.RawMessage
+	if err := json.Unmarshal(members["keys"], &texts); err != nil || len(texts) == 0 {
+		return nil, errors.New(`not a JWK Set with a key in it; it needs {"keys": [ ... ]}`)
+	}
+	var set []Key
+	for i, text := range texts {
+		key, err := parseJWK(text)
+		if err == nil {
+			err = key.Err()
+		}
+		if err != nil {
+			return nil, fmt.Errorf("key %d of %d: %w", i+1, len(texts), err)
+		}
+		set = append(set, key)
+	}
+	return set, nil
+}
+
+// readMembers reads a JWK or a JWK Set strictly: encoding/json would take the
+// last of two members of one name, and ignore case, so that two programs could
+// read two different keys out of one text. A name that differs from one of
+// RFC 7517 or RFC 7518 by case alone is refused: it is none to jwx and that very
+// member to others, and a key with "KID" would be one without an id here.
+func readMembers(data []byte) (map[string]json.RawMessage, error) {
+	if err := strict.Object(string(data)); err != nil {
+		return nil, err
+	}
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(data, &members); err != nil {
-		return errors.New("JSON that does not parse")
+		return nil, errors.New("JSON that does not parse")
 	}
 	for _, known := range []string{"kty", "use", "key_ops", "alg", "kid", "keys", "k", "crv", "x", "y", "d", "n", "e", "p", "q", "dp", "dq", "qi"} {
 		for name := range members {
 			if name != known && strings.EqualFold(name, known) {
-				return fmt.Errorf("a member that differs from %q by case alone", known)
+				return nil, fmt.Errorf("a member that differs from %q by case alone", known)
 			}
 		}
 	}
-	if _, isSet := members["keys"]; isSet {
-		return errors.New("a JWK Set, not a key; give it the one key that is meant")
-	}
-	return nil
+	return members, nil
 }
 
 // judgeRSA refuses what jwx would turn into another key than was written.

@@ -27,12 +27,16 @@ import (
 //	ring.Rotate(next)       // signs; the one before still verifies
 //	ring.Retire(oldID)      // once its tokens have expired
 //
+// The keys may be kept in a file, by [OpenRing], [LoadOrCreateRing] and
+// [Ring.Save]; every process that has the file and calls [Ring.Run] takes part.
+//
 // A Ring is safe for concurrent use: reading takes no lock, and a token that was
 // signed a moment before a change is judged by the keys of a moment after. A
 // change that fails changes nothing.
 type Ring struct {
-	mu      sync.Mutex // held by whoever changes current
+	mu      sync.Mutex // held by whoever changes current, or writes it to a file
 	current atomic.Pointer[ringState]
+	file    *ringFile // nil unless the ring was opened from one
 }
 
 // ringState is one state of a ring, made whole before anyone sees it.
@@ -60,6 +64,26 @@ func NewRing(active Key, others ...Key) (*Ring, error) {
 // atomic load.
 func (r *Ring) Keys(context.Context, string) (*Set, error) {
 	return r.current.Load().set, nil
+}
+
+// IDs returns the ids of the ring's keys, the one that signs first; "" for a
+// secret without an id.
+func (r *Ring) IDs() []string {
+	var ids []string
+	for _, m := range r.current.Load().set.keys {
+		ids = append(ids, m.id)
+	}
+	return ids
+}
+
+// Key returns the ring's key with an id, false if there is none: for
+// [Ring.Rotate], where another program added it.
+func (r *Ring) Key(kid string) (Key, bool) {
+	ring := r.current.Load().set.ring()
+	if i := indexOf(ring, kid); i >= 0 {
+		return ring[i], true
+	}
+	return Key{}, false
 }
 
 // Add lets a key verify, and publishes it if it is asymmetric. One whose id the
@@ -108,11 +132,7 @@ func (r *Ring) Retire(kid string) error {
 func (r *Ring) change(method string, edit func([]Key) ([]Key, error)) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var ring []Key
-	for _, m := range r.current.Load().set.keys {
-		ring = append(ring, Key{m})
-	}
-	ring, err := edit(ring)
+	ring, err := edit(r.current.Load().set.ring())
 	if err == nil {
 		var state *ringState
 		if state, err = newRingState(ring); err == nil {
@@ -121,6 +141,15 @@ func (r *Ring) change(method string, edit func([]Key) ([]Key, error)) error {
 		}
 	}
 	return fmt.Errorf("keys: Ring.%s: %w", method, err)
+}
+
+// ring returns the keys of a set, to be changed.
+func (s *Set) ring() []Key {
+	var ring []Key
+	for _, m := range s.keys {
+		ring = append(ring, Key{m})
+	}
+	return ring
 }
 
 func newRingState(ring []Key) (*ringState, error) {
@@ -158,23 +187,6 @@ func newRingState(ring []Key) (*ringState, error) {
 	return &ringState{set: set, jwks: jwks, etag: `"` + base64.RawURLEncoding.EncodeToString(sum[:16]) + `"`}, nil
 }
 
-// identify gives an asymmetric key without an id its RFC 7638 thumbprint. A
-// secret gets none: a thumbprint would be a hash of it.
-func identify(k Key) (Key, error) {
-	if k.Err() != nil || k.ID() != "" || k.m.secret != nil {
-		return k, k.Err()
-	}
-	public, err := jwk.FromRaw(k.m.public)
-	if err != nil {
-		return Key{}, err
-	}
-	thumbprint, err := public.Thumbprint(crypto.SHA256)
-	if err != nil {
-		return Key{}, err
-	}
-	return k.WithID(base64.RawURLEncoding.EncodeToString(thumbprint)), nil
-}
-
 func indexOf(ring []Key, kid string) int {
 	return slices.IndexFunc(ring, func(k Key) bool { return k.ID() == kid })
 }
@@ -189,21 +201,6 @@ func (m *material) sameKey(other *material) bool {
 	}
 	public, ok := m.public.(interface{ Equal(crypto.PublicKey) bool })
 	return ok && public.Equal(other.public)
-}
-
-// publicJWK is the key as a JWK Set shows it. It starts from the public key
-// alone, so that nothing private can be in it.
-func (m *material) publicJWK() (jwk.Key, error) {
-	public, err := jwk.FromRaw(m.public)
-	if err != nil {
-		return nil, err
-	}
-	for name, value := range map[string]string{jwk.KeyIDKey: m.id, jwk.AlgorithmKey: m.algorithm.name, jwk.KeyUsageKey: "sig"} {
-		if err := public.Set(name, value); err != nil {
-			return nil, err
-		}
-	}
-	return public, nil
 }
 
 // JWKS returns a handler for /.well-known/jwks.json: the public keys of the

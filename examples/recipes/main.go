@@ -4,8 +4,12 @@
 //	go run ./examples/recipes
 //
 // It prints curl lines for every kind of call, and serves a page on which the
-// same can be done by clicking. Its signing key is kept in a folder, so that
-// tokens outlive a restart.
+// same can be done by clicking. Its keys are kept in a file: tokens outlive a
+// restart, and whoever changes the file rotates the keys without one. Services
+// that only verify find the public keys on /.well-known/jwks.json. To watch a
+// rotation, in printed steps:
+//
+//	go run ./examples/recipes -rotate 10s
 package main
 
 import (
@@ -22,10 +26,10 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
-	"github.com/joinednode/jwtauth"
 	"github.com/joinednode/jwtauth/keys"
 )
 
@@ -46,7 +50,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("recipes", flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // main prints the error, once
 	addr := flags.String("addr", "127.0.0.1:8080", "`address` to serve on")
-	data := flags.String("data", ".recipes", "`folder` that keeps the signing key")
+	data := flags.String("data", ".recipes", "`folder` that keeps the keys, in keys.jwks")
+	alg := flags.String("alg", "EdDSA", "`algorithm` of the key that is made with the file of keys; a file that is there keeps its own")
+	rotate := flags.Duration("rotate", 0, "time between two steps of a rotation of the signing key, for watching; at least 1s, the default 0 is never")
 	ownerKey := flags.String("owner-key", "", "`password` of the containers' owner (default a random one, printed at the start)")
 	verbose := flags.Bool("v", false, "log every refused token and every call, with the reasons")
 	switch err := flags.Parse(args); {
@@ -59,6 +65,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return fmt.Errorf("%w (see -help)", err)
 	case flags.NArg() > 0:
 		return fmt.Errorf("unexpected argument %q (see -help)", flags.Arg(0))
+	case *rotate != 0 && *rotate < time.Second:
+		// Ring.Run looks at the file every second, and would miss steps.
+		return fmt.Errorf("-rotate is %v; use 1s or more, or 0 for never (see -help)", *rotate)
 	}
 
 	level := slog.LevelInfo
@@ -67,7 +76,17 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	logger := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
 
-	auth, err := newAuth(*data, logger)
+	file := filepath.Join(*data, "keys.jwks")
+	ring, err := openRing(file, *alg, logger)
+	if err != nil {
+		return err
+	}
+	banner := instructions{jwks: hasPublicKey(ring)}
+	if *ownerKey == "" {
+		*ownerKey = rand.Text()
+		banner.ownerKey = *ownerKey
+	}
+	handler, err := newHandler(ring, demoCatalogue(), *ownerKey, logger)
 	if err != nil {
 		return err
 	}
@@ -75,29 +94,33 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	banner := instructions{url: baseURL(listener.Addr())}
-	if *ownerKey == "" {
-		*ownerKey = rand.Text()
-		banner.ownerKey = *ownerKey
+	banner.url = baseURL(listener.Addr())
+	rotating := rotation{file: file, every: *rotate, stdout: stdout, logger: logger, halfDone: len(ring.IDs()) > 1}
+	if *rotate > 0 {
+		banner.schedule = rotating.schedule(time.Now())
 	}
 	fmt.Fprint(stdout, banner)
 
-	server := newServer(newHandler(auth, demoCatalogue(), *ownerKey, logger), logger)
-	return serve(ctx, server, listener, logger)
+	// What runs beside the server ends with it, and before run does.
+	ctx, stop := context.WithCancel(ctx)
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	defer stop()
+	beside.Go(func() { ring.Run(ctx) }) // its error is that of ctx
+	if *rotate > 0 {
+		beside.Go(func() { rotating.run(ctx) })
+	}
+	return serve(ctx, newServer(handler, logger), listener, logger)
 }
 
-// newAuth loads the signing key, or makes one at the first start. Only this
-// account may enter the folder, and LoadOrCreate refuses a key file that others
-// may read.
-func newAuth(dir string, logger *slog.Logger) (*jwtauth.Auth, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+// openRing loads the keys, or makes one at the first start. Only this account
+// may enter the folder, and LoadOrCreateRing refuses a file that strangers may
+// read.
+func openRing(file, alg string, logger *slog.Logger) (*keys.Ring, error) {
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		return nil, err
 	}
-	key, err := keys.LoadOrCreate(filepath.Join(dir, "signing.jwk"), "EdDSA")
-	if err != nil {
-		return nil, err
-	}
-	return jwtauth.New(key, jwtauth.WithLogger(logger))
+	return keys.LoadOrCreateRing(file, alg, keys.WithRingLogger(logger))
 }
 
 // newServer bounds what one client can keep busy: a zero time-out of net/http
@@ -152,6 +175,8 @@ func baseURL(addr net.Addr) string {
 type instructions struct {
 	url      string
 	ownerKey string // "" if the person who started the program chose it
+	jwks     bool   // whether the public keys are served
+	schedule string // of the rotation, "" if there is none
 }
 
 // String never repeats an owner key that somebody chose: it would end up in the
@@ -161,12 +186,16 @@ func (i instructions) String() string {
 	if i.ownerKey != "" {
 		ownerKey = "# The owner key, made for this run\nOWNER_KEY=" + i.ownerKey
 	}
-	return strings.NewReplacer("{url}", i.url, "{owner key}", ownerKey).Replace(curlLines)
+	lines := curlLines
+	if i.jwks {
+		lines += jwksLines
+	}
+	return strings.NewReplacer("{url}", i.url, "{owner key}", ownerKey, "{schedule}", i.schedule).Replace(lines)
 }
 
 // Each step is headed by a comment that ends in the status to expect.
 const curlLines = `# A page to click through is on {url}/ and Ctrl-C ends the program
-# The lines below are for a second terminal
+{schedule}# The lines below are for a second terminal
 
 {owner key}
 
@@ -191,5 +220,10 @@ curl -sS -i -H "Authorization: Bearer $OTHER" "{url}/run/demo/notify"
 
 # A public recipe, without a token: 200
 curl -sS -i "{url}/run/demo/hello"
+
+`
+
+const jwksLines = `# The public keys, for services that only verify: 200
+curl -sS -i "{url}/.well-known/jwks.json"
 
 `

@@ -44,7 +44,7 @@ func program(t *testing.T, args ...string) *exec.Cmd {
 // running is a program under test, on a port of its own.
 type running struct {
 	url, banner string
-	logs        *lockedBuffer
+	out, logs   *lockedBuffer // out is what comes after the banner
 	stop        func() error
 }
 
@@ -55,7 +55,7 @@ var addressIn = regexp.MustCompile(`http://[^/ ]+`)
 func start(t *testing.T, args ...string) running {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	r := running{logs: &lockedBuffer{}}
+	r := running{out: &lockedBuffer{}, logs: &lockedBuffer{}}
 	out, in := io.Pipe()
 	ended := make(chan error, 1)
 	go func() {
@@ -70,7 +70,7 @@ func start(t *testing.T, args ...string) running {
 	t.Cleanup(func() { r.stop() })
 
 	r.banner = readBanner(out)
-	go io.Copy(io.Discard, out)
+	go io.Copy(r.out, out)
 	r.url = addressIn.FindString(r.banner)
 	if r.url == "" {
 		require.NoError(t, r.stop())
@@ -79,17 +79,11 @@ func start(t *testing.T, args ...string) running {
 	return r
 }
 
-// readBanner reads up to the last of the lines that are printed at the start.
+// readBanner reads what is printed at the start, which is written at once.
 func readBanner(out io.Reader) string {
-	var banner strings.Builder
-	lines := bufio.NewScanner(out)
-	for lines.Scan() {
-		banner.WriteString(lines.Text() + "\n")
-		if strings.Contains(lines.Text(), "/run/demo/hello") {
-			break
-		}
-	}
-	return banner.String()
+	banner := make([]byte, 64<<10)
+	n, _ := out.Read(banner) // nothing, of a program that failed
+	return string(banner[:n])
 }
 
 // lockedBuffer is written by the server's goroutines and read by the test.
@@ -130,15 +124,19 @@ func TestThePrintedLinesDoWhatTheySayWhenPasted(t *testing.T) {
 		headings = regexp.MustCompile(`(?m)^# .*: (\d{3})$`)
 		statuses = regexp.MustCompile(`(?m)^HTTP/1\.1 (\d{3}) `)
 	)
-	expected := []string{"200", "200", "200", "403", "403", "200"}
 	numbers := func(matches [][]string) (all []string) {
 		for _, m := range matches {
 			all = append(all, m[1])
 		}
 		return all
 	}
-	judge := func(t *testing.T, banner, output string) {
+	judge := func(t *testing.T, banner, output string, hasJWKS bool) {
 		t.Helper()
+		expected := []string{"200", "200", "200", "403", "403", "200"}
+		if hasJWKS {
+			expected = append(expected, "200")
+			require.Contains(t, output, `{"keys":[{`)
+		}
 		require.Equal(t, expected, numbers(headings.FindAllStringSubmatch(banner, -1)), "what is promised")
 		require.Equal(t, expected, numbers(statuses.FindAllStringSubmatch(output, -1)), "%s", output)
 		require.Contains(t, output, `"token_type":"Bearer","expires_in":864000,"container":"demo"`)
@@ -148,15 +146,24 @@ func TestThePrintedLinesDoWhatTheySayWhenPasted(t *testing.T) {
 		require.Contains(t, output, `"message":"Hello from demo.","caller":{"kind":"anonymous"}`)
 	}
 
-	t.Run("as a whole", func(t *testing.T) {
-		r := start(t, "-data", t.TempDir())
-		judge(t, r.banner, shell(t, r.banner))
-	})
+	for name, c := range map[string]struct {
+		args    []string
+		hasJWKS bool
+	}{
+		"as a whole":                      {nil, true},
+		"with a secret for a key":         {[]string{"-alg", "HS256"}, false},
+		"with a rotation, and its timing": {[]string{"-rotate", "1h"}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := start(t, append(c.args, "-data", t.TempDir())...)
+			judge(t, r.banner, shell(t, r.banner), c.hasJWKS)
+		})
+	}
 	t.Run("with an owner key that was chosen, which is not printed", func(t *testing.T) {
 		const chosen = "kept 'secret' $HOME/ü"
 		r := start(t, "-data", t.TempDir(), "-owner-key", chosen)
 		require.NotContains(t, r.banner, chosen)
-		judge(t, r.banner, shell(t, r.banner, "OWNER_KEY="+chosen))
+		judge(t, r.banner, shell(t, r.banner, "OWNER_KEY="+chosen), true)
 	})
 }
 
@@ -187,7 +194,7 @@ func TestTokensOutliveARestart(t *testing.T) {
 	require.Equal(t, 403, send(t, notify(stranger)).status, "another folder is another key")
 }
 
-func TestOnlyThisAccountMayReadTheSigningKey(t *testing.T) {
+func TestOnlyThisAccountMayReadTheKeys(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("Windows has no such modes")
 	}
@@ -196,7 +203,7 @@ func TestOnlyThisAccountMayReadTheSigningKey(t *testing.T) {
 	folder, err := os.Stat(data)
 	require.NoError(t, err)
 	require.Equal(t, fs.FileMode(0o700), folder.Mode().Perm())
-	file, err := os.Stat(filepath.Join(data, "signing.jwk"))
+	file, err := os.Stat(filepath.Join(data, "keys.jwks"))
 	require.NoError(t, err)
 	require.Equal(t, fs.FileMode(0o600), file.Mode().Perm())
 }
@@ -287,7 +294,7 @@ func TestAFailureIsOneLineAndExitCode1(t *testing.T) {
 	notAFolder := filepath.Join(t.TempDir(), "file")
 	require.NoError(t, os.WriteFile(notAFolder, nil, 0o600))
 	notAKey := t.TempDir()
-	require.NoError(t, os.WriteFile(filepath.Join(notAKey, "signing.jwk"), []byte("{}"), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(notAKey, "keys.jwks"), []byte("{}"), 0o600))
 
 	for name, c := range map[string]struct {
 		args []string
@@ -298,7 +305,10 @@ func TestAFailureIsOneLineAndExitCode1(t *testing.T) {
 		"an address that is taken": {[]string{"-data", t.TempDir(), "-addr", taken.Addr().String()}, taken.Addr().String()},
 		"an address that is none":  {[]string{"-data", t.TempDir(), "-addr", "nonsense"}, "nonsense"},
 		"a folder that is none":    {[]string{"-data", notAFolder}, notAFolder},
-		"a key that is none":       {[]string{"-data", notAKey}, "signing.jwk"},
+		"a key that is none":       {[]string{"-data", notAKey}, "keys.jwks"},
+		"an unknown algorithm":     {[]string{"-data", t.TempDir(), "-alg", "none"}, `"none" is not known`},
+		"a pace backwards":         {[]string{"-rotate", "-1s"}, "-rotate is -1s; use 1s or more, or 0 for never (see -help)"},
+		"a pace too fast to see":   {[]string{"-rotate", "999ms"}, "-rotate is 999ms; use 1s or more"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cmd := program(t, c.args...)
@@ -317,7 +327,7 @@ func TestAFailureIsOneLineAndExitCode1(t *testing.T) {
 func TestHelpListsTheFlags(t *testing.T) {
 	var stdout bytes.Buffer
 	require.NoError(t, run(t.Context(), []string{"-help"}, &stdout, io.Discard))
-	for _, flag := range []string{"-addr", "-data", "-owner-key", "-v"} {
+	for _, flag := range []string{"-addr", "-data", "-alg", "-rotate", "-owner-key", "-v"} {
 		require.Contains(t, stdout.String(), flag)
 	}
 }

@@ -10,24 +10,41 @@ import (
 	"log/slog"
 	"net/http"
 	"path"
+	"strings"
 	"time"
 
 	"github.com/rs/cors"
 
 	"github.com/joinednode/jwtauth"
+	"github.com/joinednode/jwtauth/keys"
 )
 
 // newHandler returns the whole service. Its patterns name the container, which
 // is what a token is compared with.
-func newHandler(auth *jwtauth.Auth, recipes catalogue, ownerKey string, logger *slog.Logger) http.Handler {
+func newHandler(ring *keys.Ring, recipes catalogue, ownerKey string, logger *slog.Logger) (http.Handler, error) {
+	auth, err := jwtauth.New(ring, jwtauth.WithLogger(logger))
+	if err != nil {
+		return nil, err
+	}
 	mux := http.NewServeMux()
 	mux.Handle("/create-token/{container}", auth.TokenEndpoint(ownerOnly(recipes, ownerKey)))
 	run := auth.Protect(recipes.rule)(runRecipe(recipes, logger))
 	// CORS is outermost: a preflight carries no token, and pages of other sites
 	// may read a denial too. Only recipes are open to them.
 	mux.Handle("/run/{container}/{recipe}", anyOrigin().Handler(run))
+	if hasPublicKey(ring) {
+		mux.Handle("GET /.well-known/jwks.json", ring.JWKS())
+	}
 	handlePage(mux)
-	return withoutRedirects(mux)
+	return withoutRedirects(mux), nil
+}
+
+// hasPublicKey reports whether there is anything to publish: whoever verifies by
+// a secret could sign with it. It is asked at the start; a file that changes from
+// a secret to a key pair wants a restart.
+func hasPublicKey(ring *keys.Ring) bool {
+	alg, err := signingAlgorithm(ring)
+	return err == nil && !strings.HasPrefix(alg, "HS")
 }
 
 // ownerOnly lets the owner of a container mint its tokens: HTTP Basic, with the

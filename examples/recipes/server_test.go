@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -15,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/joinednode/jwtauth"
+	"github.com/joinednode/jwtauth/keys"
 )
 
 const ownerKey = "the owner's key"
@@ -22,12 +24,22 @@ const ownerKey = "the owner's key"
 // serveRecipes serves recipes on a real port and returns its URL.
 func serveRecipes(t *testing.T, recipes catalogue) string {
 	t.Helper()
-	logger := slog.New(slog.DiscardHandler)
-	auth, err := newAuth(t.TempDir(), logger)
-	require.NoError(t, err)
-	server := httptest.NewServer(newHandler(auth, recipes, ownerKey, logger))
+	_, handler := newService(t, filepath.Join(t.TempDir(), "keys.jwks"), "EdDSA", recipes)
+	server := httptest.NewServer(handler)
 	t.Cleanup(server.Close)
 	return server.URL
+}
+
+// newService is the whole service without a server, and the ring of its keys,
+// which nothing runs.
+func newService(t *testing.T, file, alg string, recipes catalogue) (*keys.Ring, http.Handler) {
+	t.Helper()
+	logger := slog.New(slog.DiscardHandler)
+	ring, err := openRing(file, alg, logger)
+	require.NoError(t, err)
+	handler, err := newHandler(ring, recipes, ownerKey, logger)
+	require.NoError(t, err)
+	return ring, handler
 }
 
 // response is one that was read to its end.
@@ -63,20 +75,39 @@ func send(t *testing.T, r *http.Request) response {
 	return response{resp.StatusCode, resp.Header, string(body)}
 }
 
+// handle has a request answered without a server.
+func handle(t *testing.T, handler http.Handler, r *http.Request) response {
+	t.Helper()
+	r.RequestURI = r.URL.RequestURI() // as a server has it
+	w := httptest.NewRecorder()
+	handler.ServeHTTP(w, r)
+	return response{w.Code, w.Header(), w.Body.String()}
+}
+
 func mint(t *testing.T, base, container, ownerKey string) string {
+	t.Helper()
+	return send(t, mintRequest(t, base, container, ownerKey)).token(t, container)
+}
+
+func mintRequest(t *testing.T, base, container, ownerKey string) *http.Request {
 	t.Helper()
 	r := request(t, "POST", base+"/create-token/"+container, "")
 	r.SetBasicAuth(container, ownerKey)
-	got := send(t, r)
-	require.Equal(t, 200, got.status, got.body)
-	require.Equal(t, "no-store", got.header.Get("Cache-Control"))
+	return r
+}
+
+// token is what was minted for a container.
+func (r response) token(t *testing.T, container string) string {
+	t.Helper()
+	require.Equal(t, 200, r.status, r.body)
+	require.Equal(t, "no-store", r.header.Get("Cache-Control"))
 	var minted struct {
 		Token     string `json:"token"`
 		TokenType string `json:"token_type"`
 		ExpiresIn int    `json:"expires_in"`
 		Container string `json:"container"`
 	}
-	require.NoError(t, json.Unmarshal([]byte(got.body), &minted))
+	require.NoError(t, json.Unmarshal([]byte(r.body), &minted))
 	require.Equal(t, "Bearer", minted.TokenType)
 	require.Equal(t, 10*24*60*60, minted.ExpiresIn)
 	require.Equal(t, container, minted.Container)
@@ -236,16 +267,9 @@ func TestWhatExistsIsToldOnlyToThoseWhoMaySeeIt(t *testing.T) {
 
 func TestVisibilityIsLookedUpOnEveryRequest(t *testing.T) {
 	recipes := demoCatalogue()
-	logger := slog.New(slog.DiscardHandler)
-	auth, err := newAuth(t.TempDir(), logger)
-	require.NoError(t, err)
-	handler := newHandler(auth, recipes, ownerKey, logger)
+	_, handler := newService(t, filepath.Join(t.TempDir(), "keys.jwks"), "EdDSA", recipes)
 	// Without a server, whose goroutines would read what the test changes.
-	hello := func() int {
-		w := httptest.NewRecorder()
-		handler.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "GET", "/run/demo/hello", nil))
-		return w.Code
-	}
+	hello := func() int { return handle(t, handler, request(t, "GET", "/run/demo/hello", "")).status }
 	set := func(policy jwtauth.Policy) {
 		changed := recipes["demo"]["hello"]
 		changed.policy = policy
@@ -405,6 +429,30 @@ func TestPagesOfOtherSitesMayCallRecipes(t *testing.T) {
 			require.NotContains(t, send(t, request(t, "GET", base+path, "", "Origin", site)).header, "Access-Control-Allow-Origin")
 		}
 	})
+}
+
+func TestThePublicKeysAreServedIfThereAreAny(t *testing.T) {
+	for alg, served := range map[string]bool{"EdDSA": true, "ES256": true, "PS256": true, "HS256": false, "HS512": false} {
+		t.Run(alg, func(t *testing.T) {
+			ring, handler := newService(t, filepath.Join(t.TempDir(), "keys.jwks"), alg, demoCatalogue())
+			got := handle(t, handler, request(t, "GET", "/.well-known/jwks.json", ""))
+			if !served {
+				require.Equal(t, handle(t, handler, request(t, "GET", "/nowhere", "")), got)
+				require.Equal(t, 404, got.status)
+				return
+			}
+			require.Equal(t, 200, got.status)
+			require.Equal(t, "application/jwk-set+json", got.header.Get("Content-Type"))
+			var set struct{ Keys []map[string]string }
+			require.NoError(t, json.Unmarshal([]byte(got.body), &set))
+			require.Len(t, set.Keys, 1)
+			require.Equal(t, ring.IDs()[0], set.Keys[0]["kid"])
+			require.Equal(t, alg, set.Keys[0]["alg"])
+			require.NotContains(t, set.Keys[0], "d", "the private half")
+			require.Equal(t, 200, handle(t, handler, request(t, "HEAD", "/.well-known/jwks.json", "")).status)
+			require.Equal(t, 405, handle(t, handler, request(t, "POST", "/.well-known/jwks.json", "")).status)
+		})
+	}
 }
 
 func TestThePageNeedsNothingButItsOwnFiles(t *testing.T) {

@@ -8,10 +8,12 @@ const calls = {
   header: {
     method: "POST", path: "/run/demo/notify", token: "demo", by: "header", expected: 200,
     remark: "The recipe knows the caller by the token’s id.",
+    otherwise: "Was the token’s key retired meanwhile? Then mint another.",
   },
   query: {
     method: "GET", path: "/run/demo/notify", token: "demo", by: "query", expected: 200,
     remark: "The “url” is what the recipe saw: the token was cut out before. And no cache may keep the answer.",
+    otherwise: "Was the token’s key retired meanwhile? Then mint another.",
   },
   none: {
     method: "POST", path: "/run/demo/notify", expected: 403,

@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/joinednode/jwtauth/keys"
+)
+
+// rotation rotates the signing key of a ring's file, again and again, one step
+// at a time. Of all programs that share the file one may do it: two that save
+// at the same moment would undo each other's step.
+//
+// A step changes the file alone, and what the file holds at that time. The
+// server learns of it by Ring.Run, as of every change of the file, and so do
+// others that share it. So memory and file cannot part ways: a step that fails
+// has changed neither, and is tried again.
+type rotation struct {
+	file   string
+	every  time.Duration
+	stdout io.Writer
+	logger *slog.Logger
+	// halfDone: the file held more than one key at the start. That is what a
+	// program leaves behind that ended between two steps, and nobody knows
+	// between which. So the first step is then to retire whatever does not sign.
+	// Tokens of those keys are no younger than this program, and had their time
+	// until then, as in every round.
+	halfDone bool
+}
+
+// step changes a ring. It returns what it did, and the step that comes after.
+type step func(*keys.Ring) (did string, then step, err error)
+
+// run takes a step every so often, until ctx ends.
+func (r rotation) run(ctx context.Context) {
+	ticker := time.NewTicker(r.every)
+	defer ticker.Stop()
+	due := step(publish)
+	if r.halfDone {
+		due = retire
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		then, err := r.take(due)
+		if err != nil {
+			r.logger.ErrorContext(ctx, "a step of the rotation failed, and is tried again", "in", r.every, "error", err)
+			continue
+		}
+		due = then
+	}
+}
+
+// take takes a step, and prints what it did once that is in the file.
+func (r rotation) take(due step) (then step, err error) {
+	ring, err := keys.OpenRing(r.file)
+	if err != nil {
+		return nil, err
+	}
+	did, then, err := due(ring)
+	if err != nil {
+		return nil, err
+	}
+	if err := ring.Save(r.file); err != nil {
+		return nil, err
+	}
+	fmt.Fprintf(r.stdout, "# %s  %s\n", time.Now().Format(time.DateTime), did)
+	return then, nil
+}
+
+// publish is the first step. If it is tried again it makes another key: the one
+// that may have reached the file before is retired with the others.
+func publish(ring *keys.Ring) (string, step, error) {
+	alg, err := signingAlgorithm(ring)
+	if err != nil {
+		return "", nil, err
+	}
+	next, err := keys.Generate(alg)
+	if err != nil {
+		return "", nil, err
+	}
+	if err := ring.Add(next); err != nil {
+		return "", nil, err
+	}
+	return fmt.Sprintf("published: %q verifies; %q still signs", next.ID(), ring.IDs()[0]), sign(next), nil
+}
+
+// sign is the second step, for the key that the first one published.
+func sign(next keys.Key) step {
+	return func(ring *keys.Ring) (string, step, error) {
+		if !slices.Contains(ring.IDs(), next.ID()) {
+			// Whoever did that had a reason, and verifiers may not know the key.
+			return fmt.Sprintf("starting over: %q was taken out of the file by another program", next.ID()), publish, nil
+		}
+		if err := ring.Rotate(next); err != nil {
+			return "", nil, err
+		}
+		return fmt.Sprintf("rotated: %q signs; still verifying: %s", next.ID(), quoted(ring.IDs()[1:])), retire, nil
+	}
+}
+
+// retire is the third step: it leaves nothing but the key that signs.
+func retire(ring *keys.Ring) (string, step, error) {
+	ids := ring.IDs()
+	for _, kid := range ids[1:] {
+		if err := ring.Retire(kid); err != nil {
+			return "", nil, err
+		}
+	}
+	return fmt.Sprintf("retired: %s; %q signs", quoted(ids[1:]), ids[0]), publish, nil
+}
+
+// quoted lists ids, which may be any text in a file that somebody wrote.
+func quoted(ids []string) string {
+	if len(ids) == 0 {
+		return "none"
+	}
+	return strings.Trim(fmt.Sprintf("%q", ids), "[]")
+}
+
+// signingAlgorithm is that of the key that signs.
+func signingAlgorithm(ring *keys.Ring) (string, error) {
+	set, err := ring.Keys(context.Background(), "")
+	if err != nil {
+		return "", err
+	}
+	alg, _, err := set.SigningKey()
+	return alg, err
+}
+
+// schedule says when a rotation that starts now takes its steps, as comments
+// for a shell.
+func (r rotation) schedule(now time.Time) string {
+	const retired = "what does not sign is retired: its tokens are refused"
+	steps := []string{"the next key is published, and verifies", "it signs, and the one before still verifies", retired}
+	if r.halfDone {
+		steps = append([]string{retired}, steps...)
+	}
+	var text strings.Builder
+	fmt.Fprintf(&text, "# The signing key rotates, one step every %v, which the server follows within a second:\n", r.every)
+	for _, what := range steps {
+		now = now.Add(r.every)
+		fmt.Fprintf(&text, "#   %s  %s\n", now.Format(time.DateTime), what)
+	}
+	text.WriteString(pace)
+	return text.String()
+}
+
+const pace = `# and so on. This pace is for watching. In production a key is published for at least
+# five minutes before it signs, as long as verifiers may keep a JWKS, and verifies for at
+# least ten days after it last signed, as long as its tokens live
+`

@@ -1,0 +1,215 @@
+package keys
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"time"
+
+	"github.com/lestrrat-go/jwx/v2/jwk"
+)
+
+const (
+	maxRingText    = 1 << 20     // bytes of a file
+	followInterval = time.Second // between two looks at it
+	followReports  = 60          // looks between two reports of one and the same failure
+)
+
+// ringFile is what a ring that was opened from a file knows of it.
+type ringFile struct {
+	path   string
+	logger *slog.Logger      // nil for the default one
+	seen   [sha256.Size]byte // of the text that the keys were read from
+}
+
+// RingOption is an option of [OpenRing] and [LoadOrCreateRing].
+type RingOption func(*ringFile) error
+
+// WithRingLogger sets where [Ring.Run] reports that the file changed or cannot
+// be used: [slog.Default] unless set. Keys are logged by their ids alone.
+func WithRingLogger(logger *slog.Logger) RingOption {
+	return func(f *ringFile) error {
+		if f.logger = logger; logger == nil {
+			return errors.New("WithRingLogger was given nil; leave it out for slog.Default")
+		}
+		return nil
+	}
+}
+
+// OpenRing returns the ring that a file holds: a JWK Set (RFC 7517, section 5)
+// of private keys or secrets, of which the first signs, and of public keys that
+// only verify. The file may be one that [Ring.Save] wrote, or a mounted secret.
+// The ring changes with it while [Ring.Run] runs; without Run it stays as it
+// was opened.
+//
+// It fails closed: a file that is not there, that holds no key, or any that
+// [ParseJWK] or [NewRing] would refuse is an error; and, other than on Windows,
+// one that anyone but its owner and group may read, or anyone but its owner
+// write. For a secret that Kubernetes mounts, defaultMode 0400 will do, with or
+// without fsGroup.
+func OpenRing(path string, opts ...RingOption) (*Ring, error) {
+	r, err := openRing(path, opts)
+	if err != nil {
+		return nil, fmt.Errorf("keys: OpenRing: %w", err)
+	}
+	return r, nil
+}
+
+// LoadOrCreateRing is [OpenRing], and makes the file where there is none yet,
+// with one new key of the given algorithm; see [Generate]. Of any number of
+// processes that start at once one makes the key and all return it. A file that
+// is there is never written to, and may hold keys of other algorithms.
+func LoadOrCreateRing(path, alg string, opts ...RingOption) (*Ring, error) {
+	r, err := openRing(path, opts)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err = createRing(path, alg); err == nil {
+			r, err = openRing(path, opts)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("keys: LoadOrCreateRing: %w", err)
+	}
+	return r, nil
+}
+
+func openRing(path string, opts []RingOption) (*Ring, error) {
+	r := &Ring{file: &ringFile{path: path}}
+	for _, opt := range opts {
+		if opt == nil {
+			return nil, errors.New("an option is nil; leave it out")
+		}
+		if err := opt(r.file); err != nil {
+			return nil, err
+		}
+	}
+	_, err := r.follow()
+	return r, err
+}
+
+func createRing(path, alg string) error {
+	key, err := generate(alg)
+	if err != nil {
+		return err
+	}
+	state, err := newRingState([]Key{key})
+	if err != nil {
+		return err
+	}
+	data, err := state.set.jwks()
+	if err != nil {
+		return err
+	}
+	return create(path, data)
+}
+
+// Save writes the ring to a file that [OpenRing] reads, of mode 0600, secrets
+// and private keys included. The file is replaced whole: whoever reads it
+// meanwhile has the old one or the new one. It is an error, and nothing is
+// written, if a private key is not in memory but in a KMS or an HSM.
+//
+// To change a file that others follow, open it by [OpenRing], change that ring
+// and save it, and let [Ring.Run] bring the change to the rings in use: a change
+// of one of those could be undone by the file before it is saved.
+func (r *Ring) Save(path string) error {
+	r.mu.Lock() // of two that save, the later one has the later keys
+	defer r.mu.Unlock()
+	data, err := r.current.Load().set.jwks()
+	if err == nil {
+		err = replace(path, data)
+	}
+	if err != nil {
+		return fmt.Errorf("keys: Ring.Save: %w", err)
+	}
+	return nil
+}
+
+// jwks is the set as a JWK Set, private halves included, the key that signs
+// first.
+func (s *Set) jwks() ([]byte, error) {
+	var file struct {
+		Keys []jwk.Key `json:"keys"`
+	}
+	for _, m := range s.keys {
+		key, err := m.privateJWK()
+		if err != nil {
+			return nil, err
+		}
+		file.Keys = append(file.Keys, key)
+	}
+	return json.MarshalIndent(file, "", "  ")
+}
+
+// Run follows the file that the ring was opened from, until ctx ends, and
+// returns its error. Every second it looks whether the file holds something
+// else, by whatever way it came there, and if so replaces the keys by those of
+// the file: also such as were changed by Add, Rotate and Retire and not saved
+// there. A rotation of a fleet is three changes of the file, then, with the
+// times of [Ring] between them.
+//
+// A file that is missing, half-written or otherwise one that [OpenRing] would
+// refuse changes nothing: the keys stay, and it is reported to the logger at
+// once and then every minute. So a key that is to be retired verifies until the
+// file is whole again.
+//
+// A ring that was not opened from a file has nothing to run, which is an error.
+func (r *Ring) Run(ctx context.Context) error {
+	if r.file == nil {
+		return errors.New("keys: Ring.Run: the ring does not come from a file; make it with OpenRing or LoadOrCreateRing, or leave Run out")
+	}
+	ticker := time.NewTicker(followInterval)
+	defer ticker.Stop()
+	var last string // the failure at hand
+	for looks := 0; ; looks++ {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-ticker.C:
+		}
+		changed, err := r.follow()
+		switch {
+		case err != nil && (err.Error() != last || looks >= followReports):
+			last, looks = err.Error(), 0
+			r.file.log().ErrorContext(ctx, "jwtauth: the file of keys cannot be used; the keys stay as they are", "error", err)
+		case err == nil && (changed || last != ""):
+			last = ""
+			r.file.log().InfoContext(ctx, "jwtauth: the keys are those of the file, of which the first signs", "file", r.file.path, "kids", r.IDs())
+		}
+	}
+}
+
+// follow takes the keys over from the file if it holds something else than
+// before.
+func (r *Ring) follow() (changed bool, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	data, err := readPrivate(r.file.path, groupReads, maxRingText)
+	if err != nil {
+		return false, err
+	}
+	text := sha256.Sum256(data)
+	if r.current.Load() != nil && text == r.file.seen {
+		return false, nil
+	}
+	ring, err := parseJWKSet(data)
+	if err != nil {
+		return false, fmt.Errorf("%s: %w", r.file.path, err)
+	}
+	state, err := newRingState(ring)
+	if err != nil {
+		return false, fmt.Errorf("%s: %w", r.file.path, err)
+	}
+	r.file.seen = text
+	r.current.Store(state)
+	return true, nil
+}
+
+func (f *ringFile) log() *slog.Logger {
+	if f.logger == nil {
+		return slog.Default()
+	}
+	return f.logger
+}

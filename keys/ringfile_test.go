@@ -1,0 +1,524 @@
+package keys_test
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/joinednode/jwtauth"
+	"github.com/joinednode/jwtauth/keys"
+)
+
+func ringPath(t testing.TB) string {
+	t.Helper()
+	return filepath.Join(t.TempDir(), "keys.jwks")
+}
+
+// jwksText is a JWK Set of keys in the form of jwkOf.
+func jwksText(t testing.TB, all ...jwkMembers) string {
+	t.Helper()
+	var texts []string
+	for _, one := range all {
+		texts = append(texts, one.text(t))
+	}
+	return `{"keys":[` + strings.Join(texts, ",") + `]}`
+}
+
+func write(t testing.TB, path, text string) {
+	t.Helper()
+	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+}
+
+func requireAccepted(t testing.TB, source keys.Source, token string) {
+	t.Helper()
+	_, err := ringAuth(t, source).Verify(t.Context(), token, "demo")
+	require.NoError(t, err)
+}
+
+func requireUnknown(t testing.TB, source keys.Source, token string) {
+	t.Helper()
+	_, err := ringAuth(t, source).Verify(t.Context(), token, "demo")
+	require.ErrorIs(t, err, jwtauth.ErrUnknownKey)
+}
+
+func tokenBy(t testing.TB, source keys.Source) string {
+	t.Helper()
+	token, err := ringAuth(t, source).Issue("demo")
+	require.NoError(t, err)
+	return token
+}
+
+func TestARingIsOpenedAsItWasSaved(t *testing.T) {
+	forEach(t, algorithms, func(t *testing.T, alg string) {
+		path := ringPath(t)
+		verified := aP256Key()
+		if alg == "ES256" {
+			verified = aP384Key()
+		}
+		saved := newRing(t, key(alg), anotherKey(alg).WithID("other"), keys.Verifier(verified.Public()))
+		require.NoError(t, saved.Save(path))
+		requireAlone(t, path)
+		if runtime.GOOS != "windows" {
+			info, err := os.Stat(path)
+			require.NoError(t, err)
+			require.Equal(t, fs.FileMode(0o600), info.Mode())
+		}
+		opened, err := keys.OpenRing(path)
+		require.NoError(t, err)
+		require.Equal(t, saved.IDs(), opened.IDs())
+		require.Equal(t, published(t, saved), published(t, opened))
+		requireAccepted(t, opened, tokenBy(t, saved))
+		requireAccepted(t, saved, tokenBy(t, opened))
+		requireAccepted(t, opened, tokenBy(t, anotherKey(alg).WithID("other")))
+		requireAccepted(t, opened, tokenBy(t, keys.Signer(verified).WithID(saved.IDs()[2])))
+		require.Error(t, opened.Rotate(keys.Verifier(verified.Public())), "a key that only verified does not sign")
+
+		again := ringPath(t)
+		require.NoError(t, opened.Save(again))
+		first, err := os.ReadFile(path)
+		require.NoError(t, err)
+		second, err := os.ReadFile(again)
+		require.NoError(t, err)
+		require.Equal(t, string(first), string(second))
+	})
+}
+
+func TestASecretThatOnlyVerifiesIsSavedAsSuch(t *testing.T) {
+	path := ringPath(t)
+	write(t, path, jwksText(t, jwkOf(t, anEdKey()), jwkOf(t, aSecret()).with("kid", "s").with("key_ops", []string{"verify"})))
+	ring, err := keys.OpenRing(path)
+	require.NoError(t, err)
+	require.NoError(t, ring.Save(path))
+	opened, err := keys.OpenRing(path)
+	require.NoError(t, err)
+	requireAccepted(t, opened, tokenBy(t, keys.HS256(aSecret()).WithID("s")))
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, 1, strings.Count(string(text), "key_ops"))
+	require.Contains(t, string(text), `"verify"`)
+}
+
+// A JWK can say more than two primes, but no reader in Go understands it.
+func TestAnRSAKeyOfThreePrimesIsNotSaved(t *testing.T) {
+	//lint:ignore SA1019 such keys exist, and this makes one
+	private, err := rsa.GenerateMultiPrimeKey(rand.Reader, 3, 2048)
+	require.NoError(t, err)
+	require.ErrorContains(t, newRing(t, keys.Signer(private)).Save(ringPath(t)), "3 primes")
+}
+
+func TestSaveReplacesTheFileOrLeavesItAsItWas(t *testing.T) {
+	path := ringPath(t)
+	ring := newRing(t, key("EdDSA"))
+	require.NoError(t, ring.Save(path))
+	require.NoError(t, ring.Rotate(key("ES256")))
+	require.NoError(t, ring.Save(path))
+	opened, err := keys.OpenRing(path)
+	require.NoError(t, err)
+	require.Equal(t, ring.IDs(), opened.IDs())
+	before, err := os.ReadFile(path)
+	require.NoError(t, err)
+
+	require.NoError(t, ring.Rotate(keys.Signer(hidden(anRSAKey())).WithID("kms")))
+	err = ring.Save(path)
+	require.ErrorContains(t, err, `keys: Ring.Save: the private key "kms" is kept by its signer`)
+	after, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, string(before), string(after))
+	requireAlone(t, path)
+	require.ErrorContains(t, ring.Save(filepath.Join(filepath.Dir(path), "none", "keys")), "keys: Ring.Save: ")
+}
+
+func TestLoadOrCreateRingMakesOneKeyAndKeepsTheFile(t *testing.T) {
+	forEach(t, algorithms, func(t *testing.T, alg string) {
+		path := ringPath(t)
+		first, err := keys.LoadOrCreateRing(path, alg)
+		require.NoError(t, err)
+		require.Len(t, first.IDs(), 1)
+		require.NotEmpty(t, first.IDs()[0])
+		token := tokenBy(t, first)
+		second, err := keys.LoadOrCreateRing(path, "ES256")
+		require.NoError(t, err, "another algorithm is for files that are not there yet")
+		requireAccepted(t, second, token)
+		requireAlone(t, path)
+	})
+	_, err := keys.LoadOrCreateRing(ringPath(t), "none")
+	require.ErrorContains(t, err, `keys: LoadOrCreateRing: the algorithm "none" is not known`)
+}
+
+func TestManyAtOnceGetOneRing(t *testing.T) {
+	path := ringPath(t)
+	rings := make([]*keys.Ring, 16)
+	var ready, group sync.WaitGroup
+	ready.Add(len(rings))
+	for i := range rings {
+		group.Go(func() {
+			ready.Done()
+			ready.Wait()
+			var err error
+			if rings[i], err = keys.LoadOrCreateRing(path, "EdDSA"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	group.Wait()
+	require.False(t, t.Failed())
+	for _, ring := range rings {
+		require.Equal(t, rings[0].IDs(), ring.IDs())
+	}
+}
+
+// badRingFiles are texts that no ring may be made of, and what is said of them.
+func badRingFiles(t testing.TB) map[string]struct{ text, says string } {
+	one, two := jwkOf(t, anEdKey()), jwkOf(t, aSecret())
+	whole := jwksText(t, one, two)
+	return map[string]struct{ text, says string }{
+		"an empty file":               {"", "JSON"},
+		"half a file":                 {whole[:len(whole)/2], "JSON"},
+		"a file without its end":      {whole[:len(whole)-1], "JSON"},
+		"two sets":                    {whole + whole, "data behind"},
+		"no keys":                     {`{"keys":[]}`, "not a JWK Set"},
+		"keys that are no list":       {`{"keys":` + one.text(t) + `}`, "not a JWK Set"},
+		"null":                        {`{"keys":null}`, "not a JWK Set"},
+		"a null key":                  {`{"keys":[null]}`, "key 1 of 1"},
+		"a key alone":                 {one.text(t), "not a JWK Set"},
+		"keys twice":                  {`{"keys":[` + one.text(t) + `],"keys":[` + one.text(t) + `]}`, "twice"},
+		"keys in capitals beside it":  {`{"keys":[` + one.text(t) + `],"Keys":[]}`, "case alone"},
+		"a set inside of a set":       {`{"keys":[` + whole + `]}`, "key 1 of 1"},
+		"a bad key among good ones":   {jwksText(t, one, jwkOf(t, aSecret()[:31])), "key 2 of 2"},
+		"two keys of one id":          {jwksText(t, one.with("kid", "a"), two.with("kid", "a")), "two keys have the id"},
+		"two secrets without one":     {jwksText(t, two, jwkOf(t, anotherSecret())), "two keys have the id"},
+		"one key twice":               {jwksText(t, one, one), "two keys have the id"},
+		"a first key that is public":  {jwksText(t, jwkOf(t, anEdKey().Public()), two), "cannot sign"},
+		"a first key without sign":    {jwksText(t, one.with("key_ops", []string{"verify"}), two), "cannot sign"},
+		"a key for another use":       {jwksText(t, one, two.with("use", "enc")), "use is not"},
+		"more than there is room for": {whole + strings.Repeat(" ", 1<<20), "too long"},
+	}
+}
+
+func TestOpenRingRefusesABrokenFile(t *testing.T) {
+	for name, c := range badRingFiles(t) {
+		t.Run(name, func(t *testing.T) {
+			path := ringPath(t)
+			write(t, path, c.text)
+			for called, open := range map[string]func() (*keys.Ring, error){
+				"OpenRing":         func() (*keys.Ring, error) { return keys.OpenRing(path) },
+				"LoadOrCreateRing": func() (*keys.Ring, error) { return keys.LoadOrCreateRing(path, "EdDSA") },
+			} {
+				ring, err := open()
+				require.Nil(t, ring)
+				for _, says := range []string{c.says, path, "keys: " + called + ": "} {
+					require.ErrorContains(t, err, says)
+				}
+				for _, secret := range [][]byte{anEdKey().Seed(), aSecret(), aSecret()[:31]} {
+					requireHidden(t, err.Error(), secret)
+				}
+			}
+			after, err := os.ReadFile(path)
+			require.NoError(t, err)
+			require.Equal(t, c.text, string(after), "nothing is written to a file that is there")
+		})
+	}
+	_, err := keys.OpenRing(filepath.Join(t.TempDir(), "none"))
+	require.ErrorIs(t, err, fs.ErrNotExist)
+}
+
+func TestOpenRingLetsTheGroupReadAndNobodyElse(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows has no such modes")
+	}
+	for mode, refused := range map[fs.FileMode]bool{
+		0o600: false, 0o400: false, 0o440: false, 0o640: false,
+		0o660: true, 0o650: true, 0o620: true, 0o644: true, 0o444: true, 0o604: true, 0o602: true, 0o601: true, 0o777: true,
+	} {
+		t.Run(mode.String(), func(t *testing.T) {
+			path := ringPath(t)
+			require.NoError(t, newRing(t, key("EdDSA")).Save(path))
+			require.NoError(t, os.Chmod(path, mode))
+			_, err := keys.OpenRing(path)
+			if !refused {
+				require.NoError(t, err)
+				return
+			}
+			require.ErrorContains(t, err, "chmod 600")
+		})
+	}
+}
+
+func TestRingOptionsThatAreWrong(t *testing.T) {
+	path := ringPath(t)
+	_, err := keys.LoadOrCreateRing(path, "EdDSA", keys.WithRingLogger(nil))
+	require.ErrorContains(t, err, "WithRingLogger was given nil")
+	_, err = keys.LoadOrCreateRing(path, "EdDSA", nil)
+	require.ErrorContains(t, err, "an option is nil")
+	require.NoFileExists(t, path)
+}
+
+// followed is a ring that runs beside a test, in a bubble with a clock of its
+// own, and the file it follows.
+type followed struct {
+	*keys.Ring
+	t    *testing.T
+	path string
+
+	mu  sync.Mutex
+	log strings.Builder
+}
+
+// Write takes what the ring logs.
+func (f *followed) Write(line []byte) (int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.log.Write(line)
+}
+
+// logged is what came since the last call.
+func (f *followed) logged() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	defer f.log.Reset()
+	return f.log.String()
+}
+
+// follow calls test with a ring in the file that the first key signs for.
+func follow(t *testing.T, test func(t *testing.T, ring *followed)) {
+	synctest.Test(t, func(t *testing.T) {
+		ring := &followed{t: t, path: ringPath(t)}
+		require.NoError(t, newRing(t, key("EdDSA").WithID("first")).Save(ring.path))
+		logger := slog.New(slog.NewTextHandler(ring, nil))
+		var err error
+		ring.Ring, err = keys.OpenRing(ring.path, keys.WithRingLogger(logger))
+		require.NoError(t, err)
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- ring.Run(ctx) }()
+		defer func() {
+			stop()
+			require.ErrorIs(t, <-done, context.Canceled)
+		}()
+		test(t, ring)
+	})
+}
+
+// wait lets time pass, and returns what the ring logged meanwhile.
+func (f *followed) wait(d time.Duration) string {
+	f.logged()
+	time.Sleep(d)
+	synctest.Wait()
+	return f.logged()
+}
+
+// moment is as long as a change may take to be seen.
+const moment = time.Second + time.Millisecond
+
+func TestARotationIsAChangeOfTheFile(t *testing.T) {
+	first, second := key("EdDSA").WithID("first"), key("ES256").WithID("second")
+	follow(t, func(t *testing.T, ring *followed) {
+		auth, old := ringAuth(t, ring), tokenBy(t, ring)
+		elsewhere, err := keys.OpenRing(ring.path)
+		require.NoError(t, err)
+		change := func(err error) {
+			require.NoError(t, err)
+			require.NoError(t, elsewhere.Save(ring.path))
+		}
+		requireUnknown(t, ring, tokenBy(t, second))
+
+		change(elsewhere.Add(second))
+		require.Contains(t, ring.wait(moment), `kids="[first second]"`)
+		requireAccepted(t, ring, tokenBy(t, second))
+		requireAccepted(t, first, tokenBy(t, ring))
+
+		change(elsewhere.Rotate(second))
+		require.Contains(t, ring.wait(moment), `kids="[second first]"`)
+		requireAccepted(t, second, tokenBy(t, ring))
+		_, err = auth.Verify(t.Context(), old, "demo")
+		require.NoError(t, err)
+
+		change(elsewhere.Retire("first"))
+		require.Contains(t, ring.wait(moment), `kids=[second]`)
+		_, err = auth.Verify(t.Context(), old, "demo")
+		require.ErrorIs(t, err, jwtauth.ErrUnknownKey)
+		require.Empty(t, ring.wait(time.Hour), "nothing is said where nothing changes")
+	})
+}
+
+// Kubernetes swaps a link to a folder, so that the file itself is another one.
+func TestAMountedSecretIsFollowedAcrossItsLinks(t *testing.T) {
+	folder := t.TempDir()
+	mount := func(name string, ring *keys.Ring) {
+		require.NoError(t, os.Mkdir(filepath.Join(folder, name), 0o700))
+		require.NoError(t, ring.Save(filepath.Join(folder, name, "keys.jwks")))
+		if err := os.Symlink(name, filepath.Join(folder, "..tmp")); err != nil {
+			t.Skip("there are no symbolic links here: ", err)
+		}
+		require.NoError(t, os.Rename(filepath.Join(folder, "..tmp"), filepath.Join(folder, "..data")))
+	}
+	mount("..2026_03", newRing(t, key("EdDSA").WithID("first")))
+	path := filepath.Join(folder, "keys.jwks")
+	require.NoError(t, os.Symlink(filepath.Join("..data", "keys.jwks"), path))
+	synctest.Test(t, func(t *testing.T) {
+		ring, err := keys.OpenRing(path)
+		require.NoError(t, err)
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		go ring.Run(ctx)
+		mount("..2026_04", newRing(t, key("ES256").WithID("second")))
+		time.Sleep(moment)
+		synctest.Wait()
+		require.Equal(t, []string{"second"}, ring.IDs())
+	})
+}
+
+func TestABrokenFileIsReportedAndTheKeysStay(t *testing.T) {
+	broken := badRingFiles(t)
+	follow(t, func(t *testing.T, ring *followed) {
+		token := tokenBy(t, ring)
+		set, _ := ring.Keys(t.Context(), "")
+		requireKept := func(log, says string) {
+			t.Helper()
+			for _, secret := range [][]byte{anEdKey().Seed(), aSecret(), aSecret()[:31]} {
+				requireHidden(t, log, secret)
+			}
+			require.Contains(t, log, "level=ERROR")
+			require.Contains(t, log, says)
+			require.Equal(t, 1, strings.Count(log, "\n"), "%s", log)
+			now, _ := ring.Keys(t.Context(), "")
+			require.Same(t, set, now)
+			requireAccepted(t, ring, token)
+		}
+		for name, c := range broken {
+			t.Log(name)
+			write(t, ring.path, c.text)
+			requireKept(ring.wait(moment), ring.path)
+			require.NoError(t, ring.Save(ring.path))
+			require.Contains(t, ring.wait(moment), "level=INFO")
+			set, _ = ring.Keys(t.Context(), "")
+		}
+		require.NoError(t, os.Remove(ring.path))
+		requireKept(ring.wait(moment), "no such file")
+		require.Empty(t, ring.wait(50*time.Second), "said once")
+		requireKept(ring.wait(20*time.Second), "no such file")
+		require.Equal(t, 60, strings.Count(ring.wait(time.Hour), "\n"), "and then every minute")
+		if runtime.GOOS != "windows" {
+			require.NoError(t, ring.Save(ring.path))
+			ring.wait(moment)
+			set, _ = ring.Keys(t.Context(), "")
+			require.NoError(t, os.Chmod(ring.path, 0o644))
+			requireKept(ring.wait(moment), "chmod 600")
+		}
+	})
+}
+
+func TestAFileThatIsBrokenForAMomentIsSaidToBeWellAgain(t *testing.T) {
+	follow(t, func(t *testing.T, ring *followed) {
+		set, _ := ring.Keys(t.Context(), "")
+		whole, err := os.ReadFile(ring.path)
+		require.NoError(t, err)
+		write(t, ring.path, "{")
+		require.Contains(t, ring.wait(moment), "level=ERROR")
+		write(t, ring.path, string(whole))
+		require.Contains(t, ring.wait(moment), "level=INFO")
+		now, _ := ring.Keys(t.Context(), "")
+		require.Same(t, set, now, "the same keys are the same set")
+	})
+}
+
+func TestTheFileWinsOverWhatWasNotSaved(t *testing.T) {
+	follow(t, func(t *testing.T, ring *followed) {
+		require.NoError(t, ring.Rotate(key("ES256").WithID("unsaved")))
+		ring.wait(time.Minute)
+		require.Equal(t, []string{"unsaved", "first"}, ring.IDs(), "as long as the file stays as it is")
+		require.NoError(t, newRing(t, key("HS256").WithID("third")).Save(ring.path))
+		ring.wait(moment)
+		require.Equal(t, []string{"third"}, ring.IDs())
+
+		require.NoError(t, ring.Rotate(key("ES256").WithID("saved")))
+		require.NoError(t, ring.Save(ring.path))
+		ring.wait(time.Minute)
+		require.Equal(t, []string{"saved", "third"}, ring.IDs())
+	})
+}
+
+// An operator may do each step by a program of its own, which has nothing but
+// the file.
+func TestAKeyOfTheFileIsMadeToSignByItsID(t *testing.T) {
+	path := ringPath(t)
+	next := key("ES256").WithID("next")
+	require.NoError(t, newRing(t, key("EdDSA"), next).Save(path))
+	ring, err := keys.OpenRing(path)
+	require.NoError(t, err)
+	_, ok := ring.Key("other")
+	require.False(t, ok)
+	published, ok := ring.Key("next")
+	require.True(t, ok)
+	require.NoError(t, ring.Rotate(published))
+	requireAccepted(t, next, tokenBy(t, ring))
+}
+
+func TestRunIsForRingsThatComeFromAFile(t *testing.T) {
+	require.ErrorContains(t, newRing(t, key("EdDSA")).Run(t.Context()), "does not come from a file")
+}
+
+// A reader that finds half a file, or none, would be a reader that throws users
+// out.
+func TestWhoeverReadsDuringASaveSeesOneWholeRing(t *testing.T) {
+	path := ringPath(t)
+	ring := newRing(t, key("EdDSA").WithID("0"))
+	require.NoError(t, ring.Save(path))
+	done := make(chan struct{})
+	var group sync.WaitGroup
+	for range 4 {
+		group.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				if _, err := keys.OpenRing(path); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	for i := range 100 {
+		require.NoError(t, ring.Rotate(key([]string{"EdDSA", "ES256", "HS256"}[i%3]).WithID(fmt.Sprint(i+1))))
+		require.NoError(t, ring.Retire(fmt.Sprint(i)))
+		require.NoError(t, ring.Save(path))
+	}
+	close(done)
+	group.Wait()
+}
+
+func TestAGeneratedKeyIsKnownByItsID(t *testing.T) {
+	forEach(t, algorithms, func(t *testing.T, alg string) {
+		k, err := keys.Generate(alg)
+		require.NoError(t, err)
+		require.Equal(t, alg, k.Algorithm())
+		requireAccepted(t, k, tokenBy(t, k))
+		text, err := json.Marshal(published(t, newRing(t, k)))
+		require.NoError(t, err)
+		if !isSymmetric(alg) {
+			require.Contains(t, string(text), k.ID())
+		}
+		other, err := keys.Generate(alg)
+		require.NoError(t, err)
+		require.NotEqual(t, k.ID(), other.ID())
+	})
+	_, err := keys.Generate("none")
+	require.ErrorContains(t, err, `keys: Generate: the algorithm "none" is not known`)
+}
