@@ -169,6 +169,10 @@ func judgeSource(source keys.Source) error {
 			return errors.New("the source of keys is a nil *keys.Key; give it the key itself")
 		}
 		return source.Err()
+	case *keys.Ring:
+		if source == nil {
+			return errors.New("the source of keys is a nil *keys.Ring; make one with keys.NewRing or keys.OpenRing")
+		}
 	}
 	return nil
 }

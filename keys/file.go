@@ -63,20 +63,23 @@ const (
 // permissions in forbidden. The mode is that of the open file, so that nobody
 // can swap it in between.
 func readPrivate(path string, forbidden fs.FileMode, limit int64) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() { // to open a pipe would wait for a writer
+		return nil, fmt.Errorf("%s is not a regular file", path)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
+	if info, err = f.Stat(); err != nil {
 		return nil, err
 	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a regular file", path)
-	}
 	if mode := info.Mode().Perm(); mode&forbidden != 0 && runtime.GOOS != "windows" {
-		return nil, fmt.Errorf("%s has mode %04o, so that others may touch it; chmod 600 it, and make a new key if anyone could have read it", path, mode)
+		return nil, fmt.Errorf("%s has mode %04o, so that others may touch it; chmod 600 it (defaultMode: 0400 where Kubernetes mounts it), and make a new key if anyone could have read it", path, mode)
 	}
 	data, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err == nil && int64(len(data)) > limit {

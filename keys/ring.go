@@ -19,7 +19,8 @@ import (
 )
 
 // Ring is a [Source] of several keys that change at run time: one signs, all
-// verify, each what carries its id. A rotation without a wrongly refused token
+// verify, each what carries its id; a secret without an id, whatever carries any
+// or none. A rotation without a wrongly refused token
 // takes three steps, with the time in between that verifiers need to learn of a
 // new key:
 //
@@ -34,7 +35,8 @@ import (
 // signed a moment before a change is judged by the keys of a moment after. A
 // change that fails changes nothing.
 type Ring struct {
-	mu      sync.Mutex // held by whoever changes current, or writes it to a file
+	files   sync.Mutex // held while a file is read or written; never taken under mu
+	mu      sync.Mutex // held while current is changed, so never for long
 	current atomic.Pointer[ringState]
 	file    *ringFile // nil unless the ring was opened from one
 }
@@ -112,7 +114,8 @@ func (r *Ring) Rotate(next Key) error {
 }
 
 // Retire takes a key out: its tokens are refused from now on. The key that signs
-// cannot be retired, nor one that the ring does not have; kid "" means the one
+// cannot be retired, nor one that the ring does not have, nor one whose tokens
+// would verify still, by the same secret without an id; kid "" means the one
 // without an id.
 func (r *Ring) Retire(kid string) error {
 	return r.change("Retire", func(ring []Key) ([]Key, error) {
@@ -122,7 +125,12 @@ func (r *Ring) Retire(kid string) error {
 		case 0:
 			return nil, fmt.Errorf("the key %q signs; rotate to another one first", kid)
 		default:
-			return slices.Delete(ring, i, i+1), nil
+			retired := ring[i]
+			ring = slices.Delete(ring, i, i+1)
+			if j := indexOf(ring, ""); j >= 0 && ring[j].m.sameKey(retired.m) {
+				return nil, fmt.Errorf("the same secret is in the ring without an id, and would verify the tokens of %q still; retire that too, first", kid)
+			}
+			return ring, nil
 		}
 	})
 }

@@ -125,6 +125,7 @@ func TestWhatARingRefuses(t *testing.T) {
 		"another kind under an id":    {func() error { return newRing(t, signing).Rotate(secret.WithID("a")) }, "another key"},
 		"another algorithm of a key":  {func() error { return newRing(t, key("RS256").WithID("r")).Rotate(key("PS256").WithID("r")) }, "another key"},
 		"retiring the key that signs": {func() error { return newRing(t, signing, verifying).Retire("a") }, "rotate to another"},
+		"retiring half of a secret":   {func() error { return newRing(t, signing, secret.WithID("s"), secret).Retire("s") }, "without an id"},
 		"retiring what is not there":  {func() error { return newRing(t, signing).Retire("") }, "no key"},
 	} {
 		t.Run(name, func(t *testing.T) { require.ErrorContains(t, test.run(), test.want) })
@@ -200,6 +201,7 @@ func TestTheJWKSOverHTTP(t *testing.T) {
 	get := send("GET", "")
 	require.Equal(t, http.StatusOK, get.StatusCode)
 	require.Equal(t, "application/jwk-set+json", get.Header.Get("Content-Type"))
+	require.Equal(t, "nosniff", get.Header.Get("X-Content-Type-Options"))
 	require.Equal(t, "public, max-age=300", get.Header.Get("Cache-Control"))
 	etag := get.Header.Get("ETag")
 	require.NotEmpty(t, etag)
@@ -212,6 +214,20 @@ func TestTheJWKSOverHTTP(t *testing.T) {
 	post := send("POST", "")
 	require.Equal(t, http.StatusMethodNotAllowed, post.StatusCode)
 	require.Equal(t, "GET, HEAD", post.Header.Get("Allow"))
+}
+
+func TestChangesAtOnceAreAllMade(t *testing.T) {
+	ring := newRing(t, key("EdDSA").WithID("first"))
+	var group sync.WaitGroup
+	for i := range 64 {
+		group.Go(func() {
+			if err := ring.Add(key("HS256").WithID(fmt.Sprint(i))); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	group.Wait()
+	require.Len(t, ring.IDs(), 65)
 }
 
 // fixedSource is a source that does not change.
@@ -228,8 +244,9 @@ func TestRotationUnderLoad(t *testing.T) {
 	at := func(i int) keys.Key { return key([]string{"EdDSA", "ES256", "HS256"}[i%3]).WithID(name(i)) }
 	ring := newRing(t, at(0))
 	auth := ringAuth(t, ring)
-	retired, err := ringAuth(t, key("EdDSA").WithID("retired")).Issue("demo")
-	require.NoError(t, err)
+	retired := tokenBy(t, ring)
+	require.NoError(t, ring.Rotate(at(1)))
+	require.NoError(t, ring.Retire(name(0)))
 	done, ctx := make(chan struct{}), context.Background()
 	var group sync.WaitGroup
 	for range 8 {
@@ -262,7 +279,7 @@ func TestRotationUnderLoad(t *testing.T) {
 			}
 		})
 	}
-	for i := 1; i <= rotations; i++ {
+	for i := 2; i <= rotations; i++ {
 		token, err := auth.Issue("demo")
 		require.NoError(t, err)
 		require.NoError(t, ring.Add(at(i)))

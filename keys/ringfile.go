@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/lestrrat-go/jwx/v2/jwk"
@@ -23,7 +25,7 @@ const (
 type ringFile struct {
 	path   string
 	logger *slog.Logger      // nil for the default one
-	seen   [sha256.Size]byte // of the text that the keys were read from
+	seen   [sha256.Size]byte // of the text that was last read or written; under Ring.files
 }
 
 // RingOption is an option of [OpenRing] and [LoadOrCreateRing].
@@ -49,8 +51,9 @@ func WithRingLogger(logger *slog.Logger) RingOption {
 // It fails closed: a file that is not there, that holds no key, or any that
 // [ParseJWK] or [NewRing] would refuse is an error; and, other than on Windows,
 // one that anyone but its owner and group may read, or anyone but its owner
-// write. For a secret that Kubernetes mounts, defaultMode 0400 will do, with or
-// without fsGroup.
+// write. Who owns it is not looked at. A secret that Kubernetes mounts needs
+// defaultMode 0400, and fsGroup where the process is not root; a subPath mount
+// never changes.
 func OpenRing(path string, opts ...RingOption) (*Ring, error) {
 	r, err := openRing(path, opts)
 	if err != nil {
@@ -99,37 +102,88 @@ func createRing(path, alg string) error {
 	if err != nil {
 		return err
 	}
-	data, err := state.set.jwks()
+	data, err := state.set.privateJWKS()
 	if err != nil {
 		return err
 	}
 	return create(path, data)
 }
 
-// Save writes the ring to a file that [OpenRing] reads, of mode 0600, secrets
-// and private keys included. The file is replaced whole: whoever reads it
-// meanwhile has the old one or the new one. It is an error, and nothing is
-// written, if a private key is not in memory but in a KMS or an HSM.
+// Save writes the ring to a file that [OpenRing] reads, secrets and private keys
+// included; of a key that only verifies, its public half. The file is replaced
+// whole: whoever reads it meanwhile has the old one or the new one. It belongs
+// to whoever saves, with mode 0600, whatever it was before.
+//
+// Nothing is written, and it is an error, if a private key is not in memory but
+// in a KMS or an HSM; or if the file is the one that the ring was opened from
+// and holds something else than the ring read there: somebody else's change, such as a
+// retirement, would be undone. Open the file again then. The look and the write
+// are two steps, so let one program at a time change a file.
 //
 // To change a file that others follow, open it by [OpenRing], change that ring
 // and save it, and let [Ring.Run] bring the change to the rings in use: a change
 // of one of those could be undone by the file before it is saved.
 func (r *Ring) Save(path string) error {
-	r.mu.Lock() // of two that save, the later one has the later keys
-	defer r.mu.Unlock()
-	data, err := r.current.Load().set.jwks()
-	if err == nil {
-		err = replace(path, data)
-	}
-	if err != nil {
+	r.files.Lock() // of two that save, the later one has the later keys
+	defer r.files.Unlock()
+	if err := r.save(path); err != nil {
 		return fmt.Errorf("keys: Ring.Save: %w", err)
 	}
 	return nil
 }
 
-// jwks is the set as a JWK Set, private halves included, the key that signs
-// first.
-func (s *Set) jwks() ([]byte, error) {
+func (r *Ring) save(path string) error {
+	data, err := r.current.Load().set.privateJWKS()
+	if err != nil {
+		return err
+	}
+	if _, err := readRing(data); err != nil {
+		return fmt.Errorf("it could not be opened again: %w", err)
+	}
+	if path, err = throughLinks(path); err != nil {
+		return err
+	}
+	own := r.file != nil && sameFile(path, r.file.path)
+	if own {
+		now, err := readPrivate(path, groupReads, maxRingText)
+		if err != nil {
+			return err
+		}
+		if sha256.Sum256(now) != r.file.seen {
+			return fmt.Errorf("%s has changed since the ring read it; open it again", path)
+		}
+	}
+	if err := replace(path, data); err != nil {
+		return err
+	}
+	if own {
+		r.file.seen = sha256.Sum256(data)
+	}
+	return nil
+}
+
+// throughLinks returns what a link leads to: to replace the link itself would
+// leave those behind that read what it led to.
+func throughLinks(path string) (string, error) {
+	target, err := filepath.EvalSymlinks(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return path, nil
+	}
+	return target, err
+}
+
+func sameFile(path, other string) bool {
+	a, err := os.Stat(path)
+	if err != nil {
+		return false
+	}
+	b, err := os.Stat(other)
+	return err == nil && os.SameFile(a, b)
+}
+
+// privateJWKS is the set as a JWK Set, private halves included, the key that
+// signs first.
+func (s *Set) privateJWKS() ([]byte, error) {
 	var file struct {
 		Keys []jwk.Key `json:"keys"`
 	}
@@ -143,12 +197,20 @@ func (s *Set) jwks() ([]byte, error) {
 	return json.MarshalIndent(file, "", "  ")
 }
 
+func readRing(data []byte) (*ringState, error) {
+	ring, err := parseJWKSet(data)
+	if err != nil {
+		return nil, err
+	}
+	return newRingState(ring)
+}
+
 // Run follows the file that the ring was opened from, until ctx ends, and
 // returns its error. Every second it looks whether the file holds something
 // else, by whatever way it came there, and if so replaces the keys by those of
 // the file: also such as were changed by Add, Rotate and Retire and not saved
 // there. A rotation of a fleet is three changes of the file, then, with the
-// times of [Ring] between them.
+// times of [Ring] between them, counted from when the last process has the file.
 //
 // A file that is missing, half-written or otherwise one that [OpenRing] would
 // refuse changes nothing: the keys stay, and it is reported to the logger at
@@ -174,18 +236,21 @@ func (r *Ring) Run(ctx context.Context) error {
 		case err != nil && (err.Error() != last || looks >= followReports):
 			last, looks = err.Error(), 0
 			r.file.log().ErrorContext(ctx, "jwtauth: the file of keys cannot be used; the keys stay as they are", "error", err)
-		case err == nil && (changed || last != ""):
+		case err == nil && changed:
 			last = ""
 			r.file.log().InfoContext(ctx, "jwtauth: the keys are those of the file, of which the first signs", "file", r.file.path, "kids", r.IDs())
+		case err == nil && last != "":
+			last = ""
+			r.file.log().InfoContext(ctx, "jwtauth: the file of keys can be used again; the keys stay as they are", "file", r.file.path, "kids", r.IDs())
 		}
 	}
 }
 
 // follow takes the keys over from the file if it holds something else than
-// before.
+// before. It keeps nobody who changes the ring waiting for the disk.
 func (r *Ring) follow() (changed bool, err error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.files.Lock()
+	defer r.files.Unlock()
 	data, err := readPrivate(r.file.path, groupReads, maxRingText)
 	if err != nil {
 		return false, err
@@ -194,15 +259,13 @@ func (r *Ring) follow() (changed bool, err error) {
 	if r.current.Load() != nil && text == r.file.seen {
 		return false, nil
 	}
-	ring, err := parseJWKSet(data)
-	if err != nil {
-		return false, fmt.Errorf("%s: %w", r.file.path, err)
-	}
-	state, err := newRingState(ring)
+	state, err := readRing(data)
 	if err != nil {
 		return false, fmt.Errorf("%s: %w", r.file.path, err)
 	}
 	r.file.seen = text
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.current.Store(state)
 	return true, nil
 }

@@ -382,6 +382,13 @@ func TestAMountedSecretIsFollowedAcrossItsLinks(t *testing.T) {
 	})
 }
 
+// repair puts a file in place that is whole.
+func repair(t *testing.T, ring *followed) {
+	t.Helper()
+	require.NoError(t, newRing(t, key("EdDSA").WithID("first")).Save(ring.path))
+	require.Contains(t, ring.wait(moment), "level=INFO")
+}
+
 func TestABrokenFileIsReportedAndTheKeysStay(t *testing.T) {
 	broken := badRingFiles(t)
 	follow(t, func(t *testing.T, ring *followed) {
@@ -403,8 +410,8 @@ func TestABrokenFileIsReportedAndTheKeysStay(t *testing.T) {
 			t.Log(name)
 			write(t, ring.path, c.text)
 			requireKept(ring.wait(moment), ring.path)
-			require.NoError(t, ring.Save(ring.path))
-			require.Contains(t, ring.wait(moment), "level=INFO")
+			require.ErrorContains(t, ring.Save(ring.path), ring.path, "what is in a broken file is not for a program to throw away")
+			repair(t, ring)
 			set, _ = ring.Keys(t.Context(), "")
 		}
 		require.NoError(t, os.Remove(ring.path))
@@ -413,8 +420,7 @@ func TestABrokenFileIsReportedAndTheKeysStay(t *testing.T) {
 		requireKept(ring.wait(20*time.Second), "no such file")
 		require.Equal(t, 60, strings.Count(ring.wait(time.Hour), "\n"), "and then every minute")
 		if runtime.GOOS != "windows" {
-			require.NoError(t, ring.Save(ring.path))
-			ring.wait(moment)
+			repair(t, ring)
 			set, _ = ring.Keys(t.Context(), "")
 			require.NoError(t, os.Chmod(ring.path, 0o644))
 			requireKept(ring.wait(moment), "chmod 600")
@@ -454,6 +460,63 @@ func TestTheFileWinsOverWhatWasNotSaved(t *testing.T) {
 
 // An operator may do each step by a program of its own, which has nothing but
 // the file.
+// An own save must not come back as somebody else's change, and undo what was
+// done since.
+func TestARetiredKeyDoesNotComeBackByTheRingsOwnSave(t *testing.T) {
+	follow(t, func(t *testing.T, ring *followed) {
+		old := tokenBy(t, ring)
+		require.NoError(t, ring.Rotate(key("ES256").WithID("second")))
+		require.NoError(t, ring.Save(ring.path))
+		require.NoError(t, ring.Retire("first"))
+		set, _ := ring.Keys(t.Context(), "")
+		require.Empty(t, ring.wait(time.Minute))
+		requireUnknown(t, ring, old)
+		now, _ := ring.Keys(t.Context(), "")
+		require.Same(t, set, now)
+	})
+}
+
+func TestASaveThatWouldUndoAnotherProgramsChangeIsAnError(t *testing.T) {
+	path := ringPath(t)
+	require.NoError(t, newRing(t, key("EdDSA").WithID("first"), key("ES256").WithID("second")).Save(path))
+	open := func() *keys.Ring {
+		ring, err := keys.OpenRing(path)
+		require.NoError(t, err)
+		return ring
+	}
+	operator, server := open(), open()
+	require.NoError(t, operator.Retire("second"))
+	require.NoError(t, operator.Save(path))
+	require.NoError(t, server.Add(key("HS256").WithID("third")))
+	require.ErrorContains(t, server.Save(path), "has changed since")
+	require.Equal(t, []string{"first"}, open().IDs())
+	require.NoError(t, operator.Save(path), "its own save is not another's change")
+	require.NoError(t, server.Save(ringPath(t)), "another file is another matter")
+}
+
+func TestSaveWritesThroughALink(t *testing.T) {
+	path := ringPath(t)
+	link := path + ".link"
+	ring := newRing(t, key("EdDSA"))
+	require.NoError(t, ring.Save(path))
+	if err := os.Symlink(path, link); err != nil {
+		t.Skip("there are no symbolic links here: ", err)
+	}
+	require.NoError(t, ring.Rotate(key("ES256")))
+	require.NoError(t, ring.Save(link))
+	opened, err := keys.OpenRing(path)
+	require.NoError(t, err)
+	require.Equal(t, ring.IDs(), opened.IDs())
+	_, err = os.Readlink(link)
+	require.NoError(t, err)
+}
+
+func TestSaveWritesNothingThatCannotBeOpened(t *testing.T) {
+	path := ringPath(t)
+	require.ErrorContains(t, newRing(t, key("EdDSA").WithID(strings.Repeat("k", 70<<10))).Save(path), "too long")
+	require.NoFileExists(t, path)
+}
+
 func TestAKeyOfTheFileIsMadeToSignByItsID(t *testing.T) {
 	path := ringPath(t)
 	next := key("ES256").WithID("next")

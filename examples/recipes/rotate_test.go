@@ -288,10 +288,14 @@ func TestAFileThatCannotBeWrittenStaysAsTheMemory(t *testing.T) {
 	newService(t, file, "EdDSA", demoCatalogue())
 	readOnly := func(*rotation) {}
 	if os.Geteuid() == 0 {
-		// Root may write into any folder but the one that lists its open files.
-		opened, err := os.Open(file)
+		// Root may write into any folder but the one that lists its open files. The
+		// name by which the file was opened is gone, so that it leads nowhere else.
+		name := file + ".opened"
+		require.NoError(t, os.Link(file, name))
+		opened, err := os.Open(name)
 		require.NoError(t, err)
 		defer opened.Close()
+		require.NoError(t, os.Remove(name))
 		readOnly = func(r *rotation) { r.file = fmt.Sprintf("/dev/fd/%d", opened.Fd()) }
 	} else {
 		require.NoError(t, os.Chmod(filepath.Dir(file), 0o500))
