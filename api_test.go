@@ -39,7 +39,7 @@ var (
 	_ [3]jwtauth.Policy                                                            = [...]jwtauth.Policy{jwtauth.Private, jwtauth.Public, jwtauth.Optional}
 	_ [4]jwtauth.Location                                                          = [...]jwtauth.Location{jwtauth.InHeader, jwtauth.InQuery, jwtauth.InForm, jwtauth.InCookie}
 	_ [2]time.Duration                                                             = [...]time.Duration{jwtauth.DefaultTTL, jwtauth.MaxLeeway}
-	_ int                                                                          = jwtauth.DefaultMaxTokenSize
+	_ [2]int                                                                       = [...]int{jwtauth.DefaultMaxTokenSize, jwtauth.DefaultCache}
 	_ func(*http.Request) (jwtauth.Presented, error)                               = jwtauth.Extractor(nil)
 	_ interface {
 		Revoked(context.Context, jwtauth.Claims) (bool, error)
@@ -76,6 +76,7 @@ var _ = []func() jwtauth.Option{
 	func() jwtauth.Option { return jwtauth.WithLogger((*slog.Logger)(nil)) },
 	func() jwtauth.Option { return jwtauth.WithClock(func() time.Time { return time.Time{} }) },
 	func() jwtauth.Option { return jwtauth.WithMaxTokenSize(0) },
+	func() jwtauth.Option { return jwtauth.WithCache(0) },
 }
 
 var _ = []jwtauth.IssueOption{

@@ -74,6 +74,13 @@ type Claims struct {
 	payload string // the JSON as received
 }
 
+// own returns claims that share no memory with c that could be changed.
+func (c *Claims) own() Claims {
+	own := *c
+	own.Audience = slices.Clone(c.Audience)
+	return own
+}
+
 // Decode decodes the whole payload into v, as [json.Unmarshal] does: for the
 // claims that [Claim] added. The names of registered claims are safe: a token
 // with a name that differs from one by case alone was refused.
@@ -88,12 +95,12 @@ func (c Claims) Decode(v any) error {
 }
 
 // readClaims reads the payload of a token whose signature is good.
-func (a *Auth) readClaims(payload string) (Claims, error) {
+func (a *Auth) readClaims(payload string) (*Claims, error) {
 	c, err := strict.ReadClaims(payload, a.containerClaim)
 	if err != nil {
-		return Claims{}, fmt.Errorf("%w: %w", ErrMalformed, err)
+		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
-	return Claims{
+	return &Claims{
 		Issuer:    c.Issuer,
 		Subject:   c.Subject,
 		Container: c.Container,
@@ -122,7 +129,7 @@ const clockSkew = 5 * time.Second
 
 // judgeTime judges exp, nbf and iat (RFC 7519, sections 4.1.4 to 4.1.6). A
 // token is expired at its exp, not after it. Claims without exp are expired.
-func (a *Auth) judgeTime(c Claims) error {
+func (a *Auth) judgeTime(c *Claims) error {
 	now := a.clock()
 	switch {
 	case !now.Before(c.ExpiresAt.Add(a.leeway)):
@@ -135,7 +142,7 @@ func (a *Auth) judgeTime(c Claims) error {
 	return nil
 }
 
-func (a *Auth) judgeIssuer(c Claims) error {
+func (a *Auth) judgeIssuer(c *Claims) error {
 	if a.issuer != "" && c.Issuer != a.issuer {
 		return ErrIssuer
 	}
@@ -145,7 +152,7 @@ func (a *Auth) judgeIssuer(c Claims) error {
 // judgeAudience wants one of ours among the token's. A token that names an
 // audience where none is configured is refused: RFC 7519, section 4.1.3, says
 // that whoever does not find itself in aud MUST reject.
-func (a *Auth) judgeAudience(c Claims) error {
+func (a *Auth) judgeAudience(c *Claims) error {
 	if c.Audience == nil && len(a.audience) == 0 {
 		return nil
 	}
@@ -160,14 +167,14 @@ func (a *Auth) judgeAudience(c Claims) error {
 // judgeRevocation asks the checker of WithRevocations. A token that could
 // outlive what the checker remembers of it is refused: without iat, or with a
 // longer life than any that is issued here.
-func (a *Auth) judgeRevocation(ctx context.Context, c Claims) error {
+func (a *Auth) judgeRevocation(ctx context.Context, c *Claims) error {
 	if a.revocations == nil {
 		return nil
 	}
 	if c.IssuedAt.IsZero() || c.ExpiresAt.Sub(c.IssuedAt) > a.maxLifetime {
 		return fmt.Errorf("%w: it would outlive the memory of revocations", ErrRevoked)
 	}
-	revoked, err := a.revocations.Revoked(ctx, c)
+	revoked, err := a.revocations.Revoked(ctx, c.own())
 	switch {
 	case err != nil:
 		return fmt.Errorf("%w: revocations: %w", ErrUnavailable, err)

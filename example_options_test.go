@@ -159,6 +159,20 @@ func ExampleWithClock() {
 	// jwtauth: token expired
 }
 
+// Room for a million tokens, at most 1 GiB. A token that is remembered expires
+// all the same.
+func ExampleWithCache() {
+	at := time.Date(2026, time.March, 14, 12, 0, 0, 0, time.UTC)
+	auth := must(jwtauth.New(keys.HS256(secret), jwtauth.WithCache(1_000_000), jwtauth.WithClock(func() time.Time { return at })))
+	token := must(auth.Issue("my-container"))
+	verify(auth, token)
+	at = at.Add(jwtauth.DefaultTTL)
+	verify(auth, token)
+	// Output:
+	// good, until 2026-03-24 12:00:00
+	// jwtauth: token expired
+}
+
 func ExampleWithMaxTokenSize() {
 	auth := exampleAuth(jwtauth.WithMaxTokenSize(512))
 	_, err := auth.Issue("my-container", jwtauth.Claim("essay", make([]byte, 500)))

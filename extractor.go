@@ -207,10 +207,23 @@ type source struct {
 	find func(*http.Request) (token string, n int, err error)
 }
 
-// extract answers a nil request, which only describe makes, with where it looks.
+// extract is the Extractor. It answers a nil request, which only describe makes,
+// with itself.
 func (s *source) extract(r *http.Request) (Presented, error) {
+	if r == nil {
+		return Presented{}, itself{s}
+	}
+	p, err := s.look(r)
+	if err == nil && p.Token != "" && !isB64Token(p.Token) {
+		return Presented{In: s.in, Name: s.name}, fmt.Errorf("%w: not the characters of a bearer token", ErrMalformed)
+	}
+	return p, err
+}
+
+// look is extract but for the token's characters.
+func (s *source) look(r *http.Request) (Presented, error) {
 	p := Presented{In: s.in, Name: s.name}
-	if r == nil || s.bad != nil {
+	if s.bad != nil {
 		return p, s.bad
 	}
 	token, n, err := s.find(r)
@@ -221,22 +234,27 @@ func (s *source) extract(r *http.Request) (Presented, error) {
 		return Presented{}, nil
 	case n > 1:
 		return p, ErrAmbiguousToken
-	case !isB64Token(token):
-		return p, fmt.Errorf("%w: not the characters of a bearer token", ErrMalformed)
+	case token == "":
+		return p, fmt.Errorf("%w: no token where one should be", ErrMalformed)
 	}
 	p.Token = token
 	return p, nil
 }
 
-// describe says where an extractor of this package looks, and what is wrong
-// with its arguments. Anybody else's is not called, and has the zero
-// description: a function tells nothing but its address, and all of ours are
-// the one method.
-func describe(e Extractor) (Presented, error) {
+// itself is the error of an extractor that was asked about no request.
+type itself struct{ source *source }
+
+func (itself) Error() string { return "jwtauth: an extractor was given no request" }
+
+// describe returns where an extractor of this package looks. Anybody else's is
+// not called, and gives nil: a function tells nothing but its address, and all
+// of ours are the one method.
+func describe(e Extractor) *source {
 	if reflect.ValueOf(e).Pointer() != reflect.ValueOf((*source)(nil).extract).Pointer() {
-		return Presented{}, nil
+		return nil
 	}
-	return e(nil)
+	_, err := e(nil)
+	return err.(itself).source
 }
 
 // isB64Token judges the syntax of RFC 6750, section 2.1, and the length beyond

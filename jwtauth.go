@@ -91,17 +91,14 @@ package jwtauth
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"slices"
 	"strings"
-	"time"
-	"unicode/utf8"
+	"sync/atomic"
 
+	"github.com/joinednode/jwtauth/internal/sieve"
 	"github.com/joinednode/jwtauth/internal/strict"
 	"github.com/joinednode/jwtauth/keys"
 )
@@ -111,12 +108,17 @@ import (
 type Auth struct {
 	config
 	source keys.Source
+	memory *sieve.Cache[remembered]           // nil: remembers nothing
+	header atomic.Pointer[strict.KnownHeader] // of the token accepted last
+	issued atomic.Pointer[issuedHeader]       // of the token issued last
 
 	// What the extractors were found to be, once: the parameters that this
 	// package's look for, the extractors of others, and what responses vary by.
 	queryNames []string
 	foreign    []Extractor
 	vary       []string
+
+	bearer, bearerError string // how a challenge begins
 }
 
 // RevocationChecker knows which genuine tokens were taken back. It is asked on
@@ -137,19 +139,26 @@ func New(source keys.Source, opts ...Option) (*Auth, error) {
 		return nil, fmt.Errorf("jwtauth: New: %w", err)
 	}
 	a := &Auth{config: c, source: source, vary: []string{"Authorization"}}
+	if c.cache > 0 {
+		a.memory = sieve.New[remembered](c.cache, c.cache*entrySize)
+	}
+	a.bearer, a.bearerError = challenges(c.realm)
 	for i, e := range a.extractors {
-		vary := ""
-		switch p, _ := describe(e); p.In {
-		case InQuery:
-			a.queryNames = append(a.queryNames, p.Name)
-		case InHeader:
-			vary = http.CanonicalHeaderKey(p.Name)
-		case InCookie:
-			vary = "Cookie"
-		case InForm:
-		default:
+		ours := describe(e)
+		if ours == nil {
 			a.extractors[i] = asSent(e)
 			a.foreign = append(a.foreign, a.extractors[i])
+			continue
+		}
+		a.extractors[i] = ours.look // the characters are judged with the rest of the token
+		vary := ""
+		switch ours.in {
+		case InQuery:
+			a.queryNames = append(a.queryNames, ours.name)
+		case InHeader:
+			vary = http.CanonicalHeaderKey(ours.name)
+		case InCookie:
+			vary = "Cookie"
 		}
 		if vary != "" && !slices.Contains(a.vary, vary) {
 			a.vary = append(a.vary, vary)
@@ -189,129 +198,6 @@ func judgeSource(source keys.Source) error {
 func (a *Auth) Issue(container string, opts ...IssueOption) (string, error) {
 	token, _, err := a.issue(container, opts)
 	return token, err
-}
-
-// issue also returns how long the token lives.
-func (a *Auth) issue(container string, opts []IssueOption) (string, time.Duration, error) {
-	i := issue{audience: a.audience, ttl: a.ttl}
-	for n, opt := range opts {
-		if opt == nil {
-			return "", 0, fmt.Errorf("jwtauth: Issue: option %d is nil; leave it out", n+1)
-		}
-		opt(&i)
-	}
-	payload, err := a.payload(container, i)
-	if err != nil {
-		return "", 0, fmt.Errorf("jwtauth: Issue: %w", err)
-	}
-	token, err := a.sign(payload)
-	if err != nil {
-		return "", 0, fmt.Errorf("jwtauth: Issue: %w", err)
-	}
-	return token, i.ttl.Truncate(time.Second), nil
-}
-
-// payload encodes the claims of a token. encoding/json writes every name and
-// value, so that none can break out of its place; text that it would change
-// without a word (invalid UTF-8), and what Verify would refuse, is an error.
-func (a *Auth) payload(container string, i issue) ([]byte, error) {
-	if container == "" && !a.anyContainer {
-		return nil, fmt.Errorf("%w: the container is empty; name one, or set WithAnyContainer if this service has none", ErrNoContainer)
-	}
-	if i.ttl < minIssuedLife || i.ttl > a.maxLifetime {
-		return nil, fmt.Errorf("TTL(%v): it must lie between %v and the %v of WithMaxLifetime", i.ttl, minIssuedLife, a.maxLifetime)
-	}
-	var errs []error
-	claims := make(map[string]any, len(i.private)+8)
-	for name, value := range i.private {
-		if strict.Reserved(name, a.containerClaim) {
-			errs = append(errs, fmt.Errorf("Claim(%q): the name is reserved, or would be taken for one that is; choose another", name))
-		}
-		errs = append(errs, judgeText("Claim", name))
-		if text, ok := value.(string); ok && !utf8.ValidString(text) {
-			errs = append(errs, fmt.Errorf("Claim(%q) was given invalid UTF-8 (%q)", name, text))
-		}
-		claims[name] = value
-	}
-	text := func(claim, option, value string) {
-		errs = append(errs, judgeText(option, value))
-		claims[claim] = value
-	}
-	if a.issuer != "" {
-		claims["iss"] = a.issuer
-	}
-	if container != "" {
-		text(a.containerClaim, "the container", container)
-	}
-	if i.subject != nil {
-		text("sub", "Subject", *i.subject)
-	}
-	claims["jti"] = rand.Text()
-	if i.id != nil {
-		text("jti", "ID", *i.id)
-	}
-	if i.audience != nil {
-		for _, value := range i.audience {
-			errs = append(errs, judgeText("Audience", value))
-		}
-		claims["aud"] = i.audience
-		switch len(i.audience) {
-		case 0:
-			errs = append(errs, errors.New("Audience was given none; name at least one, or leave it out"))
-		case 1:
-			claims["aud"] = i.audience[0]
-		}
-	}
-	issued := a.clock().Unix()
-	expires := issued + int64(i.ttl/time.Second)
-	claims["iat"], claims["exp"] = issued, expires
-	if !i.notBefore.IsZero() {
-		if claims["nbf"] = i.notBefore.Unix(); i.notBefore.Unix() >= expires {
-			errs = append(errs, errors.New("NotBefore lies behind the token's expiry, so that it would never be valid"))
-		}
-	}
-	if err := errors.Join(errs...); err != nil {
-		return nil, err
-	}
-	payload, err := json.Marshal(claims)
-	if err != nil {
-		return nil, err
-	}
-	_, err = a.readClaims(string(payload))
-	return payload, err
-}
-
-// sign makes a compact JWS of a payload (RFC 7515, section 5.1).
-func (a *Auth) sign(payload []byte) (string, error) {
-	set, err := a.keySet(context.Background(), "")
-	if err != nil {
-		return "", err
-	}
-	alg, kid, err := set.SigningKey()
-	if err != nil {
-		return "", err
-	}
-	header, err := json.Marshal(struct {
-		Algorithm string `json:"alg"`
-		KeyID     string `json:"kid,omitempty"`
-		Type      string `json:"typ"`
-	}{alg, kid, a.typ})
-	if err != nil {
-		return "", err
-	}
-	token := base64.RawURLEncoding.AppendEncode(nil, header)
-	token = append(token, '.')
-	token = base64.RawURLEncoding.AppendEncode(token, payload)
-	signature, err := set.Sign(token)
-	if err != nil {
-		return "", fmt.Errorf("%w: signing: %w", ErrUnavailable, err)
-	}
-	token = append(token, '.')
-	token = base64.RawURLEncoding.AppendEncode(token, signature)
-	if len(token) > a.maxTokenSize {
-		return "", fmt.Errorf("the token would have %d bytes, and WithMaxTokenSize allows %d", len(token), a.maxTokenSize)
-	}
-	return string(token), nil
 }
 
 // keySet asks the source. It fails closed: no keys, no verdict.
@@ -359,20 +245,17 @@ func (a *Auth) Check(r *http.Request) (Claims, error) {
 // now and then, and end when it returns an error: [ErrExpired],
 // [ErrNotYetValid], [ErrRevoked] or, for "cannot know now", [ErrUnavailable].
 func (a *Auth) Recheck(ctx context.Context, c Claims) error {
-	v := verdict{claims: c, err: a.judgeTime(c)}
-	if v.err == nil {
-		v.err = a.judgeRevocation(ctx, c)
-	}
-	_, err := a.settle(ctx, v)
+	_, err := a.settle(ctx, verdict{claims: &c, err: a.judgeAgain(ctx, &c)})
 	return err
 }
 
 // verdict is what became of one token. The claims are there once they were
-// read out of a genuine token, even one that is refused for what they say.
+// read out of a genuine token, even one that is refused for what they say. They
+// may be those of other requests, too: nobody changes them.
 type verdict struct {
 	presented Presented
 	kid       string
-	claims    Claims
+	claims    *Claims
 	err       error
 }
 
@@ -382,7 +265,7 @@ func (a *Auth) settle(ctx context.Context, v verdict) (Claims, error) {
 		a.logRefusal(ctx, v)
 		return Claims{}, v.err
 	}
-	return v.claims, nil
+	return v.claims.own(), nil
 }
 
 // check is the line that every request passes; an error stops it where it is.
@@ -431,17 +314,19 @@ func judgePath(r *http.Request) error {
 // hasTwoMeanings judges a decoded path without its first slash. Only the last
 // segment may be empty.
 func hasTwoMeanings(path string) bool {
-	if strings.Contains(path, `\`) {
-		return true
-	}
-	for more := true; more; {
-		var segment string
-		segment, path, more = strings.Cut(path, "/")
-		if segment == "." || segment == ".." || segment == "" && more {
+	start := 0 // of the segment at hand
+	for i := range len(path) {
+		switch path[i] {
+		case '\\':
 			return true
+		case '/':
+			if segment := path[start:i]; segment == "" || segment == "." || segment == ".." {
+				return true
+			}
+			start = i + 1
 		}
 	}
-	return false
+	return path[start:] == "." || path[start:] == ".."
 }
 
 // extract asks the extractors in order. What the first one finds is judged,
@@ -449,10 +334,11 @@ func hasTwoMeanings(path string) bool {
 func (a *Auth) extract(r *http.Request) (Presented, error) {
 	for _, e := range a.extractors {
 		p, err := e(r)
-		switch name, _ := reasonOf(err); {
-		case err != nil && name == "":
-			return p, fmt.Errorf("%w: %w", ErrMalformed, err)
+		switch {
 		case err != nil:
+			if name, _ := reasonOf(err); name == "" {
+				err = fmt.Errorf("%w: %w", ErrMalformed, err)
+			}
 			return p, err
 		case p.Token == "":
 			continue
@@ -480,9 +366,21 @@ func (a *Auth) judgeOrigin(r *http.Request) error {
 	return nil
 }
 
-// judge is the line that every token passes, up to its container.
+// judge is the line that every token passes, up to its container. Of a token
+// that was accepted before, and whose keys are the same, only what may have
+// changed since is judged.
 func (a *Auth) judge(ctx context.Context, token string) (v verdict) {
-	t, err := strict.Parse(token, a.maxTokenSize)
+	if known := a.recall(token); known != nil {
+		if set, err := a.keySet(ctx, known.kid); err == nil && set == known.set {
+			v.kid, v.claims = known.kid, &known.claims
+			if v.err = a.judgeAgain(ctx, v.claims); v.err == ErrExpired {
+				a.forget(token)
+			}
+			return v
+		}
+	}
+	known := a.header.Load()
+	t, own, err := strict.ParseKnowing(known, token, a.maxTokenSize)
 	if err != nil {
 		v.err = fmt.Errorf("%w: %w", ErrMalformed, err)
 		return v
@@ -499,11 +397,14 @@ func (a *Auth) judge(ctx context.Context, token string) (v verdict) {
 	if v.claims, v.err = a.readClaims(t.Payload); v.err != nil {
 		return v
 	}
-	v.err = a.judgeClaims(ctx, t.Header, v.claims)
+	if v.err = a.judgeClaims(ctx, t.Header, v.claims); v.err == nil {
+		a.remember(own, t.KeyID, set, v.claims)
+		a.rememberHeader(known, own, t.Header)
+	}
 	return v
 }
 
-func (a *Auth) judgeClaims(ctx context.Context, h strict.Header, c Claims) error {
+func (a *Auth) judgeClaims(ctx context.Context, h strict.Header, c *Claims) error {
 	if err := a.judgeType(h); err != nil {
 		return err
 	}
@@ -514,6 +415,14 @@ func (a *Auth) judgeClaims(ctx context.Context, h strict.Header, c Claims) error
 		return err
 	}
 	if err := a.judgeAudience(c); err != nil {
+		return err
+	}
+	return a.judgeRevocation(ctx, c)
+}
+
+// judgeAgain judges what may change while a token lives.
+func (a *Auth) judgeAgain(ctx context.Context, c *Claims) error {
+	if err := a.judgeTime(c); err != nil {
 		return err
 	}
 	return a.judgeRevocation(ctx, c)
@@ -532,7 +441,7 @@ func (a *Auth) containerOf(r *http.Request, rule Rule) string {
 
 // judgeContainer compares byte for byte. Where no container is wanted, only a
 // private route of a service that has containers refuses.
-func (a *Auth) judgeContainer(c Claims, want string, policy Policy) error {
+func (a *Auth) judgeContainer(c *Claims, want string, policy Policy) error {
 	switch {
 	case want != "" && c.Container != want:
 		return ErrContainer

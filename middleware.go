@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -145,20 +144,18 @@ func (a *Auth) serve(w http.ResponseWriter, r *http.Request, u urlTokens, rule R
 			addVary(header, field)
 		}
 	}
-	reason, _ := reasonOf(v.err)
-	if noToken := reason == "no_token"; v.err != nil && !(noToken && rule.Policy != Private) {
+	s := newState(r.Context())
+	if s.claims = nil; v.err == nil {
+		s.claims = v.claims
+		v.presented.guard(header)
+	} else if reason, _ := reasonOf(v.err); reason != "no_token" || rule.Policy == Private {
 		a.logRefusal(r.Context(), v)
 		if rule.Policy != Public {
 			a.deny(w, r, v.err)
 			return
 		}
 	}
-	if v.err == nil {
-		v.presented.guard(header)
-	}
 	u.guard(header)
-	s := newState(r.Context())
-	s.claims, s.ok = v.claims, v.err == nil
 	next.ServeHTTP(w, r.WithContext(s))
 }
 
@@ -189,8 +186,7 @@ func addVary(header http.Header, field string) {
 // judge. It is a context of its own because that is one allocation.
 type state struct {
 	context.Context
-	claims Claims
-	ok     bool
+	claims *Claims  // nil if there is no good token; shared, so never changed
 	sent   *sentURL // a pointer, so that no verb of fmt prints a token; nil if nothing was cut
 }
 
@@ -200,7 +196,7 @@ type stateKey struct{}
 func newState(ctx context.Context) *state {
 	s := &state{Context: ctx}
 	if outer := stateOf(ctx); outer != nil {
-		s.claims, s.ok, s.sent = outer.claims, outer.ok, outer.sent
+		s.claims, s.sent = outer.claims, outer.sent
 	}
 	return s
 }
@@ -224,19 +220,18 @@ func stateOf(ctx context.Context) *state {
 // middleware judged it; false where it found none that is good.
 func FromContext(ctx context.Context) (Claims, bool) {
 	s := stateOf(ctx)
-	if s == nil || !s.ok {
+	if s == nil || s.claims == nil {
 		return Claims{}, false
 	}
-	c := s.claims
-	c.Audience = slices.Clone(c.Audience)
-	return c, true
+	return s.claims.own(), true
 }
 
 // NewContext returns a context in which [FromContext] finds c: for tests of
 // handlers, and for servers that are not net/http.
 func NewContext(ctx context.Context, c Claims) context.Context {
 	s := newState(ctx)
-	s.claims, s.ok = c, true
+	c = c.own()
+	s.claims = &c
 	return s
 }
 
@@ -283,6 +278,14 @@ var reasons = []struct {
 // reasonOf returns the name of an error, "" for one that is none of this
 // package's, and whether only a genuine token meets it.
 func reasonOf(err error) (name string, genuine bool) {
+	if err == nil {
+		return "", false
+	}
+	for _, r := range reasons {
+		if err == r.err { // most are, and to look behind them takes longer
+			return r.name, r.genuine
+		}
+	}
 	for _, r := range reasons {
 		if errors.Is(err, r.err) {
 			return r.name, r.genuine
@@ -330,35 +333,43 @@ func (a *Auth) denialOf(err error) Denial {
 // function.
 func (a *Auth) write(w http.ResponseWriter, r *http.Request, d Denial) {
 	header := w.Header()
-	header.Set("Cache-Control", "no-store")
-	header.Set("WWW-Authenticate", a.challenge(d))
+	set(header, "Cache-Control", "no-store")
+	set(header, "Www-Authenticate", a.challenge(d))
 	if d.Code == "unavailable" {
-		header.Set("Retry-After", strconv.Itoa(retryAfter))
+		set(header, "Retry-After", retryAfter)
 	}
 	a.denial(w, r, d)
 }
 
 // retryAfter is how many seconds a client should wait after a 503.
-const retryAfter = 5
+const retryAfter = "5"
+
+// set is header.Set for a name that is in canonical form already. To refuse a
+// token must cost no more than to accept one, or refusals would be a weapon.
+func set(header http.Header, name, value string) { header[name] = []string{value} }
 
 // challenge is the WWW-Authenticate field of RFC 6750, section 3: without an
 // error where no token came, where nothing is known about it, or where another
 // would not help.
 func (a *Auth) challenge(d Denial) string {
-	var params []string
-	if a.realm != "" {
-		params = append(params, `realm="`+quoted.Replace(a.realm)+`"`)
-	}
 	switch {
 	case d.Code != "token_not_valid", errors.Is(d.Err, ErrForbidden):
+		return a.bearer
 	case d.Status == http.StatusBadRequest:
-		params = append(params, `error="invalid_request"`)
+		return a.bearerError + `error="invalid_request"`
 	case errors.Is(d.Err, ErrContainer):
-		params = append(params, `error="insufficient_scope"`)
-	default:
-		params = append(params, `error="invalid_token"`)
+		return a.bearerError + `error="insufficient_scope"`
 	}
-	return strings.TrimSuffix("Bearer "+strings.Join(params, ", "), " ")
+	return a.bearerError + `error="invalid_token"`
+}
+
+// challenges returns the beginnings of the challenge, alone and before an error.
+func challenges(realm string) (bearer, bearerError string) {
+	if realm == "" {
+		return "Bearer", "Bearer "
+	}
+	bearer = `Bearer realm="` + quoted.Replace(realm) + `"`
+	return bearer, bearer + ", "
 }
 
 // quoted escapes what a quoted-string of RFC 9110, section 5.6.4, must not hold.
@@ -366,18 +377,27 @@ var quoted = strings.NewReplacer(`\`, `\\`, `"`, `\"`)
 
 // writeDenial is the default of WithDenial.
 func writeDenial(w http.ResponseWriter, _ *http.Request, d Denial) {
-	writeJSON(w, d.Status, struct {
-		Code   string `json:"code"`
-		Detail string `json:"detail"`
-		Reason string `json:"reason,omitempty"`
-	}{d.Code, d.Detail, d.Reason})
+	// All three are texts of this package, which need no escapes.
+	body := `{"code":"` + d.Code + `","detail":"` + d.Detail + `"`
+	if d.Reason != "" {
+		body += `,"reason":"` + d.Reason + `"`
+	}
+	writeBody(w, d.Status, []byte(body+"}\n"))
 }
 
 func writeJSON(w http.ResponseWriter, status int, body any) {
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
+	text, err := json.Marshal(body)
+	if err != nil {
+		panic("jwtauth: " + err.Error()) // there is no such body
+	}
+	writeBody(w, status, append(text, '\n'))
+}
+
+func writeBody(w http.ResponseWriter, status int, json []byte) {
+	set(w.Header(), "Content-Type", "application/json")
+	set(w.Header(), "X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
-	json.NewEncoder(w).Encode(body) // a client that is gone needs no answer
+	w.Write(json) // a client that is gone needs no answer
 }
 
 // BearerStatus is for [WithStatus]: the statuses of RFC 6750, section 3.1. 400
@@ -489,7 +509,7 @@ func (a *Auth) logRefusal(ctx context.Context, v verdict) {
 	if v.kid != "" {
 		attrs = append(attrs, slog.String("kid", clip(v.kid)))
 	}
-	if v.claims.ID != "" {
+	if v.claims != nil && v.claims.ID != "" {
 		attrs = append(attrs, slog.String("jti", clip(v.claims.ID)))
 	}
 	logger.LogAttrs(ctx, level, "jwtauth: refused", attrs...)

@@ -18,12 +18,15 @@ const (
 	DefaultTTL = 10 * 24 * time.Hour
 	// DefaultMaxTokenSize is the largest token accepted and issued, in bytes.
 	DefaultMaxTokenSize = 8 << 10
+	// DefaultCache is how many tokens an Auth remembers; see [WithCache].
+	DefaultCache = 32 << 10
 	// MaxLeeway is the largest that WithLeeway takes.
 	MaxLeeway = 5 * time.Minute
 
 	minTokenSize  = 256
 	tokenCeiling  = 64 << 10 // what an extractor looks at, whatever is configured
 	minIssuedLife = time.Second
+	maxCache      = 1 << 24
 )
 
 // config is what the options write; it never changes once New has read it.
@@ -46,6 +49,7 @@ type config struct {
 	denial         func(http.ResponseWriter, *http.Request, Denial)
 	status         func(error) int
 	realm          string
+	cache          int
 	logger         *slog.Logger
 }
 
@@ -63,6 +67,7 @@ func defaults() config {
 		containerClaim: "container",
 		extractors:     []Extractor{FromHeader("Authorization", "Bearer"), FromQuery("token")},
 		crossOrigin:    http.NewCrossOriginProtection(),
+		cache:          DefaultCache,
 		denial:         writeDenial,
 		status:         func(error) int { return http.StatusForbidden },
 		logger:         slog.New(slog.DiscardHandler),
@@ -219,8 +224,8 @@ func WithExtractors(extractors ...Extractor) Option {
 			if e == nil {
 				return fmt.Errorf("WithExtractors: extractor %d is nil; leave it out", i+1)
 			}
-			if _, err := describe(e); err != nil {
-				return fmt.Errorf("WithExtractors: %w", err)
+			if ours := describe(e); ours != nil && ours.bad != nil {
+				return fmt.Errorf("WithExtractors: %w", ours.bad)
 			}
 		}
 		return nil
@@ -301,6 +306,22 @@ func WithLogger(logger *slog.Logger) Option {
 		c.logger = logger
 		if logger == nil {
 			return errors.New("WithLogger was given nil; leave it out for silence")
+		}
+		return nil
+	}
+}
+
+// WithCache sets how many accepted tokens are remembered, so that a token that
+// comes again costs no parsing and no cryptography: [DefaultCache] unless set,
+// at most 1<<24; 0 remembers none. It bounds memory: n tokens take at most n
+// KiB, and those that are larger than usual count as several. Whatever may change
+// while a token lives (time, revocation, the container, the keys, whether the
+// source answers) is judged all the same.
+func WithCache(n int) Option {
+	return func(c *config) error {
+		c.cache = n
+		if n < 0 || n > maxCache {
+			return fmt.Errorf("WithCache(%d): it must lie between 0, which turns it off, and %d tokens", n, maxCache)
 		}
 		return nil
 	}

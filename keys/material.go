@@ -6,15 +6,18 @@ import (
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
+	"crypto/hmac"
 	"crypto/rsa"
 	_ "crypto/sha256" // makes the hashes of every algorithm available
 	_ "crypto/sha512"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/lestrrat-go/jwx/v2/jwa"
 	"github.com/lestrrat-go/jwx/v2/jws"
@@ -225,16 +228,14 @@ func (m *material) judgePrivate() error {
 
 // arm fixes, once, how the key signs and verifies. The signers and verifiers
 // are jwx's for one algorithm; but PSS is verified here, since jwx accepts any
-// length of salt where RFC 7518, section 3.5, wants the hash's.
+// length of salt where RFC 7518, section 3.5, wants the hash's, and HMAC is
+// computed here, since jwx hashes the secret anew for every token.
 func (m *material) arm() error {
-	a, public := m.algorithm, m.public
-	var private any
-	switch {
-	case m.secret != nil:
-		public, private = m.secret(), m.secret()
-	case m.signer != nil:
-		private = m.signer()
+	if m.secret != nil {
+		m.armHMAC()
+		return nil
 	}
+	a, public := m.algorithm, m.public
 	verifier, err := jws.NewVerifier(jwa.SignatureAlgorithm(a.name))
 	if err != nil {
 		return err
@@ -248,12 +249,47 @@ func (m *material) arm() error {
 	if !m.signs {
 		return nil
 	}
+	private := m.signer()
 	signer, err := jws.NewSigner(jwa.SignatureAlgorithm(a.name))
 	if err != nil {
 		return err
 	}
 	m.sign = func(message []byte) ([]byte, error) { return signer.Sign(message, private) }
 	return nil
+}
+
+// keyedHash is an HMAC that remembers its secret, and room for its sum.
+type keyedHash struct {
+	hash.Hash
+	sum [64]byte // of SHA-512, the longest
+}
+
+func (m *material) armHMAC() {
+	secret, a := m.secret(), m.algorithm
+	pool := &sync.Pool{New: func() any { return &keyedHash{Hash: hmac.New(a.hash.New, secret)} }}
+	// use lends out the sum of a message, which is overwritten afterwards.
+	use := func(message []byte, with func(sum []byte)) {
+		h := pool.Get().(*keyedHash)
+		defer pool.Put(h)
+		h.Reset()
+		h.Write(message)
+		with(h.Sum(h.sum[:0]))
+	}
+	m.verify = func(message, signature []byte) error {
+		err := ErrSignature
+		use(message, func(sum []byte) {
+			if hmac.Equal(sum, signature) {
+				err = nil
+			}
+		})
+		return err
+	}
+	if m.signs {
+		m.sign = func(message []byte) (signature []byte, err error) {
+			use(message, func(sum []byte) { signature = bytes.Clone(sum) })
+			return signature, nil
+		}
+	}
 }
 
 func (a algorithm) digest(message []byte) []byte {

@@ -29,30 +29,52 @@ type Token struct {
 // Length and alphabet are judged before anything is decoded or allocated, so
 // that garbage costs no more than one pass over limit bytes.
 func Parse(token string, limit int) (Token, error) {
+	t, _, err := ParseKnowing(nil, token, limit)
+	return t, err
+}
+
+// KnownHeader is a header that was read before, and its segment of the token.
+type KnownHeader struct {
+	Segment string
+	Header
+}
+
+// ParseKnowing is [Parse], and spares itself to read a header again: tokens of
+// one key have the same one. known may be nil. It also returns the token in
+// memory that only its parts share, to be kept.
+func ParseKnowing(known *KnownHeader, token string, limit int) (t Token, own string, err error) {
 	if len(token) > limit {
-		return Token{}, Error("longer than the largest token accepted")
+		return Token{}, "", Error("longer than the largest token accepted")
 	}
 	first, second, err := segments(token)
 	if err != nil {
-		return Token{}, err
+		return Token{}, "", err
 	}
-	header, err := decode(token[:first])
+	if known != nil && token[:first] == known.Segment {
+		t.Header = known.Header
+	} else if t.Header, err = parseHeader(token[:first]); err != nil {
+		return Token{}, "", err
+	}
+	if t.Signature, err = decode(nil, token[second+1:]); err != nil {
+		return Token{}, "", err
+	}
+	var room [2 << 10]byte // on the stack: a typical token needs no memory but what is kept of it
+	text, err := decode(append(room[:0], token...), token[first+1:second])
 	if err != nil {
-		return Token{}, err
+		return Token{}, "", err
 	}
-	payload, err := decode(token[first+1 : second])
+	own = string(text)
+	t.Signed, t.Payload = own[:second], own[len(token):]
+	return t, own[:len(token)], nil
+}
+
+func parseHeader(segment string) (Header, error) {
+	var room [256]byte
+	text, err := decode(room[:0], segment)
 	if err != nil {
-		return Token{}, err
+		return Header{}, err
 	}
-	signature, err := decode(token[second+1:])
-	if err != nil {
-		return Token{}, err
-	}
-	h, err := readHeader(string(header))
-	if err != nil {
-		return Token{}, err
-	}
-	return Token{Header: h, Signed: token[:second], Signature: signature, Payload: string(payload)}, nil
+	return readHeader(string(text))
 }
 
 // segments returns the places of the two dots of a token whose three segments
@@ -94,8 +116,9 @@ var base64url = func() (set [256]bool) {
 // texts would decode to the same bytes.
 var canonical = base64.RawURLEncoding.Strict()
 
-func decode(segment string) ([]byte, error) {
-	b, err := canonical.DecodeString(segment)
+// decode appends what a segment encodes.
+func decode(to []byte, segment string) ([]byte, error) {
+	b, err := canonical.AppendDecode(to, []byte(segment))
 	if err != nil {
 		return nil, Error("a segment that is not canonical base64url")
 	}

@@ -1,0 +1,175 @@
+package main
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+)
+
+// crowd is a number of live tokens that were all seen before, and the order, the
+// same in every run, in which they come again.
+type crowd struct {
+	wrap   func(next http.Handler) http.Handler
+	values []string
+	order  []uint32 // a power of two of them
+	next   uint
+}
+
+// newCrowd mints and presents n tokens. What is presented then is a copy: on a
+// server no request shares memory with the one before.
+func newCrowd(n int) *crowd {
+	a := hs256()
+	c := &crowd{wrap: ours(a, withCacheFor(n)...).wrap, values: make([]string, n)}
+	next := &counter{}
+	d := newDriver(c.wrap(next))
+	for i := range c.values {
+		c.values[i] = bearer(a.mint())
+		d.present(strings.Clone(c.values[i]))
+	}
+	if err := next.judge(n); err != nil {
+		panic(err)
+	}
+	size := 1 << 20
+	for size < n {
+		size *= 2
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	c.order = make([]uint32, size)
+	for i := range c.order {
+		c.order[i] = uint32(random.IntN(n))
+	}
+	return c
+}
+
+// pick goes on where the round before stopped, so that it finds no warm memory.
+func (c *crowd) pick() string {
+	c.next++
+	return c.values[c.order[c.next&uint(len(c.order)-1)]]
+}
+
+func liveName(n int) string { return fmt.Sprintf("**jwtauth**, one of %s live tokens", thousands(n)) }
+func mapName(n int) string {
+	return fmt.Sprintf("floor: one of %s tokens in a Go map", thousands(n))
+}
+
+// among times a token of the crowd, and the same tokens as the keys of a map.
+func (c *crowd) among() []subject {
+	next := &counter{}
+	d := newDriver(c.wrap(next))
+	set := make(map[string]struct{}, len(c.values))
+	for _, value := range c.values {
+		set[strings.Clone(value)] = struct{}{}
+	}
+	return []subject{
+		{name: liveName(len(c.values)), run: func(b *testing.B) error {
+			next.ran = 0
+			for b.Loop() {
+				d.present(c.pick())
+			}
+			return next.judge(b.N)
+		}},
+		{name: mapName(len(c.values)), run: func(b *testing.B) error {
+			for b.Loop() {
+				if _, ok := set[c.pick()]; !ok {
+					return errFloor
+				}
+			}
+			return nil
+		}},
+	}
+}
+
+// Names of what runs on several cores.
+const (
+	coresOurs = "**jwtauth**, one of 10,000 live tokens"
+	coresCopy = "floor: a copy of the request for the handler"
+	coresSum  = "floor: SHA-256 of a kilobyte, which shares no memory"
+)
+
+func onCores(name string, procs int) string { return fmt.Sprintf("%s, cores: %d", name, procs) }
+
+// parallel are the same goroutine once on each core. Each has its own request,
+// response and handler: what they share is the Auth alone.
+func (c *crowd) parallel(procs int) []subject {
+	var start atomic.Uint32
+	return []subject{
+		spread(coresOurs, procs, func() (func(), func() int) {
+			next := &counter{}
+			d := newDriver(c.wrap(next))
+			i := start.Add(1) << 16
+			return func() {
+				i++
+				d.present(c.values[c.order[i&uint32(len(c.order)-1)]])
+			}, func() int { return next.ran }
+		}),
+		spread(coresCopy, procs, func() (func(), func() int) {
+			next := &counter{}
+			d := newDriver(copying(next))
+			return func() { d.present("") }, func() int { return next.ran }
+		}),
+		spread(coresSum, procs, func() (func(), func() int) {
+			data := make([]byte, 1024)
+			return func() {
+				sum := sha256.Sum256(data)
+				copy(data, sum[:])
+			}, nil
+		}),
+	}
+}
+
+// spread runs work on as many cores as procs says. work returns one operation
+// and, where there is a handler, how often that ran.
+func spread(name string, procs int, work func() (operation func(), ran func() int)) subject {
+	return subject{name: onCores(name, procs), run: func(b *testing.B) error {
+		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(procs))
+		var total atomic.Int64
+		b.RunParallel(func(pb *testing.PB) {
+			operation, ran := work()
+			operations := 0
+			for pb.Next() {
+				operation()
+				operations++
+			}
+			if ran == nil {
+				ran = func() int { return operations }
+			}
+			total.Add(int64(ran()))
+		})
+		return (&counter{int(total.Load())}).judge(b.N)
+	}}
+}
+
+// bytesPerToken is what the heap grows by for each token that is remembered.
+// Each value of a header is dropped once it was presented: whatever of it the
+// Auth goes on holding is counted.
+func bytesPerToken(n int) float64 {
+	a := hs256()
+	next := &counter{}
+	d := newDriver(ours(a, withCacheFor(n)...).wrap(next))
+	before := heap()
+	for range n {
+		d.present(bearer(a.mint()))
+	}
+	d.authorization[0] = ""
+	after := heap()
+	runtime.KeepAlive(d)
+	if err := next.judge(n); err != nil {
+		panic(err)
+	}
+	return (float64(after) - float64(before)) / float64(n)
+}
+
+// heap is what is in use once all garbage is gone, pools included, which survive
+// one collection.
+func heap() uint64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}

@@ -1,0 +1,34 @@
+package main
+
+import (
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Figures are not looked at: this machine may be doing anything else.
+func TestTheCommandPrintsEveryTable(t *testing.T) {
+	var out strings.Builder
+	require.NoError(t, run([]string{"-rounds=2", "-benchtime=1ms", "-load=50ms", "-live=2000"}, &out, io.Discard))
+	for _, want := range []string{
+		"- date: ", "- Go: ", "- CPU: ",
+		"## One HS256 token", "## One EdDSA token", "## One ES256 token", "## One RS256 token",
+		"## Issuing", "## Refusing", "## A real server", "## Few and many", "## Memory", "## Targets",
+		oursSeen, oursFirst, chiName, auth0Name, echoName, ginName, cristalName, golangName, jwxName,
+		"another container's token",
+	} {
+		require.Contains(t, out.String(), want)
+	}
+	require.NotContains(t, out.String(), "of unknown version")
+	require.NotContains(t, out.String(), "NaN")
+	require.NotContains(t, out.String(), "%!")
+}
+
+func TestBadFlagsAreErrors(t *testing.T) {
+	for _, args := range []string{"-rounds=0", "-benchtime=0", "-load=-1s", "-live=1000", "extra", "-unknown"} {
+		require.Error(t, run([]string{args}, io.Discard, io.Discard), args)
+	}
+	require.NoError(t, run([]string{"-help"}, io.Discard, io.Discard))
+}

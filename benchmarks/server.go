@@ -1,0 +1,209 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"fortio.org/fortio/fhttp"
+	"fortio.org/fortio/periodic"
+	fortiolog "fortio.org/log"
+)
+
+// Of a thousand clients, each with its own token and its own connection that is
+// kept alive, this many have a request under way at any time.
+const (
+	loadTokens = 1000
+	loadAtOnce = 16
+)
+
+// throughput is what one server did in one round, in requests per second.
+type throughput struct{ bare, private float64 }
+
+// serve asks a real server over the loopback interface, in turns for a bare
+// handler and for the same one behind Private. Both get the same requests, token
+// included. The callers are fortio's fast clients, which write bytes made
+// beforehand: a dearer client would hide what the server pays.
+func serve(progress io.Writer, rounds int, each time.Duration) ([]throughput, error) {
+	fortiolog.SetLogLevelQuiet(fortiolog.Error)
+	s, err := startServer()
+	if err != nil {
+		return nil, err
+	}
+	defer s.close()
+	bare, err := s.callers("/bare/")
+	if err != nil {
+		return nil, err
+	}
+	defer bare.close()
+	private, err := s.callers("/private/")
+	if err != nil {
+		return nil, err
+	}
+	defer private.close()
+
+	for _, c := range []callers{bare, private} { // the first turn of all is slower
+		if _, err := s.load(c, each/4); err != nil {
+			return nil, err
+		}
+	}
+	var all []throughput
+	for round := range rounds {
+		fmt.Fprintf(progress, "  round %d of %d\n", round+1, rounds)
+		var t throughput
+		turns := []func() error{
+			func() (err error) { t.bare, err = s.load(bare, each); return err },
+			func() (err error) { t.private, err = s.load(private, each); return err },
+		}
+		if round%2 == 1 {
+			slices.Reverse(turns)
+		}
+		for _, turn := range turns {
+			if err := turn(); err != nil {
+				return nil, err
+			}
+		}
+		all = append(all, t)
+	}
+	return all, nil
+}
+
+// server counts the handlers' runs: a request that was refused must not pass
+// for a fast one.
+type server struct {
+	http   *http.Server
+	url    string
+	ran    atomic.Int64
+	tokens []string
+}
+
+func startServer() (*server, error) {
+	a := hs256()
+	s := &server{tokens: make([]string, loadTokens)}
+	for i := range s.tokens {
+		s.tokens[i] = a.mint()
+	}
+	hello := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		s.ran.Add(1)
+		io.WriteString(w, "hello")
+	})
+	mux := http.NewServeMux()
+	mux.Handle("GET /bare/{container}/hello", hello)
+	mux.Handle("GET /private/{container}/hello", newAuth(a.key).Private(hello))
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	s.url = "http://" + listener.Addr().String()
+	s.http = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	go s.http.Serve(listener) // ends by close
+	if err := s.judge(a); err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *server) close() { s.http.Close() }
+
+// judge asks for the two routes as everyone may: no token and a bad one are
+// refused on the private one alone.
+func (s *server) judge(a algorithm) error {
+	for _, c := range []struct {
+		prefix, token string
+		status        int
+	}{
+		{"/bare/", "", http.StatusOK},
+		{"/private/", s.tokens[0], http.StatusOK},
+		{"/private/", a.forged(), http.StatusForbidden},
+		{"/private/", a.mint(with("container", "another")), http.StatusForbidden},
+	} {
+		r, err := http.NewRequest(http.MethodGet, s.url+c.prefix+container+"/hello", nil)
+		if err != nil {
+			return err
+		}
+		r.Header.Set("Authorization", bearer(c.token))
+		answer, err := http.DefaultClient.Do(r)
+		if err != nil {
+			return err
+		}
+		answer.Body.Close()
+		if answer.StatusCode != c.status {
+			return fmt.Errorf("%s answers with %d, not %d", c.prefix, answer.StatusCode, c.status)
+		}
+	}
+	return nil
+}
+
+// caller is a share of the clients, who ask one after the other. Any number of
+// callers ask at once.
+type caller struct {
+	clients []fhttp.Fetcher
+	next    int
+}
+
+// Run is one request.
+func (c *caller) Run(ctx context.Context, _ periodic.ThreadID) (bool, string) {
+	c.next = (c.next + 1) % len(c.clients)
+	status, _, _ := c.clients[c.next].StreamFetch(ctx)
+	return status == http.StatusOK, ""
+}
+
+type callers []*caller
+
+// callers connects all clients, each of which has then been answered once.
+func (s *server) callers(prefix string) (callers, error) {
+	fhttp.BufferSizeKb = 4 // of each client; an answer has a few hundred bytes
+	all := make(callers, loadAtOnce)
+	for i := range all {
+		all[i] = &caller{}
+	}
+	for i, token := range s.tokens {
+		o := fhttp.NewHTTPOptions(s.url + prefix + container + "/hello")
+		if err := o.AddAndValidateExtraHeader("Authorization: " + bearer(token)); err != nil {
+			return nil, err
+		}
+		client, err := fhttp.NewFastClient(o)
+		if err != nil {
+			return nil, err
+		}
+		c := all[i%loadAtOnce]
+		c.clients = append(c.clients, client)
+		if status, _, _ := client.StreamFetch(context.Background()); status != http.StatusOK {
+			all.close()
+			return nil, fmt.Errorf("%s answers with %d to a good token", prefix, status)
+		}
+	}
+	return all, nil
+}
+
+func (c callers) close() {
+	for _, caller := range c {
+		for _, client := range caller.clients {
+			client.Close()
+		}
+	}
+}
+
+// load has the callers ask as fast as they are answered.
+func (s *server) load(c callers, each time.Duration) (float64, error) {
+	r := periodic.NewPeriodicRunner(&periodic.RunnerOptions{QPS: -1, NumThreads: len(c), Duration: each, Out: io.Discard})
+	defer r.Options().Abort()
+	for i := range c { // which NewPeriodicRunner would have forgotten
+		r.Options().Runners[i] = c[i]
+	}
+	before := s.ran.Load()
+	got := r.Run()
+	if bad := got.ErrorsDurationHistogram.Count; bad != 0 {
+		return 0, fmt.Errorf("%d requests were not answered with 200", bad)
+	}
+	if ran := s.ran.Load() - before; ran != got.DurationHistogram.Count {
+		return 0, fmt.Errorf("the handler ran %d times for %d requests", ran, got.DurationHistogram.Count)
+	}
+	return got.ActualQPS, nil
+}

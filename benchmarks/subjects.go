@@ -1,0 +1,221 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	chijwtauth "github.com/go-chi/jwtauth/v5"
+
+	"github.com/joinednode/jwtauth"
+	"github.com/joinednode/jwtauth/keys"
+)
+
+// middleware is a library that guards a handler.
+type middleware struct {
+	name  string
+	lacks []*check // the checks of honesty.go that it does not make
+	wrap  func(next http.Handler) http.Handler
+}
+
+// parser is a library that judges a token without a request. prepare gets the
+// token into the type that the library wants, which is not timed.
+type parser struct {
+	name    string
+	lacks   []*check
+	prepare func(token string) func() error
+}
+
+// withoutCache turns off the memory of verified tokens, so that every token is
+// seen for the first time.
+func withoutCache() []jwtauth.Option { return withCacheFor(0) }
+
+// withCacheFor gives the memory of verified tokens room for n of them.
+func withCacheFor(n int) []jwtauth.Option { return []jwtauth.Option{jwtauth.WithCache(n)} }
+
+// newAuth is the only place where an Auth of this library is made: issuer and
+// audience are required because auth0's middleware requires them too.
+func newAuth(source keys.Source, opts ...jwtauth.Option) *jwtauth.Auth {
+	service := []jwtauth.Option{jwtauth.WithIssuer(issuer), jwtauth.WithAudience(audience)}
+	return must(jwtauth.New(source, append(service, opts...)...))
+}
+
+// ours is this library's middleware.
+func ours(a algorithm, opts ...jwtauth.Option) middleware {
+	return middleware{name: "jwtauth", wrap: newAuth(a.key, opts...).Private}
+}
+
+// Names of the lines that targets speak of.
+const (
+	oursSeen     = "**jwtauth**, token seen before"
+	oursRead     = "**jwtauth**, token seen before, handler reads the claims"
+	oursFirst    = "**jwtauth**, token first seen"
+	oursFilling  = "**jwtauth**, token first seen, and remembered"
+	oursVerify   = "**jwtauth** Verify, token first seen"
+	oursIssue    = "**jwtauth** Issue"
+	oursGarbage  = "**jwtauth** refuses garbage"
+	oursForged   = "**jwtauth** refuses a bad signature"
+	oursExpired  = "**jwtauth** refuses an expired token"
+	oursLong     = "**jwtauth**, token of 8 KiB first seen"
+	oursLongTrap = "**jwtauth** refuses garbage of 8 KiB"
+
+	chiEncode = "go-chi/jwtauth Encode"
+)
+
+// guards are all middlewares on one HS256 token.
+func guards() []subject {
+	a := hs256()
+	token := a.mint()
+	all := []subject{
+		accepting(oursSeen, ours(a), token),
+		reading(a, token),
+		accepting(oursFirst, ours(a, withoutCache()...), token),
+		filling(a),
+	}
+	for _, m := range peers() {
+		all = append(all, accepting(m.name, m, token))
+	}
+	return all
+}
+
+// parsers are all bare parsers on one HS256 token.
+func parsers() []subject {
+	token := hs256().mint()
+	var all []subject
+	for _, p := range append([]parser{verifying(hs256())}, bareParsers()...) {
+		parse := p.prepare(token)
+		all = append(all, subject{name: p.name, lacks: p.lacks, run: func(b *testing.B) error {
+			for b.Loop() {
+				if err := parse(); err != nil {
+					return err
+				}
+			}
+			return nil
+		}})
+	}
+	return all
+}
+
+// reading shows what a handler pays that looks at the claims: nothing may be
+// put off to be done there, untimed.
+func reading(a algorithm, token string) subject {
+	read := 0
+	d := newDriver(ours(a).wrap(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if claims, ok := jwtauth.FromContext(r.Context()); ok && claims.Subject == subjectOf {
+			read++
+		}
+	})))
+	d.present(strings.Clone(bearer(token)))
+	return subject{name: oursRead, run: func(b *testing.B) error {
+		read = 0
+		for value := bearer(token); b.Loop(); {
+			d.present(value)
+		}
+		return (&counter{read}).judge(b.N)
+	}}
+}
+
+// filling shows the whole price of a token's first request, that of remembering
+// it included: each token of a pool is presented once, then to a new Auth.
+func filling(a algorithm) subject {
+	pool := make([]string, 10_000)
+	for i := range pool {
+		pool[i] = bearer(a.mint())
+	}
+	return subject{name: oursFilling, run: func(b *testing.B) error {
+		next := &counter{}
+		var d *driver
+		i := len(pool)
+		for b.Loop() {
+			if i == len(pool) {
+				b.StopTimer()
+				d, i = newDriver(ours(a).wrap(next)), 0
+				b.StartTimer()
+			}
+			d.present(pool[i])
+			i++
+		}
+		return next.judge(b.N)
+	}}
+}
+
+// verifying is this library as a bare parser.
+func verifying(a algorithm) parser {
+	auth := newAuth(a.key, withoutCache()...)
+	return parser{name: oursVerify, prepare: func(token string) func() error {
+		return func() error {
+			_, err := auth.Verify(context.Background(), token, container)
+			return err
+		}
+	}}
+}
+
+// issuers are what makes tokens of one set of claims.
+func issuers() []subject {
+	var all []subject
+	for _, i := range []struct {
+		name  string
+		issue func() (string, error)
+	}{{oursIssue, issueByOurs()}, {chiEncode, encodeByChi()}} {
+		all = append(all, subject{name: i.name, run: func(b *testing.B) error {
+			for b.Loop() {
+				if _, err := i.issue(); err != nil {
+					return err
+				}
+			}
+			return nil
+		}})
+	}
+	return all
+}
+
+func issueByOurs() func() (string, error) {
+	auth, notBefore := newAuth(hs256().key), time.Now()
+	return func() (string, error) {
+		return auth.Issue(container, jwtauth.Subject(subjectOf), jwtauth.NotBefore(notBefore))
+	}
+}
+
+// encodeByChi makes the claims once, jti included, which is to the peer's
+// advantage: ours makes a new jti and looks at the clock for each token.
+func encodeByChi() func() (string, error) {
+	tokenAuth, claims := chijwtauth.New("HS256", secret, nil), typicalClaims()
+	return func() (string, error) {
+		_, token, err := tokenAuth.Encode(claims)
+		return token, err
+	}
+}
+
+// refusals are tokens of ours that do not pass. An expired one is judged like a
+// good one up to its end, and one more sentence is written.
+func refusals() []subject {
+	a := hs256()
+	m := ours(a, withoutCache()...)
+	long := a.sized(jwtauth.DefaultMaxTokenSize)
+	plain := middleware{wrap: must(jwtauth.New(a.key, withoutCache()...)).Private} // a padded token has no room for all claims
+	return []subject{
+		refusing(oursGarbage, m, garbage(a.mint())),
+		refusing(oursForged, m, a.forged()),
+		refusing(oursExpired, m, a.mint(with("exp", time.Now().Add(-time.Second).Unix()))),
+		accepting(oursLong, plain, long),
+		refusing(oursLongTrap, plain, garbage(long)),
+	}
+}
+
+func firstSeen(alg string) string  { return fmt.Sprintf("**jwtauth** %s, token first seen", alg) }
+func seenBefore(alg string) string { return fmt.Sprintf("**jwtauth** %s, token seen before", alg) }
+func bareCrypto(alg string) string { return fmt.Sprintf("bare %s verification", alg) }
+
+// asymmetric is an algorithm whose arithmetic dwarfs all else, beside that
+// arithmetic alone.
+func asymmetric(a algorithm) []subject {
+	token := a.mint()
+	return []subject{
+		arithmetic(a, token),
+		accepting(firstSeen(a.name()), ours(a, withoutCache()...), token),
+		accepting(seenBefore(a.name()), ours(a), token),
+	}
+}

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"fmt"
+	"math"
+)
+
+// target is a bound that this library set itself, and what became of it.
+type target struct {
+	what   string
+	value  float64 // NaN where it cannot be measured here
+	bounds float64
+	atMost bool
+	unit   string
+	note   string // what the machine itself can do, beside
+}
+
+func atLeast(what string, bound, value float64) target {
+	return target{what: what, value: value, bounds: bound}
+}
+
+func atMost(what string, bound, value float64) target {
+	return target{what: what, value: value, bounds: bound, atMost: true}
+}
+
+func (t target) in(unit string) target { t.unit = " " + unit; return t }
+
+func (t target) beside(format string, args ...any) target {
+	t.note = " (" + fmt.Sprintf(format, args...) + ")"
+	return t
+}
+
+func (t target) bound() string {
+	if t.atMost {
+		return fmt.Sprintf("at most %g%s", t.bounds, t.unit)
+	}
+	return fmt.Sprintf("at least %g%s", t.bounds, t.unit)
+}
+
+func (t target) measured() string {
+	if math.IsNaN(t.value) {
+		return "n/a" + t.note
+	}
+	return times(t.value) + t.unit + t.note
+}
+
+// met compares what was measured, not what is printed of it.
+func (t target) met() string {
+	switch {
+	case math.IsNaN(t.value):
+		return "n/a"
+	case t.atMost && t.value <= t.bounds, !t.atMost && t.value >= t.bounds:
+		return "yes"
+	}
+	return "**no**"
+}
+
+// sameAs is how far two figures may lie apart that should be one: the tokens of
+// the other algorithms are longer, and the machine is not quiet.
+const sameAs = 1.15
+
+// leastMemory is what no remembered token can do without: less means that none
+// was remembered, and then there is nothing to measure.
+const leastMemory = 100
+
+func targets(f figures) []target {
+	r := f.timed
+	all := []target{
+		atLeast("chi's middleware against ours, token seen before", 100, r.ratio(chiName, oursSeen)),
+		atLeast("auth0's middleware against ours, token seen before", 100, r.ratio(auth0Name, oursSeen)),
+		atLeast("chi's middleware against ours, token first seen", 15, r.ratio(chiName, oursFirst)),
+		atLeast("auth0's middleware against ours, token first seen", 15, r.ratio(auth0Name, oursFirst)),
+		atMost("ours, token first seen, against cristalhq's bare ParseClaims", 0.6, r.ratio(oursFirst, cristalName)),
+	}
+	for _, alg := range asymmetricNames {
+		all = append(all,
+			atMost(alg+", token first seen, against its bare verification", 1.15, r.ratio(firstSeen(alg), bareCrypto(alg))),
+			atMost(alg+", token seen before, against HS256", sameAs, r.ratio(seenBefore(alg), oursSeen)),
+		)
+	}
+	seen := r.of(oursSeen)
+	memory := atMost("memory for each token remembered", 1024, f.perToken).in("B")
+	if f.perToken < leastMemory {
+		memory.value, memory.note = math.NaN(), " (no token was remembered)"
+	}
+	few, many := fewLive, f.settings.live
+	all = append(all,
+		// Of the garbage collector's own allocations a few fall into each round.
+		atMost("allocations, token seen before", 3, math.Round(seen.allocs*100)/100),
+		atMost("allocated bytes, token seen before", 500, math.Round(seen.bytes)).in("B"),
+		atLeast("chi's Encode against our Issue", 3, r.ratio(chiEncode, oursIssue)),
+		atMost("refused garbage against an accepted token first seen", 1, r.ratio(oursGarbage, oursFirst)),
+		atMost("refused bad signature against an accepted token first seen", 1, r.ratio(oursForged, oursFirst)),
+		atMost("refused garbage of 8 KiB against an accepted token of 8 KiB first seen", 1, r.ratio(oursLongTrap, oursLong)),
+		atLeast("throughput of a real server, private against bare", 0.95,
+			median(f.served, func(t throughput) float64 { return t.private / t.bare })),
+		f.coresTarget(),
+		atMost(fmt.Sprintf("%s live tokens against %s", thousands(many), thousands(few)), 2,
+			f.live.ratio(liveName(many), liveName(few))).
+			beside("a Go map of the same: %s", times(f.live.ratio(mapName(many), mapName(few)))),
+		memory,
+	)
+	return all
+}
+
+func (f figures) coresTarget() target {
+	const what, bound = "two cores against one, 10,000 live tokens seen before", 1.8
+	if f.cores == nil {
+		return atLeast(what, bound, math.NaN()).beside("this machine has one core")
+	}
+	return atLeast(what, bound, f.gain(coresOurs)).
+		beside("SHA-256 alone: %s; a copied request alone: %s", times(f.gain(coresSum)), times(f.gain(coresCopy)))
+}
+
+// gain is how many times as much a second core gets done.
+func (f figures) gain(name string) float64 { return f.cores.ratio(onCores(name, 1), onCores(name, 2)) }
+
+// disturbed reports that the second core was not ours alone: what shares nothing
+// must gain twice.
+func (f figures) disturbed() bool { return f.cores != nil && f.gain(coresSum) < 1.9 }

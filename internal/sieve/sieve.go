@@ -1,0 +1,205 @@
+// Package sieve is a cache whose readers take no lock and write nothing that
+// others read, but for one bit of an entry.
+//
+// It evicts by SIEVE (Zhang et al., "SIEVE is Simpler than LRU", NSDI 2024): an
+// entry that was read since the hand last passed it stays, so that entries which
+// are read once, however many, push out each other and not the ones in use.
+package sieve
+
+import (
+	"hash/maphash"
+	"math/bits"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+)
+
+// Cache maps texts to values. It is safe for concurrent use and starts no
+// goroutines.
+type Cache[V any] struct {
+	seed   maphash.Seed
+	shards []shard[V] // a power of two
+	shift  uint       // brings a hash down to its shard
+}
+
+// shard is a hash table with chains. Writers hold its lock; a reader walks a
+// chain from its head, which every writer leaves whole: an entry that is taken
+// out still leads to those behind it.
+type shard[V any] struct {
+	heads []atomic.Pointer[entry[V]] // a power of two
+	_     [64]byte                   // what is written below is not what readers read above
+
+	mu             sync.Mutex
+	size, limit    int       // bytes
+	newest, oldest *entry[V] // the queue, in the order in which they came
+	hand           *entry[V] // where the search for a victim goes on; nil is the oldest
+	_              [64]byte  // nor what readers of the next shard read
+}
+
+// entry begins with what readers look at, in as few lines of memory as may be.
+type entry[V any] struct {
+	hash    uint64
+	next    atomic.Pointer[entry[V]] // of the chain
+	key     string
+	visited atomic.Bool // read since the hand last passed
+	value   V
+
+	// Under the lock:
+	cost         int
+	newer, older *entry[V] // of the queue
+}
+
+const maxShards = 64
+
+// New returns a cache for about entries values of at most limit bytes in all.
+func New[V any](entries, limit int) *Cache[V] {
+	shards := 1
+	for shards < maxShards && entries/shards >= 256 { // few entries are not worth uneven shards
+		shards *= 2
+	}
+	c := &Cache[V]{seed: maphash.MakeSeed(), shards: make([]shard[V], shards), shift: 64 - uint(bits.TrailingZeros(uint(shards)))}
+	heads := 1 << bits.Len(uint(max(entries/shards, 1)-1))
+	for i := range c.shards {
+		c.shards[i].heads = make([]atomic.Pointer[entry[V]], heads)
+		c.shards[i].limit = limit / shards
+	}
+	return c
+}
+
+// Get returns the value of key, nil if there is none. It is shared with all who
+// ask: nobody may change it.
+func (c *Cache[V]) Get(key string) *V {
+	hash := maphash.String(c.seed, key)
+	for e := c.shard(hash).head(hash).Load(); e != nil; e = e.next.Load() {
+		if e.hash == hash && e.key == key {
+			if !e.visited.Load() { // a write would take the line from all other cores
+				e.visited.Store(true)
+			}
+			return &e.value
+		}
+	}
+	return nil
+}
+
+// Put remembers a value of so many bytes, besides what the cache itself needs,
+// and forgets the one that key had and as many others as it takes. It keeps key,
+// which must not be part of a larger text that would be kept alive with it.
+func (c *Cache[V]) Put(key string, value V, bytes int) {
+	hash := maphash.String(c.seed, key)
+	e := &entry[V]{hash: hash, key: key, value: value, cost: bytes + Overhead[V]()}
+	s := c.shard(hash)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	known := s.find(hash, key)
+	if e.cost > s.limit {
+		if known != nil {
+			s.remove(known)
+		}
+		return
+	}
+	if known != nil {
+		s.dequeue(known)
+	}
+	for s.size+e.cost > s.limit {
+		s.evict()
+	}
+	s.enqueue(e)
+	link := s.head(hash)
+	next := link.Load()
+	if known != nil { // take its place, or a reader on its way might meet neither
+		link, next = s.link(known), known.next.Load()
+	}
+	e.next.Store(next)
+	link.Store(e)
+}
+
+// Delete forgets key.
+func (c *Cache[V]) Delete(key string) {
+	hash := maphash.String(c.seed, key)
+	s := c.shard(hash)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if known := s.find(hash, key); known != nil {
+		s.remove(known)
+	}
+}
+
+// Overhead is what an entry costs besides its texts: itself, and its share of
+// the table.
+func Overhead[V any]() int { return int(unsafe.Sizeof(entry[V]{})) + 16 }
+
+func (c *Cache[V]) shard(hash uint64) *shard[V] { return &c.shards[hash>>c.shift] }
+
+func (s *shard[V]) head(hash uint64) *atomic.Pointer[entry[V]] {
+	return &s.heads[hash&uint64(len(s.heads)-1)]
+}
+
+func (s *shard[V]) find(hash uint64, key string) *entry[V] {
+	for e := s.head(hash).Load(); e != nil; e = e.next.Load() {
+		if e.hash == hash && e.key == key {
+			return e
+		}
+	}
+	return nil
+}
+
+// link returns what points to e in its chain.
+func (s *shard[V]) link(e *entry[V]) *atomic.Pointer[entry[V]] {
+	link := s.head(e.hash)
+	for link.Load() != e {
+		link = &link.Load().next
+	}
+	return link
+}
+
+func (s *shard[V]) enqueue(e *entry[V]) {
+	s.size += e.cost
+	e.older = s.newest
+	if e.older != nil {
+		e.older.newer = e
+	} else {
+		s.oldest = e
+	}
+	s.newest = e
+}
+
+func (s *shard[V]) remove(e *entry[V]) {
+	s.dequeue(e)
+	s.link(e).Store(e.next.Load())
+}
+
+func (s *shard[V]) dequeue(e *entry[V]) {
+	s.size -= e.cost
+	if s.hand == e {
+		s.hand = e.newer
+	}
+	if e.newer != nil {
+		e.newer.older = e.older
+	} else {
+		s.newest = e.older
+	}
+	if e.older != nil {
+		e.older.newer = e.newer
+	} else {
+		s.oldest = e.newer
+	}
+	// Whoever still holds e's value must not keep alive, through its neighbours
+	// and theirs, all that ever came after it.
+	e.newer, e.older = nil, nil
+}
+
+// evict takes out the first entry from the hand on, towards the newest, that
+// was not read since the hand last passed.
+func (s *shard[V]) evict() {
+	for rounds := 0; ; s.hand = s.hand.newer {
+		if s.hand == nil {
+			s.hand = s.oldest
+			rounds++
+		}
+		// After a whole round one has to go, however fast readers mark them again.
+		if rounds > 1 || !s.hand.visited.CompareAndSwap(true, false) {
+			s.remove(s.hand)
+			return
+		}
+	}
+}

@@ -1,0 +1,67 @@
+package jwtauth
+
+import (
+	"strings"
+
+	"github.com/joinednode/jwtauth/internal/strict"
+	"github.com/joinednode/jwtauth/keys"
+)
+
+// remembered is what an Auth keeps of a token that it accepted. Only what holds
+// as long as its keys do is taken from it: everything else is judged anew.
+type remembered struct {
+	set    *keys.Set // under which the signature was verified
+	kid    string
+	claims Claims
+}
+
+// entrySize is what a remembered token may cost on average, in bytes.
+const entrySize = 1 << 10
+
+// recall returns what is remembered of a token, nil if nothing is.
+func (a *Auth) recall(token string) *remembered {
+	if a.memory == nil {
+		return nil
+	}
+	return a.memory.Get(token)
+}
+
+// forget drops a token that has expired: it will not be good again.
+func (a *Auth) forget(token string) {
+	if a.memory != nil {
+		a.memory.Delete(token)
+	}
+}
+
+// remember keeps a token that was accepted, which must not be part of a larger
+// text, such as all the header fields of its request.
+func (a *Auth) remember(token, kid string, set *keys.Set, c *Claims) {
+	if a.memory == nil {
+		return
+	}
+	m := remembered{set: set, kid: strings.Clone(kid), claims: *c}
+	a.memory.Put(token, m, m.size()+len(token))
+}
+
+// rememberHeader keeps the header of the last token that was accepted, known
+// being the one before: nobody but who has the key can change it. A long one is
+// not worth the memory.
+func (a *Auth) rememberHeader(known *strict.KnownHeader, token string, h strict.Header) {
+	segment, _, _ := strings.Cut(token, ".")
+	if known != nil && known.Segment == segment || len(segment) > maxKnownHeader {
+		return
+	}
+	a.header.Store(&strict.KnownHeader{Segment: strings.Clone(segment), Header: h})
+}
+
+const maxKnownHeader = 512
+
+// size is what the texts of m take, in bytes. The claims are parts of the
+// payload, but for those that were written with escapes.
+func (m *remembered) size() int {
+	n := len(m.kid) + len(m.claims.payload) + 16*cap(m.claims.Audience)
+	if strings.IndexByte(m.claims.payload, '\\') >= 0 {
+		n += len(m.claims.payload)
+	}
+	return n + n/8 // what the allocator rounds up
+}
