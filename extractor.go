@@ -337,6 +337,9 @@ type urlTokens struct {
 // its token first. Those of this package are known by name; others are asked.
 func (a *Auth) urlTokens(r *http.Request) urlTokens {
 	query, u := sentQuery(r), urlTokens{names: a.queryNames}
+	if query == "" && r.URL.RawQuery == "" && r.Form == nil && strings.IndexByte(r.RequestURI, '?') < 0 {
+		return u // most requests: there is no place for a parameter
+	}
 	if query != "" {
 		for _, e := range a.foreign {
 			if p, _ := e(r); p.In == InQuery && p.Name != "" {

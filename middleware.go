@@ -163,7 +163,7 @@ func (a *Auth) serve(w http.ResponseWriter, r *http.Request, u urlTokens, rule R
 // Authorization field they do by themselves (RFC 9111, section 3.5).
 func (p Presented) guard(header http.Header) {
 	switch {
-	case p.In == InHeader && strings.EqualFold(p.Name, "Authorization"):
+	case p.In == InHeader && (p.Name == "Authorization" || strings.EqualFold(p.Name, "Authorization")):
 		return
 	case p.ambient():
 		addVary(header, "Cookie")

@@ -1,6 +1,7 @@
 package sieve
 
 import (
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -43,4 +44,23 @@ func TestShardsAndHeadsFitTheNumberOfEntries(t *testing.T) {
 		require.GreaterOrEqual(t, heads, entries/shards*shards)
 		require.LessOrEqual(t, heads*8, max(entries, 1)*16)
 	}
+}
+
+// As many entries as heads leave about a third of the heads empty, if what
+// chooses the head has nothing to do with what chooses the shard.
+func TestEntriesSpreadOverAllHeads(t *testing.T) {
+	const entries = 16384
+	c := New[int](entries, 1<<30)
+	for i := range entries {
+		c.Put(strconv.Itoa(i), i, 0)
+	}
+	used := 0
+	for i := range c.shards {
+		for h := range c.shards[i].heads {
+			if c.shards[i].heads[h].Load() != nil {
+				used++
+			}
+		}
+	}
+	require.Greater(t, used, entries/2)
 }

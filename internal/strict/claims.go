@@ -3,7 +3,6 @@ package strict
 import (
 	"math"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -97,11 +96,7 @@ func (s *scanner) numericDate(otherwise Error) (time.Time, error) {
 	if err != nil {
 		return time.Time{}, otherwise
 	}
-	if !strings.ContainsAny(text, ".eE") {
-		seconds, err := strconv.ParseInt(text, 10, 64)
-		if err != nil || seconds > maxDate {
-			return time.Time{}, otherwise
-		}
+	if seconds, ok := wholeSeconds(text); ok {
 		return time.Unix(seconds, 0).UTC(), nil
 	}
 	f, err := strconv.ParseFloat(text, 64)
@@ -110,4 +105,18 @@ func (s *scanner) numericDate(otherwise Error) (time.Time, error) {
 	}
 	whole, fraction := math.Modf(f)
 	return time.Unix(int64(whole), int64(fraction*1e9)).UTC(), nil
+}
+
+// wholeSeconds reads a number without fraction and exponent that is within
+// reach of maxDate.
+func wholeSeconds(text string) (seconds int64, ok bool) {
+	for i := range len(text) {
+		if text[i] < '0' || text[i] > '9' {
+			return 0, false
+		}
+		if seconds = 10*seconds + int64(text[i]-'0'); seconds > maxDate {
+			return 0, false
+		}
+	}
+	return seconds, true
 }

@@ -5,7 +5,10 @@
 // Every refusal fails closed, and no error text repeats a byte of the token.
 package strict
 
-import "encoding/base64"
+import (
+	"encoding/base64"
+	"strings"
+)
 
 // Error is the reason why something is not well formed. It holds no input.
 type Error string
@@ -58,7 +61,7 @@ func ParseKnowing(known *KnownHeader, token string, limit int) (t Token, own str
 	if t.Signature, err = decode(nil, token[second+1:]); err != nil {
 		return Token{}, "", err
 	}
-	var room [2 << 10]byte // on the stack: a typical token needs no memory but what is kept of it
+	var room [1 << 10]byte // on the stack: a typical token needs no memory but what is kept of it
 	text, err := decode(append(room[:0], token...), token[first+1:second])
 	if err != nil {
 		return Token{}, "", err
@@ -80,27 +83,47 @@ func parseHeader(segment string) (Header, error) {
 // segments returns the places of the two dots of a token whose three segments
 // are not empty and hold base64url characters only.
 func segments(token string) (first, second int, err error) {
+	first = strings.IndexByte(token, '.')
+	second = first + 1 + strings.IndexByte(token[first+1:], '.')
+	if 0 < first && first+1 < second && second+1 < len(token) &&
+		inAlphabet(token[:first]) && inAlphabet(token[first+1:second]) && inAlphabet(token[second+1:]) {
+		return first, second, nil
+	}
+	return 0, 0, diagnose(token)
+}
+
+// inAlphabet reports whether text holds base64url characters only. It looks at
+// eight at once, since it is asked about every byte of every token.
+func inAlphabet(text string) bool {
+	ok := true
+	for ; len(text) >= 8; text = text[8:] {
+		ok = ok && base64url[text[0]] && base64url[text[1]] && base64url[text[2]] && base64url[text[3]] &&
+			base64url[text[4]] && base64url[text[5]] && base64url[text[6]] && base64url[text[7]]
+	}
+	for i := range len(text) {
+		ok = ok && base64url[text[i]]
+	}
+	return ok
+}
+
+// diagnose says what is wrong with a token that is not three segments.
+func diagnose(token string) error {
 	dots := 0
 	for i := range len(token) {
 		switch c := token[i]; {
 		case base64url[c]:
 		case c != '.':
-			return 0, 0, Error("a character outside base64url")
-		case dots == 0:
-			first, dots = i, 1
-		case dots == 1:
-			second, dots = i, 2
+			return Error("a character outside base64url")
+		case dots < 2:
+			dots++
 		default:
-			return 0, 0, Error("more than three segments")
+			return Error("more than three segments")
 		}
 	}
-	switch {
-	case dots < 2:
-		return 0, 0, Error("fewer than three segments")
-	case first == 0, second == first+1, second == len(token)-1:
-		return 0, 0, Error("an empty segment")
+	if dots < 2 {
+		return Error("fewer than three segments")
 	}
-	return first, second, nil
+	return Error("an empty segment")
 }
 
 // base64url marks the alphabet of RFC 4648, section 5. encoding/base64 skips
