@@ -114,7 +114,7 @@ func reading(a algorithm, token string) subject {
 		for value := bearer(token); b.Loop(); {
 			d.present(value)
 		}
-		return (&counter{read}).judge(b.N)
+		return (&counter{ran: read}).judge(b.N)
 	}}
 }
 
