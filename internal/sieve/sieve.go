@@ -69,7 +69,7 @@ func New[V any](entries, limit int) *Cache[V] {
 // Get returns the value of key, nil if there is none. It is shared with all who
 // ask: nobody may change it.
 func (c *Cache[V]) Get(key string) *V {
-	hash := maphash.String(c.seed, key)
+	hash := c.hash(key)
 	for e := c.shard(hash).head(hash).Load(); e != nil; e = e.next.Load() {
 		if e.hash == hash && e.key == key {
 			if !e.visited.Load() { // a write would take the line from all other cores
@@ -85,7 +85,7 @@ func (c *Cache[V]) Get(key string) *V {
 // and forgets the one that key had and as many others as it takes. It keeps key,
 // which must not be part of a larger text that would be kept alive with it.
 func (c *Cache[V]) Put(key string, value V, bytes int) {
-	hash := maphash.String(c.seed, key)
+	hash := c.hash(key)
 	e := &entry[V]{hash: hash, key: key, value: value, cost: bytes + Overhead[V]()}
 	s := c.shard(hash)
 	s.mu.Lock()
@@ -115,7 +115,7 @@ func (c *Cache[V]) Put(key string, value V, bytes int) {
 
 // Delete forgets key.
 func (c *Cache[V]) Delete(key string) {
-	hash := maphash.String(c.seed, key)
+	hash := c.hash(key)
 	s := c.shard(hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -127,6 +127,12 @@ func (c *Cache[V]) Delete(key string) {
 // Overhead is what an entry costs besides its texts: itself, and its share of
 // the table.
 func Overhead[V any]() int { return int(unsafe.Sizeof(entry[V]{})) + 16 }
+
+// hash looks at the end of a key alone: a token ends in its signature, so that
+// no two that are remembered end alike, and nobody can make many that do.
+func (c *Cache[V]) hash(key string) uint64 {
+	return maphash.String(c.seed, key[max(len(key)-64, 0):])
+}
 
 func (c *Cache[V]) shard(hash uint64) *shard[V] { return &c.shards[hash>>c.shift] }
 

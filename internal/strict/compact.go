@@ -62,8 +62,11 @@ func ParseKnowing(known *KnownHeader, token string, limit int) (t Token, own str
 		return Token{}, "", err
 	}
 	var room [1 << 10]byte // on the stack: a typical token needs no memory but what is kept of it
-	text, err := decode(append(room[:0], token...), token[first+1:second])
-	if err != nil {
+	text := room[:0]
+	if most := len(token) + canonical.DecodedLen(second-first-1); most > len(room) {
+		text = make([]byte, 0, most)
+	}
+	if text, err = decode(append(text, token...), token[first+1:second]); err != nil {
 		return Token{}, "", err
 	}
 	own = string(text)
