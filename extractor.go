@@ -85,11 +85,11 @@ func FromHeader(name, scheme string) Extractor {
 			return fields[0], len(fields), nil
 		}
 		field := fields[0]
-		if len(field) < len(scheme) || !strings.EqualFold(field[:len(scheme)], scheme) {
+		if len(field) < len(scheme) || field[:len(scheme)] != scheme && !strings.EqualFold(field[:len(scheme)], scheme) {
 			return "", 0, nil
 		}
 		rest := field[len(scheme):]
-		if rest != "" && isHTTPTokenByte(rest[0]) {
+		if rest != "" && rest[0] != ' ' && isHTTPTokenByte(rest[0]) {
 			return "", 0, nil // the scheme is only the beginning of another one
 		}
 		if len(rest) > 2*tokenCeiling { // not even its spaces are worth a look

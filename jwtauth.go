@@ -96,6 +96,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/joinednode/jwtauth/internal/sieve"
@@ -391,7 +392,7 @@ func (a *Auth) judge(ctx context.Context, token string) (v verdict) {
 		v.err = err
 		return v
 	}
-	if v.err = set.Verify(t.Algorithm, t.KeyID, []byte(t.Signed), t.Signature); v.err != nil {
+	if v.err = verify(set, t); v.err != nil {
 		return v
 	}
 	if v.claims, v.err = a.readClaims(t.Payload); v.err != nil {
@@ -402,6 +403,16 @@ func (a *Auth) judge(ctx context.Context, token string) (v verdict) {
 		a.rememberHeader(known, own, t.Header)
 	}
 	return v
+}
+
+// messages are lent to keys, which want bytes.
+var messages = sync.Pool{New: func() any { return new([]byte) }}
+
+func verify(set *keys.Set, t strict.Token) error {
+	message := messages.Get().(*[]byte)
+	defer messages.Put(message)
+	*message = append((*message)[:0], t.Signed...)
+	return set.Verify(t.Algorithm, t.KeyID, *message, t.Signature)
 }
 
 func (a *Auth) judgeClaims(ctx context.Context, h strict.Header, c *Claims) error {
