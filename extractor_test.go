@@ -629,3 +629,22 @@ func TestHugeGarbageIsRefusedWithoutMemoryInProportion(t *testing.T) {
 		})
 	}
 }
+
+// The extractors of this package judge the characters of a token also where a
+// program calls them by itself.
+func TestAnExtractorByItselfGivesOnlyWhatATokenMayBe(t *testing.T) {
+	for _, text := range []string{"a b", "é", "===", "a=b", "a,b", strings.Repeat("a", 64<<10+1)} {
+		r := request("POST", demoPath+"?token="+url.QueryEscape(text), bearer(text))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.Body = io.NopCloser(strings.NewReader("token=" + url.QueryEscape(text)))
+		for name, extract := range map[string]jwtauth.Extractor{
+			"header": jwtauth.FromHeader("Authorization", "Bearer"),
+			"query":  jwtauth.FromQuery("token"),
+			"form":   jwtauth.FromForm("token"),
+		} {
+			p, err := extract(r)
+			require.ErrorIs(t, err, jwtauth.ErrMalformed, "%s: %.9q", name, text)
+			require.Empty(t, p.Token)
+		}
+	}
+}

@@ -93,6 +93,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"slices"
 	"strings"
@@ -141,7 +142,7 @@ func New(source keys.Source, opts ...Option) (*Auth, error) {
 	}
 	a := &Auth{config: c, source: source, vary: []string{"Authorization"}}
 	if c.cache > 0 {
-		a.memory = sieve.New[remembered](c.cache, c.cache*entrySize)
+		a.memory = sieve.New[remembered](c.cache, min(c.cache, math.MaxInt/entrySize)*entrySize)
 	}
 	a.bearer, a.bearerError = challenges(c.realm)
 	for i, e := range a.extractors {
@@ -371,14 +372,20 @@ func (a *Auth) judgeOrigin(r *http.Request) error {
 // that was accepted before, and whose keys are the same, only what may have
 // changed since is judged.
 func (a *Auth) judge(ctx context.Context, token string) (v verdict) {
+	var set *keys.Set
 	if known := a.recall(token); known != nil {
-		if set, err := a.keySet(ctx, known.kid); err == nil && set == known.set {
-			v.kid, v.claims = known.kid, &known.claims
+		v.kid = known.kid
+		if set, v.err = a.keySet(ctx, known.kid); v.err != nil {
+			return v
+		}
+		if set == known.set.Value() {
+			v.claims = &known.claims
 			if v.err = a.judgeAgain(ctx, v.claims); v.err == ErrExpired {
 				a.forget(token)
 			}
 			return v
 		}
+		a.forget(token)
 	}
 	known := a.header.Load()
 	t, own, err := strict.ParseKnowing(known, token, a.maxTokenSize)
@@ -387,10 +394,10 @@ func (a *Auth) judge(ctx context.Context, token string) (v verdict) {
 		return v
 	}
 	v.kid = t.KeyID
-	set, err := a.keySet(ctx, t.KeyID)
-	if err != nil {
-		v.err = err
-		return v
+	if set == nil {
+		if set, v.err = a.keySet(ctx, t.KeyID); v.err != nil {
+			return v
+		}
 	}
 	if v.err = verify(set, t); v.err != nil {
 		return v

@@ -70,6 +70,24 @@ func TestNewRefusesABadConfigurationAndNamesIt(t *testing.T) {
 	}
 }
 
+// Whoever may choose one text of a token must not be able to say more with it.
+func TestNoTextBreaksOutOfItsPlaceInAToken(t *testing.T) {
+	for _, text := range []string{`x","admin":true,"y":"z`, `\`, `\","admin":true,"\`, "</script>&", "\x00\x1f\n\t", "\u2028é"} {
+		auth, err := jwtauth.New(keys.HS256(secret).WithID(text), atNow(), jwtauth.WithIssuer(text), jwtauth.WithType(text), jwtauth.WithAudience(text), jwtauth.WithContainerClaim(text+"c"))
+		require.NoError(t, err)
+		token := mustIssue(t, auth, text, jwtauth.Subject(text), jwtauth.ID(text), jwtauth.Claim(text+"p", text))
+		claims, err := auth.Verify(t.Context(), token, text)
+		require.NoError(t, err)
+		var got map[string]any
+		require.NoError(t, claims.Decode(&got))
+		require.Len(t, got, 8)
+		for _, name := range []string{"iss", "sub", "aud", "jti", text + "c", text + "p"} {
+			require.Equal(t, text, got[name], name)
+		}
+		require.Equal(t, text, claims.Subject)
+	}
+}
+
 func TestNewRefusesABadKeyAndSaysWhatIsWrong(t *testing.T) {
 	for name, test := range map[string]struct {
 		source keys.Source

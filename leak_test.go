@@ -140,3 +140,23 @@ func TestNoErrorHoldsASecret(t *testing.T) {
 	require.Error(t, err)
 	require.NotContains(t, err.Error(), string(short))
 }
+
+// Something outside may have cleared one copy of the query and left another.
+func TestATokenIsCutWhereverItsQueryWasCopiedTo(t *testing.T) {
+	for name, leave := range map[string]func(r *http.Request){
+		"the request line alone": func(r *http.Request) { r.URL.RawQuery = "" },
+		"the parsed form alone": func(r *http.Request) {
+			r.Form = r.URL.Query()
+			r.URL.RawQuery, r.RequestURI = "", demoPath
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := request("GET", demoPath+"?a=1&token="+goodToken(), bearer(goodToken()))
+			leave(r)
+			_, s := serve(newAuth(t).Private, r)
+			require.True(t, s.ran)
+			leaks(t, "the request line", s.r.RequestURI, goodToken())
+			leaks(t, "the form", fmt.Sprint(s.r.Form), goodToken())
+		})
+	}
+}

@@ -2,6 +2,7 @@ package jwtauth
 
 import (
 	"strings"
+	"weak"
 
 	"github.com/joinednode/jwtauth/internal/strict"
 	"github.com/joinednode/jwtauth/keys"
@@ -10,7 +11,7 @@ import (
 // remembered is what an Auth keeps of a token that it accepted. Only what holds
 // as long as its keys do is taken from it: everything else is judged anew.
 type remembered struct {
-	set    *keys.Set // under which the signature was verified
+	set    weak.Pointer[keys.Set] // under which the signature was verified; keeps no retired key alive
 	kid    string
 	claims Claims
 }
@@ -18,15 +19,16 @@ type remembered struct {
 // entrySize is what a remembered token may cost on average, in bytes.
 const entrySize = 1 << 10
 
-// recall returns what is remembered of a token, nil if nothing is.
+// recall returns what is remembered of a token, nil if nothing is. A token that
+// is too long is not even looked for.
 func (a *Auth) recall(token string) *remembered {
-	if a.memory == nil {
+	if a.memory == nil || len(token) > a.maxTokenSize {
 		return nil
 	}
 	return a.memory.Get(token)
 }
 
-// forget drops a token that has expired: it will not be good again.
+// forget drops a token that expired, or whose keys changed.
 func (a *Auth) forget(token string) {
 	if a.memory != nil {
 		a.memory.Delete(token)
@@ -39,22 +41,18 @@ func (a *Auth) remember(token, kid string, set *keys.Set, c *Claims) {
 	if a.memory == nil {
 		return
 	}
-	m := remembered{set: set, kid: strings.Clone(kid), claims: *c}
+	m := remembered{set: weak.Make(set), kid: strings.Clone(kid), claims: *c}
 	a.memory.Put(token, m, m.size()+len(token))
 }
 
 // rememberHeader keeps the header of the last token that was accepted, known
-// being the one before: nobody but who has the key can change it. A long one is
-// not worth the memory.
+// being the one before: nobody but who has the key can change it.
 func (a *Auth) rememberHeader(known *strict.KnownHeader, token string, h strict.Header) {
 	segment, _, _ := strings.Cut(token, ".")
-	if known != nil && known.Segment == segment || len(segment) > maxKnownHeader {
-		return
+	if known == nil || known.Segment != segment {
+		a.header.Store(&strict.KnownHeader{Segment: strings.Clone(segment), Header: h})
 	}
-	a.header.Store(&strict.KnownHeader{Segment: strings.Clone(segment), Header: h})
 }
-
-const maxKnownHeader = 512
 
 // size is what the texts of m take, in bytes. The claims are parts of the
 // payload, but for those that were written with escapes.

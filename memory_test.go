@@ -135,6 +135,32 @@ func TestARememberedTokenIsJudgedAnewBy(t *testing.T) {
 		err = nil
 		present(t, auth, token, "demo", nil)
 	})
+	t.Run("the source of keys, which is asked once whatever it says", func(t *testing.T) {
+		key, asked := keys.HS256(secret), 0
+		var err error
+		auth, newErr := jwtauth.New(sourceFunc(func(ctx context.Context, kid string) (*keys.Set, error) {
+			asked++
+			set, _ := key.Keys(ctx, kid)
+			return set, err
+		}), atNow())
+		require.NoError(t, newErr)
+		token := mustIssue(t, auth, "demo")
+		ask := func(want error) {
+			t.Helper()
+			asked = 0
+			_, err := auth.Verify(ctx, token, "demo")
+			require.ErrorIs(t, err, want)
+			require.Equal(t, 1, asked)
+		}
+		remember(t, auth, token)
+		err = outage
+		ask(jwtauth.ErrUnavailable)
+		err, key = nil, keys.HS256(secret)
+		ask(nil)
+		key = keys.HS256([]byte(strings.Repeat("another!", 4)))
+		ask(jwtauth.ErrSignature)
+		require.False(t, auth.Remembers(token), "a retired key is nothing to keep")
+	})
 	t.Run("its text, byte for byte", func(t *testing.T) {
 		auth := newAuth(t)
 		token := mustIssue(t, auth, "demo")
@@ -235,7 +261,9 @@ func TestTheMemoryIsBoundedUnderAttack(t *testing.T) {
 		"typical tokens": func(int) map[string]any { return map[string]any{"iss": issuer, "sub": "alice"} },
 		"large tokens":   func(int) map[string]any { return map[string]any{"sub": strings.Repeat("a", 5000)} },
 		"many audiences": func(int) map[string]any { return map[string]any{"aud": append(make([]string, 1500), "api")} },
-		"escaped texts":  func(int) map[string]any { return map[string]any{"sub": strings.Repeat("<>", 400)} },
+		"escaped texts":  func(int) map[string]any { return map[string]any{"sub": "<" + strings.Repeat("a", 5000)} },
+		"long key ids":   func(int) map[string]any { return map[string]any{} },
+		"other headers":  func(int) map[string]any { return map[string]any{} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			opts := []jwtauth.Option{jwtauth.WithCache(entries)}
@@ -243,6 +271,13 @@ func TestTheMemoryIsBoundedUnderAttack(t *testing.T) {
 				opts = append(opts, jwtauth.WithAudience("api"))
 			}
 			auth := newAuth(t, opts...)
+			header := header
+			switch name {
+			case "long key ids":
+				header = `{"alg":"HS256","kid":"` + strings.Repeat("k", 3000) + `"}`
+			case "other headers":
+				header = `{"alg":"HS256","kid":"k","other":"` + strings.Repeat("o", 3000) + `"}`
+			}
 			before := heap()
 			var last string
 			for i := range 5 * entries {
@@ -331,4 +366,59 @@ func TestRememberedTokensUnderLoad(t *testing.T) {
 	}
 	close(done)
 	group.Wait()
+}
+
+// Sources that make new sets all the time must not fill the memory with old
+// ones, nor keep secrets that were retired.
+func TestNoSetOfKeysIsKeptForItsTokens(t *testing.T) {
+	const entries = 500
+	var others []keys.Key
+	for i := range 20 {
+		others = append(others, keys.HS256(secret).WithID(fmt.Sprint(i)))
+	}
+	auth, err := jwtauth.New(sourceFunc(func(ctx context.Context, kid string) (*keys.Set, error) {
+		ring, err := keys.NewRing(keys.HS256(secret), others...)
+		if err != nil {
+			return nil, err
+		}
+		return ring.Keys(ctx, kid)
+	}), atNow(), jwtauth.WithCache(entries))
+	require.NoError(t, err)
+	before := heap()
+	for range entries {
+		_, err := auth.Verify(t.Context(), mustIssue(t, auth, "demo"), "demo")
+		require.NoError(t, err)
+	}
+	require.Less(t, heap()-before, int64(entries<<10)*5/4)
+	runtime.KeepAlive(auth)
+}
+
+// After a good token, one whose header is as long, or begins alike, is read as
+// if it were the first.
+func TestAHeaderThatIsKnownIsKnownToTheLastByte(t *testing.T) {
+	known := `{"alg":"HS256","kid":"one","typ":"JWT"}`
+	for name, other := range map[string]string{
+		"another type":         `{"alg":"HS256","kid":"one","typ":"XXX"}`,
+		"another key id":       `{"alg":"HS256","kid":"two","typ":"JWT"}`,
+		"another algorithm":    `{"alg":"HS384","kid":"one","typ":"JWT"}`,
+		"a critical extension": `{"alg":"HS256","crit":[1],"typ":"JWT"}`,
+		"one more member":      `{"alg":"HS256","kid":"one","typ":"JWT","x":1}`,
+		"the known one twice":  known + known,
+	} {
+		t.Run(name, func(t *testing.T) {
+			key := keys.HS256(secret).WithID("one")
+			fresh, err := jwtauth.New(key, atNow())
+			require.NoError(t, err)
+			used, err := jwtauth.New(key, atNow())
+			require.NoError(t, err)
+			_, err = used.Verify(t.Context(), sign(known, claimsJSON(nil)), "demo")
+			require.NoError(t, err)
+			_, want := fresh.Verify(t.Context(), sign(other, claimsJSON(nil)), "demo")
+			_, got := used.Verify(t.Context(), sign(other, claimsJSON(nil)), "demo")
+			if name != "one more member" {
+				require.Error(t, want)
+			}
+			require.Equal(t, want, got)
+		})
+	}
 }

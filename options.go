@@ -313,10 +313,15 @@ func WithLogger(logger *slog.Logger) Option {
 
 // WithCache sets how many accepted tokens are remembered, so that a token that
 // comes again costs no parsing and no cryptography: [DefaultCache] unless set,
-// at most 1<<24; 0 remembers none. It bounds memory: n tokens take at most n
-// KiB, and those that are larger than usual count as several. Whatever may change
-// while a token lives (time, revocation, the container, the keys, whether the
-// source answers) is judged all the same.
+// at most 1<<24; 0 remembers none. It bounds memory: n tokens take about n KiB at
+// most, and those that are larger than usual count as several; 8 to 16 bytes for
+// each are taken at once. Whatever may change while a token lives (time,
+// revocation, the container, the keys, whether the source answers) is judged all
+// the same.
+//
+// What is remembered is the token itself, which a dump of the process's memory
+// shows. One that has expired stays until it is presented again or others need
+// its place.
 func WithCache(n int) Option {
 	return func(c *config) error {
 		c.cache = n

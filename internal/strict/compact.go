@@ -30,7 +30,7 @@ type Token struct {
 // Parse takes a token of at most limit bytes apart and reads its header.
 //
 // Length and alphabet are judged before anything is decoded or allocated, so
-// that garbage costs no more than one pass over limit bytes.
+// that garbage costs no more than a look at limit bytes.
 func Parse(token string, limit int) (Token, error) {
 	t, _, err := ParseKnowing(nil, token, limit)
 	return t, err
