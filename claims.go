@@ -71,6 +71,10 @@ type Claims struct {
 
 	IssuedAt, NotBefore, ExpiresAt time.Time // iat, nbf, exp; in UTC
 
+	// Stamp is when the token was issued as a revocation list reckons, in
+	// microseconds since 1970 (iat_us); 0 if it has none. See [RevocationStamper].
+	Stamp int64
+
 	payload string // the JSON as received
 }
 
@@ -110,6 +114,7 @@ func (a *Auth) readClaims(payload string) (*Claims, error) {
 		IssuedAt:  c.IssuedAt,
 		NotBefore: c.NotBefore,
 		ExpiresAt: c.ExpiresAt,
+		Stamp:     c.Stamp,
 		payload:   payload,
 	}, nil
 }

@@ -76,9 +76,13 @@ func (a *Auth) payload(container string, i issue) ([]byte, error) {
 	} else {
 		claims.text("jti", rand.Text())
 	}
-	issued := a.clock().Unix()
+	now := a.clock()
+	issued := now.Unix()
 	expires := issued + int64(i.ttl/time.Second)
 	claims.number("iat", issued)
+	if a.stamper != nil {
+		claims.number(strict.StampClaim, a.stamper.Stamp(now))
+	}
 	if !i.notBefore.IsZero() {
 		if claims.number("nbf", i.notBefore.Unix()); i.notBefore.Unix() >= expires {
 			errs = append(errs, errors.New("NotBefore lies behind the token's expiry, so that it would never be valid"))

@@ -99,6 +99,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/joinednode/jwtauth/internal/sieve"
 	"github.com/joinednode/jwtauth/internal/strict"
@@ -113,6 +114,8 @@ type Auth struct {
 	memory *sieve.Cache[remembered]           // nil: remembers nothing
 	header atomic.Pointer[strict.KnownHeader] // of the token accepted last
 	issued atomic.Pointer[issuedHeader]       // of the token issued last
+
+	stamper RevocationStamper // nil if the revocations want no stamps
 
 	// What the extractors were found to be, once: the parameters that this
 	// package's look for, the extractors of others, and what responses vary by.
@@ -130,6 +133,19 @@ type RevocationChecker interface {
 	Revoked(ctx context.Context, c Claims) (bool, error)
 }
 
+// RevocationStamper is what a [RevocationChecker] may be besides: one that takes
+// back all tokens of somebody "up to now", which iat, in whole seconds, cannot
+// tell exactly.
+type RevocationStamper interface {
+	// Stamp returns when a token that is issued now was issued, in microseconds
+	// since 1970: later than everything that was taken back before. The Auth puts
+	// it into the token, as iat_us.
+	Stamp(now time.Time) int64
+	// MaxLifetime is how long a token may live that the checker is asked about:
+	// New refuses an Auth whose tokens may live longer; see [WithMaxLifetime].
+	MaxLifetime() time.Duration
+}
+
 // New returns an Auth that verifies, and if they can sign also issues, with the
 // keys of source: a [keys.Key], most simply.
 //
@@ -141,6 +157,10 @@ func New(source keys.Source, opts ...Option) (*Auth, error) {
 		return nil, fmt.Errorf("jwtauth: New: %w", err)
 	}
 	a := &Auth{config: c, source: source, vary: []string{"Authorization"}}
+	a.stamper, _ = c.revocations.(RevocationStamper)
+	if a.stamper != nil && a.stamper.MaxLifetime() < a.maxLifetime {
+		return nil, fmt.Errorf("jwtauth: New: WithRevocations was given a list that forgets after %v, and tokens may live %v; give it that lifetime, or lower WithMaxLifetime", a.stamper.MaxLifetime(), a.maxLifetime)
+	}
 	if c.cache > 0 {
 		a.memory = sieve.New[remembered](c.cache, min(c.cache, math.MaxInt/entrySize)*entrySize)
 	}

@@ -13,10 +13,15 @@ type Claims struct {
 	Issuer, Subject, ID, SessionID, Container string
 	Audience                                  []string // not nil if there is one, even an empty list
 	IssuedAt, NotBefore, ExpiresAt            time.Time
+	Stamp                                     int64 // microseconds since 1970, 0 if there is none
 }
 
+// StampClaim is the claim that says more exactly than iat when a token was
+// issued, in microseconds since 1970.
+const StampClaim = "iat_us"
+
 // registered are the claims whose meaning no user can change.
-var registered = []string{"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "sid"}
+var registered = []string{"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "sid", StampClaim}
 
 // Reserved reports whether name is a registered claim or the container's, or
 // would be taken for one by a reader that ignores case.
@@ -48,6 +53,8 @@ func ReadClaims(payload, containerClaim string) (Claims, error) {
 			c.NotBefore, err = s.numericDate("the claim nbf is not a number between 0 and the year 9999")
 		case "iat":
 			c.IssuedAt, err = s.numericDate("the claim iat is not a number between 0 and the year 9999")
+		case StampClaim:
+			c.Stamp, err = s.stamp()
 		default:
 			if Reserved(name, containerClaim) {
 				return Error("a claim that differs from a reserved one by case alone")
@@ -105,6 +112,23 @@ func (s *scanner) numericDate(otherwise Error) (time.Time, error) {
 	}
 	whole, fraction := math.Modf(f)
 	return time.Unix(int64(whole), int64(fraction*1e9)).UTC(), nil
+}
+
+// stamp reads microseconds since 1970, as this package's own tokens have them.
+func (s *scanner) stamp() (int64, error) {
+	const wrong = Error("the claim iat_us is not a whole number of microseconds between 1 and the year 9999")
+	if c := s.peek(); c < '1' || c > '9' {
+		return 0, wrong
+	}
+	text, err := s.number()
+	if err != nil {
+		return 0, wrong
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || n > maxDate*1e6 {
+		return 0, wrong
+	}
+	return n, nil
 }
 
 // wholeSeconds reads a number without fraction and exponent that is within

@@ -1,0 +1,99 @@
+package revoke
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Memory is a log in the memory of this process: for tests, and for services of
+// one process that can do without it after a restart. Lists over it know each
+// entry at once.
+type Memory struct {
+	id string
+
+	mu        sync.Mutex
+	entries   []numbered
+	last      int
+	followers []func(Entry)
+}
+
+type numbered struct {
+	number int // from 1 on; they rise, with gaps where entries were purged
+	Entry
+}
+
+// NewMemory returns an empty log.
+func NewMemory() *Memory { return &Memory{id: rand.Text()} }
+
+// follow has fn called with every entry, those that are there included.
+func (m *Memory) follow(fn func(Entry)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, e := range m.entries {
+		fn(e.Entry)
+	}
+	m.followers = append(m.followers, fn)
+}
+
+// Append implements [Store]. All lists over this log know the entry when it
+// returns.
+func (m *Memory) Append(ctx context.Context, e Entry) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.last++
+	m.entries = append(m.entries, numbered{m.last, e})
+	for _, fn := range m.followers {
+		fn(e)
+	}
+	return nil
+}
+
+// Since implements [Store].
+func (m *Memory) Since(ctx context.Context, cursor string, limit int) (Part, error) {
+	if err := ctx.Err(); err != nil {
+		return Part{}, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	after := m.place(cursor)
+	from, _ := slices.BinarySearchFunc(m.entries, after+1, func(e numbered, n int) int { return cmp.Compare(e.number, n) })
+	rest := m.entries[from:]
+	part := Part{More: len(rest) > limit}
+	for _, e := range rest[:min(limit, len(rest))] {
+		part.Entries = append(part.Entries, e.Entry)
+		after = e.number
+	}
+	part.Cursor = m.id + "/" + strconv.Itoa(after)
+	return part, nil
+}
+
+// place is the number that a cursor stands behind, 0 for one that is not of this
+// log.
+func (m *Memory) place(cursor string) int {
+	id, number, _ := strings.Cut(cursor, "/")
+	n, err := strconv.Atoi(number)
+	if id != m.id || err != nil || n < 0 || n > m.last {
+		return 0
+	}
+	return n
+}
+
+// Purge implements [Store].
+func (m *Memory) Purge(ctx context.Context, before time.Time) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.entries = slices.DeleteFunc(m.entries, func(e numbered) bool { return e.Expires.Before(before) })
+	return nil
+}

@@ -1,0 +1,460 @@
+// Package revoke takes tokens back before they expire: one of them, those of a
+// session, or all that a subject or a container was given up to now. A request
+// costs one look-up in memory, however long the list is and however many servers
+// share it.
+//
+//	list, err := revoke.New(revoke.NewMemory())
+//	auth, err := jwtauth.New(key, jwtauth.WithRevocations(list))
+//	...
+//	err = list.RevokeToken(ctx, claims.Issuer, claims.ID, claims.ExpiresAt)
+//	err = list.RevokeContainer(ctx, "https://api.example.com", "my-container")
+//
+// The entries are in a [Store], a log that all servers append to and follow.
+// [NewMemory] is one for a single process, which forgets at its end.
+//
+// # What is promised
+//
+// In the process that revokes: once a method has returned nil, no token that was
+// issued before the call is accepted, and each that is issued from then on is, to
+// the last one, whatever the clock does. That takes tokens that an Auth with this
+// list issued (they carry a microsecond stamp); of others iat counts, and one
+// issued within the second of the revocation is refused too.
+//
+// In other processes the same holds once they have read the entry: within a
+// moment while all is well, and within the bound of [WithStaleness] at the latest,
+// since past it nothing is accepted any more. Their clocks may differ: until the
+// entry is read, plus [WithSkew], tokens that they issue to a revoked subject or
+// container may be refused, never the other way round.
+//
+// It fails closed: a list that was never read, or not for too long, is an error of
+// [List.Revoked], which a request sees as 503; see [InsecureAcceptStale].
+package revoke
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/joinednode/jwtauth"
+)
+
+// ErrStale: the log was not read for longer than the bound, or never, so that
+// nobody knows whether a token was revoked. jwtauth makes it ErrUnavailable.
+var ErrStale = errors.New("revoke: the list is not up to date")
+
+// Defaults.
+const (
+	DefaultMaxLifetime = jwtauth.DefaultTTL
+	DefaultStaleness   = 10 * time.Second
+	DefaultInterval    = 250 * time.Millisecond
+	DefaultSkew        = time.Second // where processes share the log
+
+	// margin is how much longer an entry is kept than the tokens it is about: an
+	// Auth may accept them that long after their expiry.
+	margin = jwtauth.MaxLeeway
+	// batch is how many entries are read at once.
+	batch = 10_000
+	// purgeEvery is how often expired entries are taken out of the log.
+	purgeEvery = time.Hour
+)
+
+// List is a revocation list, for [jwtauth.WithRevocations]. It is safe for
+// concurrent use; what asks it on a request takes no lock.
+type List struct {
+	config
+	store       Store
+	seen        set
+	started     time.Time // what the moments below count from, by the monotonic clock
+	startedWall time.Time // the same by the wall clock
+
+	epoch   atomic.Int64 // the highest that was applied: E of a subject or container
+	stamped atomic.Int64 // the latest stamp that was given to a token
+	read    atomic.Int64 // when the last successful read began, in nanoseconds since started; 0: never
+
+	changing sync.Mutex // held while an epoch is chosen
+
+	following sync.Mutex // held while the log is read
+	cursor    string
+	purged    time.Time
+
+	failure atomic.Pointer[error] // of the last read, nil if it was good
+}
+
+type config struct {
+	maxLifetime time.Duration
+	staleness   time.Duration
+	interval    time.Duration
+	skew        time.Duration
+	accept      bool
+	clock       func() time.Time
+	logger      *slog.Logger
+}
+
+// Option configures [New].
+type Option func(*config) error
+
+func atLeast(option string, d, least time.Duration) error {
+	if d < least {
+		return fmt.Errorf("%s(%v): it must be at least %v", option, d, least)
+	}
+	return nil
+}
+
+// WithMaxLifetime sets how long tokens may live: ten days unless set. It must be
+// at least the maximum lifetime of each Auth that asks the list, which refuses to
+// be made otherwise: entries are kept that long.
+func WithMaxLifetime(d time.Duration) Option {
+	return func(c *config) error {
+		c.maxLifetime = d
+		return atLeast("WithMaxLifetime", d, time.Second)
+	}
+}
+
+// WithStaleness sets the time since the last successful read of the log past
+// which nothing is accepted: 10 seconds unless set. It is the longest that a
+// revoked token is accepted by another process.
+func WithStaleness(d time.Duration) Option {
+	return func(c *config) error {
+		c.staleness = d
+		return atLeast("WithStaleness", d, time.Second)
+	}
+}
+
+// WithInterval sets how often the log is read: every 250 milliseconds unless set,
+// and no less than four times within the bound of [WithStaleness].
+func WithInterval(d time.Duration) Option {
+	return func(c *config) error {
+		c.interval = d
+		return atLeast("WithInterval", d, time.Millisecond)
+	}
+}
+
+// WithSkew sets by how much the clocks of the processes that share the log may
+// differ: a second unless set, none with [NewMemory].
+func WithSkew(d time.Duration) Option {
+	return func(c *config) error {
+		c.skew = d
+		return atLeast("WithSkew", d, 0)
+	}
+}
+
+// InsecureAcceptStale lets tokens pass that are not on the list as far as it is
+// known, where it is not up to date: it fails open. Who takes it puts being
+// served before being safe for as long as the log cannot be read, and should
+// watch [List.Status].
+func InsecureAcceptStale() Option {
+	return func(c *config) error {
+		c.accept = true
+		return nil
+	}
+}
+
+// WithClock sets the wall clock, for tests: [time.Now] unless set. It must be
+// safe for concurrent use. Staleness does not ask it.
+func WithClock(clock func() time.Time) Option {
+	return func(c *config) error {
+		if c.clock = clock; clock == nil {
+			return errors.New("WithClock was given nil; leave it out for time.Now")
+		}
+		return nil
+	}
+}
+
+// WithLogger sets where [List.Run] reports that the log cannot be read, and can
+// be again: [slog.Default] unless set.
+func WithLogger(logger *slog.Logger) Option {
+	return func(c *config) error {
+		if c.logger = logger; logger == nil {
+			return errors.New("WithLogger was given nil; leave it out for slog.Default")
+		}
+		return nil
+	}
+}
+
+// New returns a list of what is in the store's log. It reads nothing yet: until
+// [List.Run] or [List.Sync] has read the log, [List.Revoked] returns [ErrStale].
+// A list over [NewMemory] needs neither, and is never stale.
+func New(store Store, opts ...Option) (*List, error) {
+	if store == nil {
+		return nil, errors.New("revoke: New: the store is nil; give it one, such as revoke.NewMemory()")
+	}
+	c := config{maxLifetime: DefaultMaxLifetime, staleness: DefaultStaleness, interval: DefaultInterval, skew: DefaultSkew, clock: time.Now}
+	memory, local := store.(*Memory)
+	if local {
+		c.skew = 0
+	}
+	var errs []error
+	for i, opt := range opts {
+		if opt == nil {
+			errs = append(errs, fmt.Errorf("option %d is nil; leave it out", i+1))
+		} else if err := opt(&c); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if c.interval > c.staleness/4 {
+		errs = append(errs, fmt.Errorf("WithInterval(%v) leaves no room for a failure within the %v of WithStaleness; it must be at most a quarter of it", c.interval, c.staleness))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, fmt.Errorf("revoke: New: %w", err)
+	}
+	l := &List{config: c, store: store, started: time.Now(), startedWall: c.clock()}
+	l.seen.init()
+	if local {
+		memory.follow(l.apply)
+		l.read.Store(forever)
+	}
+	return l, nil
+}
+
+// forever is the moment of a read that never gets old.
+const forever = 1<<63 - 1
+
+// Revoked reports whether the token with these claims was taken back. Its error
+// is [ErrStale]: the list cannot say.
+func (l *List) Revoked(_ context.Context, c jwtauth.Claims) (bool, error) {
+	if !l.accept && l.stale() {
+		return false, ErrStale
+	}
+	stamp := c.Stamp
+	if stamp == 0 {
+		stamp = c.IssuedAt.UnixMicro()
+	}
+	return l.seen.has(Token, c.Issuer, c.ID, 0) ||
+		l.seen.has(Session, c.Issuer, c.SessionID, 0) ||
+		l.seen.has(Subject, c.Issuer, c.Subject, stamp) ||
+		l.seen.has(Container, c.Issuer, c.Container, stamp), nil
+}
+
+// Stamp returns the stamp of a token that is issued now: see
+// [jwtauth.RevocationStamper].
+func (l *List) Stamp(now time.Time) int64 {
+	stamp := max(now.UnixMicro(), l.epoch.Load()+1)
+	raise(&l.stamped, stamp)
+	return stamp
+}
+
+// MaxLifetime returns what [WithMaxLifetime] set.
+func (l *List) MaxLifetime() time.Duration { return l.maxLifetime }
+
+func raise(to *atomic.Int64, n int64) {
+	for {
+		was := to.Load()
+		if was >= n || to.CompareAndSwap(was, n) {
+			return
+		}
+	}
+}
+
+// RevokeToken takes one token back, by its iss and jti. expires is its exp, until
+// which the list remembers it. It is an error if jti is empty or expires is zero;
+// of a token that has expired nothing is written.
+//
+// An error of the store means that this process refuses the token, and others may
+// or may not: call it again. So it is with all four.
+func (l *List) RevokeToken(ctx context.Context, issuer, jti string, expires time.Time) error {
+	if expires.IsZero() {
+		return errors.New("revoke: RevokeToken: expires is zero; give it the token's exp, Claims.ExpiresAt")
+	}
+	return l.revoke(ctx, "RevokeToken", Entry{Kind: Token, Issuer: issuer, ID: jti, Expires: expires.Add(margin + l.skew)})
+}
+
+// RevokeSession takes back all tokens of a session, by their iss and sid: those
+// that are still to be issued, too.
+func (l *List) RevokeSession(ctx context.Context, issuer, sid string) error {
+	return l.revoke(ctx, "RevokeSession", Entry{Kind: Session, Issuer: issuer, ID: sid, Expires: l.clock().Add(l.maxLifetime + margin + l.skew)})
+}
+
+// RevokeSubject takes back every token that was issued to a subject up to now.
+func (l *List) RevokeSubject(ctx context.Context, issuer, subject string) error {
+	return l.revoke(ctx, "RevokeSubject", Entry{Kind: Subject, Issuer: issuer, ID: subject})
+}
+
+// RevokeContainer takes back every token of a container that was issued up to
+// now.
+func (l *List) RevokeContainer(ctx context.Context, issuer, container string) error {
+	return l.revoke(ctx, "RevokeContainer", Entry{Kind: Container, Issuer: issuer, ID: container})
+}
+
+func (l *List) revoke(ctx context.Context, method string, e Entry) error {
+	if e.ID == "" {
+		return fmt.Errorf("revoke: %s: the id is empty, and would mean every token without one", method)
+	}
+	if len(e.ID) > MaxText || len(e.Issuer) > MaxText {
+		return fmt.Errorf("revoke: %s: an issuer or an id has more than %d bytes", method, MaxText)
+	}
+	if e.Kind == Subject || e.Kind == Container {
+		l.upToNow(&e)
+	}
+	if e.Expires.Before(l.past()) {
+		return nil // as are all the tokens that it is about
+	}
+	l.apply(e) // refused here whatever becomes of the log
+	if err := l.store.Append(ctx, e); err != nil {
+		return fmt.Errorf("revoke: %s: %w", method, err)
+	}
+	return nil
+}
+
+// upToNow chooses the epoch of an entry: no token issued before has a later
+// stamp, and every one issued after it is applied has.
+func (l *List) upToNow(e *Entry) {
+	l.changing.Lock()
+	defer l.changing.Unlock()
+	e.Epoch = max(l.clock().Add(l.skew).UnixMicro(), l.epoch.Load()+1, l.stamped.Load())
+	raise(&l.epoch, e.Epoch)
+	e.Expires = time.UnixMicro(e.Epoch).Add(l.maxLifetime + margin + l.skew)
+}
+
+// apply makes an entry count, for good: it may come again, and out of order.
+func (l *List) apply(e Entry) {
+	raise(&l.epoch, e.Epoch)
+	l.seen.add(e, l.past().UnixMicro())
+}
+
+// past is a moment that has come for sure: the wall clock, but no further than the
+// monotonic one. A clock that jumps ahead, and back again, must not make anyone
+// forget what still counts then.
+func (l *List) past() time.Time {
+	wall, monotonic := l.clock(), l.startedWall.Add(time.Since(l.started))
+	if monotonic.Before(wall) {
+		return monotonic
+	}
+	return wall
+}
+
+func (l *List) now() int64 { return int64(time.Since(l.started)) + 1 }
+
+func (l *List) stale() bool {
+	switch read := l.read.Load(); read {
+	case 0:
+		return true
+	case forever:
+		return false
+	default:
+		return l.now()-read > int64(l.staleness)
+	}
+}
+
+// Status is what monitoring wants to know of a list.
+type Status struct {
+	// Ready: tokens are judged; if not, [List.Revoked] returns [ErrStale].
+	Ready bool
+	// Age is how long ago the log was last read successfully, -1 for never, and 0
+	// for a list over [NewMemory].
+	Age time.Duration
+	// Entries are remembered, of all kinds, some of which may have expired.
+	Entries int
+	// Err is the failure of the last read, nil if it was good.
+	Err error
+}
+
+// Status returns how the list does.
+func (l *List) Status() Status {
+	s := Status{Ready: l.accept || !l.stale(), Entries: l.seen.len()}
+	switch read := l.read.Load(); read {
+	case 0:
+		s.Age = -1
+	case forever:
+	default:
+		s.Age = time.Duration(l.now() - read)
+	}
+	if err := l.failure.Load(); err != nil {
+		s.Err = *err
+	}
+	return s
+}
+
+// Run follows the log until ctx ends, and returns its error. A failure is logged
+// once, and tried again; a list that has become stale recovers by itself. It also
+// takes expired entries out of the log now and then. Without it a list over a
+// shared log knows what it revokes itself and is stale, unless [List.Sync] is
+// called; one over [NewMemory] knows all at once, and needs it for the last alone.
+func (l *List) Run(ctx context.Context) error {
+	ticker := time.NewTicker(l.interval)
+	defer ticker.Stop()
+	failed := false
+	for {
+		err := l.Sync(ctx)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if (err != nil) != failed {
+			if failed = err != nil; failed {
+				l.log().ErrorContext(ctx, "revoke: the log cannot be read", "error", err)
+			} else {
+				l.log().InfoContext(ctx, "revoke: the log can be read again")
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-ticker.C:
+		}
+	}
+}
+
+func (l *List) log() *slog.Logger {
+	if l.logger == nil {
+		return slog.Default()
+	}
+	return l.logger
+}
+
+// Sync reads the log up to its end, for a start that wants to be ready before it
+// serves, and for tests. It takes at most a third of the bound of [WithStaleness]
+// for each part, and returns the store's error.
+func (l *List) Sync(ctx context.Context) error {
+	l.following.Lock()
+	defer l.following.Unlock()
+	err := l.sync(ctx)
+	if err != nil {
+		err = fmt.Errorf("revoke: reading the log: %w", err)
+		l.failure.Store(&err)
+		return err
+	}
+	l.failure.Store(nil)
+	l.purge(ctx)
+	return nil
+}
+
+func (l *List) sync(ctx context.Context) error {
+	for {
+		began := l.now() // what is appended from here on may be missing
+		part, err := l.since(ctx)
+		if err != nil {
+			return err
+		}
+		for _, e := range part.Entries {
+			l.apply(e)
+		}
+		l.cursor = part.Cursor
+		if !part.More {
+			raise(&l.read, began)
+			return nil
+		}
+	}
+}
+
+func (l *List) since(ctx context.Context) (Part, error) {
+	ctx, cancel := context.WithTimeout(ctx, l.staleness/3)
+	defer cancel()
+	return l.store.Since(ctx, l.cursor, batch)
+}
+
+// purge takes out of the log what no list needs any more. It fails quietly: the
+// next one does it.
+func (l *List) purge(ctx context.Context) {
+	now := l.past()
+	if !l.purged.IsZero() && now.Sub(l.purged).Abs() < purgeEvery {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, l.staleness/3)
+	defer cancel()
+	if err := l.store.Purge(ctx, now.Add(-margin)); err == nil {
+		l.purged = now
+	}
+}

@@ -1,0 +1,160 @@
+package revoke
+
+import (
+	"hash/maphash"
+	"math"
+	"math/bits"
+	"sync"
+	"sync/atomic"
+)
+
+// set is what a list remembers. Whoever looks something up takes no lock and
+// allocates nothing: tables only grow, and one that is full, or full of what has
+// expired, is replaced by another.
+//
+// Issuer and id are kept as 128 bits of two hashes with secret seeds. Nobody can
+// choose texts that meet, and that two do by chance is less likely than that the
+// machine errs; it would refuse a good token, never accept a bad one.
+type set struct {
+	ids, issuers [2]maphash.Seed
+	tables       [Container + 1]atomic.Pointer[table] // by Kind; nil while there is nothing of it
+
+	mu sync.Mutex // held by whoever adds
+}
+
+// table is a hash table with open addressing, at most three quarters full.
+type table struct {
+	slots []slot
+	used  int // under the set's lock
+}
+
+// slot is one entry. The writer fills in hash[0] last, and readers look at it
+// first; it is 0 in a free one.
+type slot struct {
+	hash    [2]atomic.Uint64
+	epoch   atomic.Int64 // microseconds since 1970; what has no stamp is hit whatever it is
+	expires atomic.Int64 // microseconds since 1970
+}
+
+const leastSlots = 64
+
+func (s *set) init() {
+	for i := range s.ids {
+		s.ids[i], s.issuers[i] = maphash.MakeSeed(), maphash.MakeSeed()
+	}
+}
+
+// has reports whether there is an entry that hits a token with this stamp.
+func (s *set) has(kind Kind, issuer, id string, stamp int64) bool {
+	t := s.tables[kind].Load()
+	if t == nil || id == "" {
+		return false
+	}
+	found := t.find(s.hash(issuer, id))
+	return found != nil && stamp <= found.epoch.Load()
+}
+
+// add remembers an entry, or raises what is remembered of it. What expired before
+// now may be forgotten.
+func (s *set) add(e Entry, now int64) {
+	epoch := e.Epoch
+	if e.Kind == Token || e.Kind == Session {
+		epoch = math.MaxInt64
+	}
+	hash := s.hash(e.Issuer, e.ID)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := s.tables[e.Kind].Load()
+	if t == nil || 4*(t.used+1) > 3*len(t.slots) {
+		t = t.renewed(now)
+		defer s.tables[e.Kind].Store(t)
+	}
+	t.put(hash, epoch, e.Expires.UnixMicro())
+}
+
+// len is how many entries there are, of all kinds.
+func (s *set) len() (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range s.tables {
+		if t := s.tables[i].Load(); t != nil {
+			n += t.used
+		}
+	}
+	return n
+}
+
+func (s *set) hash(issuer, id string) [2]uint64 {
+	var h [2]uint64
+	for i := range h {
+		h[i] = maphash.String(s.ids[i], id) ^ bits.RotateLeft64(maphash.String(s.issuers[i], issuer), 32)
+	}
+	h[0] = max(h[0], 1) // 0 is a free slot
+	return h
+}
+
+// find returns the slot of an entry, nil if there is none. A table is never full.
+func (t *table) find(hash [2]uint64) *slot {
+	for i := t.first(hash); ; i++ {
+		if i == len(t.slots) {
+			i = 0
+		}
+		switch s := &t.slots[i]; s.hash[0].Load() {
+		case 0:
+			return nil
+		case hash[0]:
+			if s.hash[1].Load() == hash[1] {
+				return s
+			}
+		}
+	}
+}
+
+// first is where the search for an entry begins: the hash as a fraction of the
+// table, which may have any size.
+func (t *table) first(hash [2]uint64) int {
+	i, _ := bits.Mul64(hash[0], uint64(len(t.slots)))
+	return int(i)
+}
+
+// put needs a free slot.
+func (t *table) put(hash [2]uint64, epoch, expires int64) {
+	s := t.find(hash)
+	if s == nil {
+		i := t.first(hash)
+		for t.slots[i].hash[0].Load() != 0 {
+			if i++; i == len(t.slots) {
+				i = 0
+			}
+		}
+		s = &t.slots[i]
+		t.used++
+	}
+	raise(&s.epoch, epoch)
+	raise(&s.expires, expires)
+	s.hash[1].Store(hash[1])
+	s.hash[0].Store(hash[0])
+}
+
+// renewed returns a table with room, and with what has not expired. t may be nil.
+func (t *table) renewed(now int64) *table {
+	live := 0
+	if t != nil {
+		for i := range t.slots {
+			if t.slots[i].hash[0].Load() != 0 && t.slots[i].expires.Load() >= now {
+				live++
+			}
+		}
+	}
+	// Half full: with slots of 32 bytes, an entry takes 43 to 60.
+	grown := &table{slots: make([]slot, max(live*15/8, leastSlots))}
+	if t != nil {
+		for i := range t.slots {
+			s := &t.slots[i]
+			if hash := s.hash[0].Load(); hash != 0 && s.expires.Load() >= now {
+				grown.put([2]uint64{hash, s.hash[1].Load()}, s.epoch.Load(), s.expires.Load())
+			}
+		}
+	}
+	return grown
+}

@@ -1,0 +1,70 @@
+package revoke
+
+import (
+	"context"
+	"time"
+)
+
+// Kind says what an entry is about.
+type Kind int
+
+// The kinds, which stores may keep as these numbers.
+const (
+	Token     Kind = 1 // one token, by its jti
+	Session   Kind = 2 // the tokens of one session, by their sid
+	Subject   Kind = 3 // the tokens of one subject up to the epoch
+	Container Kind = 4 // the tokens of one container up to the epoch
+)
+
+// MaxText is the most bytes that an issuer or an id may have.
+const MaxText = 1024
+
+// Entry is one line of the log.
+type Entry struct {
+	Kind   Kind
+	Issuer string // iss, "" for tokens without
+	ID     string // jti, sid, sub or container; never empty, any bytes
+	// Epoch is the latest stamp that a Subject or Container entry hits, in
+	// microseconds since 1970; 0 for the others.
+	Epoch int64
+	// Expires is when no token is left that the entry could hit. Stores keep it to
+	// the microsecond or round it up.
+	Expires time.Time
+}
+
+// Part is a piece of the log, in its order.
+type Part struct {
+	Entries []Entry
+	// Cursor is the place behind the last of them, for the next call.
+	Cursor string
+	// More: the log goes on. If not, everything that was appended before the call
+	// has been read.
+	More bool
+}
+
+// Store is a log of revocations that processes share. Package jwtauthtest has the
+// tests that each must pass, TestRevocationStore.
+//
+// All methods are safe for concurrent use, also by several processes, and return
+// an error only for an outage, ctx's included.
+type Store interface {
+	// Append adds an entry. When it returns nil the entry is kept, as safely as the
+	// store keeps anything, and every Since that begins from then on finds it. After
+	// an error it may be there or not. An entry that is there already may be added
+	// again.
+	Append(ctx context.Context, e Entry) error
+
+	// Since returns what follows a cursor that it gave before, at most limit
+	// entries, "" being the beginning. It does not wait for new ones.
+	//
+	// Order is the order in which entries can be seen: whoever goes on from a cursor
+	// misses none that became visible later, whatever began first. A cursor that is
+	// not of this log (which was replaced, emptied, or put back from a backup), or
+	// lies behind its end, counts as "": it is all read again. That is what the log's
+	// random identity is for, which is part of the cursor.
+	Since(ctx context.Context, cursor string, limit int) (Part, error)
+
+	// Purge may take out entries whose Expires lies before the time given, and no
+	// others. Cursors stay good.
+	Purge(ctx context.Context, before time.Time) error
+}
