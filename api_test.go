@@ -5,11 +5,13 @@ import (
 	"crypto"
 	"log/slog"
 	"net/http"
+	"testing"
 	"time"
 
 	"github.com/joinednode/jwtauth"
 	"github.com/joinednode/jwtauth/jwtauthtest"
 	"github.com/joinednode/jwtauth/keys"
+	"github.com/joinednode/jwtauth/revoke"
 )
 
 // What follows is the public API, name by name. It runs nothing: that it
@@ -22,6 +24,7 @@ var (
 	_ func(*jwtauth.Auth, string, ...jwtauth.IssueOption) (string, error)          = (*jwtauth.Auth).Issue
 	_ func(*jwtauth.Auth, context.Context, string, string) (jwtauth.Claims, error) = (*jwtauth.Auth).Verify
 	_ func(*jwtauth.Auth, context.Context, string) (jwtauth.Claims, error)         = (*jwtauth.Auth).VerifyAnyContainer
+	_ func(*jwtauth.Auth, context.Context, string) (jwtauth.Claims, error)         = (*jwtauth.Auth).Inspect
 	_ func(*jwtauth.Auth, *http.Request) (jwtauth.Claims, error)                   = (*jwtauth.Auth).Check
 	_ func(*jwtauth.Auth, context.Context, jwtauth.Claims) error                   = (*jwtauth.Auth).Recheck
 	_ func(*jwtauth.Auth, http.Handler) http.Handler                               = (*jwtauth.Auth).Private
@@ -31,6 +34,7 @@ var (
 	_ func(*jwtauth.Auth, map[string]jwtauth.Policy) (middleware, error)           = (*jwtauth.Auth).Routes
 	_ func(*jwtauth.Auth, authorize) http.Handler                                  = (*jwtauth.Auth).TokenEndpoint
 	_ func(*jwtauth.Auth, http.ResponseWriter, *http.Request, error)               = (*jwtauth.Auth).Deny
+	_ func(*jwtauth.Auth) string                                                   = (*jwtauth.Auth).Issuer
 	_ func(context.Context) (jwtauth.Claims, bool)                                 = jwtauth.FromContext
 	_ func(context.Context, jwtauth.Claims) context.Context                        = jwtauth.NewContext
 	_ func(jwtauth.Claims, any) error                                              = jwtauth.Claims.Decode
@@ -44,6 +48,14 @@ var (
 	_ interface {
 		Revoked(context.Context, jwtauth.Claims) (bool, error)
 	} = jwtauth.RevocationChecker(nil)
+	_ interface {
+		Stamp(time.Time) int64
+		MaxLifetime() time.Duration
+	} = jwtauth.RevocationStamper(nil)
+	_ interface {
+		Marks(jwtauth.Claims) jwtauth.Marks
+		Clear(jwtauth.Marks) bool
+	} = jwtauth.RevocationMarker(nil)
 )
 
 type authorize = func(r *http.Request, container string) ([]jwtauth.IssueOption, error)
@@ -91,7 +103,7 @@ var _ = []jwtauth.Extractor{
 var _ = []any{
 	jwtauth.Claims{
 		Issuer: "", Subject: "", Container: "", ID: "", SessionID: "", Audience: []string{},
-		IssuedAt: time.Time{}, NotBefore: time.Time{}, ExpiresAt: time.Time{},
+		IssuedAt: time.Time{}, NotBefore: time.Time{}, ExpiresAt: time.Time{}, Stamp: int64(0),
 	},
 	jwtauth.Presented{Token: "", In: jwtauth.Location(0), Name: ""},
 	jwtauth.Rule{Policy: jwtauth.Policy(0), Container: ""},
@@ -128,6 +140,43 @@ var (
 	_ func(*keys.Set, []byte) ([]byte, error)                      = (*keys.Set).Sign
 	_ func(*keys.Set, string, string, []byte, []byte) error        = (*keys.Set).Verify
 )
+
+type mayRevoke = func(*http.Request, jwtauth.Claims) error
+
+var (
+	_ func(revoke.Store, ...revoke.Option) (*revoke.List, error)           = revoke.New
+	_ func() *revoke.Memory                                                = revoke.NewMemory
+	_ func(*revoke.List, context.Context, string, string, time.Time) error = (*revoke.List).RevokeToken
+	_ [3]func(*revoke.List, context.Context, string, string) error         = [...]func(*revoke.List, context.Context, string, string) error{(*revoke.List).RevokeSession, (*revoke.List).RevokeSubject, (*revoke.List).RevokeContainer}
+	_ [2]func(*revoke.List, context.Context) error                         = [...]func(*revoke.List, context.Context) error{(*revoke.List).Run, (*revoke.List).Sync}
+	_ func(*revoke.List, *jwtauth.Auth, mayRevoke) http.Handler            = (*revoke.List).Handler
+	_ func(*revoke.List) revoke.Status                                     = (*revoke.List).Status
+	_ func(*testing.T, func(*testing.T) revoke.Store)                      = jwtauthtest.TestRevocationStore
+	_ jwtauth.RevocationChecker                                            = (*revoke.List)(nil)
+	_ jwtauth.RevocationStamper                                            = (*revoke.List)(nil)
+	_ jwtauth.RevocationMarker                                             = (*revoke.List)(nil)
+	_ revoke.Store                                                         = (*revoke.Memory)(nil)
+	_ error                                                                = revoke.ErrStale
+	_ [4]revoke.Kind                                                       = [...]revoke.Kind{revoke.Token, revoke.Session, revoke.Subject, revoke.Container}
+	_ [4]time.Duration                                                     = [...]time.Duration{revoke.DefaultMaxLifetime, revoke.DefaultStaleness, revoke.DefaultInterval, revoke.DefaultSkew}
+	_ interface {
+		Append(context.Context, revoke.Entry) error
+		Since(context.Context, string, int) (revoke.Part, error)
+		Purge(context.Context, time.Time) error
+	} = revoke.Store(nil)
+)
+
+var _ = []revoke.Option{
+	revoke.WithMaxLifetime(0), revoke.WithStaleness(0), revoke.WithInterval(0), revoke.WithSkew(0), revoke.WithClock(nil),
+	revoke.WithLogger(nil), revoke.InsecureAcceptStale(),
+}
+
+var _ = []any{
+	revoke.Entry{Kind: revoke.Kind(0), Issuer: "", ID: "", Epoch: int64(0), Expires: time.Time{}},
+	revoke.Part{Entries: []revoke.Entry{}, Cursor: "", More: false},
+	revoke.Status{Ready: false, Age: time.Duration(0), Entries: 0, Err: error(nil)},
+	revoke.MaxText,
+}
 
 type makeToken = func(a *jwtauthtest.Auth, container string, opts ...jwtauth.IssueOption) string
 

@@ -124,6 +124,16 @@ func ExampleAuth_VerifyAnyContainer() {
 	// Output: my-container <nil>
 }
 
+func ExampleAuth_Inspect() {
+	clock := time.Now()
+	auth := exampleAuth(jwtauth.WithClock(func() time.Time { return clock }))
+	token := must(auth.Issue("my-container", jwtauth.TTL(time.Minute)))
+	clock = clock.Add(time.Hour)
+	claims, err := auth.Inspect(context.Background(), token)
+	fmt.Println(claims.Container, errors.Is(err, jwtauth.ErrExpired))
+	// Output: my-container true
+}
+
 func ExampleAuth_Check() {
 	auth := exampleAuth()
 	mux := http.NewServeMux()

@@ -116,6 +116,7 @@ type Auth struct {
 	issued atomic.Pointer[issuedHeader]       // of the token issued last
 
 	stamper RevocationStamper // nil if the revocations want no stamps
+	marker  RevocationMarker  // nil if they make no marks
 
 	// What the extractors were found to be, once: the parameters that this
 	// package's look for, the extractors of others, and what responses vary by.
@@ -146,6 +147,20 @@ type RevocationStamper interface {
 	MaxLifetime() time.Duration
 }
 
+// RevocationMarker is what a [RevocationChecker] may be besides: one that can tell
+// of most tokens, by marks that were made of their claims once, that they were
+// not taken back. An Auth keeps the marks with the tokens that it remembers.
+type RevocationMarker interface {
+	// Marks returns the marks of claims, which stay the same as long as they do.
+	Marks(c Claims) Marks
+	// Clear reports that Revoked would say false, and no error, of every token with
+	// these marks. If it cannot tell, it says false, and Revoked is asked.
+	Clear(m Marks) bool
+}
+
+// Marks are for the [RevocationMarker] that made them alone.
+type Marks [4]uint64
+
 // New returns an Auth that verifies, and if they can sign also issues, with the
 // keys of source: a [keys.Key], most simply.
 //
@@ -158,6 +173,7 @@ func New(source keys.Source, opts ...Option) (*Auth, error) {
 	}
 	a := &Auth{config: c, source: source, vary: []string{"Authorization"}}
 	a.stamper, _ = c.revocations.(RevocationStamper)
+	a.marker, _ = c.revocations.(RevocationMarker)
 	if a.stamper != nil && a.stamper.MaxLifetime() < a.maxLifetime {
 		return nil, fmt.Errorf("jwtauth: New: WithRevocations was given a list that forgets after %v, and tokens may live %v; give it that lifetime, or lower WithMaxLifetime", a.stamper.MaxLifetime(), a.maxLifetime)
 	}
@@ -255,6 +271,22 @@ func (a *Auth) VerifyAnyContainer(ctx context.Context, token string) (Claims, er
 	return a.settle(ctx, a.judge(ctx, token))
 }
 
+// Inspect judges as [Auth.VerifyAnyContainer] does, but of a genuine token that is
+// refused for its time or because it was taken back it returns the claims beside
+// [ErrExpired], [ErrNotYetValid] or [ErrRevoked]. It is for who ends what tokens
+// stand for, such as revocation and logout: nothing may be opened by its claims
+// unless the error is nil. Beside any other error they are zero.
+func (a *Auth) Inspect(ctx context.Context, token string) (Claims, error) {
+	v := a.judge(ctx, token)
+	c, err := a.settle(ctx, v)
+	ended := errors.Is(err, ErrExpired) || errors.Is(err, ErrNotYetValid) || errors.Is(err, ErrRevoked)
+	// Time is judged before issuer and audience.
+	if ended && a.judgeIssuer(v.claims) == nil && a.judgeAudience(v.claims) == nil {
+		return v.claims.own(), err
+	}
+	return c, err
+}
+
 // Check does for a request what [Auth.Private] does, but writes no response and
 // passes no request on: it is the whole line from the path to the container.
 // The error is for [Auth.Deny]. The request's URL keeps its token.
@@ -267,9 +299,13 @@ func (a *Auth) Check(r *http.Request) (Claims, error) {
 // now and then, and end when it returns an error: [ErrExpired],
 // [ErrNotYetValid], [ErrRevoked] or, for "cannot know now", [ErrUnavailable].
 func (a *Auth) Recheck(ctx context.Context, c Claims) error {
-	_, err := a.settle(ctx, verdict{claims: &c, err: a.judgeAgain(ctx, &c)})
+	_, err := a.settle(ctx, verdict{claims: &c, err: a.judgeAgain(ctx, &c, nil)})
 	return err
 }
+
+// Issuer returns what [WithIssuer] set, "" if nothing did: the iss of the tokens
+// that a revocation is about.
+func (a *Auth) Issuer() string { return a.issuer }
 
 // verdict is what became of one token. The claims are there once they were
 // read out of a genuine token, even one that is refused for what they say. They
@@ -400,7 +436,7 @@ func (a *Auth) judge(ctx context.Context, token string) (v verdict) {
 		}
 		if set == known.set.Value() {
 			v.claims = &known.claims
-			if v.err = a.judgeAgain(ctx, v.claims); v.err == ErrExpired {
+			if v.err = a.judgeAgain(ctx, v.claims, &known.marks); v.err == ErrExpired {
 				a.forget(token)
 			}
 			return v
@@ -458,10 +494,14 @@ func (a *Auth) judgeClaims(ctx context.Context, h strict.Header, c *Claims) erro
 	return a.judgeRevocation(ctx, c)
 }
 
-// judgeAgain judges what may change while a token lives.
-func (a *Auth) judgeAgain(ctx context.Context, c *Claims) error {
+// judgeAgain judges what may change while a token lives. Of one that is
+// remembered there are marks.
+func (a *Auth) judgeAgain(ctx context.Context, c *Claims, m *Marks) error {
 	if err := a.judgeTime(c); err != nil {
 		return err
+	}
+	if m != nil && a.marker != nil && a.marker.Clear(*m) {
+		return nil
 	}
 	return a.judgeRevocation(ctx, c)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -350,6 +351,64 @@ func TestRecheckJudgesTimeAndRevocationAgain(t *testing.T) {
 	clock = claims.ExpiresAt
 	require.ErrorIs(t, auth.Recheck(t.Context(), claims), jwtauth.ErrExpired)
 	require.ErrorIs(t, auth.Recheck(t.Context(), jwtauth.Claims{}), jwtauth.ErrExpired, "claims from nowhere are not alive")
+}
+
+func TestInspectKnowsGenuineTokensThatAreRefused(t *testing.T) {
+	clock, revoked := now, false
+	auth := newAuth(t, jwtauth.WithIssuer(issuer), jwtauth.WithAudience("api"),
+		jwtauth.WithClock(func() time.Time { return clock }),
+		jwtauth.WithRevocations(checkerFunc(func(context.Context, jwtauth.Claims) (bool, error) { return revoked, nil })))
+	token := mustIssue(t, auth, "demo", jwtauth.NotBefore(now.Add(time.Minute)), jwtauth.Claim("role", "cook"))
+	var seen []jwtauth.Claims
+	for name, test := range map[string]struct {
+		at      time.Duration
+		revoked bool
+		want    error
+	}{
+		"not valid yet": {0, false, jwtauth.ErrNotYetValid},
+		"live":          {time.Minute, false, nil},
+		"taken back":    {time.Minute, true, jwtauth.ErrRevoked},
+		"expired":       {jwtauth.DefaultTTL, false, jwtauth.ErrExpired},
+	} {
+		clock, revoked = now.Add(test.at), test.revoked
+		c, err := auth.Inspect(t.Context(), token)
+		require.ErrorIs(t, err, test.want, name)
+		require.Equal(t, "demo", c.Container, name)
+		var own struct{ Role string }
+		require.NoError(t, c.Decode(&own))
+		require.Equal(t, "cook", own.Role)
+		seen = append(seen, c)
+	}
+	for _, c := range seen {
+		require.Equal(t, seen[0], c)
+	}
+	seen[0].Audience[0] = "spoilt"
+	require.Equal(t, []string{"api"}, seen[1].Audience, "nobody's memory but the caller's")
+
+	clock, revoked = now, false
+	strangers := map[string]string{
+		"of another issuer":   `{"iss":"other","aud":"api"`,
+		"without an issuer":   `{"aud":"api"`,
+		"of another audience": `{"iss":"` + issuer + `","aud":"other"`,
+	}
+	for name, claims := range strangers {
+		for when, exp := range map[string]int64{"expired": now.Unix() - 1, "to come": now.Unix() + 60} {
+			payload := fmt.Sprintf(`%s,"iat":%d,"nbf":%d,"exp":%d,"container":"demo"}`, claims, now.Unix(), now.Unix()+1, exp)
+			c, err := auth.Inspect(t.Context(), sign(header, payload))
+			require.Error(t, err)
+			require.Zero(t, c, "%s, %s", name, when)
+		}
+	}
+	for name, test := range badTokens() {
+		c, err := newAuth(t).Inspect(t.Context(), test.token)
+		if errors.Is(test.want, jwtauth.ErrContainer) || errors.Is(test.want, jwtauth.ErrNoContainer) {
+			continue // which is not looked at
+		}
+		require.ErrorIs(t, err, test.want, name)
+		if err != nil && !errors.Is(err, jwtauth.ErrExpired) && !errors.Is(err, jwtauth.ErrNotYetValid) {
+			require.Zero(t, c, name)
+		}
+	}
 }
 
 func TestCheckIsPrivateWithoutAResponse(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 type remembered struct {
 	set    weak.Pointer[keys.Set] // under which the signature was verified; keeps no retired key alive
 	kid    string
+	marks  Marks
 	claims Claims
 }
 
@@ -42,6 +43,9 @@ func (a *Auth) remember(token, kid string, set *keys.Set, c *Claims) {
 		return
 	}
 	m := remembered{set: weak.Make(set), kid: strings.Clone(kid), claims: *c}
+	if a.marker != nil {
+		m.marks = a.marker.Marks(c.own())
+	}
 	a.memory.Put(token, m, m.size()+len(token))
 }
 

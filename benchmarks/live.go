@@ -10,6 +10,10 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/joinednode/jwtauth"
 )
 
 // crowd is a number of live tokens that were all seen before, and the order, the
@@ -21,15 +25,18 @@ type crowd struct {
 	next   uint
 }
 
-// newCrowd mints and presents n tokens. What is presented then is a copy: on a
-// server no request shares memory with the one before.
-func newCrowd(n int) *crowd {
+// newCrowd mints and presents n tokens, each of a user and a session of its own.
+// What is presented then is a copy: on a server no request shares memory with the
+// one before.
+func newCrowd(n int, opts ...jwtauth.Option) *crowd {
 	a := hs256()
-	c := &crowd{wrap: ours(a, withCacheFor(n)...).wrap, values: make([]string, n)}
+	c := &crowd{wrap: ours(a, append(withCacheFor(n), opts...)...).wrap, values: make([]string, n)}
 	next := &counter{}
 	d := newDriver(c.wrap(next))
 	for i := range c.values {
-		c.values[i] = bearer(a.mint())
+		c.values[i] = bearer(a.mint(func(claims jwt.MapClaims) {
+			claims["sub"], claims["sid"] = fmt.Sprintf("user-%07d@example.com", i), fmt.Sprintf("session-%07d", i)
+		}))
 		d.present(strings.Clone(c.values[i]))
 	}
 	if err := next.judge(n); err != nil {
@@ -60,20 +67,12 @@ func mapName(n int) string {
 
 // among times a token of the crowd, and the same tokens as the keys of a map.
 func (c *crowd) among() []subject {
-	next := &counter{}
-	d := newDriver(c.wrap(next))
 	set := make(map[string]struct{}, len(c.values))
 	for _, value := range c.values {
 		set[strings.Clone(value)] = struct{}{}
 	}
 	return []subject{
-		{name: liveName(len(c.values)), run: func(b *testing.B) error {
-			next.ran = 0
-			for value := range c.arrivals(b) {
-				d.present(value)
-			}
-			return next.judge(b.N)
-		}},
+		c.arriving(liveName(len(c.values))),
 		{name: mapName(len(c.values)), run: func(b *testing.B) error {
 			for value := range c.arrivals(b) {
 				if _, ok := set[value]; !ok {
@@ -83,6 +82,32 @@ func (c *crowd) among() []subject {
 			return nil
 		}},
 	}
+}
+
+// arriving times a token of the crowd that comes from the network.
+func (c *crowd) arriving(name string) subject {
+	next := &counter{}
+	d := newDriver(c.wrap(next))
+	return subject{name: name, run: func(b *testing.B) error {
+		next.ran = 0
+		for value := range c.arrivals(b) {
+			d.present(value)
+		}
+		return next.judge(b.N)
+	}}
+}
+
+// passing times a token of the crowd, wherever in memory it is.
+func (c *crowd) passing(name string) subject {
+	next := &counter{}
+	d := newDriver(c.wrap(next))
+	return subject{name: name, run: func(b *testing.B) error {
+		next.ran = 0
+		for b.Loop() {
+			d.present(c.pick())
+		}
+		return next.judge(b.N)
+	}}
 }
 
 // arrivals yields a token for each b.Loop. On a server a token was just copied

@@ -38,6 +38,7 @@ type settings struct {
 	benchtime time.Duration
 	load      time.Duration
 	live      int
+	revoked   int
 }
 
 // fewLive is what many live tokens are compared with.
@@ -51,13 +52,14 @@ func run(args []string, stdout, stderr io.Writer) error {
 	flags.DurationVar(&s.benchtime, "benchtime", 200*time.Millisecond, "`time` for each subject in each round")
 	flags.DurationVar(&s.load, "load", time.Second, "`time` for each turn of the real server")
 	flags.IntVar(&s.live, "live", 1_000_000, "`number` of live tokens to compare with a thousand; a million take some gigabytes")
+	flags.IntVar(&s.revoked, "revoked", 10_000_000, "`number` of entries of the longest revocation list")
 	switch err := flags.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		return nil
 	case err != nil:
 		return err
-	case flags.NArg() > 0 || s.rounds < 1 || s.benchtime <= 0 || s.load <= 0 || s.live <= fewLive:
-		return fmt.Errorf("there are no arguments, no flag may be zero or below, and -live must be more than %d (see -help)", fewLive)
+	case flags.NArg() > 0 || s.rounds < 1 || s.benchtime <= 0 || s.load <= 0 || s.live <= fewLive || s.revoked <= fewLive:
+		return fmt.Errorf("there are no arguments, no flag may be zero or below, and -live and -revoked must be more than %d (see -help)", fewLive)
 	}
 	fmt.Fprintln(stderr, "judging whether every subject does what it is timed for")
 	if err := judgeAll(); err != nil {
@@ -108,6 +110,9 @@ func measureAll(s settings, stdout, stderr io.Writer) (figures, error) {
 		}
 	}
 	if f.live, err = measureLive(s, stdout, stderr); err != nil {
+		return f, err
+	}
+	if f.revoked, err = measureRevocations(s, stdout, stderr); err != nil {
 		return f, err
 	}
 	fmt.Fprintln(stderr, "memory")

@@ -100,7 +100,7 @@ func targets(f figures) []target {
 			beside("a Go map of the same: %s", times(f.live.ratio(mapName(many), mapName(few)))),
 		memory,
 	)
-	return all
+	return append(all, f.revoked.targets()...)
 }
 
 func (f figures) coresTarget() target {

@@ -9,8 +9,9 @@
 //	err = list.RevokeToken(ctx, claims.Issuer, claims.ID, claims.ExpiresAt)
 //	err = list.RevokeContainer(ctx, "https://api.example.com", "my-container")
 //
-// The entries are in a [Store], a log that all servers append to and follow.
-// [NewMemory] is one for a single process, which forgets at its end.
+// [List.Handler] does it over HTTP (RFC 7009). The entries are in a [Store], a log
+// that all servers append to and follow. [NewMemory] is one for a single process,
+// which forgets at its end.
 //
 // # What is promised
 //
@@ -48,7 +49,7 @@ var ErrStale = errors.New("revoke: the list is not up to date")
 
 // Defaults.
 const (
-	DefaultMaxLifetime = jwtauth.DefaultTTL
+	DefaultMaxLifetime = 14 * 24 * time.Hour // as long as refresh tokens live
 	DefaultStaleness   = 10 * time.Second
 	DefaultInterval    = 250 * time.Millisecond
 	DefaultSkew        = time.Second // where processes share the log
@@ -67,6 +68,7 @@ const (
 type List struct {
 	config
 	store       Store
+	local       bool // the store is a Memory
 	seen        set
 	started     time.Time // what the moments below count from, by the monotonic clock
 	startedWall time.Time // the same by the wall clock
@@ -104,7 +106,7 @@ func atLeast(option string, d, least time.Duration) error {
 	return nil
 }
 
-// WithMaxLifetime sets how long tokens may live: ten days unless set. It must be
+// WithMaxLifetime sets how long tokens may live: 14 days unless set. It must be
 // at least the maximum lifetime of each Auth that asks the list, which refuses to
 // be made otherwise: entries are kept that long.
 func WithMaxLifetime(d time.Duration) Option {
@@ -177,7 +179,8 @@ func WithLogger(logger *slog.Logger) Option {
 
 // New returns a list of what is in the store's log. It reads nothing yet: until
 // [List.Run] or [List.Sync] has read the log, [List.Revoked] returns [ErrStale].
-// A list over [NewMemory] needs neither, and is never stale.
+// A list over [NewMemory] needs neither: it knows all at once, is never stale, and
+// drops what has expired as it revokes.
 func New(store Store, opts ...Option) (*List, error) {
 	if store == nil {
 		return nil, errors.New("revoke: New: the store is nil; give it one, such as revoke.NewMemory()")
@@ -201,7 +204,7 @@ func New(store Store, opts ...Option) (*List, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, fmt.Errorf("revoke: New: %w", err)
 	}
-	l := &List{config: c, store: store, started: time.Now(), startedWall: c.clock()}
+	l := &List{config: c, store: store, local: local, started: time.Now(), startedWall: c.clock()}
 	l.seen.init()
 	if local {
 		memory.follow(l.apply)
@@ -227,6 +230,22 @@ func (l *List) Revoked(_ context.Context, c jwtauth.Claims) (bool, error) {
 		l.seen.has(Session, c.Issuer, c.SessionID, 0) ||
 		l.seen.has(Subject, c.Issuer, c.Subject, stamp) ||
 		l.seen.has(Container, c.Issuer, c.Container, stamp), nil
+}
+
+// Marks returns what [List.Clear] looks for: see [jwtauth.RevocationMarker].
+func (l *List) Marks(c jwtauth.Claims) jwtauth.Marks {
+	return jwtauth.Marks{
+		l.seen.first(c.Issuer, c.ID),
+		l.seen.first(c.Issuer, c.SessionID),
+		l.seen.first(c.Issuer, c.Subject),
+		l.seen.first(c.Issuer, c.Container),
+	}
+}
+
+// Clear reports that nothing on the list, which is up to date, could be about a
+// token with these marks: see [jwtauth.RevocationMarker].
+func (l *List) Clear(m jwtauth.Marks) bool {
+	return (l.accept || !l.stale()) && l.seen.lacks(m)
 }
 
 // Stamp returns the stamp of a token that is issued now: see
@@ -295,6 +314,11 @@ func (l *List) revoke(ctx context.Context, method string, e Entry) error {
 	l.apply(e) // refused here whatever becomes of the log
 	if err := l.store.Append(ctx, e); err != nil {
 		return fmt.Errorf("revoke: %s: %w", method, err)
+	}
+	if l.local {
+		l.following.Lock()
+		defer l.following.Unlock()
+		l.purge(ctx)
 	}
 	return nil
 }
@@ -372,7 +396,7 @@ func (l *List) Status() Status {
 // once, and tried again; a list that has become stale recovers by itself. It also
 // takes expired entries out of the log now and then. Without it a list over a
 // shared log knows what it revokes itself and is stale, unless [List.Sync] is
-// called; one over [NewMemory] knows all at once, and needs it for the last alone.
+// called; one over [NewMemory] needs neither.
 func (l *List) Run(ctx context.Context) error {
 	ticker := time.NewTicker(l.interval)
 	defer ticker.Stop()
@@ -430,6 +454,9 @@ func (l *List) sync(ctx context.Context) error {
 		}
 		for _, e := range part.Entries {
 			l.apply(e)
+		}
+		if part.More && part.Cursor == l.cursor {
+			return errors.New("the store says that there is more, and its cursor does not move")
 		}
 		l.cursor = part.Cursor
 		if !part.More {

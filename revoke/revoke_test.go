@@ -382,6 +382,7 @@ func TestALogThatWasReplacedIsReadAgain(t *testing.T) {
 		alice, bob := issue(t, f.authThere, "demo", "alice"), issue(t, f.authThere, "demo", "bob")
 		require.NoError(t, f.here.RevokeSubject(t.Context(), issuer, "alice"))
 		time.Sleep(revoke.DefaultInterval)
+		synctest.Wait()
 		another := revoke.NewMemory()
 		require.NoError(t, newList(t, another).RevokeSubject(t.Context(), issuer, "bob"))
 		f.replace(another)
@@ -413,7 +414,7 @@ func TestALongLogIsReadInParts(t *testing.T) {
 func TestEntriesAreForgottenWhenNothingIsLeftToHit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newNetwork()
-		list := newList(t, log)
+		list := newList(t, log, revoke.WithMaxLifetime(jwtauth.DefaultTTL))
 		auth := newAuth(t, list)
 		token := issue(t, auth, "demo", "alice", jwtauth.TTL(jwtauth.DefaultTTL))
 		require.NoError(t, list.Sync(t.Context()))
@@ -443,6 +444,33 @@ func TestEntriesAreForgottenWhenNothingIsLeftToHit(t *testing.T) {
 		require.NoError(t, list.Sync(t.Context()))
 		require.Zero(t, entries())
 	})
+}
+
+func TestAMemoryDropsWhatHasExpiredAsItGrows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := revoke.NewMemory()
+		list := newList(t, log)
+		for i := range 100 {
+			require.NoError(t, list.RevokeToken(t.Context(), issuer, fmt.Sprint(i), time.Now().Add(time.Hour)))
+			time.Sleep(time.Hour)
+		}
+		part, err := log.Since(t.Context(), "", 1000)
+		require.NoError(t, err)
+		require.Len(t, part.Entries, 2)
+	})
+}
+
+// stuck is a store with a defect: it says More and never moves on.
+type stuck struct{ *revoke.Memory }
+
+func (s stuck) Since(context.Context, string, int) (revoke.Part, error) {
+	return revoke.Part{Cursor: "here", More: true}, nil
+}
+
+func TestAStoreThatNeverComesToItsEndIsAnError(t *testing.T) {
+	list := newList(t, stuck{revoke.NewMemory()})
+	require.ErrorContains(t, list.Sync(t.Context()), "does not move")
+	require.False(t, list.Status().Ready)
 }
 
 // A clock that jumps ahead and comes back must not have made the list forget.
@@ -523,4 +551,34 @@ func TestTwoListsOverOneMemoryKnowAllAtOnce(t *testing.T) {
 	}
 	require.Equal(t, revoke.Status{Ready: true, Entries: 2}, second.Status())
 	require.Equal(t, time.Duration(-1), newList(t, newNetwork()).Status().Age)
+}
+
+// Clear is asked first, for tokens that are remembered: it may be wrong on one
+// side only.
+func TestNothingThatIsRevokedIsClear(t *testing.T) {
+	list := newList(t, revoke.NewMemory())
+	claims := jwtauth.Claims{Issuer: issuer, ID: "1", SessionID: "s", Subject: "alice", Container: "demo", IssuedAt: time.Now()}
+	marks := list.Marks(claims)
+	require.True(t, list.Clear(marks), "nothing is on the list")
+	require.True(t, list.Clear(list.Marks(jwtauth.Claims{})))
+	for name, revokeIt := range map[string]func(l *revoke.List) error{
+		"its jti":       func(l *revoke.List) error { return l.RevokeToken(t.Context(), issuer, "1", time.Now().Add(time.Hour)) },
+		"its session":   func(l *revoke.List) error { return l.RevokeSession(t.Context(), issuer, "s") },
+		"its subject":   func(l *revoke.List) error { return l.RevokeSubject(t.Context(), issuer, "alice") },
+		"its container": func(l *revoke.List) error { return l.RevokeContainer(t.Context(), issuer, "demo") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			list := newList(t, revoke.NewMemory())
+			marks := list.Marks(claims)
+			for i := range 1000 {
+				require.NoError(t, list.RevokeToken(t.Context(), issuer, fmt.Sprint("other ", i), time.Now().Add(time.Hour)))
+			}
+			require.True(t, list.Clear(marks))
+			require.NoError(t, revokeIt(list))
+			require.False(t, list.Clear(marks))
+			require.True(t, list.Clear(list.Marks(jwtauth.Claims{Issuer: "other", ID: "1", SessionID: "s", Subject: "alice", Container: "demo"})))
+		})
+	}
+	unread := newList(t, newNetwork())
+	require.False(t, unread.Clear(unread.Marks(claims)), "nobody knows")
 }

@@ -2,8 +2,10 @@ package revoke
 
 import (
 	"hash/maphash"
+	"iter"
 	"math"
 	"math/bits"
+	"strings"
 	"sync"
 	"sync/atomic"
 )
@@ -17,9 +19,15 @@ import (
 // machine errs; it would refuse a good token, never accept a bad one.
 type set struct {
 	ids, issuers [2]maphash.Seed
+	issuer       atomic.Pointer[hashedIssuer]         // the last one: most services have only one
 	tables       [Container + 1]atomic.Pointer[table] // by Kind; nil while there is nothing of it
 
 	mu sync.Mutex // held by whoever adds
+}
+
+type hashedIssuer struct {
+	issuer string
+	hash   uint64
 }
 
 // table is a hash table with open addressing, at most three quarters full.
@@ -44,14 +52,31 @@ func (s *set) init() {
 	}
 }
 
-// has reports whether there is an entry that hits a token with this stamp.
+// has reports whether there is an entry that hits a token with this stamp. The
+// second hash is wanted only where the first was found.
 func (s *set) has(kind Kind, issuer, id string, stamp int64) bool {
 	t := s.tables[kind].Load()
 	if t == nil || id == "" {
 		return false
 	}
-	found := t.find(s.hash(issuer, id))
-	return found != nil && stamp <= found.epoch.Load()
+	for slot := range t.alike(s.first(issuer, id)) {
+		if slot.hash[1].Load() == s.second(issuer, id) {
+			return stamp <= slot.epoch.Load()
+		}
+	}
+	return false
+}
+
+// lacks reports that there is no entry of any kind with one of these first hashes.
+func (s *set) lacks(firsts [Container]uint64) bool {
+	for i, first := range firsts {
+		if t := s.tables[i+1].Load(); t != nil {
+			for range t.alike(first) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // add remembers an entry, or raises what is remembered of it. What expired before
@@ -61,7 +86,7 @@ func (s *set) add(e Entry, now int64) {
 	if e.Kind == Token || e.Kind == Session {
 		epoch = math.MaxInt64
 	}
-	hash := s.hash(e.Issuer, e.ID)
+	hash := [2]uint64{s.first(e.Issuer, e.ID), s.second(e.Issuer, e.ID)}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t := s.tables[e.Kind].Load()
@@ -84,56 +109,71 @@ func (s *set) len() (n int) {
 	return n
 }
 
-func (s *set) hash(issuer, id string) [2]uint64 {
-	var h [2]uint64
-	for i := range h {
-		h[i] = maphash.String(s.ids[i], id) ^ bits.RotateLeft64(maphash.String(s.issuers[i], issuer), 32)
+// first is never 0, which is a free slot.
+func (s *set) first(issuer, id string) uint64 {
+	last := s.issuer.Load()
+	if last == nil || last.issuer != issuer {
+		last = &hashedIssuer{strings.Clone(issuer), maphash.String(s.issuers[0], issuer)}
+		s.issuer.Store(last)
 	}
-	h[0] = max(h[0], 1) // 0 is a free slot
-	return h
+	return max(maphash.String(s.ids[0], id)^last.hash, 1)
 }
 
-// find returns the slot of an entry, nil if there is none. A table is never full.
-func (t *table) find(hash [2]uint64) *slot {
-	for i := t.first(hash); ; i++ {
-		if i == len(t.slots) {
-			i = 0
-		}
-		switch s := &t.slots[i]; s.hash[0].Load() {
-		case 0:
-			return nil
-		case hash[0]:
-			if s.hash[1].Load() == hash[1] {
-				return s
+func (s *set) second(issuer, id string) uint64 {
+	return maphash.String(s.ids[1], id) ^ maphash.String(s.issuers[1], issuer)
+}
+
+// alike are the slots with this first hash: one, but by chance. A table is never
+// full.
+func (t *table) alike(first uint64) iter.Seq[*slot] {
+	return func(yield func(*slot) bool) {
+		for i := t.start(first); ; i++ {
+			if i == len(t.slots) {
+				i = 0
+			}
+			switch t.slots[i].hash[0].Load() {
+			case 0:
+				return
+			case first:
+				if !yield(&t.slots[i]) {
+					return
+				}
 			}
 		}
 	}
 }
 
-// first is where the search for an entry begins: the hash as a fraction of the
+// start is where the search for an entry begins: the hash as a fraction of the
 // table, which may have any size.
-func (t *table) first(hash [2]uint64) int {
-	i, _ := bits.Mul64(hash[0], uint64(len(t.slots)))
+func (t *table) start(first uint64) int {
+	i, _ := bits.Mul64(first, uint64(len(t.slots)))
 	return int(i)
 }
 
 // put needs a free slot.
 func (t *table) put(hash [2]uint64, epoch, expires int64) {
-	s := t.find(hash)
-	if s == nil {
-		i := t.first(hash)
-		for t.slots[i].hash[0].Load() != 0 {
-			if i++; i == len(t.slots) {
-				i = 0
-			}
-		}
-		s = &t.slots[i]
-		t.used++
-	}
+	s := t.slotFor(hash)
 	raise(&s.epoch, epoch)
 	raise(&s.expires, expires)
 	s.hash[1].Store(hash[1])
 	s.hash[0].Store(hash[0])
+}
+
+// slotFor returns the slot of an entry, or a free one for it.
+func (t *table) slotFor(hash [2]uint64) *slot {
+	for s := range t.alike(hash[0]) {
+		if s.hash[1].Load() == hash[1] {
+			return s
+		}
+	}
+	t.used++
+	i := t.start(hash[0])
+	for t.slots[i].hash[0].Load() != 0 {
+		if i++; i == len(t.slots) {
+			i = 0
+		}
+	}
+	return &t.slots[i]
 }
 
 // renewed returns a table with room, and with what has not expired. t may be nil.

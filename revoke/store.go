@@ -25,10 +25,10 @@ type Entry struct {
 	Issuer string // iss, "" for tokens without
 	ID     string // jti, sid, sub or container; never empty, any bytes
 	// Epoch is the latest stamp that a Subject or Container entry hits, in
-	// microseconds since 1970; 0 for the others.
+	// microseconds since 1970, of either sign; 0 for the others.
 	Epoch int64
-	// Expires is when no token is left that the entry could hit. Stores keep it to
-	// the microsecond or round it up.
+	// Expires is when no token is left that the entry could hit. Stores cut it to
+	// the microsecond, or round it up by a second at most.
 	Expires time.Time
 }
 
@@ -51,11 +51,12 @@ type Store interface {
 	// Append adds an entry. When it returns nil the entry is kept, as safely as the
 	// store keeps anything, and every Since that begins from then on finds it. After
 	// an error it may be there or not. An entry that is there already may be added
-	// again.
+	// again, and is then kept once or twice.
 	Append(ctx context.Context, e Entry) error
 
 	// Since returns what follows a cursor that it gave before, at most limit
-	// entries, "" being the beginning. It does not wait for new ones.
+	// entries, which is at least 1, "" being the beginning. It does not wait for new
+	// ones.
 	//
 	// Order is the order in which entries can be seen: whoever goes on from a cursor
 	// misses none that became visible later, whatever began first. A cursor that is
@@ -65,6 +66,6 @@ type Store interface {
 	Since(ctx context.Context, cursor string, limit int) (Part, error)
 
 	// Purge may take out entries whose Expires lies before the time given, and no
-	// others. Cursors stay good.
+	// others. Nothing else takes entries out, however old. Cursors stay good.
 	Purge(ctx context.Context, before time.Time) error
 }

@@ -5,9 +5,10 @@
 //
 // It prints curl lines for every kind of call, and serves a page on which the
 // same can be done by clicking. Its keys are kept in a file: tokens outlive a
-// restart, and whoever changes the file rotates the keys without one. Services
-// that only verify find the public keys on /.well-known/jwks.json. To watch a
-// rotation, in printed steps:
+// restart, and whoever changes the file rotates the keys without one. What was
+// revoked is kept in memory: a restart forgets it. Services that only verify find
+// the public keys on /.well-known/jwks.json. To watch a rotation, in printed
+// steps:
 //
 //	go run ./examples/recipes -rotate 10s
 package main
@@ -31,6 +32,7 @@ import (
 	"time"
 
 	"github.com/joinednode/jwtauth/keys"
+	"github.com/joinednode/jwtauth/revoke"
 )
 
 func main() {
@@ -86,7 +88,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		*ownerKey = rand.Text()
 		banner.ownerKey = *ownerKey
 	}
-	handler, err := newHandler(ring, demoCatalogue(), *ownerKey, logger)
+	// This log is in memory: a restart forgets what was revoked, and those tokens
+	// are good again until they expire. A service that must not forget, or has
+	// several processes, gives revoke.New a log that they share.
+	list, err := revoke.New(revoke.NewMemory(), revoke.WithLogger(logger))
+	if err != nil {
+		return err
+	}
+	handler, err := newHandler(ring, list, demoCatalogue(), *ownerKey, logger)
 	if err != nil {
 		return err
 	}
@@ -220,6 +229,23 @@ curl -sS -i -H "Authorization: Bearer $OTHER" "{url}/run/demo/notify"
 
 # A public recipe, without a token: 200
 curl -sS -i "{url}/run/demo/hello"
+
+# Revoke the token, as the owner of its container (until the program ends: a restart forgets it): 200
+curl -sS -i -u "demo:$OWNER_KEY" -d "token=$TOKEN" "{url}/revoke"
+
+# The same private recipe with the revoked token: 403
+curl -sS -i -H "Authorization: Bearer $TOKEN" "{url}/run/demo/notify"
+
+# Revoke all tokens of the container, among them a new one: 204
+TOKEN=$(curl -sS -X POST -u "demo:$OWNER_KEY" "{url}/create-token/demo" | sed -E 's/.*"token":"([^"]+)".*/\1/')
+curl -sS -i -X POST -u "demo:$OWNER_KEY" "{url}/revoke-all/demo"
+
+# With the new token: 403
+curl -sS -i -H "Authorization: Bearer $TOKEN" "{url}/run/demo/notify"
+
+# With one that is minted afterwards, at once: 200
+TOKEN=$(curl -sS -X POST -u "demo:$OWNER_KEY" "{url}/create-token/demo" | sed -E 's/.*"token":"([^"]+)".*/\1/')
+curl -sS -i -H "Authorization: Bearer $TOKEN" "{url}/run/demo/notify"
 
 `
 

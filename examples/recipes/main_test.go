@@ -132,7 +132,7 @@ func TestThePrintedLinesDoWhatTheySayWhenPasted(t *testing.T) {
 	}
 	judge := func(t *testing.T, banner, output string, hasJWKS bool) {
 		t.Helper()
-		expected := []string{"200", "200", "200", "403", "403", "200"}
+		expected := []string{"200", "200", "200", "403", "403", "200", "200", "403", "204", "403", "200"}
 		if hasJWKS {
 			expected = append(expected, "200")
 			require.Contains(t, output, `{"keys":[{`)
@@ -143,6 +143,7 @@ func TestThePrintedLinesDoWhatTheySayWhenPasted(t *testing.T) {
 		require.Contains(t, output, `"url":"/run/demo/notify","data":{"hi":"me"}}`)
 		require.Contains(t, output, `"code":"not_authenticated"`)
 		require.Contains(t, output, `"reason":"wrong_container"`)
+		require.Equal(t, 2, strings.Count(output, `"reason":"revoked"`))
 		require.Contains(t, output, `"message":"Hello from demo.","caller":{"kind":"anonymous"}`)
 	}
 
@@ -180,18 +181,30 @@ func TestTokensOutliveARestart(t *testing.T) {
 	data := filepath.Join(t.TempDir(), "data")
 	first := start(t, "-data", data)
 	token := mint(t, first.url, "demo", first.ownerKey(t))
-	notify := func(r running) *http.Request {
-		return request(t, "GET", r.url+"/run/demo/notify", "", "Authorization", "Bearer "+token)
-	}
-	require.Equal(t, 200, send(t, notify(first)).status)
+	require.Equal(t, 200, notify(t, first.url, "demo", token).status)
 	require.NoError(t, first.stop())
 
 	second := start(t, "-data", data)
-	require.Equal(t, 200, send(t, notify(second)).status)
+	require.Equal(t, 200, notify(t, second.url, "demo", token).status)
 	require.NotEqual(t, first.ownerKey(t), second.ownerKey(t), "a random owner key is made at every start")
 
 	stranger := start(t, "-data", t.TempDir())
-	require.Equal(t, 403, send(t, notify(stranger)).status, "another folder is another key")
+	require.Equal(t, 403, notify(t, stranger.url, "demo", token).status, "another folder is another key")
+}
+
+// A log that lasts would be better: that it does not is said where it is made, and
+// in the printed lines.
+func TestARestartForgetsWhatWasRevoked(t *testing.T) {
+	data := t.TempDir()
+	first := start(t, "-data", data)
+	require.Contains(t, first.banner, "a restart forgets it")
+	token := mint(t, first.url, "demo", first.ownerKey(t))
+	require.Equal(t, 200, send(t, revokeRequest(t, first.url, token, "demo", first.ownerKey(t))).status)
+	requireRevoked(t, first.url, "demo", token)
+	require.NoError(t, first.stop())
+
+	second := start(t, "-data", data)
+	require.Equal(t, 200, notify(t, second.url, "demo", token).status)
 }
 
 func TestOnlyThisAccountMayReadTheKeys(t *testing.T) {
@@ -222,12 +235,21 @@ func TestNeitherTokensNorOwnerKeysAreLogged(t *testing.T) {
 	wrong := request(t, "POST", r.url+"/create-token/demo", "")
 	wrong.SetBasicAuth("demo", "WRONG"+key)
 	require.Equal(t, 403, send(t, wrong).status)
+	require.Equal(t, 403, send(t, revokeAllRequest(t, r.url, "demo", "demo", "WRONG"+key)).status)
+	for _, presented := range []string{forged, token} {
+		require.Equal(t, 403, send(t, revokeRequest(t, r.url, presented, "demo", "WRONG"+key)).status)
+		require.Equal(t, 200, send(t, revokeRequest(t, r.url, presented, "demo", key)).status)
+	}
+	requireRevoked(t, r.url, "demo", token)
 	require.NoError(t, r.stop())
 
 	logs := r.logs.String()
 	require.Contains(t, logs, "reason=wrong_container")
 	require.Contains(t, logs, "reason=wrong_signature")
+	require.Contains(t, logs, "reason=revoked")
 	require.Contains(t, logs, "not the owner of this container")
+	require.Contains(t, logs, `msg="revoke: refused"`)
+	require.Contains(t, logs, `msg="not revoked"`)
 	require.Contains(t, logs, `msg="recipe ran" container=demo recipe=notify jti=`)
 	for _, secret := range append(strings.Split(token, "."), key, "AAAAAAAAAA") {
 		require.NotContains(t, logs, secret)

@@ -17,17 +17,21 @@ import (
 
 	"github.com/joinednode/jwtauth"
 	"github.com/joinednode/jwtauth/keys"
+	"github.com/joinednode/jwtauth/revoke"
 )
 
 // newHandler returns the whole service. Its patterns name the container, which
 // is what a token is compared with.
-func newHandler(ring *keys.Ring, recipes catalogue, ownerKey string, logger *slog.Logger) (http.Handler, error) {
-	auth, err := jwtauth.New(ring, jwtauth.WithLogger(logger))
+func newHandler(ring *keys.Ring, list *revoke.List, recipes catalogue, ownerKey string, logger *slog.Logger) (http.Handler, error) {
+	auth, err := jwtauth.New(ring, jwtauth.WithRevocations(list), jwtauth.WithLogger(logger))
 	if err != nil {
 		return nil, err
 	}
+	owner := ownersBy(recipes, ownerKey)
 	mux := http.NewServeMux()
-	mux.Handle("/create-token/{container}", auth.TokenEndpoint(ownerOnly(recipes, ownerKey)))
+	mux.Handle("/create-token/{container}", auth.TokenEndpoint(owner.mayMint))
+	mux.Handle("/revoke", list.Handler(auth, owner.mayRevoke))
+	mux.Handle("/revoke-all/{container}", revokeAll(list, auth.Issuer(), owner, logger))
 	run := auth.Protect(recipes.rule)(runRecipe(recipes, logger))
 	// CORS is outermost: a preflight carries no token, and pages of other sites
 	// may read a denial too. Only recipes are open to them.
@@ -47,22 +51,84 @@ func hasPublicKey(ring *keys.Ring) bool {
 	return err == nil && !strings.HasPrefix(alg, "HS")
 }
 
-// ownerOnly lets the owner of a container mint its tokens: HTTP Basic, with the
-// container as the user. A real service asks its user database or its session
-// here. Whatever is wrong is refused alike.
-func ownerOnly(recipes catalogue, ownerKey string) func(*http.Request, string) ([]jwtauth.IssueOption, error) {
+// errNotOwner is all that anybody is told.
+var errNotOwner = errors.New("not the owner of this container")
+
+// owners finds the container whose owner makes a request.
+type owners func(*http.Request) (container string, err error)
+
+// ownersBy asks for HTTP Basic, with the container as the user. A real service
+// asks its user database or its session here. Whatever is wrong is refused alike.
+func ownersBy(recipes catalogue, ownerKey string) owners {
 	// Hashes are equally long, and ConstantTimeCompare tells nothing of equally
 	// long strings.
 	want := sha256.Sum256([]byte(ownerKey))
-	return func(r *http.Request, container string) ([]jwtauth.IssueOption, error) {
+	return func(r *http.Request) (string, error) {
 		user, password, _ := r.BasicAuth()
 		got := sha256.Sum256([]byte(password))
 		isOwner := subtle.ConstantTimeCompare(got[:], want[:]) == 1
-		if _, exists := recipes[container]; !exists || !isOwner || user != container {
-			return nil, errors.New("not the owner of this container")
+		if _, exists := recipes[user]; !exists || !isOwner {
+			return "", errNotOwner
 		}
-		return nil, nil
+		return user, nil
 	}
+}
+
+// mayChange lets only the owner of this container pass.
+func (o owners) mayChange(r *http.Request, container string) error {
+	own, err := o(r)
+	if err == nil && own != container {
+		err = errNotOwner
+	}
+	return err
+}
+
+// mayMint is for the token endpoint.
+func (o owners) mayMint(r *http.Request, container string) ([]jwtauth.IssueOption, error) {
+	return nil, o.mayChange(r, container)
+}
+
+// mayRevoke is for List.Handler. A token that is nobody's (the zero Claims) may be
+// sent by any owner: nothing is done about it.
+func (o owners) mayRevoke(r *http.Request, c jwtauth.Claims) error {
+	if c.ExpiresAt.IsZero() {
+		_, err := o(r)
+		return err
+	}
+	return o.mayChange(r, c.Container)
+}
+
+// revokeAll lets the owner of a container revoke every token that was issued for
+// it up to now. One that is minted from then on is good.
+func revokeAll(list *revoke.List, issuer string, owner owners, logger *slog.Logger) http.Handler {
+	// A browser may remember the owner key: no page of another origin may use it.
+	crossOrigin := http.NewCrossOriginProtection()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		if r.Method != http.MethodPost {
+			w.Header().Set("Allow", http.MethodPost)
+			writeProblem(w, http.StatusMethodNotAllowed, "method_not_allowed", "Use POST.")
+			return
+		}
+		container := r.PathValue("container")
+		err := crossOrigin.Check(r)
+		if err == nil {
+			err = owner.mayChange(r, container)
+		}
+		if err != nil {
+			logger.DebugContext(r.Context(), "not revoked", "error", err)
+			writeProblem(w, http.StatusForbidden, "not_authenticated", "You may not revoke the tokens of this container.")
+			return
+		}
+		if err := list.RevokeContainer(r.Context(), issuer, container); err != nil {
+			// This process refuses the tokens already; others may not.
+			logger.ErrorContext(r.Context(), "not revoked everywhere", "container", container, "error", err)
+			w.Header().Set("Retry-After", "5")
+			writeProblem(w, http.StatusServiceUnavailable, "unavailable", "The tokens cannot be revoked now. Try again.")
+			return
+		}
+		w.WriteHeader(http.StatusNoContent)
+	})
 }
 
 // anyOrigin lets pages of all sites call, with a token that they hold, and read

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/joinednode/jwtauth"
 	"github.com/joinednode/jwtauth/keys"
+	"github.com/joinednode/jwtauth/revoke"
 )
 
 const ownerKey = "the owner's key"
@@ -37,7 +39,9 @@ func newService(t *testing.T, file, alg string, recipes catalogue) (*keys.Ring, 
 	logger := slog.New(slog.DiscardHandler)
 	ring, err := openRing(file, alg, logger)
 	require.NoError(t, err)
-	handler, err := newHandler(ring, recipes, ownerKey, logger)
+	list, err := revoke.New(revoke.NewMemory())
+	require.NoError(t, err)
+	handler, err := newHandler(ring, list, recipes, ownerKey, logger)
 	require.NoError(t, err)
 	return ring, handler
 }
@@ -240,6 +244,151 @@ func TestWhoMayRunARecipe(t *testing.T) {
 	}
 }
 
+func revokeRequest(t *testing.T, base, token, user, password string) *http.Request {
+	t.Helper()
+	r := request(t, "POST", base+"/revoke", url.Values{"token": {token}}.Encode(), "Content-Type", "application/x-www-form-urlencoded")
+	r.SetBasicAuth(user, password)
+	return r
+}
+
+func revokeAllRequest(t *testing.T, base, container, user, password string) *http.Request {
+	t.Helper()
+	r := request(t, "POST", base+"/revoke-all/"+container, "")
+	r.SetBasicAuth(user, password)
+	return r
+}
+
+// notify calls the private recipe of a container.
+func notify(t *testing.T, base, container, token string) response {
+	t.Helper()
+	return send(t, request(t, "GET", base+"/run/"+container+"/notify", "", "Authorization", "Bearer "+token))
+}
+
+func requireRevoked(t *testing.T, base, container, token string) {
+	t.Helper()
+	got := notify(t, base, container, token)
+	require.Equal(t, 403, got.status)
+	require.Contains(t, got.body, `"reason":"revoked"`)
+}
+
+func TestARevokedTokenOpensNothingAndOthersStillDo(t *testing.T) {
+	base := serveRecipes(t, demoCatalogue())
+	demo, second, other := mint(t, base, "demo", ownerKey), mint(t, base, "demo", ownerKey), mint(t, base, "other", ownerKey)
+
+	t.Run("one by itself", func(t *testing.T) {
+		for range 2 { // the second time it is already
+			got := send(t, revokeRequest(t, base, demo, "demo", ownerKey))
+			require.Equal(t, 200, got.status, got.body)
+			require.Empty(t, got.body)
+			require.Equal(t, "no-store", got.header.Get("Cache-Control"))
+			requireRevoked(t, base, "demo", demo)
+		}
+		require.Equal(t, "anonymous", send(t, request(t, "GET", base+"/run/demo/hello?token="+demo, "")).answer(t).Caller.Kind)
+		require.Equal(t, 200, notify(t, base, "demo", second).status)
+	})
+	t.Run("all of a container, up to now", func(t *testing.T) {
+		for range 3 {
+			before := mint(t, base, "demo", ownerKey)
+			got := send(t, revokeAllRequest(t, base, "demo", "demo", ownerKey))
+			require.Equal(t, 204, got.status, got.body)
+			require.Equal(t, "no-store", got.header.Get("Cache-Control"))
+			after := mint(t, base, "demo", ownerKey)
+			for _, token := range []string{demo, second, before} {
+				requireRevoked(t, base, "demo", token)
+			}
+			require.Equal(t, 200, notify(t, base, "demo", after).status, "what is minted from then on is good at once")
+		}
+		require.Equal(t, 200, notify(t, base, "other", other).status)
+	})
+	t.Run("nobody's token is no error, for an owner", func(t *testing.T) {
+		require.Equal(t, 200, send(t, revokeRequest(t, base, "garbage", "other", ownerKey)).status)
+	})
+}
+
+func TestOnlyAContainersOwnerRevokesItsTokens(t *testing.T) {
+	base := serveRecipes(t, demoCatalogue())
+	demo := mint(t, base, "demo", ownerKey)
+	var one, all string
+	for name, c := range map[string]struct{ user, password string }{
+		"a wrong owner key":               {"demo", "guess"},
+		"the beginning of the owner key":  {"demo", ownerKey[:5]},
+		"no owner key":                    {"demo", ""},
+		"the owner of another container":  {"other", ownerKey},
+		"no user":                         {"", ownerKey},
+		"a container that does not exist": {"nowhere", ownerKey},
+		"a container of another case":     {"Demo", ownerKey},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := send(t, revokeRequest(t, base, demo, c.user, c.password))
+			require.Equal(t, 403, got.status)
+			gotAll := send(t, revokeAllRequest(t, base, "demo", c.user, c.password))
+			require.Equal(t, 403, gotAll.status)
+			require.Equal(t, "no-store", gotAll.header.Get("Cache-Control"))
+			for _, h := range []http.Header{got.header, gotAll.header} {
+				require.Empty(t, h.Values("WWW-Authenticate"), "a browser would ask for a password")
+			}
+			if one == "" {
+				one, all = got.body, gotAll.body
+			}
+			require.Equal(t, one, got.body, "all are refused alike")
+			require.Equal(t, all, gotAll.body, "all are refused alike")
+			if c.user != "other" { // who learns as much by presenting the token
+				require.Equal(t, one, send(t, revokeRequest(t, base, "garbage", c.user, c.password)).body)
+			}
+		})
+	}
+	t.Run("the holder of a token, who is not the owner", func(t *testing.T) {
+		bearer := []string{"Authorization", "Bearer " + demo}
+		require.Equal(t, 403, send(t, request(t, "POST", base+"/revoke-all/demo", "", bearer...)).status)
+		require.Equal(t, 403, send(t, request(t, "POST", base+"/revoke", "token="+demo,
+			append(bearer, "Content-Type", "application/x-www-form-urlencoded")...)).status)
+	})
+	t.Run("a container that does not exist, by itself", func(t *testing.T) {
+		require.Equal(t, 403, send(t, revokeAllRequest(t, base, "nowhere", "nowhere", ownerKey)).status)
+	})
+	t.Run("another method than POST", func(t *testing.T) {
+		for _, r := range []*http.Request{revokeRequest(t, base, demo, "demo", ownerKey), revokeAllRequest(t, base, "demo", "demo", ownerKey)} {
+			r.Method = "GET"
+			r.URL.RawQuery = "token=" + demo
+			got := send(t, r)
+			require.Equal(t, 405, got.status)
+			require.Equal(t, "POST", got.header.Get("Allow"))
+		}
+	})
+	t.Run("a page of another origin", func(t *testing.T) {
+		for _, r := range []*http.Request{revokeRequest(t, base, demo, "demo", ownerKey), revokeAllRequest(t, base, "demo", "demo", ownerKey)} {
+			r.Header.Set("Origin", "https://somewhere.example")
+			got := send(t, r)
+			require.Equal(t, 403, got.status)
+			require.Empty(t, got.header.Get("Access-Control-Allow-Origin"))
+		}
+	})
+	require.Equal(t, 200, notify(t, base, "demo", demo).status, "none of that did anything")
+
+	t.Run("but a page of its own may", func(t *testing.T) {
+		r := revokeAllRequest(t, base, "demo", "demo", ownerKey)
+		r.Header.Set("Origin", base)
+		r.Header.Set("Sec-Fetch-Site", "same-origin")
+		require.Equal(t, 204, send(t, r).status)
+		requireRevoked(t, base, "demo", demo)
+	})
+}
+
+// A log that fails is never reported as done.
+func TestRevokingWhatCannotBeWrittenIsNotDone(t *testing.T) {
+	list, err := revoke.New(revoke.NewMemory())
+	require.NoError(t, err)
+	owner := ownersBy(demoCatalogue(), ownerKey)
+	handler := http.NewServeMux()
+	handler.Handle("/revoke-all/{container}", revokeAll(list, "", owner, slog.New(slog.DiscardHandler)))
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	got := handle(t, handler, revokeAllRequest(t, "", "demo", "demo", ownerKey).WithContext(gone))
+	require.Equal(t, 503, got.status)
+	require.Equal(t, "5", got.header.Get("Retry-After"))
+	require.Contains(t, got.body, `"code":"unavailable"`)
+}
+
 func TestWhatExistsIsToldOnlyToThoseWhoMaySeeIt(t *testing.T) {
 	base := serveRecipes(t, demoCatalogue())
 	demo := mint(t, base, "demo", ownerKey)
@@ -317,6 +466,7 @@ func TestNoRedirectRepeatsAToken(t *testing.T) {
 	for _, path := range []string{
 		"/run//demo/notify", "/run/demo/./notify", "/run/other/../demo/notify", "//run/demo/notify", "/run/demo/notify/",
 		"/run/demo/%2e%2e/notify", "/run/demo%2F%2Fx/notify", "/run/demo", "/run", "/index.html", "/static/app.js", "/create-token/demo/",
+		"/revoke/", "/revoke-all/demo/", "/revoke-all",
 	} {
 		r := request(t, "GET", base, "")
 		r.URL.Opaque = "//" + r.URL.Host + path // sent as it stands
@@ -425,7 +575,7 @@ func TestPagesOfOtherSitesMayCallRecipes(t *testing.T) {
 		require.ElementsMatch(t, []string{"Origin", "Authorization"}, got.header.Values("Vary"))
 	})
 	t.Run("but nothing else is open to them", func(t *testing.T) {
-		for _, path := range []string{"/", "/app.js", "/nowhere", "/run/demo"} {
+		for _, path := range []string{"/", "/app.js", "/nowhere", "/run/demo", "/revoke", "/revoke-all/demo"} {
 			require.NotContains(t, send(t, request(t, "GET", base+path, "", "Origin", site)).header, "Access-Control-Allow-Origin")
 		}
 	})

@@ -1,19 +1,19 @@
 // Tokens live in this object alone: not in the page's URL, not in any storage.
-// By container: {value, expires}.
+// By container: {value, expires, revoked}.
 const tokens = {};
 
 // What each button sends, the status to expect, and what is to be seen in the
-// answer. A call wants the token of a container, or none.
+// answer. A call wants the token of a container, or none; some want its owner.
 const calls = {
   header: {
     method: "POST", path: "/run/demo/notify", token: "demo", by: "header", expected: 200,
     remark: "The recipe knows the caller by the token’s id.",
-    otherwise: "Was the token’s key retired meanwhile? Then mint another.",
+    otherwise: "Was the token revoked meanwhile, or its key retired? Then mint another.",
   },
   query: {
     method: "GET", path: "/run/demo/notify", token: "demo", by: "query", expected: 200,
     remark: "The “url” is what the recipe saw: the token was cut out before. And no cache may keep the answer.",
-    otherwise: "Was the token’s key retired meanwhile? Then mint another.",
+    otherwise: "Was the token revoked meanwhile, or its key retired? Then mint another.",
   },
   none: {
     method: "POST", path: "/run/demo/notify", expected: 403,
@@ -26,6 +26,16 @@ const calls = {
   public: {
     method: "POST", path: "/run/demo/hello", expected: 200,
     remark: "A public recipe runs for anyone, here for an anonymous caller.",
+  },
+  revoke: {
+    method: "POST", path: "/revoke", token: "demo", by: "form", owner: "demo", expected: 200,
+    remark: "The token opens nothing any more: call the private recipe with it. An empty answer is all that RFC 7009 has.",
+    otherwise: "Only a container’s owner may revoke. Is this the owner key of this run?",
+  },
+  revokeAll: {
+    method: "POST", path: "/revoke-all/demo", owner: "demo", expected: 204,
+    remark: "Every token of demo that was minted up to now opens nothing any more. One that is minted now is good at once.",
+    otherwise: "Only a container’s owner may revoke. Is this the owner key of this run?",
   },
 };
 
@@ -57,6 +67,14 @@ function pretty(text) {
 function basic(user, password) {
   const bytes = new TextEncoder().encode(`${user}:${password}`);
   return "Basic " + btoa(String.fromCharCode(...bytes));
+}
+
+// asOwner is what of a request says that a container's owner makes it.
+function asOwner(container) {
+  return {
+    headers: { Authorization: basic(container, byId("owner-key").value) },
+    shownAs: { Authorization: `Basic ${container}:••••••` },
+  };
 }
 
 function showStatus(element, status, text) {
@@ -92,7 +110,7 @@ async function exchange(request, { expected, remark, otherwise, badge, learn = (
     shown = shownHeaders
       .filter((name) => response.headers.has(name))
       .map((name) => `${name}: ${response.headers.get(name)}`)
-      .join("\n") + "\n\n" + pretty(text);
+      .join("\n") + (text && "\n\n" + pretty(text));
   } catch (error) {
     shown = `The server did not answer: ${error.message}`;
   }
@@ -116,7 +134,7 @@ function refresh() {
     const token = tokens[item.dataset.container];
     if (!token) continue;
     const until = token.expires.toLocaleDateString(undefined, { dateStyle: "medium" });
-    item.querySelector(".token").textContent = `${shorten(token.value)}, valid until ${until}`;
+    item.querySelector(".token").textContent = `${shorten(token.value)}, ${token.revoked ? "revoked" : `valid until ${until}`}`;
     // Browsers have a clipboard only where the page came safely: https or this machine.
     item.querySelector("button").hidden = !navigator.clipboard;
   }
@@ -136,8 +154,7 @@ byId("mint").addEventListener("submit", (event) => {
   exchange({
     method: "POST",
     url: `/create-token/${container}`,
-    headers: { Authorization: basic(container, byId("owner-key").value) },
-    shownAs: { Authorization: `Basic ${container}:••••••` },
+    ...asOwner(container),
   }, {
     badge: byId("minted"),
     expected: 200,
@@ -154,15 +171,25 @@ byId("mint").addEventListener("submit", (event) => {
 for (const button of document.querySelectorAll("[data-call]")) {
   button.addEventListener("click", () => {
     const call = calls[button.dataset.call];
-    const request = { method: call.method, url: call.path, headers: {} };
+    const request = { method: call.method, url: call.path, headers: {}, ...(call.owner && asOwner(call.owner)) };
     const token = tokens[call.token]?.value;
     if (call.by === "header") request.headers.Authorization = `Bearer ${token}`;
     if (call.by === "query") request.url += `?token=${encodeURIComponent(token)}`;
-    if (call.method === "POST") {
+    if (call.by === "form") {
+      request.headers["Content-Type"] = "application/x-www-form-urlencoded";
+      request.body = `token=${encodeURIComponent(token)}`;
+    }
+    if (call.method === "POST" && !call.owner) {
       request.headers["Content-Type"] = "application/json";
       request.body = byId("data").value;
     }
-    exchange(request, { ...call, badge: button.closest("li").querySelector(".status") });
+    const held = tokens[call.owner]; // not one that is minted until the answer comes
+    const learn = () => {
+      if (!call.owner || !held) return;
+      held.revoked = true;
+      refresh();
+    };
+    exchange(request, { ...call, learn, badge: button.closest("li").querySelector(".status") });
   });
 }
 

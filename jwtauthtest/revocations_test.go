@@ -1,0 +1,518 @@
+package jwtauthtest_test
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/joinednode/jwtauth/jwtauthtest"
+	"github.com/joinednode/jwtauth/revoke"
+)
+
+// around changes what goes into a log and what comes out of it, where a field is
+// set.
+type around struct {
+	revoke.Store
+	append func(ctx context.Context, log revoke.Store, e revoke.Entry) error
+	since  func(ctx context.Context, log revoke.Store, cursor string, limit int) (revoke.Part, error)
+	purge  func(ctx context.Context, log revoke.Store, before time.Time) error
+}
+
+func (a around) Append(ctx context.Context, e revoke.Entry) error {
+	if a.append == nil {
+		return a.Store.Append(ctx, e)
+	}
+	return a.append(ctx, a.Store, e)
+}
+
+func (a around) Since(ctx context.Context, cursor string, limit int) (revoke.Part, error) {
+	if a.since == nil {
+		return a.Store.Since(ctx, cursor, limit)
+	}
+	return a.since(ctx, a.Store, cursor, limit)
+}
+
+func (a around) Purge(ctx context.Context, before time.Time) error {
+	if a.purge == nil {
+		return a.Store.Purge(ctx, before)
+	}
+	return a.purge(ctx, a.Store, before)
+}
+
+// appending is a log that keeps something else than it is given.
+func appending(change func(e *revoke.Entry)) func() revoke.Store {
+	return func() revoke.Store {
+		return around{Store: revoke.NewMemory(), append: func(ctx context.Context, log revoke.Store, e revoke.Entry) error {
+			change(&e)
+			return log.Append(ctx, e)
+		}}
+	}
+}
+
+// reading is a log that answers something else than what it has.
+func reading(since func(ctx context.Context, log revoke.Store, cursor string, limit int) (revoke.Part, error)) func() revoke.Store {
+	return func() revoke.Store { return around{Store: revoke.NewMemory(), since: since} }
+}
+
+// answering is reading, where only the answer is changed.
+func answering(change func(part *revoke.Part, limit int)) func() revoke.Store {
+	return reading(func(ctx context.Context, log revoke.Store, cursor string, limit int) (revoke.Part, error) {
+		part, err := log.Since(ctx, cursor, limit)
+		change(&part, limit)
+		return part, err
+	})
+}
+
+// purging is a log that takes out something else than what it should.
+func purging(purge func(ctx context.Context, log revoke.Store, before time.Time) error) func() revoke.Store {
+	return func() revoke.Store { return around{Store: revoke.NewMemory(), purge: purge} }
+}
+
+// table is a log as one would keep it in a database, with its numbers as cursors.
+// Its fields are where it can go wrong.
+type table struct {
+	mu   sync.Mutex
+	name string
+	rows []row
+	last int // the highest number that was given
+
+	// next is the number of a new row.
+	next func(t *table) int
+	// place reads a cursor.
+	place func(t *table, cursor string) (int, error)
+	// insert makes a row visible; t.mu is held.
+	insert func(t *table, r row)
+	// served is told up to which number a reader got; t.mu is held.
+	served func(t *table, number int)
+	// purge takes rows out.
+	purge func(t *table, before time.Time)
+}
+
+type row struct {
+	number int
+	revoke.Entry
+}
+
+var tables struct {
+	sync.Mutex
+	made int
+}
+
+// newTable returns a log without a flaw.
+func newTable() *table {
+	tables.Lock()
+	defer tables.Unlock()
+	tables.made++
+	return &table{
+		name: strconv.Itoa(tables.made),
+		next: func(t *table) int { return t.last + 1 },
+		place: func(t *table, cursor string) (int, error) {
+			name, number, _ := strings.Cut(cursor, "/")
+			n, err := strconv.Atoi(number)
+			if name != t.name || err != nil || n > t.last {
+				n = 0
+			}
+			return n, nil
+		},
+		insert: func(t *table, r row) {
+			t.rows = append(t.rows, r)
+			slices.SortStableFunc(t.rows, func(a, b row) int { return cmp.Compare(a.number, b.number) })
+		},
+		served: func(*table, int) {},
+		purge: func(t *table, before time.Time) {
+			t.mu.Lock()
+			defer t.mu.Unlock()
+			t.rows = slices.DeleteFunc(t.rows, func(r row) bool { return r.Expires.Before(before) })
+		},
+	}
+}
+
+func (t *table) Append(ctx context.Context, e revoke.Entry) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.last = t.next(t)
+	t.insert(t, row{t.last, e})
+	return ctx.Err()
+}
+
+func (t *table) Since(ctx context.Context, cursor string, limit int) (revoke.Part, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	after, err := t.place(t, cursor)
+	if err != nil {
+		return revoke.Part{}, err
+	}
+	var part revoke.Part
+	for _, r := range t.rows {
+		if r.number > after && len(part.Entries) < limit {
+			part.Entries, after = append(part.Entries, r.Entry), r.number
+		} else if r.number > after {
+			part.More = true
+		}
+	}
+	t.served(t, after)
+	part.Cursor = t.name + "/" + strconv.Itoa(after)
+	return part, ctx.Err()
+}
+
+func (t *table) Purge(ctx context.Context, before time.Time) error {
+	t.purge(t, before)
+	return ctx.Err()
+}
+
+// flawed is a table with one thing wrong.
+func flawed(change func(t *table)) func() revoke.Store {
+	return func() revoke.Store {
+		t := newTable()
+		change(t)
+		return t
+	}
+}
+
+// held is the number of a row that only a log with many writers has.
+const held = 150
+
+// numbersBeforeTheyAreVisible is a table with a serial number whose transactions
+// end in another order than they began: one is open until a reader has gone past
+// its number.
+func numbersBeforeTheyAreVisible(t *table) {
+	past := make(chan struct{})
+	var once sync.Once
+	insert := t.insert
+	t.insert = func(t *table, r row) {
+		if r.number == held {
+			t.mu.Unlock()
+			<-past // there are other writers, who find what they wrote, and readers
+			t.mu.Lock()
+		}
+		insert(t, r)
+	}
+	t.served = func(_ *table, number int) {
+		if number > held {
+			once.Do(func() { close(past) })
+		}
+	}
+}
+
+// purgesTheCopyThatItRead is a table whose Purge writes back what it read before,
+// and what was appended meanwhile is lost. The first one in a log with many writers
+// lets one of them append something live; the others purge nothing until then.
+func purgesTheCopyThatItRead(t *table) {
+	const many = 10 // what a writer appends before it purges, and more than the other checks do
+	var purging sync.Mutex
+	waited := false
+	t.purge = func(t *table, before time.Time) {
+		if !purging.TryLock() {
+			return
+		}
+		defer purging.Unlock()
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		last, rows := t.last, slices.Clone(t.rows)
+		for last >= many && !waited {
+			t.mu.Unlock()
+			time.Sleep(time.Millisecond)
+			t.mu.Lock()
+			waited = slices.ContainsFunc(t.rows, func(r row) bool { return r.number > last && !r.Expires.Before(before) })
+		}
+		t.rows = slices.DeleteFunc(rows, func(r row) bool { return r.Expires.Before(before) })
+	}
+}
+
+// oneBehind is a log whose Append returns before the entry is there: the next one
+// brings it.
+func oneBehind() revoke.Store {
+	var mu sync.Mutex
+	var waiting []revoke.Entry
+	return around{Store: revoke.NewMemory(), append: func(ctx context.Context, log revoke.Store, e revoke.Entry) error {
+		mu.Lock()
+		defer mu.Unlock()
+		waiting = append(waiting, e)
+		if len(waiting) == 1 {
+			return ctx.Err()
+		}
+		e, waiting = waiting[0], waiting[1:]
+		return log.Append(ctx, e)
+	}}
+}
+
+// unique is a log that takes entries with the same key for one another, and
+// answers as told.
+func unique(key func(e revoke.Entry) string, answer error) func() revoke.Store {
+	return func() revoke.Store {
+		var there sync.Map
+		return around{Store: revoke.NewMemory(), append: func(ctx context.Context, log revoke.Store, e revoke.Entry) error {
+			if _, again := there.LoadOrStore(key(e), true); again {
+				return answer
+			}
+			return log.Append(ctx, e)
+		}}
+	}
+}
+
+// lender is a log that hands out its own memory. It keeps everything, which it
+// may.
+type lender struct {
+	mu   sync.Mutex
+	name string
+	kept []revoke.Entry
+}
+
+func (l *lender) Append(ctx context.Context, e revoke.Entry) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if ctx.Err() == nil {
+		l.kept = append(l.kept, e)
+	}
+	return ctx.Err()
+}
+
+func (l *lender) Since(ctx context.Context, cursor string, limit int) (revoke.Part, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	name, number, _ := strings.Cut(cursor, "/")
+	after, err := strconv.Atoi(number)
+	if name != l.name || err != nil || after > len(l.kept) {
+		after = 0
+	}
+	end := min(after+limit, len(l.kept))
+	return revoke.Part{Entries: l.kept[after:end], Cursor: l.name + "/" + strconv.Itoa(end), More: end < len(l.kept)}, ctx.Err()
+}
+
+func (l *lender) Purge(ctx context.Context, _ time.Time) error { return ctx.Err() }
+
+// noFlaw is the name of logs that must pass.
+const noFlaw = "none"
+
+// flaws are logs with one thing wrong each, and which checks must find it. Others
+// may find it too.
+var flaws = []struct {
+	name   string
+	new    func() revoke.Store
+	caught string // separated by ";"
+}{
+	{noFlaw, func() revoke.Store { return revoke.NewMemory() }, ""},
+	{noFlaw + " of a table", flawed(func(*table) {}), ""},
+
+	{"an id ends at a NUL", appending(func(e *revoke.Entry) { e.ID, _, _ = strings.Cut(e.ID+"\x00", "\x00") }), "entries come back as they were"},
+	{"an id is in lower case", appending(func(e *revoke.Entry) { e.ID = strings.ToLower(e.ID) }), "entries come back as they were"},
+	{"an id loses its last spaces", appending(func(e *revoke.Entry) { e.ID = strings.TrimRight(e.ID, " ") }), "entries come back as they were"},
+	{"an id is made valid UTF-8", appending(func(e *revoke.Entry) { e.ID = strings.ToValidUTF8(e.ID, "\ufffd") }), "entries come back as they were"},
+	{"an id is cut at 255 bytes", appending(func(e *revoke.Entry) { e.ID = e.ID[:min(len(e.ID), 255)] }), "entries come back as they were"},
+	{"an issuer is cut at 1023 bytes", appending(func(e *revoke.Entry) { e.Issuer = e.Issuer[:min(len(e.Issuer), 1023)] }), "entries come back as they were"},
+	{"the issuer is forgotten", appending(func(e *revoke.Entry) { e.Issuer = "" }), "entries come back as they were"},
+	{"an empty issuer is NULL", appending(func(e *revoke.Entry) { e.Issuer = cmp.Or(e.Issuer, "NULL") }), "entries come back as they were"},
+	{"an epoch is a float", appending(func(e *revoke.Entry) { e.Epoch = int64(float64(e.Epoch)) }), "entries come back as they were"},
+	{"an epoch is in milliseconds", appending(func(e *revoke.Entry) { e.Epoch = e.Epoch / 1000 * 1000 }), "entries come back as they were"},
+	{"an expiry is rounded down", appending(func(e *revoke.Entry) { e.Expires = e.Expires.Truncate(time.Second) }), "entries come back as they were"},
+	{"an expiry is far too late", appending(func(e *revoke.Entry) { e.Expires = e.Expires.Add(time.Minute) }), "entries come back as they were"},
+	{"an expiry has 32 bits", appending(func(e *revoke.Entry) { e.Expires = time.Unix(min(e.Expires.Unix(), 1<<31-1), 999_999_999) }), "entries come back as they were"},
+	{"kinds are mixed up", appending(func(e *revoke.Entry) { e.Kind = 5 - e.Kind }), "entries come back as they were; lists over one log refuse what one of them revoked"},
+	{"a collation takes ids for one another", unique(func(e revoke.Entry) string { return strings.ToLower(fmt.Sprint(e.Kind, e.Issuer, e.ID)) }, nil), "entries come back as they were"},
+
+	{"Append returns too early", oneBehind, "an entry is seen once Append has returned; readers miss nothing and get nothing twice while others write"},
+	{"what is there already is an error", unique(func(e revoke.Entry) string { return fmt.Sprint(e.Kind, e.Issuer, e.ID) }, errors.New("duplicate key")), "an entry may be added again"},
+
+	{"the limit is ignored", reading(func(ctx context.Context, log revoke.Store, cursor string, _ int) (revoke.Part, error) {
+		return log.Since(ctx, cursor, 1000)
+	}), "parts keep to the limit and say whether there is more"},
+	{"More is always false", answering(func(part *revoke.Part, _ int) { part.More = false }), "parts keep to the limit and say whether there is more"},
+	{"More is always true", answering(func(part *revoke.Part, _ int) { part.More = true }), "parts keep to the limit and say whether there is more"},
+	{"More is true of a full part", answering(func(part *revoke.Part, limit int) { part.More = len(part.Entries) == limit }), "parts keep to the limit and say whether there is more"},
+	{"the newest entry comes first", answering(func(part *revoke.Part, _ int) { slices.Reverse(part.Entries) }), "parts keep to the limit and say whether there is more"},
+
+	{"the cursor at the end is empty", answering(func(part *revoke.Part, _ int) {
+		if len(part.Entries) == 0 {
+			part.Cursor = ""
+		}
+	}), "a cursor at the end stays good"},
+	{"the last entry comes again", flawed(func(t *table) {
+		place := t.place
+		t.place = func(t *table, cursor string) (int, error) {
+			n, err := place(t, cursor)
+			if n == t.last {
+				n--
+			}
+			return n, err
+		}
+	}), "a cursor at the end stays good; readers miss nothing and get nothing twice while others write"},
+	{"the log remembers one reader", func() revoke.Store {
+		var mu sync.Mutex
+		furthest := ""
+		return around{Store: revoke.NewMemory(), since: func(ctx context.Context, log revoke.Store, cursor string, limit int) (revoke.Part, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			if cursor != "" {
+				cursor = furthest
+			}
+			part, err := log.Since(ctx, cursor, limit)
+			furthest = part.Cursor
+			return part, err
+		}}
+	}, "a cursor that was used gives the same again"},
+
+	{"a cursor of no log is an error", flawed(func(t *table) {
+		t.place = func(_ *table, cursor string) (int, error) {
+			_, number, _ := strings.Cut(cmp.Or(cursor, "/0"), "/")
+			return strconv.Atoi(number)
+		}
+	}), "a cursor that is not of the log is its beginning"},
+	{"the identity of the log is not compared", flawed(func(t *table) {
+		t.place = func(t *table, cursor string) (int, error) {
+			_, number, _ := strings.Cut(cursor, "/")
+			n, err := strconv.Atoi(number)
+			if err != nil || n > t.last {
+				n = 0
+			}
+			return n, nil
+		}
+	}), "a cursor that is not of the log is its beginning"},
+	{"a number behind the end is waited for", flawed(func(t *table) {
+		t.place = func(t *table, cursor string) (int, error) {
+			name, number, _ := strings.Cut(cursor, "/")
+			n, err := strconv.Atoi(number)
+			if name != t.name || err != nil {
+				n = 0
+			}
+			return n, nil
+		}
+	}), "a cursor behind the end misses nothing"},
+
+	{"Purge takes what expires just then", purging(func(ctx context.Context, log revoke.Store, before time.Time) error {
+		return log.Purge(ctx, before.Add(time.Microsecond))
+	}), "Purge takes out nothing but what has expired"},
+	{"Purge goes by whole seconds", purging(func(ctx context.Context, log revoke.Store, before time.Time) error {
+		return log.Purge(ctx, before.Add(time.Second-1).Truncate(time.Second))
+	}), "Purge takes out nothing but what has expired"},
+	{"Purge takes everything before the last that has expired", flawed(func(t *table) {
+		t.purge = func(t *table, before time.Time) {
+			t.mu.Lock()
+			defer t.mu.Unlock()
+			for i := len(t.rows) - 1; i >= 0; i-- {
+				if t.rows[i].Expires.Before(before) {
+					t.rows = t.rows[i+1:]
+					return
+				}
+			}
+		}
+	}), "Purge takes out nothing but what has expired; cursors stay good when something is purged; nothing live is lost while others purge"},
+	{"numbers are used again", flawed(func(t *table) {
+		t.next = func(t *table) int {
+			if len(t.rows) == 0 {
+				return 1
+			}
+			return t.rows[len(t.rows)-1].number + 1
+		}
+	}), "cursors stay good when something is purged; cursors stay good when everything is purged"},
+	{"numbers begin anew in an empty log", flawed(func(t *table) {
+		t.next = func(t *table) int {
+			if len(t.rows) == 0 {
+				return 1
+			}
+			return t.last + 1
+		}
+	}), "cursors stay good when everything is purged"},
+	{"cursors count what is there", flawed(func(t *table) {
+		purge := t.purge
+		t.purge = func(t *table, before time.Time) {
+			purge(t, before)
+			t.mu.Lock()
+			defer t.mu.Unlock()
+			for i := range t.rows {
+				t.rows[i].number = i + 1
+			}
+			t.last = len(t.rows)
+		}
+	}), "cursors stay good when something is purged"},
+	{"a cursor whose entry was purged is the beginning", flawed(func(t *table) {
+		place := t.place
+		t.place = func(t *table, cursor string) (int, error) {
+			n, err := place(t, cursor)
+			if !slices.ContainsFunc(t.rows, func(r row) bool { return r.number == n }) {
+				n = 0
+			}
+			return n, err
+		}
+	}), "cursors stay good when something is purged"},
+	{"Purge writes back what it read", flawed(purgesTheCopyThatItRead), "nothing live is lost while others purge"},
+
+	{"Append does not look at its context", func() revoke.Store {
+		return around{Store: revoke.NewMemory(), append: func(ctx context.Context, log revoke.Store, e revoke.Entry) error {
+			return log.Append(context.WithoutCancel(ctx), e)
+		}}
+	}, "a context that has ended is an error"},
+	{"Since does not look at its context", reading(func(ctx context.Context, log revoke.Store, cursor string, limit int) (revoke.Part, error) {
+		return log.Since(context.WithoutCancel(ctx), cursor, limit)
+	}), "a context that has ended is an error"},
+	{"Purge does not look at its context", purging(func(ctx context.Context, log revoke.Store, before time.Time) error {
+		return log.Purge(context.WithoutCancel(ctx), before)
+	}), "a context that has ended is an error"},
+
+	{"the memory of the log is handed out", func() revoke.Store { return &lender{name: newTable().name} }, "what was returned can be changed"},
+	{"all logs are one", func() revoke.Store { return shared }, "logs have nothing in common"},
+	{"a number can be seen before an earlier one", flawed(numbersBeforeTheyAreVisible), "readers miss nothing and get nothing twice while others write"},
+}
+
+var shared = revoke.NewMemory()
+
+// A test cannot fail on purpose, so that this one runs itself in another process,
+// where every log has its turn, and reads there what failed.
+func TestTheSuiteFindsEveryFlaw(t *testing.T) {
+	const inside = "JWTAUTHTEST_FLAWS"
+	if os.Getenv(inside) != "" {
+		for _, flaw := range flaws {
+			t.Run(flaw.name, func(t *testing.T) {
+				jwtauthtest.TestRevocationStore(t, func(*testing.T) revoke.Store { return flaw.new() })
+			})
+		}
+		return
+	}
+	program, err := os.Executable()
+	require.NoError(t, err)
+	command := exec.CommandContext(t.Context(), program, "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=2m")
+	command.Env = append(os.Environ(), inside+"=1")
+	out, err := command.CombinedOutput()
+	var failed *exec.ExitError
+	require.ErrorAs(t, err, &failed, "%s", out)
+	require.NotContains(t, string(out), "panic:")
+	require.NotContains(t, string(out), "DATA RACE")
+
+	verdicts := map[string]map[string]string{} // by flaw and check: PASS or FAIL
+	for _, line := range regexp.MustCompile(`--- (PASS|FAIL): `+t.Name()+`/([^/\n]+)/([^/\n]+) \(`).FindAllStringSubmatch(string(out), -1) {
+		flaw, check := strings.ReplaceAll(line[2], "_", " "), strings.ReplaceAll(line[3], "_", " ")
+		if verdicts[flaw] == nil {
+			verdicts[flaw] = map[string]string{}
+		}
+		verdicts[flaw][check] = line[1]
+	}
+	require.Len(t, verdicts, len(flaws), "%s", out)
+
+	useful := map[string]bool{} // checks that have found something
+	for _, flaw := range flaws {
+		if strings.HasPrefix(flaw.name, noFlaw) {
+			for check, verdict := range verdicts[flaw.name] {
+				require.Equal(t, "PASS", verdict, "%s: %s", flaw.name, check)
+			}
+			continue
+		}
+		for check := range strings.SplitSeq(flaw.caught, "; ") {
+			require.Equal(t, "FAIL", verdicts[flaw.name][check], "%s: %s", flaw.name, check)
+			useful[check] = true
+		}
+	}
+	for check := range verdicts[noFlaw] {
+		require.True(t, useful[check], "no flaw shows that this check can fail: %s", check)
+	}
+}

@@ -1,0 +1,137 @@
+package revoke_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/joinednode/jwtauth"
+	"github.com/joinednode/jwtauth/keys"
+	"github.com/joinednode/jwtauth/revoke"
+)
+
+// exampleAuth is a service that asks the list.
+func exampleAuth(list *revoke.List) *jwtauth.Auth {
+	auth, err := jwtauth.New(keys.HS256(secret), jwtauth.WithIssuer("https://api.example.com"), jwtauth.WithRevocations(list))
+	if err != nil {
+		panic(err)
+	}
+	return auth
+}
+
+func exampleList() *revoke.List {
+	list, err := revoke.New(revoke.NewMemory())
+	if err != nil {
+		panic(err)
+	}
+	return list
+}
+
+func exampleIssue(auth *jwtauth.Auth, opts ...jwtauth.IssueOption) string {
+	token, err := auth.Issue("my-container", opts...)
+	if err != nil {
+		panic(err)
+	}
+	return token
+}
+
+func printVerdict(auth *jwtauth.Auth, token string) {
+	_, err := auth.Verify(context.Background(), token, "my-container")
+	fmt.Println("revoked:", errors.Is(err, jwtauth.ErrRevoked))
+}
+
+func ExampleNew() {
+	list, err := revoke.New(revoke.NewMemory())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	auth, err := jwtauth.New(keys.HS256(secret), jwtauth.WithRevocations(list))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	token := exampleIssue(auth)
+	printVerdict(auth, token)
+	fmt.Println(list.RevokeContainer(context.Background(), auth.Issuer(), "my-container"))
+	printVerdict(auth, token)
+	// Output:
+	// revoked: false
+	// <nil>
+	// revoked: true
+}
+
+// One token, of which nothing but the claims is at hand.
+func ExampleList_RevokeToken() {
+	list := exampleList()
+	auth := exampleAuth(list)
+	leaked, other := exampleIssue(auth), exampleIssue(auth)
+	claims, err := auth.Inspect(context.Background(), leaked)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(list.RevokeToken(context.Background(), claims.Issuer, claims.ID, claims.ExpiresAt))
+	printVerdict(auth, leaked)
+	printVerdict(auth, other)
+	// Output:
+	// <nil>
+	// revoked: true
+	// revoked: false
+}
+
+// A container is sold: the tokens of the old owner end, those of the new one
+// begin.
+func ExampleList_RevokeContainer() {
+	list := exampleList()
+	auth := exampleAuth(list)
+	old := exampleIssue(auth)
+	fmt.Println(list.RevokeContainer(context.Background(), auth.Issuer(), "my-container"))
+	printVerdict(auth, old)
+	printVerdict(auth, exampleIssue(auth))
+	// Output:
+	// <nil>
+	// revoked: true
+	// revoked: false
+}
+
+// A user is dismissed.
+func ExampleList_RevokeSubject() {
+	list := exampleList()
+	auth := exampleAuth(list)
+	alice, bob := exampleIssue(auth, jwtauth.Subject("alice")), exampleIssue(auth, jwtauth.Subject("bob"))
+	fmt.Println(list.RevokeSubject(context.Background(), auth.Issuer(), "alice"))
+	printVerdict(auth, alice)
+	printVerdict(auth, bob)
+	// Output:
+	// <nil>
+	// revoked: true
+	// revoked: false
+}
+
+// A shared log is followed in the background. Before it was read for the first
+// time nothing is accepted.
+func ExampleList_Run() {
+	var shared revoke.Store = sharedLog{revoke.NewMemory()} // such as that of a database
+	list, err := revoke.New(shared, revoke.WithStaleness(5*time.Second))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println("ready:", list.Status().Ready)
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error)
+	go func() { ended <- list.Run(ctx) }()
+	for !list.Status().Ready { // such as the probe of an orchestrator
+		time.Sleep(time.Millisecond)
+	}
+	stop()
+	fmt.Println(<-ended)
+	// Output:
+	// ready: false
+	// context canceled
+}
+
+// sharedLog hides that it is in memory.
+type sharedLog struct{ revoke.Store }
