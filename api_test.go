@@ -55,6 +55,7 @@ var (
 	_ interface {
 		Marks(jwtauth.Claims) jwtauth.Marks
 		Clear(jwtauth.Marks) bool
+		Marked() jwtauth.RevocationChecker
 	} = jwtauth.RevocationMarker(nil)
 )
 
@@ -93,7 +94,7 @@ var _ = []func() jwtauth.Option{
 
 var _ = []jwtauth.IssueOption{
 	jwtauth.Subject(""), jwtauth.TTL(time.Second), jwtauth.ID(""), jwtauth.Audience([]string{}...),
-	jwtauth.NotBefore(time.Time{}), jwtauth.Claim("", any(nil)),
+	jwtauth.SessionID(""), jwtauth.IssuedAt(time.Time{}), jwtauth.NotBefore(time.Time{}), jwtauth.Claim("", any(nil)),
 }
 
 var _ = []jwtauth.Extractor{

@@ -200,6 +200,25 @@ func ExampleID() {
 	// Output: order-4711
 }
 
+func ExampleSessionID() {
+	auth := exampleAuth()
+	claims := must(auth.Verify(context.Background(), must(auth.Issue("my-container", jwtauth.SessionID("laptop"))), "my-container"))
+	fmt.Println(claims.SessionID)
+	// Output: laptop
+}
+
+// A client that lost its token gets the same one again.
+func ExampleIssuedAt() {
+	auth := atNoon()
+	first := time.Date(2026, time.March, 14, 11, 30, 0, 0, time.UTC)
+	again := []jwtauth.IssueOption{jwtauth.ID("order-4711"), jwtauth.IssuedAt(first), jwtauth.TTL(time.Hour)}
+	fmt.Println(must(auth.Issue("my-container", again...)) == must(auth.Issue("my-container", again...)))
+	verify(auth, must(auth.Issue("my-container", again...)))
+	// Output:
+	// true
+	// good, until 2026-03-14 12:30:00
+}
+
 func ExampleAudience() {
 	auth := exampleAuth(jwtauth.WithAudience("api", "admin"))
 	claims := must(auth.Verify(context.Background(), must(auth.Issue("my-container", jwtauth.Audience("admin"))), "my-container"))

@@ -71,17 +71,27 @@ func (a *Auth) payload(container string, i issue) ([]byte, error) {
 	if container != "" {
 		text(a.containerClaim, "the container", container)
 	}
+	if i.session != nil {
+		text("sid", "SessionID", *i.session)
+	}
 	if i.id != nil {
 		text("jti", "ID", *i.id)
 	} else {
 		claims.text("jti", rand.Text())
 	}
-	now := a.clock()
-	issued := now.Unix()
+	at := i.issuedAt
+	if at.IsZero() {
+		at = a.clock()
+	}
+	issued := at.Unix()
 	expires := issued + int64(i.ttl/time.Second)
 	claims.number("iat", issued)
-	if a.stamper != nil {
-		claims.number(strict.StampClaim, a.stamper.Stamp(now))
+	switch {
+	case a.stamper == nil:
+	case i.issuedAt.IsZero():
+		claims.number(strict.StampClaim, a.stamper.Stamp(at))
+	default:
+		claims.number(strict.StampClaim, at.UnixMicro())
 	}
 	if !i.notBefore.IsZero() {
 		if claims.number("nbf", i.notBefore.Unix()); i.notBefore.Unix() >= expires {

@@ -95,6 +95,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -156,10 +157,18 @@ type RevocationMarker interface {
 	// Clear reports that Revoked would say false, and no error, of every token with
 	// these marks. If it cannot tell, it says false, and Revoked is asked.
 	Clear(m Marks) bool
+	// Marked returns the checker whose Revoked this is about. Another one that embeds
+	// it may answer otherwise, and is therefore always asked.
+	Marked() RevocationChecker
 }
 
 // Marks are for the [RevocationMarker] that made them alone.
 type Marks [4]uint64
+
+// same reports that two checkers are one. What cannot be compared is not.
+func same(a, b RevocationChecker) bool {
+	return reflect.TypeOf(a) == reflect.TypeOf(b) && reflect.TypeOf(a).Comparable() && a == b
+}
 
 // New returns an Auth that verifies, and if they can sign also issues, with the
 // keys of source: a [keys.Key], most simply.
@@ -173,7 +182,9 @@ func New(source keys.Source, opts ...Option) (*Auth, error) {
 	}
 	a := &Auth{config: c, source: source, vary: []string{"Authorization"}}
 	a.stamper, _ = c.revocations.(RevocationStamper)
-	a.marker, _ = c.revocations.(RevocationMarker)
+	if m, ok := c.revocations.(RevocationMarker); ok && same(m.Marked(), c.revocations) {
+		a.marker = m
+	}
 	if a.stamper != nil && a.stamper.MaxLifetime() < a.maxLifetime {
 		return nil, fmt.Errorf("jwtauth: New: WithRevocations was given a list that forgets after %v, and tokens may live %v; give it that lifetime, or lower WithMaxLifetime", a.stamper.MaxLifetime(), a.maxLifetime)
 	}
@@ -279,6 +290,9 @@ func (a *Auth) VerifyAnyContainer(ctx context.Context, token string) (Claims, er
 func (a *Auth) Inspect(ctx context.Context, token string) (Claims, error) {
 	v := a.judge(ctx, token)
 	c, err := a.settle(ctx, v)
+	if v.claims == nil || errors.Is(err, ErrUnavailable) {
+		return c, err
+	}
 	ended := errors.Is(err, ErrExpired) || errors.Is(err, ErrNotYetValid) || errors.Is(err, ErrRevoked)
 	// Time is judged before issuer and audience.
 	if ended && a.judgeIssuer(v.claims) == nil && a.judgeAudience(v.claims) == nil {

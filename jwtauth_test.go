@@ -136,13 +136,27 @@ func TestIssuedTokensSayWhatTheyShould(t *testing.T) {
 func TestIssueOptionsReplaceTheDefaults(t *testing.T) {
 	auth := newAuth(t, jwtauth.WithTTL(time.Hour), jwtauth.WithAudience("api"))
 	token := mustIssue(t, auth, "demo",
-		jwtauth.ID("chosen"), jwtauth.TTL(90*time.Minute+600*time.Millisecond), jwtauth.Audience("x", "api"), jwtauth.NotBefore(now.Add(-time.Minute)))
+		jwtauth.ID("chosen"), jwtauth.SessionID("s1"), jwtauth.TTL(90*time.Minute+600*time.Millisecond), jwtauth.Audience("x", "api"), jwtauth.NotBefore(now.Add(-time.Minute)))
 	claims, err := auth.Verify(t.Context(), token, "demo")
 	require.NoError(t, err)
 	require.Equal(t, "chosen", claims.ID)
+	require.Equal(t, "s1", claims.SessionID)
 	require.Equal(t, now.Add(90*time.Minute), claims.ExpiresAt)
 	require.Equal(t, []string{"x", "api"}, claims.Audience)
 	require.Equal(t, now.Add(-time.Minute), claims.NotBefore)
+}
+
+func TestATokenCanBeIssuedAgainAsItWas(t *testing.T) {
+	clock := now
+	auth := newAuth(t, jwtauth.WithClock(func() time.Time { return clock }))
+	opts := []jwtauth.IssueOption{jwtauth.ID("1"), jwtauth.IssuedAt(now), jwtauth.TTL(time.Hour)}
+	first := mustIssue(t, auth, "demo", opts...)
+	clock = clock.Add(time.Minute)
+	require.Equal(t, first, mustIssue(t, auth, "demo", opts...))
+	claims, err := auth.Verify(t.Context(), first, "demo")
+	require.NoError(t, err)
+	require.Equal(t, now, claims.IssuedAt)
+	require.Equal(t, now.Add(time.Hour), claims.ExpiresAt)
 }
 
 func TestALongerLifetimeRaisesTheLongest(t *testing.T) {
@@ -173,6 +187,9 @@ func TestIssueRefuses(t *testing.T) {
 		"a container that is not UTF-8":         {"\xffdemo", nil, "UTF-8"},
 		"an empty subject":                      {"demo", options{jwtauth.Subject("")}, "Subject"},
 		"a subject that is not UTF-8":           {"demo", options{jwtauth.Subject("\xc3")}, "Subject"},
+		"an empty session":                      {"demo", options{jwtauth.SessionID("")}, "SessionID"},
+		"a session that is not UTF-8":           {"demo", options{jwtauth.SessionID("\xff")}, "SessionID"},
+		"a moment before 1970":                  {"demo", options{jwtauth.IssuedAt(time.Unix(-1, 0))}, "iat"},
 		"an empty id":                           {"demo", options{jwtauth.ID("")}, "ID"},
 		"no audience":                           {"demo", options{jwtauth.Audience()}, "Audience"},
 		"an empty audience":                     {"demo", options{jwtauth.Audience("")}, "Audience"},
@@ -409,6 +426,26 @@ func TestInspectKnowsGenuineTokensThatAreRefused(t *testing.T) {
 			require.Zero(t, c, name)
 		}
 	}
+}
+
+// failing is a source of keys that cannot be had.
+type failing struct{ err error }
+
+func (f failing) Keys(context.Context, string) (*keys.Set, error) { return nil, f.err }
+
+func TestInspectTakesNoErrorOfOthersForItsOwn(t *testing.T) {
+	auth, err := jwtauth.New(failing{fmt.Errorf("fetching the keys: %w", jwtauth.ErrExpired)})
+	require.NoError(t, err)
+	c, err := auth.Inspect(t.Context(), goodToken())
+	require.ErrorIs(t, err, jwtauth.ErrUnavailable)
+	require.Zero(t, c)
+
+	auth = newAuth(t, jwtauth.WithRevocations(checkerFunc(func(context.Context, jwtauth.Claims) (bool, error) {
+		return false, fmt.Errorf("asking: %w", jwtauth.ErrRevoked)
+	})))
+	c, err = auth.Inspect(t.Context(), goodToken())
+	require.ErrorIs(t, err, jwtauth.ErrUnavailable)
+	require.Zero(t, c)
 }
 
 func TestCheckIsPrivateWithoutAResponse(t *testing.T) {

@@ -378,11 +378,11 @@ func atLeastASecond(option string, d time.Duration) error {
 
 // issue is what IssueOptions write.
 type issue struct {
-	subject, id *string
-	audience    []string
-	ttl         time.Duration
-	notBefore   time.Time
-	private     map[string]any
+	subject, session, id *string
+	audience             []string
+	ttl                  time.Duration
+	issuedAt, notBefore  time.Time
+	private              map[string]any
 }
 
 // IssueOption adds to one token of [Auth.Issue], which judges what it is given.
@@ -404,6 +404,17 @@ func TTL(d time.Duration) IssueOption {
 // name one token only (RFC 7519, section 4.1.7).
 func ID(jti string) IssueOption {
 	return func(i *issue) { i.id = &jti }
+}
+
+// SessionID sets sid: the session that the token belongs to. It must not be empty.
+func SessionID(sid string) IssueOption {
+	return func(i *issue) { i.session = &sid }
+}
+
+// IssuedAt sets iat, from which the lifetime counts, instead of now, and is what
+// revocations up to now compare: for a token that is issued again as it was.
+func IssuedAt(t time.Time) IssueOption {
+	return func(i *issue) { i.issuedAt = t }
 }
 
 // Audience sets aud, instead of [WithAudience]. An Auth that has none of these

@@ -50,12 +50,13 @@ const retryAfter = "5"
 //     that does not parse, no token or more than one. A token in the query does not
 //     count.
 //   - 400 unsupported_token_type (RFC 7009, section 2.2.1): a token without a jti,
-//     or with one longer than [MaxText]. It cannot be taken back by itself, and is
-//     still good.
+//     or with one longer than [MaxText]. It cannot be taken back by itself, and is as
+//     good as it was.
 //   - 403 access_denied: an error of authorize, or a page of another origin, as
 //     [http.CrossOriginProtection] sees it; origins that auth trusts are no exception.
 //   - 405 for other methods than POST, 413 for more than 64 KiB.
-//   - 500 server_error: auth does not ask this list, and accepts the token still.
+//   - 500 server_error: auth does not ask this list, and accepts the live token
+//     still.
 //   - 503 temporarily_unavailable with Retry-After: authorize returned
 //     [jwtauth.ErrUnavailable], keys or revocations cannot be consulted, or the store
 //     failed. The client must assume that the token is good, and try again.
@@ -149,13 +150,14 @@ func (l *List) answer(w http.ResponseWriter, r *http.Request, auth *jwtauth.Auth
 	switch {
 	case errors.Is(verdict, jwtauth.ErrUnavailable): // which auth has logged
 		return unavailable
-	case c.ExpiresAt.IsZero(), errors.Is(verdict, jwtauth.ErrExpired), c.ID == "" && errors.Is(verdict, jwtauth.ErrRevoked):
+	case c.ExpiresAt.IsZero(), c.ID == "" && errors.Is(verdict, jwtauth.ErrRevoked):
 		return nil
 	case c.ID == "" || len(c.ID) > MaxText || len(c.Issuer) > MaxText:
 		return noID
 	}
 	// One that was taken back is so again: the store may have failed the first
-	// time, when this process alone refused the token.
+	// time, when this process alone refused the token. So is one that has expired:
+	// other clocks, and an Auth with leeway, may think otherwise.
 	if err := l.RevokeToken(ctx, c.Issuer, c.ID, c.ExpiresAt); err != nil {
 		l.log().ErrorContext(ctx, "revoke: a token could not be taken back everywhere", "error", err)
 		return unavailable

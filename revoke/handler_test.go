@@ -219,7 +219,7 @@ func TestWhatTheOwnerIsAnswered(t *testing.T) {
 				require.NoError(t, d.list.RevokeContainer(t.Context(), issuer, "demo"))
 				return signed(t, map[string]any{"iss": issuer, "container": "demo", "iat": d.Clock.Now().Unix(), "exp": hour(d).Unix() + 1})
 			}, 200, "", "demo", jwtauth.ErrRevoked},
-		"one that has expired needs nothing": {
+		"one that has expired is taken back, since other clocks may think otherwise": {
 			func(_ *testing.T, d *desk) string { return d.Expired("demo") }, 200, "", "demo", jwtauth.ErrExpired},
 		"but of another container it is not his": {
 			func(_ *testing.T, d *desk) string { return d.Expired("other") }, 403, "access_denied", "other", jwtauth.ErrExpired},

@@ -15,9 +15,9 @@
 //
 // # What is promised
 //
-// In the process that revokes: once a method has returned nil, no token that was
-// issued before the call is accepted, and each that is issued from then on is, to
-// the last one, whatever the clock does. That takes tokens that an Auth with this
+// In the process that revokes: once a method has returned nil, every token that was
+// issued before the call is refused, and every one that is issued from then on is
+// accepted, whatever the clock does. That takes tokens that an Auth with this
 // list issued (they carry a microsecond stamp); of others iat counts, and one
 // issued within the second of the revocation is refused too.
 //
@@ -77,8 +77,6 @@ type List struct {
 	stamped atomic.Int64 // the latest stamp that was given to a token
 	read    atomic.Int64 // when the last successful read began, in nanoseconds since started; 0: never
 
-	changing sync.Mutex // held while an epoch is chosen
-
 	following sync.Mutex // held while the log is read
 	cursor    string
 	purged    time.Time
@@ -99,30 +97,32 @@ type config struct {
 // Option configures [New].
 type Option func(*config) error
 
-func atLeast(option string, d, least time.Duration) error {
-	if d < least {
-		return fmt.Errorf("%s(%v): it must be at least %v", option, d, least)
+func between(option string, d, least, most time.Duration) error {
+	if d < least || d > most {
+		return fmt.Errorf("%s(%v): it must lie between %v and %v", option, d, least, most)
 	}
 	return nil
 }
 
-// WithMaxLifetime sets how long tokens may live: 14 days unless set. It must be
-// at least the maximum lifetime of each Auth that asks the list, which refuses to
-// be made otherwise: entries are kept that long.
+// WithMaxLifetime sets how long tokens may live, 100 years at most: 14 days unless
+// set. It must be at least the maximum lifetime of each Auth that asks the list,
+// which refuses to be made otherwise: entries are kept that long. Processes that
+// share a log must all have the same.
 func WithMaxLifetime(d time.Duration) Option {
 	return func(c *config) error {
 		c.maxLifetime = d
-		return atLeast("WithMaxLifetime", d, time.Second)
+		return between("WithMaxLifetime", d, time.Second, 100*365*24*time.Hour)
 	}
 }
 
 // WithStaleness sets the time since the last successful read of the log past
-// which nothing is accepted: 10 seconds unless set. It is the longest that a
-// revoked token is accepted by another process.
+// which nothing is accepted: 10 seconds unless set, a week at most. It is the
+// longest that a revoked token is accepted by another process; time in which the
+// machine is suspended does not count.
 func WithStaleness(d time.Duration) Option {
 	return func(c *config) error {
 		c.staleness = d
-		return atLeast("WithStaleness", d, time.Second)
+		return between("WithStaleness", d, time.Second, 7*24*time.Hour)
 	}
 }
 
@@ -131,16 +131,17 @@ func WithStaleness(d time.Duration) Option {
 func WithInterval(d time.Duration) Option {
 	return func(c *config) error {
 		c.interval = d
-		return atLeast("WithInterval", d, time.Millisecond)
+		return between("WithInterval", d, time.Millisecond, 24*time.Hour)
 	}
 }
 
 // WithSkew sets by how much the clocks of the processes that share the log may
-// differ: a second unless set, none with [NewMemory].
+// differ, an hour at most: a second unless set, none with [NewMemory]. They must
+// all have the same.
 func WithSkew(d time.Duration) Option {
 	return func(c *config) error {
 		c.skew = d
-		return atLeast("WithSkew", d, 0)
+		return between("WithSkew", d, 0, time.Hour)
 	}
 }
 
@@ -205,6 +206,7 @@ func New(store Store, opts ...Option) (*List, error) {
 		return nil, fmt.Errorf("revoke: New: %w", err)
 	}
 	l := &List{config: c, store: store, local: local, started: time.Now(), startedWall: c.clock()}
+	l.purged = l.startedWall
 	l.seen.init()
 	if local {
 		memory.follow(l.apply)
@@ -242,6 +244,9 @@ func (l *List) Marks(c jwtauth.Claims) jwtauth.Marks {
 	}
 }
 
+// Marked returns the list itself: see [jwtauth.RevocationMarker].
+func (l *List) Marked() jwtauth.RevocationChecker { return l }
+
 // Clear reports that nothing on the list, which is up to date, could be about a
 // token with these marks: see [jwtauth.RevocationMarker].
 func (l *List) Clear(m jwtauth.Marks) bool {
@@ -273,7 +278,8 @@ func raise(to *atomic.Int64, n int64) {
 // of a token that has expired nothing is written.
 //
 // An error of the store means that this process refuses the token, and others may
-// or may not: call it again. So it is with all four.
+// or may not: call it again. So it is with all four. Those of a subject and of a
+// container read the log first.
 func (l *List) RevokeToken(ctx context.Context, issuer, jti string, expires time.Time) error {
 	if expires.IsZero() {
 		return errors.New("revoke: RevokeToken: expires is zero; give it the token's exp, Claims.ExpiresAt")
@@ -282,9 +288,9 @@ func (l *List) RevokeToken(ctx context.Context, issuer, jti string, expires time
 }
 
 // RevokeSession takes back all tokens of a session, by their iss and sid: those
-// that are still to be issued, too.
+// that are issued within the next [WithMaxLifetime], too.
 func (l *List) RevokeSession(ctx context.Context, issuer, sid string) error {
-	return l.revoke(ctx, "RevokeSession", Entry{Kind: Session, Issuer: issuer, ID: sid, Expires: l.clock().Add(l.maxLifetime + margin + l.skew)})
+	return l.revoke(ctx, "RevokeSession", Entry{Kind: Session, Issuer: issuer, ID: sid, Expires: l.keptFor(l.latest())})
 }
 
 // RevokeSubject takes back every token that was issued to a subject up to now.
@@ -305,16 +311,28 @@ func (l *List) revoke(ctx context.Context, method string, e Entry) error {
 	if len(e.ID) > MaxText || len(e.Issuer) > MaxText {
 		return fmt.Errorf("revoke: %s: an issuer or an id has more than %d bytes", method, MaxText)
 	}
-	if e.Kind == Subject || e.Kind == Container {
-		l.upToNow(&e)
+	if e.Kind == Token && e.Expires.Before(l.past()) {
+		return nil // as has the token that it is about
 	}
-	if e.Expires.Before(l.past()) {
-		return nil // as are all the tokens that it is about
+	upToNow := e.Kind == Subject || e.Kind == Container
+	if upToNow {
+		l.setEpoch(&e)
 	}
-	l.apply(e) // refused here whatever becomes of the log
-	if err := l.store.Append(ctx, e); err != nil {
+	l.refuse(e) // here, whatever becomes of the log
+	var errs []error
+	if upToNow && !l.local {
+		// What others stamped lies behind the epochs that they know of, which this
+		// process may not have read.
+		errs = append(errs, l.Sync(ctx))
+		l.setEpoch(&e)
+		l.refuse(e)
+	}
+	if err := errors.Join(append(errs, l.store.Append(ctx, e))...); err != nil {
 		return fmt.Errorf("revoke: %s: %w", method, err)
 	}
+	// Not before others can read it: what is issued from here on has a later stamp,
+	// which their entries must reach, too.
+	raise(&l.epoch, e.Epoch)
 	if l.local {
 		l.following.Lock()
 		defer l.following.Unlock()
@@ -323,20 +341,31 @@ func (l *List) revoke(ctx context.Context, method string, e Entry) error {
 	return nil
 }
 
-// upToNow chooses the epoch of an entry: no token issued before has a later
-// stamp, and every one issued after it is applied has.
-func (l *List) upToNow(e *Entry) {
-	l.changing.Lock()
-	defer l.changing.Unlock()
-	e.Epoch = max(l.clock().Add(l.skew).UnixMicro(), l.epoch.Load()+1, l.stamped.Load())
-	raise(&l.epoch, e.Epoch)
-	e.Expires = time.UnixMicro(e.Epoch).Add(l.maxLifetime + margin + l.skew)
+// setEpoch gives an entry an epoch that no token issued before has a later stamp
+// than.
+func (l *List) setEpoch(e *Entry) {
+	e.Epoch = l.latest()
+	e.Expires = l.keptFor(e.Epoch)
 }
 
-// apply makes an entry count, for good: it may come again, and out of order.
+// latest is the latest stamp that any process may have given out.
+func (l *List) latest() int64 {
+	return max(l.clock().Add(l.skew).UnixMicro(), l.epoch.Load()+1, l.stamped.Load())
+}
+
+// keptFor is how long what hits tokens up to a stamp must be kept.
+func (l *List) keptFor(stamp int64) time.Time {
+	return time.UnixMicro(stamp).Add(l.maxLifetime + margin + l.skew)
+}
+
+// refuse makes an entry count for this process's verdicts, for good: it may come
+// again, and out of order.
+func (l *List) refuse(e Entry) { l.seen.add(e, l.past().UnixMicro()) }
+
+// apply makes an entry of the log count.
 func (l *List) apply(e Entry) {
 	raise(&l.epoch, e.Epoch)
-	l.seen.add(e, l.past().UnixMicro())
+	l.refuse(e)
 }
 
 // past is a moment that has come for sure: the wall clock, but no further than the
@@ -453,6 +482,9 @@ func (l *List) sync(ctx context.Context) error {
 			return err
 		}
 		for _, e := range part.Entries {
+			if err := e.valid(); err != nil {
+				return fmt.Errorf("an entry that this version cannot judge: %w", err)
+			}
 			l.apply(e)
 		}
 		if part.More && part.Cursor == l.cursor {
@@ -472,16 +504,18 @@ func (l *List) since(ctx context.Context) (Part, error) {
 	return l.store.Since(ctx, l.cursor, batch)
 }
 
-// purge takes out of the log what no list needs any more. It fails quietly: the
-// next one does it.
+// purge takes out of the log what no list needs any more, not before the process
+// has run for a while: a clock that is wrong at the start would cost what still
+// counts. It fails quietly: the next one does it.
 func (l *List) purge(ctx context.Context) {
 	now := l.past()
-	if !l.purged.IsZero() && now.Sub(l.purged).Abs() < purgeEvery {
+	if now.Sub(l.purged) < purgeEvery {
 		return
 	}
+	l.purged = now
 	ctx, cancel := context.WithTimeout(ctx, l.staleness/3)
 	defer cancel()
-	if err := l.store.Purge(ctx, now.Add(-margin)); err == nil {
-		l.purged = now
+	if err := l.store.Purge(ctx, now.Add(-margin)); err != nil {
+		l.log().DebugContext(ctx, "revoke: the log cannot be purged", "error", err)
 	}
 }

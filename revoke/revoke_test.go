@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -184,6 +185,59 @@ func TestUpToNowIsExactWhileOthersIssue(t *testing.T) {
 	group.Wait()
 }
 
+// What one process stamps lies behind its own latest revocation, by as much as its
+// clock is ahead. Another process must reach that, before it has heard of it.
+func TestUpToNowReachesWhatOthersStamped(t *testing.T) {
+	for name, test := range map[string]struct{ ahead, jump time.Duration }{
+		"clocks that agree":              {0, 0},
+		"a clock that is a little ahead": {5 * time.Millisecond, 0},
+		"a clock that is much ahead":     {900 * time.Millisecond, 0},
+		"a clock that had jumped":        {0, time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			log, here, there := newNetwork(), newClock(), newClock()
+			p, q := newList(t, log, revoke.WithClock(here.read)), newList(t, log, revoke.WithClock(there.read))
+			authP, authQ := newAuth(t, p, jwtauth.WithClock(here.read)), newAuth(t, q, jwtauth.WithClock(there.read))
+			pass := func(d time.Duration) {
+				here.move(d)
+				there.move(d)
+			}
+			there.move(test.ahead)
+			there.move(test.jump)
+			require.NoError(t, q.Sync(t.Context()))
+			require.NoError(t, q.RevokeSubject(t.Context(), issuer, "x"))
+			there.move(-test.jump)
+			require.NoError(t, p.Sync(t.Context()))
+			pass(time.Minute)
+			require.NoError(t, q.RevokeSubject(t.Context(), issuer, "somebody else"))
+			pass(time.Millisecond)
+			token := issue(t, authQ, "demo", "alice")
+			pass(time.Millisecond)
+			require.NoError(t, p.RevokeContainer(t.Context(), issuer, "demo"))
+			require.NoError(t, q.Sync(t.Context()))
+			for _, auth := range []*jwtauth.Auth{authP, authQ} {
+				require.ErrorIs(t, verdict(auth, token), jwtauth.ErrRevoked)
+			}
+			pass(2 * time.Second) // past the skew
+			again := issue(t, authP, "demo", "alice")
+			for _, auth := range []*jwtauth.Auth{authP, authQ} {
+				require.NoError(t, verdict(auth, again))
+			}
+		})
+	}
+}
+
+// Nobody else knows of what could not be written, and no token may have a stamp
+// behind it.
+func TestWhatCouldNotBeWrittenMovesNoStamps(t *testing.T) {
+	log, clock := newNetwork(), newClock()
+	list := newList(t, log, revoke.WithClock(clock.read))
+	require.NoError(t, list.Sync(t.Context()))
+	log.fail(errors.New("down"))
+	require.Error(t, list.RevokeSubject(t.Context(), issuer, "alice"))
+	require.Equal(t, clock.read().UnixMicro(), list.Stamp(clock.read()))
+}
+
 // Tokens of an Auth that has no list carry no stamp: iat decides, in favour of
 // the revocation.
 func TestATokenWithoutAStampIsJudgedByItsIat(t *testing.T) {
@@ -242,6 +296,9 @@ func TestOptionsThatAreWrong(t *testing.T) {
 		"no store":             {nil, nil, "revoke.NewMemory()"},
 		"a nil option":         {revoke.NewMemory(), []revoke.Option{nil}, "option 1 is nil"},
 		"no lifetime":          {revoke.NewMemory(), []revoke.Option{revoke.WithMaxLifetime(0)}, "WithMaxLifetime(0s)"},
+		"an endless lifetime":  {revoke.NewMemory(), []revoke.Option{revoke.WithMaxLifetime(math.MaxInt64)}, "WithMaxLifetime("},
+		"an endless skew":      {revoke.NewMemory(), []revoke.Option{revoke.WithSkew(math.MaxInt64)}, "WithSkew("},
+		"endless staleness":    {revoke.NewMemory(), []revoke.Option{revoke.WithStaleness(math.MaxInt64)}, "WithStaleness("},
 		"no staleness":         {revoke.NewMemory(), []revoke.Option{revoke.WithStaleness(0)}, "WithStaleness(0s)"},
 		"no interval":          {revoke.NewMemory(), []revoke.Option{revoke.WithInterval(0)}, "WithInterval(0s)"},
 		"a negative skew":      {revoke.NewMemory(), []revoke.Option{revoke.WithSkew(-1)}, "WithSkew(-1ns)"},
@@ -471,6 +528,128 @@ func TestAStoreThatNeverComesToItsEndIsAnError(t *testing.T) {
 	list := newList(t, stuck{revoke.NewMemory()})
 	require.ErrorContains(t, list.Sync(t.Context()), "does not move")
 	require.False(t, list.Status().Ready)
+}
+
+// Entries of a version to come, or that somebody wrote by hand: what cannot be
+// judged lets nothing pass.
+func TestAnEntryThatCannotBeJudgedFailsClosed(t *testing.T) {
+	soon := time.Now().Add(time.Hour)
+	for name, e := range map[string]revoke.Entry{
+		"of an unknown kind":         {Kind: revoke.Container + 1, ID: "x", Expires: soon},
+		"of no kind":                 {ID: "x", Expires: soon},
+		"of a negative kind":         {Kind: -1, ID: "x", Expires: soon},
+		"without an id":              {Kind: revoke.Token, Expires: soon},
+		"of an epoch in nanoseconds": {Kind: revoke.Subject, ID: "x", Epoch: time.Now().UnixNano(), Expires: soon},
+		"of an epoch without end":    {Kind: revoke.Subject, ID: "x", Epoch: math.MaxInt64, Expires: soon},
+	} {
+		t.Run(name, func(t *testing.T) {
+			list := newList(t, foreign{newNetwork(), e})
+			require.ErrorContains(t, list.Sync(t.Context()), "cannot judge")
+			require.False(t, list.Status().Ready)
+			require.Error(t, revoke.NewMemory().Append(t.Context(), e))
+		})
+	}
+}
+
+// foreign is a log that holds an entry which was not written by this package.
+type foreign struct {
+	*network
+	entry revoke.Entry
+}
+
+func (f foreign) Since(context.Context, string, int) (revoke.Part, error) {
+	return revoke.Part{Entries: []revoke.Entry{f.entry}, Cursor: "1"}, nil
+}
+
+func TestAnExpiryBeyondAllTimeIsKept(t *testing.T) {
+	list := newList(t, revoke.NewMemory())
+	auth := newAuth(t, list)
+	token := issue(t, auth, "demo", "alice")
+	require.NoError(t, list.RevokeToken(t.Context(), issuer, claimsOf(t, auth, token).ID, time.Date(300_000, 1, 1, 0, 0, 0, 0, time.UTC)))
+	for i := range 100 { // the table is renewed
+		require.NoError(t, list.RevokeToken(t.Context(), issuer, fmt.Sprint(i), time.Now().Add(time.Hour)))
+	}
+	require.ErrorIs(t, verdict(auth, token), jwtauth.ErrRevoked)
+}
+
+// A session that is ended while the clock is behind stays ended as long as the
+// tokens that were issued before live.
+func TestASessionEndedByALateClockStaysEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		clock := newClock()
+		list := newList(t, revoke.NewMemory(), revoke.WithClock(clock.read), revoke.WithMaxLifetime(24*time.Hour))
+		c := jwtauth.Claims{Issuer: issuer, SessionID: "s", IssuedAt: clock.read(), ExpiresAt: clock.read().Add(24 * time.Hour), Stamp: list.Stamp(clock.read())}
+		clock.move(-time.Hour)
+		require.NoError(t, list.RevokeSession(t.Context(), issuer, "s"))
+		clock.move(24*time.Hour + 30*time.Minute)
+		time.Sleep(24 * time.Hour)
+		for i := range 100 { // the table is renewed
+			require.NoError(t, list.RevokeSession(t.Context(), issuer, fmt.Sprint(i)))
+		}
+		revoked, err := list.Revoked(t.Context(), c)
+		require.NoError(t, err)
+		require.True(t, revoked)
+	})
+}
+
+// unpurged is a log whose Purge fails.
+type unpurged struct {
+	*network
+	asked *atomic.Int64
+}
+
+func (u unpurged) Purge(context.Context, time.Time) error {
+	u.asked.Add(1)
+	return errors.New("DELETE was denied")
+}
+
+func TestAPurgeThatFailsIsTriedAgainAnHourLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var asked atomic.Int64
+		list := newList(t, unpurged{newNetwork(), &asked})
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Hour+time.Minute)
+		defer cancel()
+		require.ErrorIs(t, list.Run(ctx), context.DeadlineExceeded)
+		require.EqualValues(t, 3, asked.Load())
+		require.NoError(t, list.Status().Err)
+	})
+}
+
+// A server that starts with a wrong clock must not purge what others need.
+func TestAClockThatIsWrongAtTheStartPurgesNothing(t *testing.T) {
+	log := newNetwork()
+	good := newList(t, log)
+	require.NoError(t, good.Sync(t.Context()))
+	token := issue(t, newAuth(t, good), "demo", "alice")
+	require.NoError(t, good.RevokeContainer(t.Context(), issuer, "demo"))
+	wrong := newList(t, log, revoke.WithClock(func() time.Time { return time.Now().Add(60 * 24 * time.Hour) }))
+	require.NoError(t, wrong.Sync(t.Context()))
+	fresh := newList(t, log)
+	require.NoError(t, fresh.Sync(t.Context()))
+	require.ErrorIs(t, verdict(newAuth(t, fresh), token), jwtauth.ErrRevoked)
+}
+
+// banning is a checker of somebody's own, which asks a list besides.
+type banning struct {
+	*revoke.List
+	banned *bool
+}
+
+func (b banning) Revoked(ctx context.Context, c jwtauth.Claims) (bool, error) {
+	if *b.banned {
+		return true, nil
+	}
+	return b.List.Revoked(ctx, c)
+}
+
+func TestACheckerThatEmbedsAListIsAskedItself(t *testing.T) {
+	banned := false
+	auth, err := jwtauth.New(keys.HS256(secret), jwtauth.WithIssuer(issuer), jwtauth.WithRevocations(banning{newList(t, revoke.NewMemory()), &banned}))
+	require.NoError(t, err)
+	token := issue(t, auth, "demo", "alice")
+	require.NoError(t, verdict(auth, token)) // it is remembered from here on
+	banned = true
+	require.ErrorIs(t, verdict(auth, token), jwtauth.ErrRevoked)
 }
 
 // A clock that jumps ahead and comes back must not have made the list forget.

@@ -94,7 +94,11 @@ func (s *set) add(e Entry, now int64) {
 		t = t.renewed(now)
 		defer s.tables[e.Kind].Store(t)
 	}
-	t.put(hash, epoch, e.Expires.UnixMicro())
+	expires := e.Expires
+	if expires.After(latestMoment) { // which microseconds could not hold
+		expires = latestMoment
+	}
+	t.put(hash, epoch, expires.UnixMicro())
 }
 
 // len is how many entries there are, of all kinds.

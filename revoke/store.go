@@ -2,6 +2,8 @@ package revoke
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 )
 
@@ -30,6 +32,23 @@ type Entry struct {
 	// Expires is when no token is left that the entry could hit. Stores cut it to
 	// the microsecond, or round it up by a second at most.
 	Expires time.Time
+}
+
+// latestMoment is when no token is valid any more.
+var latestMoment = time.Date(9999, time.December, 31, 23, 59, 59, 0, time.UTC)
+
+// valid refuses what a list cannot judge. It fails closed: a list that finds it in
+// its log goes stale.
+func (e Entry) valid() error {
+	switch {
+	case e.Kind < Token || e.Kind > Container:
+		return fmt.Errorf("it is of kind %d", e.Kind)
+	case e.ID == "":
+		return errors.New("its id is empty")
+	case e.Epoch > latestMoment.UnixMicro():
+		return fmt.Errorf("its epoch is %d, and microseconds are wanted", e.Epoch)
+	}
+	return nil
 }
 
 // Part is a piece of the log, in its order.
