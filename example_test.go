@@ -152,6 +152,19 @@ func ExampleAuth_Check() {
 	// 403 {"code":"token_not_valid","detail":"The token is not valid."}
 }
 
+func ExampleAuth_Extract() {
+	auth := exampleAuth()
+	r := httptest.NewRequest("GET", "/run/my-container/notify", nil)
+	r.Header.Set("Authorization", "Bearer "+must(auth.Issue("my-container")))
+	presented, err := auth.Extract(r)
+	fmt.Println(presented.In == jwtauth.InHeader, presented.Name, err)
+	claims, err := auth.VerifyAnyContainer(r.Context(), presented.Token)
+	fmt.Println(claims.Container, err)
+	// Output:
+	// true Authorization <nil>
+	// my-container <nil>
+}
+
 func ExampleAuth_Recheck() {
 	clock := time.Now()
 	auth := exampleAuth(jwtauth.WithClock(func() time.Time { return clock }))

@@ -308,6 +308,13 @@ func (a *Auth) Check(r *http.Request) (Claims, error) {
 	return a.settle(r.Context(), a.check(r, a.urlTokens(r), Rule{}))
 }
 
+// Extract finds the token of a request as [Auth.Check] does, and judges the path
+// and, of a cookie, the origin, but not the token: for [Auth.Inspect] and
+// [Auth.VerifyAnyContainer]. The error is for [Auth.Deny].
+func (a *Auth) Extract(r *http.Request) (Presented, error) {
+	return a.find(r, a.urlTokens(r), Private)
+}
+
 // Recheck judges again what may have changed since the claims were verified:
 // time and revocation. Streams that outlive a request (WebSocket, SSE) call it
 // now and then, and end when it returns an error: [ErrExpired],
@@ -342,13 +349,7 @@ func (a *Auth) settle(ctx context.Context, v verdict) (Claims, error) {
 
 // check is the line that every request passes; an error stops it where it is.
 func (a *Auth) check(r *http.Request, u urlTokens, rule Rule) verdict {
-	if err := judgePath(r); err != nil {
-		return verdict{err: a.andNoToken(r, err)}
-	}
-	if u.broken && rule.Policy != Public {
-		return verdict{err: a.andNoToken(r, fmt.Errorf("%w: a query that does not parse", ErrMalformed))}
-	}
-	presented, err := a.extract(r)
+	presented, err := a.find(r, u, rule.Policy)
 	if err != nil {
 		return verdict{presented: presented, err: err}
 	}
@@ -358,6 +359,17 @@ func (a *Auth) check(r *http.Request, u urlTokens, rule Rule) verdict {
 		v.err = a.judgeContainer(v.claims, a.containerOf(r, rule), rule.Policy)
 	}
 	return v
+}
+
+// find is the part of check before the token is looked at.
+func (a *Auth) find(r *http.Request, u urlTokens, policy Policy) (Presented, error) {
+	if err := judgePath(r); err != nil {
+		return Presented{}, a.andNoToken(r, err)
+	}
+	if u.broken && policy != Public {
+		return Presented{}, a.andNoToken(r, fmt.Errorf("%w: a query that does not parse", ErrMalformed))
+	}
+	return a.extract(r)
 }
 
 // andNoToken adds to what is wrong with a request that it presents no token
