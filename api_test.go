@@ -12,6 +12,7 @@ import (
 	"github.com/joinednode/jwtauth/jwtauthtest"
 	"github.com/joinednode/jwtauth/keys"
 	"github.com/joinednode/jwtauth/revoke"
+	"github.com/joinednode/jwtauth/session"
 )
 
 // What follows is the public API, name by name. It runs nothing: that it
@@ -95,7 +96,7 @@ var _ = []func() jwtauth.Option{
 
 var _ = []jwtauth.IssueOption{
 	jwtauth.Subject(""), jwtauth.TTL(time.Second), jwtauth.ID(""), jwtauth.Audience([]string{}...),
-	jwtauth.SessionID(""), jwtauth.IssuedAt(time.Time{}), jwtauth.NotBefore(time.Time{}), jwtauth.Claim("", any(nil)),
+	jwtauth.SessionID(""), jwtauth.IssuedAt(time.Time{}), jwtauth.Stamp(time.Time{}), jwtauth.NotBefore(time.Time{}), jwtauth.Claim("", any(nil)),
 }
 
 var _ = []jwtauth.Extractor{
@@ -178,6 +179,62 @@ var _ = []any{
 	revoke.Part{Entries: []revoke.Entry{}, Cursor: "", More: false},
 	revoke.Status{Ready: false, Age: time.Duration(0), Entries: 0, Err: error(nil)},
 	revoke.MaxText,
+}
+
+type authenticate = func(*http.Request, session.Credentials) (string, []session.LoginOption, error)
+
+var (
+	_ func(keys.Source, session.Store, ...session.Option) (*session.Manager, error)                 = session.New
+	_ func(*session.Manager, context.Context, string, ...session.LoginOption) (session.Pair, error) = (*session.Manager).Login
+	_ func(*session.Manager, context.Context, string) (session.Pair, error)                         = (*session.Manager).Refresh
+	_ func(*session.Manager, context.Context, string, string) error                                 = (*session.Manager).Logout
+	_ func(*session.Manager, context.Context, string, ...string) (int, error)                       = (*session.Manager).LogoutAll
+	_ func(*session.Manager, context.Context, string) ([]session.Session, error)                    = (*session.Manager).Sessions
+	_ func(*session.Manager) *jwtauth.Auth                                                          = (*session.Manager).Auth
+	_ middlewareOf                                                                                  = (*session.Manager).Require
+	_ func(*session.Manager, authenticate) http.Handler                                             = (*session.Manager).Handler
+	_ func(*session.Manager, http.ResponseWriter, *http.Request, session.Pair) error                = (*session.Manager).Deliver
+	_ func(*session.Manager, context.Context) error                                                 = (*session.Manager).Run
+	_ func() *session.Memory                                                                        = session.NewMemory
+	_ func(int) *session.Memory                                                                     = session.NewMemoryOf
+	_ session.Store                                                                                 = (*session.Memory)(nil)
+	_ func(session.Credentials, any) error                                                          = session.Credentials.Decode
+	_ func(*testing.T, func(*testing.T) session.Store)                                              = jwtauthtest.TestSessionStore
+	_ [2]string                                                                                     = [...]string{session.AccessType, session.RefreshType}
+	_ [3]string                                                                                     = [...]string{session.ReasonLogout, session.ReasonReused, session.ReasonSubjectGone}
+	_ [4]error                                                                                      = [...]error{session.ErrCredentials, session.ErrSubjectGone, session.ErrReused, session.ErrNoSession}
+	_ [4]time.Duration                                                                              = [...]time.Duration{session.DefaultAccessTTL, session.DefaultRefreshTTL, session.DefaultMaxAge, session.DefaultGrace}
+	_ [5]session.EventKind                                                                          = [...]session.EventKind{session.LoggedIn, session.Refreshed, session.Replayed, session.Reused, session.LoggedOut}
+	_ [2]int                                                                                        = [...]int{session.MaxText, session.DefaultSessions}
+	_ interface {
+		Create(context.Context, session.Session) error
+		Get(ctx context.Context, subject, id string) (session.Session, bool, error)
+		Advance(context.Context, session.Session, time.Time) (bool, error)
+		Revoke(ctx context.Context, subject, id, reason string, at time.Time) (bool, error)
+		List(context.Context, string, time.Time) ([]session.Session, error)
+		Purge(context.Context, time.Time) error
+	} = session.Store(nil)
+)
+
+type middlewareOf = func(*session.Manager, http.Handler) http.Handler
+
+var _ = []session.Option{
+	session.WithAccess([]jwtauth.Option{}...), session.WithContainers(), session.WithAccessTTL(0), session.WithRefreshTTL(0),
+	session.WithMaxAge(0), session.WithGrace(0), session.WithClock(nil), session.WithClaims(nil), session.WithRevocations((*revoke.List)(nil)),
+	session.WithRefreshKeys(keys.Source(nil)), session.WithoutRefresh(), session.WithoutAccess(),
+	session.WithEvents(func(session.Event) {}), session.WithLogger(nil),
+}
+
+var _ = []session.LoginOption{session.Label(""), session.MaxAge(0)}
+
+var _ = []any{
+	session.Pair{AccessToken: "", RefreshToken: "", TokenType: "", ExpiresIn: int64(0), RefreshExpiresIn: int64(0), SessionID: "", Subject: ""},
+	session.Event{Kind: session.EventKind(""), SessionID: "", Subject: "", Reason: ""},
+	session.Credentials{Email: "", Username: "", Password: ""},
+	session.Session{
+		ID: "", Subject: "", Generation: int64(0), Created: time.Time{}, Rotated: time.Time{}, IdleExpires: time.Time{},
+		MaxExpires: time.Time{}, RevokedAt: time.Time{}, Reason: "", Label: "",
+	},
 }
 
 type makeToken = func(a *jwtauthtest.Auth, container string, opts ...jwtauth.IssueOption) string

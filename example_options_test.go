@@ -10,6 +10,7 @@ import (
 
 	"github.com/joinednode/jwtauth"
 	"github.com/joinednode/jwtauth/keys"
+	"github.com/joinednode/jwtauth/revoke"
 )
 
 // verify prints what an Auth says of a token of my-container.
@@ -219,6 +220,24 @@ func ExampleIssuedAt() {
 	// Output:
 	// true
 	// good, until 2026-03-14 12:30:00
+}
+
+// A token that continues a login of yesterday is hit by what was revoked since.
+func ExampleStamp() {
+	list := must(revoke.New(revoke.NewMemory()))
+	auth := exampleAuth(jwtauth.WithRevocations(list))
+	yesterday := time.Now().Add(-24 * time.Hour)
+	if err := list.RevokeSubject(context.Background(), auth.Issuer(), "alice"); err != nil {
+		fmt.Println(err)
+	}
+	old := must(auth.Issue("my-container", jwtauth.Subject("alice"), jwtauth.Stamp(yesterday)))
+	_, err := auth.Verify(context.Background(), old, "my-container")
+	fmt.Println(err)
+	_, err = auth.Verify(context.Background(), must(auth.Issue("my-container", jwtauth.Subject("alice"))), "my-container")
+	fmt.Println(err)
+	// Output:
+	// jwtauth: token revoked
+	// <nil>
 }
 
 func ExampleAudience() {

@@ -88,10 +88,12 @@ func (a *Auth) payload(container string, i issue) ([]byte, error) {
 	claims.number("iat", issued)
 	switch {
 	case a.stamper == nil:
-	case i.issuedAt.IsZero():
-		claims.number(strict.StampClaim, a.stamper.Stamp(at))
-	default:
+	case !i.stamp.IsZero():
+		claims.number(strict.StampClaim, i.stamp.UnixMicro())
+	case !i.issuedAt.IsZero():
 		claims.number(strict.StampClaim, at.UnixMicro())
+	default:
+		claims.number(strict.StampClaim, a.stamper.Stamp(at))
 	}
 	if !i.notBefore.IsZero() {
 		if claims.number("nbf", i.notBefore.Unix()); i.notBefore.Unix() >= expires {

@@ -382,6 +382,7 @@ type issue struct {
 	audience             []string
 	ttl                  time.Duration
 	issuedAt, notBefore  time.Time
+	stamp                time.Time
 	private              map[string]any
 }
 
@@ -411,10 +412,18 @@ func SessionID(sid string) IssueOption {
 	return func(i *issue) { i.session = &sid }
 }
 
-// IssuedAt sets iat, from which the lifetime counts, instead of now, and is what
-// revocations up to now compare: for a token that is issued again as it was.
+// IssuedAt sets iat, from which the lifetime counts, instead of now: for a token
+// that is issued again as it was. A revocation up to now compares it, too, unless
+// there is a [Stamp]. The zero time is now.
 func IssuedAt(t time.Time) IssueOption {
 	return func(i *issue) { i.issuedAt = t }
+}
+
+// Stamp sets what a revocation up to now compares, instead of the moment of issue:
+// that of the login, for tokens that only continue it. It counts for an Auth whose
+// revocations want stamps ([RevocationStamper]). The zero time is now.
+func Stamp(t time.Time) IssueOption {
+	return func(i *issue) { i.stamp = t }
 }
 
 // Audience sets aud, instead of [WithAudience]. An Auth that has none of these

@@ -112,6 +112,9 @@ func measureAll(s settings, stdout, stderr io.Writer) (figures, error) {
 	if f.live, err = measureLive(s, stdout, stderr); err != nil {
 		return f, err
 	}
+	if f.sessions, err = measureSessions(s, stdout, stderr); err != nil {
+		return f, err
+	}
 	if f.revoked, err = measureRevocations(s, stdout, stderr); err != nil {
 		return f, err
 	}

@@ -15,7 +15,7 @@ func TestTheCommandPrintsEveryTable(t *testing.T) {
 	for _, want := range []string{
 		"- date: ", "- Go: ", "- CPU: ",
 		"## One HS256 token", "## One EdDSA token", "## One ES256 token", "## One RS256 token",
-		"## Issuing", "## Refusing", "## A real server", "## Few and many", "## Revocations", "## Memory", "## Targets",
+		"## Issuing", "## Refusing", "## A real server", "## Few and many", "## Sessions", "## Revocations", "## Memory", "## Targets",
 		oursSeen, oursFirst, chiName, auth0Name, echoName, ginName, cristalName, golangName, jwxName,
 		"another container's token",
 	} {

@@ -21,6 +21,7 @@ type figures struct {
 	served   []throughput
 	cores    results // nil where there is one core only
 	live     results
+	sessions results
 	revoked  revocations
 	perToken float64
 }

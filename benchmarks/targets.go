@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"math"
+	"slices"
 )
 
 // target is a bound that this library set itself, and what became of it.
@@ -100,7 +101,7 @@ func targets(f figures) []target {
 			beside("a Go map of the same: %s", times(f.live.ratio(mapName(many), mapName(few)))),
 		memory,
 	)
-	return append(all, f.revoked.targets()...)
+	return slices.Concat(all, sessionTargets(f.sessions), f.revoked.targets())
 }
 
 func (f figures) coresTarget() target {

@@ -5,17 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/stretchr/testify/require"
 
 	"github.com/joinednode/jwtauth/jwtauthtest"
 	"github.com/joinednode/jwtauth/revoke"
@@ -293,16 +288,9 @@ func (l *lender) Since(ctx context.Context, cursor string, limit int) (revoke.Pa
 
 func (l *lender) Purge(ctx context.Context, _ time.Time) error { return ctx.Err() }
 
-// noFlaw is the name of logs that must pass.
-const noFlaw = "none"
-
 // flaws are logs with one thing wrong each, and which checks must find it. Others
 // may find it too.
-var flaws = []struct {
-	name   string
-	new    func() revoke.Store
-	caught string // separated by ";"
-}{
+var flaws = []flaw[revoke.Store]{
 	{noFlaw, func() revoke.Store { return revoke.NewMemory() }, ""},
 	{noFlaw + " of a table", flawed(func(*table) {}), ""},
 
@@ -467,52 +455,6 @@ var flaws = []struct {
 
 var shared = revoke.NewMemory()
 
-// A test cannot fail on purpose, so that this one runs itself in another process,
-// where every log has its turn, and reads there what failed.
 func TestTheSuiteFindsEveryFlaw(t *testing.T) {
-	const inside = "JWTAUTHTEST_FLAWS"
-	if os.Getenv(inside) != "" {
-		for _, flaw := range flaws {
-			t.Run(flaw.name, func(t *testing.T) {
-				jwtauthtest.TestRevocationStore(t, func(*testing.T) revoke.Store { return flaw.new() })
-			})
-		}
-		return
-	}
-	program, err := os.Executable()
-	require.NoError(t, err)
-	command := exec.CommandContext(t.Context(), program, "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=2m")
-	command.Env = append(os.Environ(), inside+"=1")
-	out, err := command.CombinedOutput()
-	var failed *exec.ExitError
-	require.ErrorAs(t, err, &failed, "%s", out)
-	require.NotContains(t, string(out), "panic:")
-	require.NotContains(t, string(out), "DATA RACE")
-
-	verdicts := map[string]map[string]string{} // by flaw and check: PASS or FAIL
-	for _, line := range regexp.MustCompile(`--- (PASS|FAIL): `+t.Name()+`/([^/\n]+)/([^/\n]+) \(`).FindAllStringSubmatch(string(out), -1) {
-		flaw, check := strings.ReplaceAll(line[2], "_", " "), strings.ReplaceAll(line[3], "_", " ")
-		if verdicts[flaw] == nil {
-			verdicts[flaw] = map[string]string{}
-		}
-		verdicts[flaw][check] = line[1]
-	}
-	require.Len(t, verdicts, len(flaws), "%s", out)
-
-	useful := map[string]bool{} // checks that have found something
-	for _, flaw := range flaws {
-		if strings.HasPrefix(flaw.name, noFlaw) {
-			for check, verdict := range verdicts[flaw.name] {
-				require.Equal(t, "PASS", verdict, "%s: %s", flaw.name, check)
-			}
-			continue
-		}
-		for check := range strings.SplitSeq(flaw.caught, "; ") {
-			require.Equal(t, "FAIL", verdicts[flaw.name][check], "%s: %s", flaw.name, check)
-			useful[check] = true
-		}
-	}
-	for check := range verdicts[noFlaw] {
-		require.True(t, useful[check], "no flaw shows that this check can fail: %s", check)
-	}
+	findEveryFlaw(t, flaws, jwtauthtest.TestRevocationStore)
 }

@@ -1,0 +1,242 @@
+// Command login is a small service that users log in to, with access tokens that
+// live for minutes and refresh tokens that replace each other:
+//
+//	go run ./examples/login
+//
+// It prints curl lines for every kind of call, theft of a refresh token among them.
+// Its keys are kept in a file, but its sessions in memory: a restart logs everybody
+// out. To watch tokens expire, and a replay that comes too late:
+//
+//	go run ./examples/login -access-ttl 20s -grace 0s
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/joinednode/jwtauth/keys"
+	"github.com/joinednode/jwtauth/session"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// From the first signal on, a second one kills: nobody has to wait for a
+	// shutdown that hangs.
+	context.AfterFunc(ctx, stop)
+	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
+		fmt.Fprintln(os.Stderr, "login:", err)
+		os.Exit(1)
+	}
+}
+
+// run is the program: it serves until ctx ends, and then returns nil once the
+// requests under way are answered.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	flags := flag.NewFlagSet("login", flag.ContinueOnError)
+	flags.SetOutput(io.Discard) // main prints the error, once
+	addr := flags.String("addr", "127.0.0.1:8080", "`address` to serve on")
+	data := flags.String("data", ".login", "`folder` that keeps the keys, in keys.jwks")
+	accessTTL := flags.Duration("access-ttl", session.DefaultAccessTTL, "how long access tokens live, in whole seconds")
+	grace := flags.Duration("grace", session.DefaultGrace, "how long a refresh token that was replaced gives its successor again; 10s are added for clocks that differ")
+	verbose := flags.Bool("v", false, "log every refused access token, with the reason")
+	switch err := flags.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprintln(stdout, "Usage of login:")
+		flags.SetOutput(stdout)
+		flags.PrintDefaults()
+		return nil
+	case err != nil:
+		return fmt.Errorf("%w (see -help)", err)
+	case flags.NArg() > 0:
+		return fmt.Errorf("unexpected argument %q (see -help)", flags.Arg(0))
+	case *accessTTL < time.Second || *accessTTL%time.Second != 0:
+		return fmt.Errorf("-access-ttl is %v; use whole seconds, at least one (see -help)", *accessTTL)
+	case *grace < 0 || *grace > 10*time.Minute:
+		return fmt.Errorf("-grace is %v; use 0 to 10m (see -help)", *grace)
+	}
+
+	level := slog.LevelInfo
+	if *verbose {
+		level = slog.LevelDebug
+	}
+	logger := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
+
+	ring, err := openRing(filepath.Join(*data, "keys.jwks"), logger)
+	if err != nil {
+		return err
+	}
+	sessions, err := newSessions(ring, *accessTTL, *grace, logger)
+	if err != nil {
+		return err
+	}
+	banner := instructions{alice: rand.Text(), bob: rand.Text(), grace: *grace}
+	users, err := newUsers(map[string]string{"alice@example.com": banner.alice, "bob@example.com": banner.bob})
+	if err != nil {
+		return err
+	}
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", *addr)
+	if err != nil {
+		return err
+	}
+	banner.url = baseURL(listener.Addr())
+	fmt.Fprint(stdout, banner)
+
+	// What runs beside the server ends with it, and before run does.
+	ctx, stop := context.WithCancel(ctx)
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	defer stop()
+	beside.Go(func() { ring.Run(ctx) }) // its error is that of ctx
+	return serve(ctx, newServer(newHandler(sessions, users), logger), listener, logger)
+}
+
+// openRing loads the keys, or makes one at the first start. Only this account
+// may enter the folder, and LoadOrCreateRing refuses a file that strangers may
+// read.
+func openRing(file string, logger *slog.Logger) (*keys.Ring, error) {
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		return nil, err
+	}
+	return keys.LoadOrCreateRing(file, "EdDSA", keys.WithRingLogger(logger))
+}
+
+// newServer bounds what one client can keep busy: a zero time-out of net/http
+// means for ever.
+func newServer(handler http.Handler, logger *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       15 * time.Second,
+		WriteTimeout:      15 * time.Second,
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    16 << 10, // the largest token accepted has 8 KiB
+		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
+	}
+}
+
+// shutdownTimeout is how long the requests under way have: longer than any may
+// take by the time-outs above.
+const shutdownTimeout = 20 * time.Second
+
+func serve(ctx context.Context, server *http.Server, listener net.Listener, logger *slog.Logger) error {
+	logger.Info("serving", "address", listener.Addr())
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	select {
+	case err := <-served:
+		return err // it never served, or cannot go on
+	case <-ctx.Done():
+	}
+	logger.Info("shutting down")
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+	defer cancel()
+	if err := server.Shutdown(ctx); err != nil {
+		server.Close()
+		return fmt.Errorf("shutting down: %w", err)
+	}
+	return nil
+}
+
+// baseURL is where this machine reaches the server; one that listens on every
+// address it reaches on loopback.
+func baseURL(addr net.Addr) string {
+	host, port, _ := net.SplitHostPort(addr.String()) // a TCP address has both
+	if net.ParseIP(host).IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return "http://" + net.JoinHostPort(host, port)
+}
+
+// instructions are printed at the start: lines for a shell, to be pasted one by
+// one or as a whole.
+type instructions struct {
+	url        string
+	alice, bob string // their passwords
+	grace      time.Duration
+}
+
+func (i instructions) String() string {
+	lines := strings.NewReplacer("{log in}", logIn, "{refresh}", refresh).Replace(curlLines)
+	return strings.NewReplacer("{url}", i.url, "{alice}", i.alice, "{bob}", i.bob, "{grace}", i.grace.String()).Replace(lines)
+}
+
+// These show the answer, and keep the tokens that are in it.
+const (
+	keep = `; printf '%s\n' "$PAIR"
+ACCESS=$(printf '%s\n' "$PAIR" | sed -n -E 's/.*"access_token":"([^"]+)".*/\1/p')
+REFRESH=$(printf '%s\n' "$PAIR" | sed -n -E 's/.*"refresh_token":"([^"]+)".*/\1/p')`
+	logIn = `PAIR=$(curl -sS -i -H "Content-Type: application/json" \
+  -d '{"email":"alice@example.com","password":"'"$ALICE"'"}' "{url}/auth/jwt/create/")` + keep
+	refresh = `PAIR=$(curl -sS -i -H "Content-Type: application/json" -d '{"refresh_token":"'"$REFRESH"'"}' "{url}/auth/jwt/refresh/")` + keep
+)
+
+// Each step is headed by a comment that ends in the status to expect.
+const curlLines = `# Serving on {url} until Ctrl-C
+# Sessions are in memory: a restart logs everybody out
+# The lines below are for a second terminal
+
+# The passwords of alice@example.com and bob@example.com, made for this run
+ALICE={alice}
+BOB={bob}
+
+# Log in as alice: 200
+{log in}
+
+# A call with the access token: 200
+curl -sS -i -H "Authorization: Bearer $ACCESS" "{url}/api/me"
+
+# Without a token: 401
+curl -sS -i "{url}/api/me"
+
+# With a wrong password: 401
+curl -sS -i -H "Content-Type: application/json" -d '{"email":"bob@example.com","password":"'"$ALICE"'"}' "{url}/auth/jwt/create/"
+
+# Refresh, which replaces the refresh token: 200
+FIRST=$REFRESH
+{refresh}
+
+# The replaced one once more, within {grace} as a second tab would: it gives the same successor: 200
+curl -sS -i -H "Content-Type: application/json" -d '{"refresh_token":"'"$FIRST"'"}' "{url}/auth/jwt/refresh/"
+
+# Refresh again: 200
+{refresh}
+
+# Theft: the first one has been replaced twice, so two must have it, and the session ends: 401
+curl -sS -i -H "Content-Type: application/json" -d '{"refresh_token":"'"$FIRST"'"}' "{url}/auth/jwt/refresh/"
+
+# After which the newest access token is dead: 401
+curl -sS -i -H "Authorization: Bearer $ACCESS" "{url}/api/me"
+
+# And so is the newest refresh token: 401
+curl -sS -i -H "Content-Type: application/json" -d '{"refresh_token":"'"$REFRESH"'"}' "{url}/auth/jwt/refresh/"
+
+# Log in again: 200
+{log in}
+
+# The sessions of alice, with this one marked: 200
+curl -sS -i -H "Authorization: Bearer $ACCESS" "{url}/auth/jwt/sessions/"
+
+# Log out: 204
+curl -sS -i -X POST -H "Authorization: Bearer $ACCESS" "{url}/auth/jwt/logout/"
+
+# A call afterwards: 401
+curl -sS -i -H "Authorization: Bearer $ACCESS" "{url}/api/me"
+
+# A refresh afterwards: 401
+curl -sS -i -H "Content-Type: application/json" -d '{"refresh_token":"'"$REFRESH"'"}' "{url}/auth/jwt/refresh/"
+
+`

@@ -1,0 +1,328 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/crypto/bcrypt"
+)
+
+// asProgram makes this test binary the program itself: for what only a process
+// of its own shows, such as signals and exit codes.
+const asProgram = "LOGIN_TEST_AS_PROGRAM"
+
+func TestMain(m *testing.M) {
+	hashCost = bcrypt.MinCost
+	if os.Getenv(asProgram) != "" {
+		main()
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+func program(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	exe, err := os.Executable()
+	require.NoError(t, err)
+	cmd := exec.CommandContext(t.Context(), exe, args...)
+	cmd.Env = append(os.Environ(), asProgram+"=1")
+	return cmd
+}
+
+// running is a program under test, on a port of its own.
+type running struct {
+	url, banner string
+	logs        *lockedBuffer
+	stop        func() error
+}
+
+var addressIn = regexp.MustCompile(`http://[^/ ]+`)
+
+// start returns once the program has printed its banner, which it does when it
+// listens; clients wait in the backlog until it accepts.
+func start(t *testing.T, args ...string) running {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	r := running{logs: &lockedBuffer{}}
+	out, in := io.Pipe()
+	ended := make(chan error, 1)
+	go func() {
+		err := run(ctx, append([]string{"-addr", "127.0.0.1:0"}, args...), in, r.logs)
+		in.CloseWithError(io.EOF)
+		ended <- err
+	}()
+	r.stop = sync.OnceValue(func() error {
+		cancel()
+		return <-ended
+	})
+	t.Cleanup(func() { r.stop() })
+
+	r.banner = readBanner(out)
+	r.url = addressIn.FindString(r.banner)
+	if r.url == "" {
+		require.NoError(t, r.stop())
+		require.Fail(t, "the program printed no address", r.banner)
+	}
+	return r
+}
+
+// readBanner reads what is printed at the start, which is written at once.
+func readBanner(out io.Reader) string {
+	banner := make([]byte, 64<<10)
+	n, _ := out.Read(banner) // nothing, of a program that failed
+	return string(banner[:n])
+}
+
+// password is the one that was printed for a user.
+func (r running) password(t *testing.T, user string) string {
+	t.Helper()
+	found := regexp.MustCompile(`(?m)^`+strings.ToUpper(user)+`=(\S+)$`).FindAllStringSubmatch(r.banner, -1)
+	require.Len(t, found, 1)
+	require.GreaterOrEqual(t, len(found[0][1]), 26)
+	return found[0][1]
+}
+
+// lockedBuffer is written by the server's goroutines and read by the test.
+type lockedBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+// shell runs lines as if they were pasted.
+func shell(t *testing.T, script string) string {
+	t.Helper()
+	for _, needed := range []string{"sh", "curl", "sed"} {
+		if _, err := exec.LookPath(needed); err != nil {
+			t.Skipf("the printed lines need %s: %v", needed, err)
+		}
+	}
+	cmd := exec.CommandContext(t.Context(), "sh")
+	cmd.Stdin = strings.NewReader(script)
+	cmd.Env = append(os.Environ(), "no_proxy=127.0.0.1")
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	return string(out)
+}
+
+func TestThePrintedLinesDoWhatTheySayWhenPasted(t *testing.T) {
+	numbers := func(pattern, text string) (all []string) {
+		for _, m := range regexp.MustCompile(pattern).FindAllStringSubmatch(text, -1) {
+			all = append(all, m[1])
+		}
+		return all
+	}
+	for name, args := range map[string][]string{
+		"as a whole":                     nil,
+		"with no grace but that of skew": {"-grace", "0s"},
+		"with access tokens of an hour":  {"-access-ttl", "1h"},
+		"with every refusal in the log":  {"-v"},
+		"with a grace as long as can be": {"-grace", "10m"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := start(t, append(args, "-data", t.TempDir())...)
+			expected := []string{
+				"200", "200", "401", "401", // log in, call
+				"200", "200", "200", // refresh, and a replay
+				"401", "401", "401", // theft
+				"200", "200", "204", "401", "401", // log in and out
+			}
+			require.Equal(t, expected, numbers(`(?m)^# .*: (\d{3})$`, r.banner), "what is promised")
+			output := shell(t, r.banner)
+			require.Equal(t, expected, numbers(`(?m)^HTTP/1\.1 (\d{3}) `, output), "%s", output)
+			require.Equal(t, []string{"reused", "revoked", "revoked", "revoked", "revoked"}, numbers(`"reason":"(\w+)"`, output))
+			require.Contains(t, output, `"code":"not_authenticated"`)
+			require.Contains(t, output, `"code":"credentials_not_valid"`)
+			require.Equal(t, 1, strings.Count(output, `"current":true`))
+			require.Contains(t, output, `"label":"curl/`)
+			require.NotContains(t, output, `"current":false`, "the one that was stolen has ended")
+			require.NoError(t, r.stop())
+			require.Equal(t, []string{"login", "refresh", "replayed", "refresh", "reused", "login", "logout"},
+				numbers(`msg=session event=(\w+)`, r.logs.String()))
+		})
+	}
+}
+
+func TestAnAccessTokenLivesAsLongAsTheFlagSays(t *testing.T) {
+	r := start(t, "-data", t.TempDir(), "-access-ttl", "2s")
+	p := signIn(t, r.url, "alice@example.com", r.password(t, "alice"))
+	require.EqualValues(t, 2, p.ExpiresIn)
+	require.EqualValues(t, 1209600, p.RefreshExpiresIn)
+	require.Equal(t, 200, call(t, r.url, p.AccessToken).status)
+	require.Eventually(t, func() bool {
+		got := call(t, r.url, p.AccessToken)
+		return got.status == 401 && strings.Contains(got.body, `"reason":"expired"`)
+	}, 5*time.Second, 50*time.Millisecond)
+	p = refreshed(t, r.url, p.RefreshToken).pair(t)
+	require.Equal(t, 200, call(t, r.url, p.AccessToken).status)
+}
+
+func TestARestartLogsEverybodyOut(t *testing.T) {
+	data := filepath.Join(t.TempDir(), "data")
+	first := start(t, "-data", data)
+	require.Contains(t, first.banner, "a restart logs everybody out")
+	p := signIn(t, first.url, "bob@example.com", first.password(t, "bob"))
+	require.NoError(t, first.stop())
+
+	second := start(t, "-data", data)
+	require.NotEqual(t, first.password(t, "bob"), second.password(t, "bob"), "random passwords are made at every start")
+	require.NotEqual(t, second.password(t, "alice"), second.password(t, "bob"))
+	got := refreshed(t, second.url, p.RefreshToken)
+	require.Equal(t, 401, got.status)
+	require.Contains(t, got.body, `"reason":"revoked"`, "its key is still known, its session is not")
+
+	stranger := start(t, "-data", t.TempDir())
+	got = refreshed(t, stranger.url, p.RefreshToken)
+	require.Equal(t, 401, got.status)
+	require.NotContains(t, got.body, "reason", "another folder is another key")
+}
+
+func TestOnlyThisAccountMayReadTheKeys(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows has no such modes")
+	}
+	data := filepath.Join(t.TempDir(), "not", "there", "yet")
+	require.NoError(t, start(t, "-data", data).stop())
+	folder, err := os.Stat(data)
+	require.NoError(t, err)
+	require.Equal(t, fs.FileMode(0o700), folder.Mode().Perm())
+	file, err := os.Stat(filepath.Join(data, "keys.jwks"))
+	require.NoError(t, err)
+	require.Equal(t, fs.FileMode(0o600), file.Mode().Perm())
+}
+
+func TestNeitherTokensNorPasswordsAreLogged(t *testing.T) {
+	r := start(t, "-data", t.TempDir(), "-v")
+	password := r.password(t, "alice")
+	secrets := []string{password, r.password(t, "bob"), "example.com", "WRONG", "AAAAAAAAAA"}
+	first := signIn(t, r.url, "alice@example.com", password)
+	second := refreshed(t, r.url, first.RefreshToken).pair(t)
+	third := refreshed(t, r.url, second.RefreshToken).pair(t)
+	for _, token := range []string{first.AccessToken, first.RefreshToken, second.AccessToken, second.RefreshToken, third.AccessToken, third.RefreshToken} {
+		// A header says only what kind of token it is.
+		secrets = append(secrets, strings.Split(token, ".")[1:]...)
+		forged := token[:len(token)-10] + "AAAAAAAAAA"
+		for _, presented := range []string{token, forged} {
+			call(t, r.url, presented)
+			send(t, request(t, "GET", r.url+"/api/me?token="+presented, ""))
+		}
+		require.Equal(t, 401, refreshed(t, r.url, forged).status)
+	}
+	require.Equal(t, 401, refreshed(t, r.url, first.RefreshToken).status)
+	require.Equal(t, 401, call(t, r.url, third.AccessToken).status)
+	for _, email := range []string{"alice@example.com", "nobody@example.com"} {
+		require.Equal(t, 401, create(t, r.url, email, "WRONG"+password).status)
+	}
+	require.NoError(t, r.stop())
+
+	logs := r.logs.String()
+	for _, expected := range []string{"event=login", "event=refresh", "event=reused", "subject=user-", "reason=revoked", "reason=wrong_type", "reason=wrong_signature"} {
+		require.Contains(t, logs, expected)
+	}
+	for _, secret := range secrets {
+		require.NotContains(t, logs, secret)
+	}
+}
+
+func TestTheProgramEndsWellOnASignal(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows cannot send an interrupt to another process")
+	}
+	cmd := program(t, "-addr", "127.0.0.1:0", "-data", t.TempDir())
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	var logs bytes.Buffer
+	cmd.Stderr = &logs
+	require.NoError(t, cmd.Start())
+	url := addressIn.FindString(readBanner(out))
+	require.Equal(t, 401, send(t, request(t, "GET", url+"/api/me", "")).status)
+	require.NoError(t, cmd.Process.Signal(os.Interrupt))
+	require.NoError(t, cmd.Wait(), "exit code 0")
+	require.Contains(t, logs.String(), "shutting down")
+}
+
+func TestAFailureIsOneLineAndExitCode1(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer taken.Close()
+	notAFolder := filepath.Join(t.TempDir(), "file")
+	require.NoError(t, os.WriteFile(notAFolder, nil, 0o600))
+	notAKey := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(notAKey, "keys.jwks"), []byte("{}"), 0o600))
+
+	for name, c := range map[string]struct {
+		args []string
+		says string
+	}{
+		"an unknown flag":                {[]string{"-nonsense"}, "-nonsense (see -help)"},
+		"an argument":                    {[]string{"serve"}, `unexpected argument "serve" (see -help)`},
+		"an address that is taken":       {[]string{"-addr", taken.Addr().String()}, taken.Addr().String()},
+		"an address that is none":        {[]string{"-addr", "nonsense"}, "nonsense"},
+		"a folder that is none":          {[]string{"-data", notAFolder}, notAFolder},
+		"a key that is none":             {[]string{"-data", notAKey}, "keys.jwks"},
+		"a lifetime that is none":        {[]string{"-access-ttl", "soon"}, "-access-ttl"},
+		"no lifetime":                    {[]string{"-access-ttl", "0s"}, "-access-ttl is 0s; use whole seconds"},
+		"a lifetime of parts of seconds": {[]string{"-access-ttl", "1500ms"}, "-access-ttl is 1.5s; use whole seconds"},
+		"a lifetime before now":          {[]string{"-access-ttl", "-1s"}, "-access-ttl is -1s; use whole seconds"},
+		"a grace before now":             {[]string{"-grace", "-1s"}, "-grace is -1s; use 0 to 10m"},
+		"a grace that is no grace":       {[]string{"-grace", "11m"}, "-grace is 11m0s; use 0 to 10m"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cmd := program(t, append([]string{"-data", t.TempDir()}, c.args...)...)
+			var stdout, stderr bytes.Buffer
+			cmd.Stdout, cmd.Stderr = &stdout, &stderr
+			var failed *exec.ExitError
+			require.ErrorAs(t, cmd.Run(), &failed)
+			require.Equal(t, 1, failed.ExitCode())
+			require.Regexp(t, `^login: .+\n$`, stderr.String())
+			require.Contains(t, stderr.String(), c.says)
+			require.Empty(t, stdout.String())
+		})
+	}
+}
+
+func TestHelpListsTheFlags(t *testing.T) {
+	var stdout bytes.Buffer
+	require.NoError(t, run(t.Context(), []string{"-help"}, &stdout, io.Discard))
+	for _, flag := range []string{"-addr", "-data", "-access-ttl", "-grace", "-v"} {
+		require.Contains(t, stdout.String(), flag)
+	}
+}
+
+func TestThePrintedAddressCanBeReached(t *testing.T) {
+	for listening, url := range map[string]string{
+		"127.0.0.1:8080": "http://127.0.0.1:8080",
+		"0.0.0.0:80":     "http://127.0.0.1:80",
+		"[::]:8080":      "http://127.0.0.1:8080",
+		"[::1]:8080":     "http://[::1]:8080",
+		"192.0.2.7:8080": "http://192.0.2.7:8080",
+	} {
+		addr, err := net.ResolveTCPAddr("tcp", listening)
+		require.NoError(t, err)
+		require.Equal(t, url, baseURL(addr), listening)
+	}
+}

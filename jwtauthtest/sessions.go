@@ -1,0 +1,1142 @@
+package jwtauthtest
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/joinednode/jwtauth"
+	"github.com/joinednode/jwtauth/keys"
+	"github.com/joinednode/jwtauth/revoke"
+	"github.com/joinednode/jwtauth/session"
+)
+
+// TestSessionStore tests what [session.Store] promises, and what Managers make of
+// it. Whoever writes a store calls it from a test of their own:
+//
+//	func TestSessions(t *testing.T) {
+//		jwtauthtest.TestSessionStore(t, func(t *testing.T) session.Store {
+//			db := open(t) // and t.Cleanup(...)
+//			return db.Sessions()
+//		})
+//	}
+//
+// newStore returns a new, empty store each time it is called. Stores may share a
+// database, told apart by the names of their tables or keys, and a test holds two
+// of them at once. Each subtest asks for its own, with its own t, and runs by
+// itself. Up to 64 goroutines call a store at once. Together that is some 5,500
+// calls, and a few seconds in which one subtest waits for sessions to expire.
+//
+// Nothing here depends on how fast a store is, except that one which is given a
+// context that has ended must return within 30 seconds. Stores may take out by
+// themselves what has expired by the wall clock.
+//
+// What it cannot test, and each store must by tests of its own: that sessions
+// outlive a restart or a crash; several processes; replicas that lag behind; a
+// context that ends while a call is under way; outages of the store itself; that
+// Purge takes out anything at all; and that an id is taken among the subjects of
+// all, since a store may keep each subject in a place of its own. Ids are random.
+func TestSessionStore(t *testing.T, newStore func(t *testing.T) session.Store) {
+	for _, check := range []struct {
+		name string
+		run  func(t *testing.T, newStore func(t *testing.T) session.Store)
+	}{
+		{"sessions come back as they were", sessionsComeBack},
+		{"subjects and ids are compared byte for byte", sessionsAreComparedByteForByte},
+		{"a session that is not there is no error", absentSessions},
+		{"an id can be taken once", idsAreTakenOnce},
+		{"Advance sets three fields and leaves the others", advanceSetsThreeFields},
+		{"Advance does nothing unless every condition holds", advanceHasConditions},
+		{"of many that advance at once one wins", oneAdvances},
+		{"Revoke ends a session once", revokeEndsOnce},
+		{"nothing advances once Revoke has returned", revokeIsFinal},
+		{"List returns what is live", listReturnsWhatIsLive},
+		{"List misses nothing while others log in", listFollowsLogins},
+		{"Purge takes out no session that may still be needed", purgeKeepsSessions},
+		{"nothing that advances is lost while others purge", purgeLosesNoSession},
+		{"a session that was advanced outlives its first expiry", sessionsOutliveTheirFirstExpiry},
+		{"a context that has ended is an error for each method", sessionsWithEndedContexts},
+		{"what List returned can be changed", listsAreCopies},
+		{"stores have nothing in common", storesAreApart},
+		{"64 refreshes at once rotate once", func(t *testing.T, newStore func(t *testing.T) session.Store) {
+			refreshesRotateOnce(t, newStore(t), 1)
+		}},
+		{"64 refreshes at once through two Managers rotate once", func(t *testing.T, newStore func(t *testing.T) session.Store) {
+			refreshesRotateOnce(t, newStore(t), 2)
+		}},
+		{"nothing outlives a logout that meets refreshes", logoutMeetsRefreshes},
+		{"a theft that one Manager finds ends the session for all", theftEndsTheSession},
+		{"an outage logs nobody out", outagesLogNobodyOut},
+	} {
+		t.Run(check.name, func(t *testing.T) { check.run(t, newStore) })
+	}
+}
+
+// many is how many contend for a session.
+const many = 64
+
+// sessionOf is a session that is live for a day. It expires after every moment that
+// a test calls now, unless it says otherwise: what has expired by the wall clock a
+// store may have taken out.
+func sessionOf(subject string) session.Session {
+	now := time.Now().UTC().Truncate(time.Microsecond)
+	day := 24 * time.Hour
+	return session.Session{
+		ID: rand.Text(), Subject: subject, Generation: 1, Created: now, Rotated: now,
+		IdleExpires: now.Truncate(time.Second).Add(day), MaxExpires: now.Truncate(time.Second).Add(2 * day), Label: "a browser",
+	}
+}
+
+// after is a session after its rotation.
+func after(s session.Session) session.Session {
+	s.Generation++
+	s.Rotated = s.Rotated.Add(time.Minute)
+	s.IdleExpires = s.IdleExpires.Add(time.Hour)
+	return s
+}
+
+func create(t *testing.T, store session.Store, sessions ...session.Session) {
+	t.Helper()
+	for _, s := range sessions {
+		require.NoError(t, store.Create(t.Context(), s), "Create")
+	}
+}
+
+func advance(t *testing.T, store session.Store, next session.Session, now time.Time) bool {
+	t.Helper()
+	done, err := store.Advance(t.Context(), next, now)
+	require.NoError(t, err, "Advance")
+	return done
+}
+
+func end(t *testing.T, store session.Store, s session.Session, reason string, at time.Time) bool {
+	t.Helper()
+	done, err := store.Revoke(t.Context(), s.Subject, s.ID, reason, at)
+	require.NoError(t, err, "Revoke")
+	return done
+}
+
+func list(t *testing.T, store session.Store, subject string, now time.Time) []session.Session {
+	t.Helper()
+	all, err := store.List(t.Context(), subject, now)
+	require.NoError(t, err, "List")
+	return all
+}
+
+// is requires that a store has a session, as it is told here.
+func is(t *testing.T, store session.Store, want session.Session, message ...any) {
+	t.Helper()
+	got, found, err := store.Get(t.Context(), want.Subject, want.ID)
+	require.NoError(t, err, message...)
+	require.True(t, found, message...)
+	require.Equal(t, normal(want, want), normal(want, got), message...)
+}
+
+// isNot requires that there is none.
+func isNot(t *testing.T, store session.Store, subject, id string, message ...any) {
+	t.Helper()
+	_, found, err := store.Get(t.Context(), subject, id)
+	require.NoError(t, err, message...)
+	require.False(t, found, message...)
+}
+
+// have requires that a list has these sessions, in any order.
+func have(t *testing.T, want, got []session.Session, message ...any) {
+	t.Helper()
+	require.Equal(t, sessionIDs(want), sessionIDs(got), message...)
+	for _, w := range want {
+		i := slices.IndexFunc(got, func(s session.Session) bool { return s.ID == w.ID })
+		require.Equal(t, normal(w, w), normal(w, got[i]), message...)
+	}
+}
+
+func sessionIDs(sessions []session.Session) []string {
+	all := []string{} // never nil, so that none equals none
+	for _, s := range sessions {
+		all = append(all, s.ID)
+	}
+	slices.Sort(all)
+	return all
+}
+
+// normal is a session whose times have no zone, and are those of want where
+// they differ by less than a microsecond.
+func normal(want, s session.Session) session.Session {
+	near := func(want, at time.Time) time.Time {
+		if want.IsZero() == at.IsZero() && at.Sub(want).Abs() < time.Microsecond {
+			at = want
+		}
+		return at.Round(0).UTC()
+	}
+	s.Created, s.Rotated, s.RevokedAt = near(want.Created, s.Created), near(want.Rotated, s.Rotated), near(want.RevokedAt, s.RevokedAt)
+	s.IdleExpires, s.MaxExpires = near(want.IdleExpires, s.IdleExpires), near(want.MaxExpires, s.MaxExpires)
+	return s
+}
+
+// atOnce runs so many goroutines that begin together, and waits for them.
+func atOnce(n int, do func(i int)) {
+	var all sync.WaitGroup
+	begin := make(chan struct{})
+	for i := range n {
+		all.Go(func() {
+			<-begin
+			do(i)
+		})
+	}
+	close(begin)
+	all.Wait()
+}
+
+// subjects are those of texts that a subject may be.
+func subjects() []string {
+	return slices.DeleteFunc(slices.Clone(texts), func(text string) bool {
+		return text == "" || !utf8.ValidString(text) || len(text) > session.MaxText
+	})
+}
+
+// labels are those of texts that a label may be.
+func labels() []string {
+	return append(slices.DeleteFunc(subjects(), func(text string) bool {
+		return len(text) > 256 || strings.ContainsFunc(text, unicode.IsControl)
+	}), "", strings.Repeat("x", 256), strings.Repeat("\U0001f98a", 64))
+}
+
+func sessionsComeBack(t *testing.T, newStore func(t *testing.T) session.Store) {
+	store := newStore(t)
+	var want []session.Session
+	vary := func(subject string, change func(s *session.Session)) {
+		s := sessionOf(subject)
+		change(&s)
+		want = append(want, s)
+	}
+	for _, subject := range subjects() {
+		vary(subject, func(s *session.Session) {})
+	}
+	for _, label := range labels() {
+		vary("of labels", func(s *session.Session) { s.Label = label })
+	}
+	for _, generation := range []int64{1, 2, 1<<31 - 1, 1 << 31, 1<<32 + 1, 1<<53 - 1, 1 << 53} {
+		vary("of generations", func(s *session.Session) { s.Generation = generation })
+	}
+	second := time.Now().Truncate(time.Second)
+	for _, at := range []time.Time{
+		time.Unix(1, 0), time.UnixMicro(1), time.Unix(1<<31-1, 999_999_000), time.Unix(1<<31, 1000), second, second.Add(time.Microsecond),
+		second.Add(time.Second - time.Microsecond), second.Add(535_897_000), second.Add(123_456_789), second.Add(999_999_999),
+		second.In(time.FixedZone("UTC+14", 14*60*60)), time.Now(), time.Date(9999, time.December, 31, 23, 59, 59, 999_999_000, time.UTC),
+	} {
+		vary("of moments", func(s *session.Session) { s.Created = at })
+		vary("of moments", func(s *session.Session) { s.Rotated = at })
+		vary("of moments", func(s *session.Session) { s.RevokedAt, s.Reason = at, session.ReasonLogout })
+	}
+	for _, at := range []time.Time{
+		time.Unix(1<<31-1, 0), time.Unix(1<<31, 0), time.Unix(1<<32, 0), time.Date(9999, time.December, 31, 23, 59, 59, 0, time.UTC),
+	} {
+		vary("of ends", func(s *session.Session) { s.IdleExpires = at })
+		vary("of ends", func(s *session.Session) { s.MaxExpires = at })
+		vary("of ends", func(s *session.Session) { s.IdleExpires, s.MaxExpires = at, at })
+	}
+	create(t, store, want...)
+	bySubject := map[string][]session.Session{}
+	for _, s := range want {
+		is(t, store, s, "%.60q, %+v", s.Subject, s)
+		if s.RevokedAt.IsZero() {
+			bySubject[s.Subject] = append(bySubject[s.Subject], s)
+		}
+	}
+	for subject, sessions := range bySubject {
+		have(t, sessions, list(t, store, subject, time.Now()), "the list of %.60q", subject)
+	}
+}
+
+func sessionsAreComparedByteForByte(t *testing.T, newStore func(t *testing.T) session.Store) {
+	store := newStore(t)
+	alike := subjects()[:20]
+	alike = append(alike, "ALICE  ", "\u00c1LICE", "a", "aa", "aaa")
+	var sessions []session.Session
+	for _, subject := range alike {
+		sessions = append(sessions, sessionOf(subject))
+	}
+	create(t, store, sessions...)
+	now := time.Now()
+	for i, s := range sessions {
+		have(t, []session.Session{s}, list(t, store, s.Subject, now), "the list of %q", s.Subject)
+		for j, subject := range alike {
+			if i != j {
+				isNot(t, store, subject, s.ID, "that of %q, for %q", s.Subject, subject)
+			}
+		}
+		other := s
+		other.Subject = alike[(i+1)%len(alike)]
+		require.False(t, advance(t, store, after(other), now), "Advance that of %q, for %q", s.Subject, other.Subject)
+		require.False(t, end(t, store, other, "another's", now), "Revoke that of %q, for %q", s.Subject, other.Subject)
+		is(t, store, s)
+	}
+
+	sessions = nil
+	for _, id := range []string{"abc", "ABC", "Abc", "abc ", " abc", "abc_", "abc%", "ab", "a-b", "a:b", "a/b", "a.b", "0", "00", "null", "*", "'", "\"", "\\"} {
+		s := sessionOf("of ids")
+		s.ID, s.Label = id, "the one of "+id
+		sessions = append(sessions, s)
+		isNot(t, store, s.Subject, id, "before it is there: %q", id)
+		create(t, store, s)
+	}
+	have(t, sessions, list(t, store, "of ids", now))
+	for i, s := range sessions {
+		is(t, store, s)
+		require.True(t, advance(t, store, after(s), now), "%q", s.ID)
+		sessions[i] = after(s)
+		for _, s := range sessions {
+			is(t, store, s)
+		}
+	}
+	for i, s := range sessions {
+		require.True(t, end(t, store, s, session.ReasonLogout, s.Rotated), "%q", s.ID)
+		have(t, sessions[i+1:], list(t, store, "of ids", now), "after Revoke of %q", s.ID)
+	}
+}
+
+func absentSessions(t *testing.T, newStore func(t *testing.T) session.Store) {
+	store := newStore(t)
+	now := time.Now()
+	absent := func(s session.Session) {
+		t.Helper()
+		isNot(t, store, s.Subject, s.ID, "Get %.60q of %.60q", s.ID, s.Subject)
+		require.False(t, advance(t, store, after(s), now), "Advance %.60q of %.60q", s.ID, s.Subject)
+		require.False(t, end(t, store, s, session.ReasonLogout, now), "Revoke %.60q of %.60q", s.ID, s.Subject)
+		isNot(t, store, s.Subject, s.ID, "nor was it made: %.60q of %.60q", s.ID, s.Subject)
+	}
+	absent(sessionOf("alice"))
+	require.Empty(t, list(t, store, "alice", now), "an empty store")
+	require.NoError(t, store.Purge(t.Context(), now), "an empty store")
+
+	// Clients may name the session that they log out.
+	alices, bobs := sessionOf("alice"), sessionOf("bob")
+	create(t, store, alices, bobs)
+	for _, id := range []string{"", " ", "\x00", bobs.ID, alices.ID + " ", alices.ID[1:], strings.ToLower(alices.ID), "%", "*", "'", strings.Repeat("x", 4096)} {
+		s := alices
+		s.ID = id
+		absent(s)
+	}
+	for _, subject := range []string{"bob", "carol", "Alice", "alice ", "%"} {
+		s := alices
+		s.Subject = subject
+		absent(s)
+	}
+	require.Empty(t, list(t, store, "carol", now))
+	is(t, store, alices)
+	is(t, store, bobs)
+}
+
+func idsAreTakenOnce(t *testing.T, newStore func(t *testing.T) session.Store) {
+	store := newStore(t)
+	live, ended := sessionOf("alice"), sessionOf("alice")
+	ended.RevokedAt, ended.Reason = ended.Created, session.ReasonLogout
+	create(t, store, live, ended)
+	for _, s := range []session.Session{live, ended} {
+		again := after(sessionOf("alice"))
+		again.ID, again.Label = s.ID, "another"
+		again.Created = again.Created.Add(time.Second)
+		require.Error(t, store.Create(t.Context(), again))
+		is(t, store, s)
+		require.Error(t, store.Create(t.Context(), s), "the very same")
+		is(t, store, s)
+	}
+	have(t, []session.Session{live}, list(t, store, "alice", time.Now()))
+
+	for round := range 3 {
+		contended := sessionOf(fmt.Sprint("subject ", round))
+		var made [many]bool
+		atOnce(many, func(i int) {
+			s := contended
+			s.Label = fmt.Sprint(i)
+			made[i] = store.Create(t.Context(), s) == nil
+		})
+		winner := slices.Index(made[:], true)
+		require.GreaterOrEqual(t, winner, 0, "of many at once nobody got it")
+		require.NotContains(t, made[winner+1:], true, "of many at once two got it")
+		contended.Label = fmt.Sprint(winner)
+		is(t, store, contended)
+		have(t, []session.Session{contended}, list(t, store, contended.Subject, time.Now()))
+	}
+}
+
+func advanceSetsThreeFields(t *testing.T, newStore func(t *testing.T) session.Store) {
+	store := newStore(t)
+	s, other := sessionOf("alice"), sessionOf("alice")
+	large := sessionOf("alice")
+	large.Generation = 1<<53 - 1
+	create(t, store, s, other, large)
+	for range 3 {
+		want := after(s)
+		next := want
+		next.Created, next.MaxExpires = next.Created.Add(time.Second), next.MaxExpires.Add(time.Second)
+		next.RevokedAt, next.Reason, next.Label = next.Rotated, session.ReasonLogout, "another browser"
+		require.True(t, advance(t, store, next, s.Rotated))
+		is(t, store, want)
+		s = want
+	}
+	// Times need not grow: a clock may have been set back.
+	back := after(s)
+	back.Rotated, back.IdleExpires = s.Rotated.Add(-time.Microsecond), s.IdleExpires.Add(-time.Second)
+	require.True(t, advance(t, store, back, s.Created.Add(-time.Hour)))
+	is(t, store, back)
+	require.True(t, advance(t, store, after(large), large.Rotated))
+	have(t, []session.Session{back, other, after(large)}, list(t, store, "alice", s.Created))
+}
+
+func advanceHasConditions(t *testing.T, newStore func(t *testing.T) session.Store) {
+	store := newStore(t)
+	for _, c := range []struct {
+		name   string
+		change func(s, next *session.Session, now *time.Time)
+		done   bool
+	}{
+		{"all hold", func(_, _ *session.Session, _ *time.Time) {}, true},
+		{"the generation is the same", func(_, next *session.Session, _ *time.Time) { next.Generation = 5 }, false},
+		{"the generation is one less", func(_, next *session.Session, _ *time.Time) { next.Generation = 4 }, false},
+		{"the generation is two more", func(_, next *session.Session, _ *time.Time) { next.Generation = 7 }, false},
+		{"the generation is 0", func(_, next *session.Session, _ *time.Time) { next.Generation = 0 }, false},
+		{"it was revoked", func(s, _ *session.Session, _ *time.Time) { s.RevokedAt, s.Reason = s.Rotated, "logout" }, false},
+		{"it was revoked, by a clock that is ahead", func(s, _ *session.Session, _ *time.Time) { s.RevokedAt, s.Reason = s.MaxExpires, "logout" }, false},
+		{"it was idle for too long", func(s, _ *session.Session, now *time.Time) { *now = s.IdleExpires.Add(time.Microsecond) }, false},
+		{"it is idle for too long now", func(s, _ *session.Session, now *time.Time) { *now = s.IdleExpires }, false},
+		{"it is not idle for too long, by a microsecond", func(s, _ *session.Session, now *time.Time) { *now = s.IdleExpires.Add(-time.Microsecond) }, true},
+		{"it was too old", func(s, next *session.Session, now *time.Time) {
+			s.IdleExpires, *now = s.MaxExpires.Add(time.Hour), s.MaxExpires.Add(time.Microsecond)
+		}, false},
+		{"it is too old now", func(s, next *session.Session, now *time.Time) {
+			s.IdleExpires, *now = s.MaxExpires.Add(time.Hour), s.MaxExpires
+		}, false},
+		{"it is not too old, by a microsecond", func(s, next *session.Session, now *time.Time) {
+			s.IdleExpires, *now = s.MaxExpires.Add(time.Hour), s.MaxExpires.Add(-time.Microsecond)
+		}, true},
+		// The row counts, not what is to come.
+		{"next says that it is not too old", func(s, next *session.Session, now *time.Time) {
+			s.IdleExpires, *now, next.MaxExpires = s.MaxExpires.Add(time.Hour), s.MaxExpires, s.MaxExpires.Add(time.Hour)
+		}, false},
+		{"the id is another", func(_, next *session.Session, _ *time.Time) { next.ID = rand.Text() }, false},
+		{"the subject is another", func(_, next *session.Session, _ *time.Time) { next.Subject = "bob" }, false},
+	} {
+		s := sessionOf("alice")
+		s.Generation = 5
+		next, now := after(s), s.Rotated
+		c.change(&s, &next, &now)
+		create(t, store, s)
+		require.Equal(t, c.done, advance(t, store, next, now), c.name)
+		if c.done {
+			s.Generation, s.Rotated, s.IdleExpires = next.Generation, next.Rotated, next.IdleExpires
+		}
+		is(t, store, s, c.name)
+	}
+	s := sessionOf("alice")
+	create(t, store, s)
+	require.True(t, end(t, store, s, session.ReasonLogout, s.Rotated))
+	require.False(t, advance(t, store, after(s), s.Rotated), "after Revoke")
+}
+
+func oneAdvances(t *testing.T, newStore func(t *testing.T) session.Store) {
+	store := newStore(t)
+	s := sessionOf("alice")
+	create(t, store, s)
+	for range 3 {
+		var won [many]bool
+		next := func(i int) session.Session {
+			next := after(s)
+			next.Rotated = s.Rotated.Add(time.Duration(i+1) * time.Second)
+			next.IdleExpires = s.IdleExpires.Add(time.Duration(i+1) * time.Second)
+			return next
+		}
+		atOnce(many, func(i int) {
+			var err error
+			won[i], err = store.Advance(t.Context(), next(i), s.Rotated)
+			assert.NoError(t, err)
+		})
+		winner := slices.Index(won[:], true)
+		require.GreaterOrEqual(t, winner, 0, "nobody won")
+		require.NotContains(t, won[winner+1:], true, "two won")
+		s = next(winner)
+		is(t, store, s)
+	}
+}
+
+func revokeEndsOnce(t *testing.T, newStore func(t *testing.T) session.Store) {
+	store := newStore(t)
+	s, other := after(sessionOf("alice")), sessionOf("alice")
+	create(t, store, s, other)
+	at := s.Rotated.Add(time.Microsecond)
+	require.True(t, end(t, store, s, session.ReasonReused, at))
+	s.RevokedAt, s.Reason = at, session.ReasonReused
+	is(t, store, s)
+	for _, again := range []time.Duration{0, time.Hour, -time.Hour} {
+		require.False(t, end(t, store, s, session.ReasonLogout, at.Add(again)), "it was revoked")
+		is(t, store, s, "the first reason stays")
+	}
+	is(t, store, other)
+	have(t, []session.Session{other}, list(t, store, "alice", at))
+
+	// One that has expired can be ended: whoever asks does not know.
+	s = sessionOf("bob")
+	create(t, store, s)
+	require.True(t, end(t, store, s, session.ReasonLogout, s.MaxExpires.Add(time.Hour)))
+
+	s = sessionOf("carol")
+	create(t, store, s)
+	var ended [many]bool
+	atOnce(many, func(i int) {
+		var err error
+		ended[i], err = store.Revoke(t.Context(), s.Subject, s.ID, fmt.Sprint("reason ", i), at.Add(time.Duration(i)*time.Second))
+		assert.NoError(t, err)
+	})
+	winner := slices.Index(ended[:], true)
+	require.GreaterOrEqual(t, winner, 0, "of many at once nobody ended it")
+	require.NotContains(t, ended[winner+1:], true, "of many at once two ended it")
+	s.RevokedAt, s.Reason = at.Add(time.Duration(winner)*time.Second), fmt.Sprint("reason ", winner)
+	is(t, store, s)
+}
+
+func revokeIsFinal(t *testing.T, newStore func(t *testing.T) session.Store) {
+	store := newStore(t)
+	for range 10 {
+		s := sessionOf("alice")
+		create(t, store, s)
+		at := s.Rotated.Add(time.Hour)
+		var revoked atomic.Bool
+		var won atomic.Int64
+		atOnce(5, func(i int) {
+			if i == 0 {
+				done, err := store.Revoke(t.Context(), s.Subject, s.ID, session.ReasonLogout, at)
+				assert.NoError(t, err)
+				assert.True(t, done, "Revoke")
+				revoked.Store(true)
+				return
+			}
+			// Until Revoke has returned, and a few times from then on.
+			next, last := after(s), 3
+			for last > 0 {
+				late := revoked.Load()
+				if late {
+					last--
+				}
+				done, err := store.Advance(t.Context(), next, s.Rotated)
+				if !assert.NoError(t, err) {
+					return
+				}
+				if done {
+					won.Add(1)
+					assert.False(t, late, "Advance after Revoke has returned")
+				}
+				// Whoever lost may have been overtaken.
+				if row, found, err := store.Get(t.Context(), s.Subject, s.ID); assert.NoError(t, err) && assert.True(t, found) {
+					next = after(row)
+				}
+			}
+		})
+		row, found, err := store.Get(t.Context(), s.Subject, s.ID)
+		require.NoError(t, err)
+		require.True(t, found)
+		require.True(t, row.RevokedAt.Equal(at), "it was revoked at %v, and %v was to be", row.RevokedAt, at)
+		require.Equal(t, session.ReasonLogout, row.Reason)
+		require.Equal(t, 1+won.Load(), row.Generation, "its generation, after so many that won")
+	}
+}
+
+func listReturnsWhatIsLive(t *testing.T, newStore func(t *testing.T) session.Store) {
+	store := newStore(t)
+	live, ended, old, another := sessionOf("alice"), sessionOf("alice"), sessionOf("alice"), sessionOf("bob")
+	old.IdleExpires = live.IdleExpires.Add(time.Hour)
+	old.MaxExpires = old.IdleExpires.Add(-30 * time.Minute)
+	live.MaxExpires = live.IdleExpires.Add(time.Hour) // so that one expiry decides about each
+	create(t, store, live, ended, old, another)
+	require.True(t, end(t, store, ended, session.ReasonLogout, time.Now()))
+
+	at := func(now time.Time, want ...session.Session) {
+		t.Helper()
+		have(t, want, list(t, store, "alice", now), "at %v", now)
+	}
+	idle, most := live.IdleExpires, old.MaxExpires
+	at(time.Now(), live, old)
+	at(idle.Add(-time.Microsecond), live, old)
+	at(idle, old)
+	at(idle.Add(time.Microsecond), old)
+	at(most.Add(-time.Microsecond), old)
+	at(most)
+	at(most.Add(time.Microsecond))
+	at(most.Add(time.Hour))
+	at(time.Now(), live, old) // it has taken nothing out
+
+	require.True(t, advance(t, store, after(live), live.Rotated))
+	at(idle, after(live), old)
+	have(t, []session.Session{another}, list(t, store, "bob", time.Now()))
+}
+
+func listFollowsLogins(t *testing.T, newStore func(t *testing.T) session.Store) {
+	store := newStore(t)
+	const each = 20
+	var mu sync.Mutex
+	var made []string // by alice, and Create has returned
+	atOnce(8, func(i int) {
+		subject := []string{"alice", "alice", "bob"}[i%3]
+		for n := range each {
+			if i < 6 {
+				s := sessionOf(subject)
+				s.Label = fmt.Sprintf("%d of goroutine %d", n, i)
+				if !assert.NoError(t, store.Create(t.Context(), s)) {
+					return
+				}
+				if subject == "alice" {
+					mu.Lock()
+					made = append(made, s.ID)
+					mu.Unlock()
+				}
+			}
+			mu.Lock()
+			want := slices.Clone(made)
+			mu.Unlock()
+			all, err := store.List(t.Context(), "alice", time.Now())
+			if !assert.NoError(t, err) {
+				return
+			}
+			got := sessionIDs(all)
+			assert.Equal(t, slices.Compact(slices.Clone(got)), got, "a session is there twice")
+			missing := slices.DeleteFunc(want, func(id string) bool { return slices.Contains(got, id) })
+			if !assert.Empty(t, missing, "sessions whose Create has returned") {
+				return
+			}
+			for _, s := range all {
+				assert.Equal(t, "alice", s.Subject)
+			}
+		}
+	})
+	slices.Sort(made)
+	require.Equal(t, made, sessionIDs(list(t, store, "alice", time.Now())))
+}
+
+func purgeKeepsSessions(t *testing.T, newStore func(t *testing.T) session.Store) {
+	store := newStore(t)
+	require.NoError(t, store.Purge(t.Context(), time.Now()), "an empty store")
+	base := time.Now().UTC().Truncate(time.Second).Add(24 * time.Hour)
+	// Each expires at base and so much; some are revoked, some were advanced.
+	type kept struct {
+		session.Session
+		until time.Time
+	}
+	var all []kept
+	for _, d := range []time.Duration{0, time.Second, time.Minute, time.Hour} {
+		idle, most, revoked, advanced := sessionOf("alice"), sessionOf("alice"), sessionOf("alice"), sessionOf("alice")
+		until := base.Add(d)
+		idle.IdleExpires, idle.MaxExpires = until, until.Add(time.Hour)
+		most.IdleExpires, most.MaxExpires = until.Add(time.Hour), until
+		revoked.IdleExpires = until
+		advanced.IdleExpires = base.Add(-time.Hour)
+		create(t, store, idle, most, revoked, advanced)
+		at := time.Now().Truncate(time.Microsecond)
+		require.True(t, end(t, store, revoked, session.ReasonReused, at))
+		revoked.RevokedAt, revoked.Reason = at, session.ReasonReused
+		next := after(advanced)
+		next.IdleExpires = until
+		require.True(t, advance(t, store, next, at))
+		all = append(all, kept{idle, until}, kept{most, until}, kept{revoked, until}, kept{next, until})
+	}
+	for _, before := range []time.Time{
+		time.Now(), base, base.Add(time.Microsecond), base.Add(time.Second), base.Add(time.Minute - time.Microsecond), base.Add(time.Minute), base.Add(time.Hour),
+	} {
+		for range 2 {
+			require.NoError(t, store.Purge(t.Context(), before))
+		}
+		for _, s := range all {
+			if !s.until.Before(before) {
+				is(t, store, s.Session, "Purge at base and %v", before.Sub(base))
+			}
+		}
+	}
+	// What is left of them can be used as before.
+	last := all[len(all)-1].Session
+	require.True(t, advance(t, store, after(last), last.Rotated))
+	is(t, store, after(last))
+}
+
+func purgeLosesNoSession(t *testing.T, newStore func(t *testing.T) session.Store) {
+	store := newStore(t)
+	const advancing, each = 6, 3
+	before := time.Now().UTC().Truncate(time.Second).Add(24 * time.Hour)
+	for round := range 20 {
+		var sessions, want [advancing][]session.Session
+		for i := range advancing {
+			for n := range each {
+				s := sessionOf(fmt.Sprint("subject ", i))
+				s.IdleExpires, s.MaxExpires = before.Add(-time.Hour), before.Add(48*time.Hour)
+				if n == 0 { // else it may be taken out until it is advanced
+					s.IdleExpires = before
+				}
+				create(t, store, s)
+				sessions[i] = append(sessions[i], s)
+			}
+			early := sessionOf("another")
+			early.IdleExpires = before.Add(-time.Hour)
+			create(t, store, early)
+			next := early
+			next.Generation, next.IdleExpires = 2, before
+			require.True(t, advance(t, store, next, early.Rotated))
+			want[i] = append(want[i], next)
+		}
+		atOnce(advancing+2, func(i int) {
+			i = (i + round) % (advancing + 2) // so that now these begin, now those
+			if i >= advancing {
+				assert.NoError(t, store.Purge(t.Context(), before))
+				return
+			}
+			for n, s := range sessions[i] {
+				next := after(s)
+				next.IdleExpires = before.Add(time.Hour)
+				done, err := store.Advance(t.Context(), next, s.Rotated)
+				if !assert.NoError(t, err) {
+					return
+				}
+				assert.True(t, done || n > 0, "one that Purge must keep is gone")
+				if done {
+					want[i] = append(want[i], next)
+				}
+			}
+		})
+		for _, advanced := range want {
+			for _, s := range advanced {
+				is(t, store, s, "one that was advanced")
+			}
+		}
+		// It goes by what they were advanced to.
+		require.NoError(t, store.Purge(t.Context(), before))
+		for _, advanced := range want {
+			for _, s := range advanced {
+				is(t, store, s, "one that was advanced")
+			}
+		}
+	}
+}
+
+// For stores that have rows expire by themselves: by a time that is out of date, or
+// together with another's.
+func sessionsOutliveTheirFirstExpiry(t *testing.T, newStore func(t *testing.T) session.Store) {
+	store := newStore(t)
+	long, ended := sessionOf("alice"), sessionOf("bob")
+	create(t, store, long, ended)
+	advanced := sessionOf("alice")
+	// Longer, should it be too short for the store.
+	for life := time.Second; ; life *= 2 {
+		require.Less(t, life, time.Minute, "a session that is live cannot be advanced")
+		s := sessionOf("alice")
+		s.IdleExpires = s.Created.Truncate(time.Second).Add(time.Second + life)
+		create(t, store, s)
+		next := s
+		next.Generation, next.IdleExpires = 2, s.MaxExpires
+		if advance(t, store, next, s.Rotated) {
+			advanced = next
+			time.Sleep(time.Until(s.IdleExpires.Add(time.Second)))
+			break
+		}
+		end(t, store, s, "too late", s.Created)
+	}
+	require.True(t, end(t, store, ended, session.ReasonLogout, ended.Created))
+	ended.RevokedAt, ended.Reason = ended.Created, session.ReasonLogout
+	for _, s := range []session.Session{long, advanced, ended} {
+		is(t, store, s)
+	}
+	have(t, []session.Session{long, advanced}, list(t, store, "alice", time.Now()))
+}
+
+func sessionsWithEndedContexts(t *testing.T, newStore func(t *testing.T) session.Store) {
+	store := newStore(t)
+	s, another := sessionOf("alice"), sessionOf("bob")
+	create(t, store, s, another)
+	cancelled, cancel := context.WithCancel(t.Context())
+	cancel()
+	late, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
+	defer cancel()
+	for _, ended := range []struct {
+		name string
+		ctx  context.Context
+	}{{"cancelled", cancelled}, {"past its deadline", late}} {
+		for _, call := range []struct {
+			name string
+			do   func(ctx context.Context) error
+		}{
+			{"Create", func(ctx context.Context) error { return store.Create(ctx, sessionOf("alice")) }},
+			{"Get", func(ctx context.Context) error { _, _, err := store.Get(ctx, s.Subject, s.ID); return err }},
+			{"Get of none", func(ctx context.Context) error { _, _, err := store.Get(ctx, s.Subject, "none"); return err }},
+			{"Advance", func(ctx context.Context) error { _, err := store.Advance(ctx, after(s), s.Rotated); return err }},
+			{"Revoke", func(ctx context.Context) error {
+				_, err := store.Revoke(ctx, s.Subject, s.ID, "logout", s.Rotated)
+				return err
+			}},
+			{"List", func(ctx context.Context) error { _, err := store.List(ctx, s.Subject, s.Rotated); return err }},
+			{"Purge", func(ctx context.Context) error { return store.Purge(ctx, s.Rotated) }},
+		} {
+			returned := make(chan error, 1)
+			go func() { returned <- call.do(ended.ctx) }()
+			select {
+			case err := <-returned:
+				assert.Error(t, err, "%s, %s", call.name, ended.name)
+			case <-time.After(30 * time.Second):
+				require.Fail(t, "it hangs", "%s, %s", call.name, ended.name)
+			}
+		}
+	}
+	is(t, store, another)
+	require.True(t, advance(t, store, after(another), another.Rotated), "it goes on as before")
+	is(t, store, after(another))
+}
+
+func listsAreCopies(t *testing.T, newStore func(t *testing.T) session.Store) {
+	store := newStore(t)
+	want := []session.Session{sessionOf("alice"), sessionOf("alice"), sessionOf("alice")}
+	create(t, store, want...)
+	for range 2 {
+		all := list(t, store, "alice", time.Now())
+		have(t, want, all)
+		for i := range all {
+			all[i] = sessionOf("changed")
+		}
+		_ = append(all[:1], sessionOf("changed"), sessionOf("changed"), sessionOf("changed"))
+		for _, s := range want {
+			is(t, store, s)
+		}
+	}
+}
+
+func storesAreApart(t *testing.T, newStore func(t *testing.T) session.Store) {
+	here, there := newStore(t), newStore(t)
+	s, same := sessionOf("alice"), sessionOf("alice")
+	same.ID, same.Label = s.ID, "of the other store"
+	create(t, here, s)
+	isNot(t, there, s.Subject, s.ID)
+	require.Empty(t, list(t, there, "alice", time.Now()))
+	require.False(t, advance(t, there, after(s), s.Rotated))
+	require.False(t, end(t, there, s, session.ReasonLogout, s.Rotated))
+	is(t, here, s)
+
+	create(t, there, same)
+	require.True(t, advance(t, there, after(same), s.Rotated))
+	is(t, here, s)
+	require.True(t, end(t, here, s, session.ReasonLogout, s.Rotated))
+	require.NoError(t, here.Purge(t.Context(), s.MaxExpires.Add(time.Hour)))
+	is(t, there, after(same))
+	have(t, []session.Session{after(same)}, list(t, there, "alice", time.Now()))
+}
+
+// house is several Managers over one store, as several processes would have them,
+// that hear of a logout at once.
+type house struct {
+	managers []*session.Manager
+	mu       sync.Mutex
+	events   []session.EventKind
+}
+
+// newHouse has the longest grace there is, so that a retry is in time however slow
+// the store is.
+func newHouse(t *testing.T, store session.Store, managers int) *house {
+	t.Helper()
+	revocations, err := revoke.New(revoke.NewMemory(), revoke.WithMaxLifetime(session.DefaultRefreshTTL))
+	require.NoError(t, err)
+	h := &house{}
+	for range managers {
+		m, err := session.New(keys.HS256([]byte("a secret that only these tests have")), store, session.WithRevocations(revocations),
+			session.WithGrace(10*time.Minute), session.WithEvents(h.report), session.WithLogger(slog.New(slog.DiscardHandler)))
+		require.NoError(t, err)
+		h.managers = append(h.managers, m)
+	}
+	return h
+}
+
+func (h *house) report(e session.Event) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.events = append(h.events, e.Kind)
+}
+
+func (h *house) login(t *testing.T, subject string) session.Pair {
+	t.Helper()
+	pair, err := h.managers[0].Login(t.Context(), subject)
+	require.NoError(t, err, "Login")
+	return pair
+}
+
+// row is the session of a pair.
+func row(t *testing.T, store session.Store, pair session.Pair) session.Session {
+	t.Helper()
+	s, found, err := store.Get(t.Context(), pair.Subject, pair.SessionID)
+	require.NoError(t, err)
+	require.True(t, found)
+	return s
+}
+
+// generation is that of a pair's refresh token.
+func generation(t *testing.T, pair session.Pair) int64 {
+	t.Helper()
+	parts := strings.Split(pair.RefreshToken, ".")
+	require.Len(t, parts, 3, "a refresh token")
+	text, err := base64.RawURLEncoding.DecodeString(parts[1])
+	require.NoError(t, err)
+	var claims struct {
+		Generation int64 `json:"gen"`
+	}
+	require.NoError(t, json.Unmarshal(text, &claims))
+	return claims.Generation
+}
+
+func refreshesRotateOnce(t *testing.T, store session.Store, managers int) {
+	h := newHouse(t, store, managers)
+	first := h.login(t, "alice")
+	var pairs [many]session.Pair
+	var errs [many]error
+	atOnce(many, func(i int) {
+		pairs[i], errs[i] = h.managers[i%managers].Refresh(t.Context(), first.RefreshToken)
+	})
+	for i, err := range errs {
+		require.NoError(t, err, "refresh %d", i)
+	}
+	count := map[session.EventKind]int{}
+	for _, kind := range h.events {
+		count[kind]++
+	}
+	require.Equal(t, map[session.EventKind]int{session.LoggedIn: 1, session.Refreshed: 1, session.Replayed: many - 1}, count)
+	require.EqualValues(t, 2, row(t, store, first).Generation)
+	require.Len(t, list(t, store, "alice", time.Now()), 1)
+	for i, pair := range pairs {
+		require.EqualValues(t, 2, generation(t, pair), "the generation of answer %d", i)
+		for _, m := range h.managers {
+			_, err := m.Auth().VerifyAnyContainer(t.Context(), pair.AccessToken)
+			require.NoError(t, err, "the access token of answer %d", i)
+		}
+	}
+	for i, pair := range pairs {
+		_, err := h.managers[(i+1)%managers].Refresh(t.Context(), pair.RefreshToken)
+		require.NoError(t, err, "the refresh token of answer %d", i)
+	}
+	require.EqualValues(t, 3, row(t, store, first).Generation)
+}
+
+// nothingIsLeft requires that no token of a session is of any use.
+func (h *house) nothingIsLeft(t *testing.T, store session.Store, pairs ...session.Pair) {
+	t.Helper()
+	// One that has not heard of the logout: there, the row alone ends the session.
+	managers := append(slices.Clone(h.managers), newHouse(t, store, 1).managers...)
+	for _, pair := range pairs {
+		for _, m := range managers {
+			_, err := m.Refresh(t.Context(), pair.RefreshToken)
+			require.ErrorIs(t, err, jwtauth.ErrRevoked, "Refresh")
+		}
+		for _, m := range h.managers {
+			_, err := m.Auth().VerifyAnyContainer(t.Context(), pair.AccessToken)
+			require.ErrorIs(t, err, jwtauth.ErrRevoked, "an access token")
+		}
+	}
+	require.False(t, row(t, store, pairs[0]).RevokedAt.IsZero(), "the row is not revoked")
+	for _, s := range list(t, store, pairs[0].Subject, time.Now()) {
+		require.NotEqual(t, pairs[0].SessionID, s.ID, "it is still listed")
+	}
+}
+
+func logoutMeetsRefreshes(t *testing.T, newStore func(t *testing.T) session.Store) {
+	store := newStore(t)
+	h := newHouse(t, store, 2)
+	bystander := h.login(t, "alice")
+	for range 30 {
+		pair := h.login(t, "alice")
+		given := []session.Pair{pair}
+		var mu sync.Mutex
+		atOnce(5, func(i int) {
+			m := h.managers[i%2]
+			if i == 0 {
+				assert.NoError(t, m.Logout(t.Context(), pair.Subject, pair.SessionID))
+				return
+			}
+			for range 3 {
+				next, err := m.Refresh(t.Context(), pair.RefreshToken)
+				if err != nil {
+					assert.ErrorIs(t, err, jwtauth.ErrRevoked)
+					return
+				}
+				mu.Lock()
+				given = append(given, next)
+				mu.Unlock()
+			}
+		})
+		h.nothingIsLeft(t, store, given...)
+	}
+	_, err := h.managers[1].Refresh(t.Context(), bystander.RefreshToken)
+	require.NoError(t, err, "another session of the same subject")
+}
+
+func theftEndsTheSession(t *testing.T, newStore func(t *testing.T) session.Store) {
+	store := newStore(t)
+	h := newHouse(t, store, 2)
+	first, bystander := h.login(t, "alice"), h.login(t, "alice")
+	second, err := h.managers[0].Refresh(t.Context(), first.RefreshToken)
+	require.NoError(t, err)
+	third, err := h.managers[1].Refresh(t.Context(), second.RefreshToken)
+	require.NoError(t, err)
+
+	_, err = h.managers[1].Refresh(t.Context(), first.RefreshToken)
+	require.ErrorIs(t, err, session.ErrReused)
+	require.ErrorIs(t, err, jwtauth.ErrRevoked)
+	h.nothingIsLeft(t, store, first, second, third)
+	require.Equal(t, session.ReasonReused, row(t, store, first).Reason)
+	kinds := []session.EventKind{session.LoggedIn, session.LoggedIn, session.Refreshed, session.Refreshed, session.Reused}
+	require.Equal(t, kinds, h.events)
+	_, err = h.managers[1].Refresh(t.Context(), bystander.RefreshToken)
+	require.NoError(t, err, "another session of the same subject")
+}
+
+// unreliable is a store one of whose methods fails.
+type unreliable struct {
+	session.Store
+	fails string // the name of the method
+	late  bool   // after it has done what it should, and only the answer is lost
+}
+
+var errDown = errors.New("the store is down")
+
+func (u *unreliable) call(method string, do func() error) error {
+	if u.fails != method {
+		return do()
+	}
+	if u.late {
+		_ = do()
+	}
+	return errDown
+}
+
+func (u *unreliable) Create(ctx context.Context, s session.Session) error {
+	return u.call("Create", func() error { return u.Store.Create(ctx, s) })
+}
+
+func (u *unreliable) Get(ctx context.Context, subject, id string) (s session.Session, found bool, err error) {
+	err = u.call("Get", func() (err error) { s, found, err = u.Store.Get(ctx, subject, id); return err })
+	return s, found, err
+}
+
+func (u *unreliable) Advance(ctx context.Context, next session.Session, now time.Time) (done bool, err error) {
+	err = u.call("Advance", func() (err error) { done, err = u.Store.Advance(ctx, next, now); return err })
+	return done, err
+}
+
+func (u *unreliable) Revoke(ctx context.Context, subject, id, reason string, at time.Time) (done bool, err error) {
+	err = u.call("Revoke", func() (err error) { done, err = u.Store.Revoke(ctx, subject, id, reason, at); return err })
+	return done, err
+}
+
+func (u *unreliable) List(ctx context.Context, subject string, now time.Time) (all []session.Session, err error) {
+	err = u.call("List", func() (err error) { all, err = u.Store.List(ctx, subject, now); return err })
+	return all, err
+}
+
+// ask sends a request to the handler of a Manager. A 503 that says when to come
+// again is ErrUnavailable.
+func ask(t *testing.T, h http.Handler, method, path, accessToken string, body map[string]any) error {
+	t.Helper()
+	text, err := json.Marshal(body)
+	require.NoError(t, err)
+	r := httptest.NewRequestWithContext(t.Context(), method, path, strings.NewReader(string(text)))
+	r.Header.Set("Content-Type", "application/json")
+	if accessToken != "" {
+		r.Header.Set("Authorization", "Bearer "+accessToken)
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	switch {
+	case w.Code < 300:
+		return nil
+	case w.Code == http.StatusServiceUnavailable && w.Header().Get("Retry-After") != "":
+		return jwtauth.ErrUnavailable
+	default:
+		return fmt.Errorf("%d %s, Retry-After %q", w.Code, w.Body, w.Header().Get("Retry-After"))
+	}
+}
+
+func outagesLogNobodyOut(t *testing.T, newStore func(t *testing.T) session.Store) {
+	inner := newStore(t)
+	store := &unreliable{Store: inner}
+	m := newHouse(t, store, 1).managers[0]
+	handler := m.Handler(func(_ *http.Request, c session.Credentials) (string, []session.LoginOption, error) {
+		return c.Email, nil, nil
+	})
+	for i, call := range []struct {
+		name, fails string
+		ends        bool // whether it is a logout, which can be repeated
+		do          func(p session.Pair) error
+	}{
+		{"Login", "Create", false, func(p session.Pair) error { _, err := m.Login(t.Context(), p.Subject); return err }},
+		{"create/", "Create", false, func(p session.Pair) error {
+			return ask(t, handler, http.MethodPost, "/auth/create/", "", map[string]any{"email": p.Subject, "password": "x"})
+		}},
+		{"Refresh", "Get", false, func(p session.Pair) error { _, err := m.Refresh(t.Context(), p.RefreshToken); return err }},
+		{"Refresh", "Advance", false, func(p session.Pair) error { _, err := m.Refresh(t.Context(), p.RefreshToken); return err }},
+		{"refresh/", "Get", false, func(p session.Pair) error {
+			return ask(t, handler, http.MethodPost, "/auth/refresh/", "", map[string]any{"refresh_token": p.RefreshToken})
+		}},
+		{"refresh/", "Advance", false, func(p session.Pair) error {
+			return ask(t, handler, http.MethodPost, "/auth/refresh/", "", map[string]any{"refresh_token": p.RefreshToken})
+		}},
+		{"Sessions", "List", false, func(p session.Pair) error { _, err := m.Sessions(t.Context(), p.Subject); return err }},
+		{"sessions/", "List", false, func(p session.Pair) error {
+			return ask(t, handler, http.MethodGet, "/auth/sessions/", p.AccessToken, nil)
+		}},
+		{"LogoutAll of others", "List", false, func(p session.Pair) error {
+			_, err := m.LogoutAll(t.Context(), p.Subject, p.SessionID)
+			return err
+		}},
+		{"Logout", "Get", true, func(p session.Pair) error { return m.Logout(t.Context(), p.Subject, p.SessionID) }},
+		{"Logout", "Revoke", true, func(p session.Pair) error { return m.Logout(t.Context(), p.Subject, p.SessionID) }},
+		{"logout/", "Revoke", true, func(p session.Pair) error {
+			return ask(t, handler, http.MethodPost, "/auth/logout/", "", map[string]any{"refresh_token": p.RefreshToken})
+		}},
+		{"LogoutAll", "List", true, func(p session.Pair) error { _, err := m.LogoutAll(t.Context(), p.Subject); return err }},
+		{"LogoutAll", "Revoke", true, func(p session.Pair) error { _, err := m.LogoutAll(t.Context(), p.Subject); return err }},
+	} {
+		for _, late := range []bool{false, true} {
+			name := fmt.Sprintf("%s when %s fails, late: %v", call.name, call.fails, late)
+			pair, err := m.Login(t.Context(), fmt.Sprintf("subject %d %v", i, late))
+			require.NoError(t, err, name)
+			for range 2 {
+				store.fails, store.late = call.fails, late
+				err = call.do(pair)
+				store.fails = ""
+				require.ErrorIs(t, err, jwtauth.ErrUnavailable, name)
+				if late {
+					break // it was done, and asking again is another question
+				}
+			}
+			if call.fails != "Revoke" {
+				_, err = m.Auth().VerifyAnyContainer(t.Context(), pair.AccessToken)
+				require.NoError(t, err, "%s: the access token afterwards", name)
+				next, err := m.Refresh(t.Context(), pair.RefreshToken)
+				require.NoError(t, err, "%s: the refresh token afterwards", name)
+				pair, err = m.Refresh(t.Context(), next.RefreshToken)
+				require.NoError(t, err, "%s: its successor", name)
+				require.EqualValues(t, 3, row(t, inner, pair).Generation, name)
+			}
+			if call.ends {
+				require.NoError(t, call.do(pair), "%s: once more", name)
+				require.False(t, row(t, inner, pair).RevokedAt.IsZero(), name)
+				_, err = m.Refresh(t.Context(), pair.RefreshToken)
+				require.ErrorIs(t, err, jwtauth.ErrRevoked, name)
+			}
+		}
+	}
+}

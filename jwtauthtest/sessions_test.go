@@ -1,0 +1,545 @@
+package jwtauthtest_test
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/joinednode/jwtauth/jwtauthtest"
+	"github.com/joinednode/jwtauth/session"
+)
+
+// shelf is a store as one would keep it in a database. Its fields are where it can
+// go wrong; none of them is called with mu held but where it says so.
+type shelf struct {
+	mu   sync.Mutex
+	rows map[place]session.Session
+
+	// enter looks at the context of a method.
+	enter func(ctx context.Context, method string) error
+	// key is where a row is.
+	key func(subject, id string) place
+	// gap is between a method's reading and its writing, which are one step where it
+	// is nil.
+	gap map[string]func()
+	// made is told of a new row; mu is held.
+	made func(sh *shelf, at place, s session.Session)
+	// put changes a new row; out one that is returned.
+	put, out func(s *session.Session)
+	// over is what Create answers to an id that is taken, and whether it writes.
+	over func() (write bool, err error)
+	// may says whether a row is advanced, and set does it.
+	may func(s, next session.Session, now time.Time) bool
+	set func(s *session.Session, next session.Session)
+	// end revokes a row.
+	end func(s *session.Session, reason string, at time.Time) bool
+	// miss is what Get answers where there is nothing.
+	miss error
+	// live says whether List returns a row, and purges whether Purge takes it out.
+	live   func(s session.Session, now time.Time) bool
+	purges func(s session.Session, before time.Time) bool
+}
+
+type place struct{ subject, id string }
+
+func alive(s session.Session, now time.Time) bool {
+	return s.RevokedAt.IsZero() && now.Before(s.IdleExpires) && now.Before(s.MaxExpires)
+}
+
+func rotate(s *session.Session, next session.Session) {
+	s.Generation, s.Rotated, s.IdleExpires = next.Generation, next.Rotated, next.IdleExpires
+}
+
+// newShelf returns a store without a flaw.
+func newShelf() *shelf {
+	return &shelf{
+		rows:  map[place]session.Session{},
+		enter: func(ctx context.Context, _ string) error { return ctx.Err() },
+		key:   func(subject, id string) place { return place{subject, id} },
+		gap:   map[string]func(){},
+		made:  func(*shelf, place, session.Session) {},
+		put:   func(*session.Session) {},
+		out:   func(*session.Session) {},
+		over:  func() (bool, error) { return false, errors.New("duplicate key") },
+		may: func(s, next session.Session, now time.Time) bool {
+			return s.Generation == next.Generation-1 && alive(s, now)
+		},
+		set: rotate,
+		end: func(s *session.Session, reason string, at time.Time) bool {
+			if !s.RevokedAt.IsZero() {
+				return false
+			}
+			s.RevokedAt, s.Reason = at, reason
+			return true
+		},
+		live: alive,
+		purges: func(s session.Session, before time.Time) bool {
+			return s.IdleExpires.Before(before) || s.MaxExpires.Before(before)
+		},
+	}
+}
+
+// pause lets others in between; mu is held.
+func (sh *shelf) pause(method string) {
+	if gap := sh.gap[method]; gap != nil {
+		sh.mu.Unlock()
+		gap()
+		sh.mu.Lock()
+	}
+}
+
+func (sh *shelf) Create(ctx context.Context, s session.Session) error {
+	if err := sh.enter(ctx, "Create"); err != nil {
+		return err
+	}
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	at := sh.key(s.Subject, s.ID)
+	_, taken := sh.rows[at]
+	sh.pause("Create")
+	if taken {
+		if write, err := sh.over(); !write {
+			return err
+		}
+	}
+	sh.put(&s)
+	sh.rows[at] = s
+	sh.made(sh, at, s)
+	return nil
+}
+
+func (sh *shelf) Get(ctx context.Context, subject, id string) (session.Session, bool, error) {
+	if err := sh.enter(ctx, "Get"); err != nil {
+		return session.Session{}, false, err
+	}
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	s, found := sh.rows[sh.key(subject, id)]
+	if !found {
+		return session.Session{}, false, sh.miss
+	}
+	sh.out(&s)
+	return s, true, nil
+}
+
+func (sh *shelf) Advance(ctx context.Context, next session.Session, now time.Time) (bool, error) {
+	if err := sh.enter(ctx, "Advance"); err != nil {
+		return false, err
+	}
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	at := sh.key(next.Subject, next.ID)
+	s, found := sh.rows[at]
+	if !found || !sh.may(s, next, now) {
+		return false, nil
+	}
+	sh.pause("Advance")
+	sh.set(&s, next)
+	sh.rows[at] = s
+	return true, nil
+}
+
+func (sh *shelf) Revoke(ctx context.Context, subject, id, reason string, at time.Time) (bool, error) {
+	if err := sh.enter(ctx, "Revoke"); err != nil {
+		return false, err
+	}
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	s, found := sh.rows[sh.key(subject, id)]
+	if !found {
+		return false, nil
+	}
+	sh.pause("Revoke")
+	done := sh.end(&s, reason, at)
+	sh.rows[sh.key(subject, id)] = s
+	return done, nil
+}
+
+func (sh *shelf) List(ctx context.Context, subject string, now time.Time) (all []session.Session, err error) {
+	if err := sh.enter(ctx, "List"); err != nil {
+		return nil, err
+	}
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	for _, s := range sh.rows {
+		if sh.key(s.Subject, "") == sh.key(subject, "") && sh.live(s, now) {
+			sh.out(&s)
+			all = append(all, s)
+		}
+	}
+	return all, nil
+}
+
+func (sh *shelf) Purge(ctx context.Context, before time.Time) error {
+	if err := sh.enter(ctx, "Purge"); err != nil {
+		return err
+	}
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	var gone []place
+	for at, s := range sh.rows {
+		if sh.purges(s, before) {
+			gone = append(gone, at)
+		}
+	}
+	sh.pause("Purge")
+	for _, at := range gone {
+		delete(sh.rows, at)
+	}
+	return nil
+}
+
+// bent is a shelf with one thing wrong.
+func bent(change func(sh *shelf)) func() session.Store {
+	return func() session.Store {
+		sh := newShelf()
+		change(sh)
+		return sh
+	}
+}
+
+func putting(change func(s *session.Session)) func() session.Store {
+	return bent(func(sh *shelf) { sh.put = change })
+}
+
+// keyed is a shelf that takes texts for one another which change makes the same.
+func keyed(subject, id func(string) string) func() session.Store {
+	return bent(func(sh *shelf) {
+		sh.key = func(s, i string) place { return place{subject(s), id(i)} }
+	})
+}
+
+func itself(text string) string { return text }
+
+func padded(text string) string { return strings.TrimRight(text, " ") }
+
+// gapped is a shelf one of whose methods reads in one step and writes in another.
+func gapped(method string) func() session.Store {
+	return bent(func(sh *shelf) { sh.gap[method] = moment })
+}
+
+// moment is enough for others to come in between.
+func moment() { time.Sleep(10 * time.Millisecond) }
+
+// deaf is a shelf one of whose methods does not look at its context.
+func deaf(method string) func() session.Store {
+	return bent(func(sh *shelf) {
+		sh.enter = func(ctx context.Context, entered string) error {
+			if entered == method {
+				return nil
+			}
+			return ctx.Err()
+		}
+	})
+}
+
+// oneLoginBehind is a store whose List reads an index that a login is put into when
+// the next one comes.
+type oneLoginBehind struct {
+	session.Store
+	mu   sync.Mutex
+	last string
+}
+
+func (o *oneLoginBehind) Create(ctx context.Context, s session.Session) error {
+	err := o.Store.Create(ctx, s)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.last = s.ID
+	return err
+}
+
+func (o *oneLoginBehind) List(ctx context.Context, subject string, now time.Time) (listed []session.Session, err error) {
+	all, err := o.Store.List(ctx, subject, now)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, s := range all {
+		if s.ID != o.last {
+			listed = append(listed, s)
+		}
+	}
+	return listed, err
+}
+
+// oneList is a store that hands out its own memory.
+type oneList struct {
+	session.Store
+	mu    sync.Mutex
+	lists map[string][]session.Session
+}
+
+func (o *oneList) List(ctx context.Context, subject string, now time.Time) ([]session.Session, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.lists[subject] == nil {
+		all, err := o.Store.List(ctx, subject, now)
+		if err != nil {
+			return nil, err
+		}
+		o.lists[subject] = all
+	}
+	return o.lists[subject], ctx.Err()
+}
+
+// twice is a store that lists a session once for each of two indexes.
+type twice struct{ session.Store }
+
+func (o twice) List(ctx context.Context, subject string, now time.Time) ([]session.Session, error) {
+	all, err := o.Store.List(ctx, subject, now)
+	return append(all, all...), err
+}
+
+// writesBack is an Advance that compares again before it writes, but writes the
+// whole row as it was before.
+type writesBack struct{ *shelf }
+
+func (w writesBack) Advance(ctx context.Context, next session.Session, now time.Time) (bool, error) {
+	if err := ctx.Err(); err != nil {
+		return false, err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	at := w.key(next.Subject, next.ID)
+	s, found := w.rows[at]
+	if !found || !w.may(s, next, now) {
+		return false, nil
+	}
+	w.mu.Unlock()
+	moment()
+	w.mu.Lock()
+	if w.rows[at].Generation != s.Generation {
+		return false, nil
+	}
+	rotate(&s, next)
+	w.rows[at] = s
+	return true, nil
+}
+
+// expiring has all rows that are made as told expire with a new one, and never
+// looks at its expiry again.
+func expiring(which func(s, made session.Session) bool) func() session.Store {
+	return bent(func(sh *shelf) {
+		sh.made = func(sh *shelf, _ place, made session.Session) {
+			if time.Until(made.IdleExpires) > time.Minute {
+				return
+			}
+			time.AfterFunc(time.Until(made.IdleExpires), func() {
+				sh.mu.Lock()
+				defer sh.mu.Unlock()
+				for at, s := range sh.rows {
+					if which(s, made) {
+						delete(sh.rows, at)
+					}
+				}
+			})
+		}
+	})
+}
+
+const (
+	comeBack   = "sessions come back as they were"
+	byteByByte = "subjects and ids are compared byte for byte"
+	absent     = "a session that is not there is no error"
+	takenOnce  = "an id can be taken once"
+	three      = "Advance sets three fields and leaves the others"
+	conditions = "Advance does nothing unless every condition holds"
+	oneWins    = "of many that advance at once one wins"
+	endsOnce   = "Revoke ends a session once"
+	final      = "nothing advances once Revoke has returned"
+	whatIsLive = "List returns what is live"
+	logins     = "List misses nothing while others log in"
+	purge      = "Purge takes out no session that may still be needed"
+	purgeRace  = "nothing that advances is lost while others purge"
+	outlives   = "a session that was advanced outlives its first expiry"
+	contexts   = "a context that has ended is an error for each method"
+	copies     = "what List returned can be changed"
+	apart      = "stores have nothing in common"
+	refreshes  = "64 refreshes at once rotate once; 64 refreshes at once through two Managers rotate once"
+	logout     = "nothing outlives a logout that meets refreshes"
+	theft      = "a theft that one Manager finds ends the session for all"
+	outage     = "an outage logs nobody out"
+)
+
+var sessionFlaws = []flaw[session.Store]{
+	{noFlaw, func() session.Store { return session.NewMemory() }, ""},
+	{noFlaw + " of a shelf", bent(func(*shelf) {}), ""},
+
+	{"a label is cut at 255 bytes", putting(func(s *session.Session) { s.Label = s.Label[:min(len(s.Label), 255)] }), comeBack},
+	{"a label loses its last spaces", putting(func(s *session.Session) { s.Label = padded(s.Label) }), comeBack},
+	{"an empty label is NULL", putting(func(s *session.Session) { s.Label = cmp.Or(s.Label, "NULL") }), comeBack},
+	{"a label has no emoji", putting(func(s *session.Session) { s.Label = strings.ReplaceAll(s.Label, "\U0001f98a", "?") }), comeBack},
+	{"a subject is cut at 1023 bytes", putting(func(s *session.Session) { s.Subject = s.Subject[:min(len(s.Subject), 1023)] }), comeBack},
+	{"a subject ends at a NUL", putting(func(s *session.Session) { s.Subject, _, _ = strings.Cut(s.Subject+"\x00", "\x00") }), comeBack},
+	{"a generation has 32 bits", putting(func(s *session.Session) { s.Generation = int64(int32(s.Generation)) }), comeBack + "; " + three},
+	{"a moment is in milliseconds", putting(func(s *session.Session) { s.Created = s.Created.Truncate(time.Millisecond) }), comeBack},
+	{"a rotation is in seconds", putting(func(s *session.Session) { s.Rotated = s.Rotated.Truncate(time.Second) }), comeBack},
+	{"an end has 32 bits", putting(func(s *session.Session) { s.MaxExpires = time.Unix(min(s.MaxExpires.Unix(), 1<<31-1), 0) }), comeBack},
+	{"what was not revoked was in 1970", bent(func(sh *shelf) {
+		sh.out = func(s *session.Session) {
+			if s.RevokedAt.IsZero() {
+				s.RevokedAt = time.Unix(0, 0)
+			}
+		}
+	}), comeBack},
+
+	{"subjects are compared without case", keyed(strings.ToLower, itself), byteByByte},
+	{"subjects are compared without accents", keyed(func(s string) string { return strings.ReplaceAll(s, "\u00e1", "a") }, itself), byteByByte},
+	{"subjects are compared without their last spaces", keyed(padded, itself), byteByByte},
+	{"ids are compared without case", keyed(itself, strings.ToLower), byteByByte},
+	{"ids are compared without their last spaces", keyed(itself, padded), byteByByte},
+	{"the subject is not compared", keyed(func(string) string { return "" }, itself), absent + "; " + byteByByte},
+	{"a miss is an error", bent(func(sh *shelf) { sh.miss = sql.ErrNoRows }), absent},
+
+	{"Create replaces what is there", bent(func(sh *shelf) { sh.over = func() (bool, error) { return true, nil } }), takenOnce},
+	{"Create says nothing if the id is taken", bent(func(sh *shelf) { sh.over = func() (bool, error) { return false, nil } }), takenOnce},
+	{"Create replaces what is there and then complains", bent(func(sh *shelf) {
+		sh.over = func() (bool, error) { return true, errors.New("duplicate key") }
+	}), takenOnce},
+	{"Create looks first", gapped("Create"), takenOnce},
+
+	{"Advance writes the whole row", bent(func(sh *shelf) { sh.set = func(s *session.Session, next session.Session) { *s = next } }), three},
+	{"Advance leaves Rotated", bent(func(sh *shelf) {
+		sh.set = func(s *session.Session, next session.Session) {
+			s.Generation, s.IdleExpires = next.Generation, next.IdleExpires
+		}
+	}), three},
+	{"Advance leaves IdleExpires", bent(func(sh *shelf) {
+		sh.set = func(s *session.Session, next session.Session) {
+			s.Generation, s.Rotated = next.Generation, next.Rotated
+		}
+	}), three},
+	{"Advance only says that it did", bent(func(sh *shelf) { sh.set = func(*session.Session, session.Session) {} }), three + "; " + refreshes + "; " + outage},
+	{"Advance does not compare generations", bent(func(sh *shelf) {
+		sh.may = func(s, _ session.Session, now time.Time) bool { return alive(s, now) }
+	}), conditions},
+	{"Advance lets generations be left out", bent(func(sh *shelf) {
+		sh.may = func(s, next session.Session, now time.Time) bool {
+			return s.Generation < next.Generation && alive(s, now)
+		}
+	}), conditions},
+	{"Advance does not ask whether it was revoked", bent(func(sh *shelf) {
+		sh.may = func(s, next session.Session, now time.Time) bool {
+			s.RevokedAt = time.Time{}
+			return s.Generation == next.Generation-1 && alive(s, now)
+		}
+	}), conditions + "; " + final},
+	{"Advance lets one be revoked later", bent(func(sh *shelf) {
+		sh.may = func(s, next session.Session, now time.Time) bool {
+			if s.RevokedAt.After(now) {
+				s.RevokedAt = time.Time{}
+			}
+			return s.Generation == next.Generation-1 && alive(s, now)
+		}
+	}), conditions},
+	{"Advance does not look at IdleExpires", bent(func(sh *shelf) {
+		sh.may = func(s, next session.Session, now time.Time) bool {
+			s.IdleExpires = s.MaxExpires
+			return s.Generation == next.Generation-1 && alive(s, now)
+		}
+	}), conditions},
+	{"Advance does not look at MaxExpires", bent(func(sh *shelf) {
+		sh.may = func(s, next session.Session, now time.Time) bool {
+			s.MaxExpires = s.IdleExpires
+			return s.Generation == next.Generation-1 && alive(s, now)
+		}
+	}), conditions},
+	{"Advance looks at the MaxExpires that it is given", bent(func(sh *shelf) {
+		sh.may = func(s, next session.Session, now time.Time) bool {
+			s.MaxExpires = next.MaxExpires
+			return s.Generation == next.Generation-1 && alive(s, now)
+		}
+	}), conditions},
+	{"Advance lets in what expires now", bent(func(sh *shelf) {
+		sh.may = func(s, next session.Session, now time.Time) bool {
+			return s.Generation == next.Generation-1 && alive(s, now.Add(-time.Microsecond))
+		}
+	}), conditions},
+	{"Advance goes by whole seconds", bent(func(sh *shelf) {
+		sh.may = func(s, next session.Session, now time.Time) bool {
+			return s.Generation == next.Generation-1 && alive(s, now.Round(time.Second))
+		}
+	}), conditions},
+	{"Advance reads and then writes", gapped("Advance"), oneWins},
+	{"Advance writes back what it read", func() session.Store { return writesBack{newShelf()} }, final},
+
+	{"Revoke ends it again", bent(func(sh *shelf) {
+		sh.end = func(s *session.Session, reason string, at time.Time) bool {
+			s.RevokedAt, s.Reason = at, reason
+			return true
+		}
+	}), endsOnce},
+	{"Revoke is always true", bent(func(sh *shelf) {
+		end := sh.end
+		sh.end = func(s *session.Session, reason string, at time.Time) bool { return end(s, reason, at) || true }
+	}), endsOnce},
+	{"Revoke only says that it did", bent(func(sh *shelf) {
+		sh.end = func(*session.Session, string, time.Time) bool { return true }
+	}), endsOnce + "; " + theft + "; " + logout + "; " + outage},
+	{"Revoke forgets the reason", bent(func(sh *shelf) {
+		end := sh.end
+		sh.end = func(s *session.Session, _ string, at time.Time) bool { return end(s, "", at) }
+	}), endsOnce + "; " + theft},
+	{"Revoke writes back what it read", gapped("Revoke"), final},
+
+	{"List returns what was revoked", bent(func(sh *shelf) {
+		sh.live = func(s session.Session, now time.Time) bool { s.RevokedAt = time.Time{}; return alive(s, now) }
+	}), whatIsLive},
+	{"List does not look at MaxExpires", bent(func(sh *shelf) {
+		sh.live = func(s session.Session, now time.Time) bool { s.MaxExpires = s.IdleExpires; return alive(s, now) }
+	}), whatIsLive},
+	{"List returns what expires now", bent(func(sh *shelf) {
+		sh.live = func(s session.Session, now time.Time) bool { return alive(s, now.Add(-time.Microsecond)) }
+	}), whatIsLive},
+	{"List takes out what has expired by its now", bent(func(sh *shelf) {
+		sh.live = func(s session.Session, now time.Time) bool {
+			if !alive(s, now) {
+				delete(sh.rows, sh.key(s.Subject, s.ID))
+			}
+			return alive(s, now)
+		}
+	}), whatIsLive},
+	{"List returns each twice", func() session.Store { return twice{session.NewMemory()} }, whatIsLive + "; " + logins},
+	{"List is one login behind", func() session.Store { return &oneLoginBehind{Store: session.NewMemory()} }, logins},
+
+	{"Purge takes what expires just then", bent(func(sh *shelf) {
+		sh.purges = func(s session.Session, before time.Time) bool { return !alive(s, before) && s.RevokedAt.IsZero() }
+	}), purge},
+	{"Purge takes what was revoked", bent(func(sh *shelf) {
+		sh.purges = func(s session.Session, before time.Time) bool { return !alive(s, before.Add(-time.Microsecond)) }
+	}), purge},
+	{"Purge goes by the idle time of the login", bent(func(sh *shelf) {
+		first := map[string]time.Time{}
+		sh.made = func(_ *shelf, _ place, s session.Session) { first[s.ID] = s.IdleExpires }
+		sh.purges = func(s session.Session, before time.Time) bool { return first[s.ID].Before(before) }
+	}), purge + "; " + purgeRace},
+	{"Purge reads and then writes", gapped("Purge"), purgeRace},
+
+	{"a row expires when it first would", expiring(func(s, made session.Session) bool { return s.ID == made.ID }), outlives},
+	{"a subject expires with its last login", expiring(func(s, made session.Session) bool { return s.Subject == made.Subject && s.ID != made.ID }), outlives},
+
+	{"Create does not look at its context", deaf("Create"), contexts},
+	{"Get does not look at its context", deaf("Get"), contexts},
+	{"Advance does not look at its context", deaf("Advance"), contexts},
+	{"Revoke does not look at its context", deaf("Revoke"), contexts},
+	{"List does not look at its context", deaf("List"), contexts},
+	{"Purge does not look at its context", deaf("Purge"), contexts},
+
+	{"the memory of the store is handed out", func() session.Store {
+		return &oneList{Store: session.NewMemory(), lists: map[string][]session.Session{}}
+	}, copies},
+	{"all stores are one", func() session.Store { return oneStore }, apart},
+}
+
+var oneStore = session.NewMemory()
+
+func TestTheSuiteFindsEveryFlawOfSessions(t *testing.T) {
+	findEveryFlaw(t, sessionFlaws, func(t *testing.T, newStore func(t *testing.T) session.Store) {
+		t.Parallel() // most of it is waiting
+		jwtauthtest.TestSessionStore(t, newStore)
+	})
+}

@@ -1,0 +1,187 @@
+package session_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"time"
+
+	"github.com/joinednode/jwtauth"
+	"github.com/joinednode/jwtauth/keys"
+	"github.com/joinednode/jwtauth/session"
+)
+
+// must is for examples: a program handles its errors.
+func must[T any](value T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return value
+}
+
+// exampleManager has a clock that an example moves.
+func exampleManager(opts ...session.Option) (m *session.Manager, pass func(time.Duration)) {
+	now := time.Date(2026, time.March, 14, 12, 0, 0, 0, time.UTC)
+	opts = append([]session.Option{session.WithClock(func() time.Time { return now }), session.WithLogger(quiet)}, opts...)
+	return must(session.New(keys.HS256(secret), session.NewMemory(), opts...)), func(d time.Duration) { now = now.Add(d) }
+}
+
+func Example() {
+	key := keys.HS256(secret) // or keys.LoadOrCreate("signing.jwk", "EdDSA")
+	sessions, err := session.New(key, session.NewMemory())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	checkPassword := func(r *http.Request, c session.Credentials) (string, []session.LoginOption, error) {
+		if c.Email != "alice@example.com" || c.Password != "correct horse" { // a real service asks its user database
+			return "", nil, session.ErrCredentials
+		}
+		return "alice", []session.LoginOption{session.Label(r.UserAgent())}, nil
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/auth/jwt/", sessions.Handler(checkPassword))
+	mux.Handle("/api/me", sessions.Require(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		claims, _ := jwtauth.FromContext(r.Context())
+		fmt.Fprint(w, claims.Subject)
+	})))
+
+	post := httptest.NewRequest("POST", "/auth/jwt/create/", strings.NewReader(`{"email":"alice@example.com","password":"wrong"}`))
+	w := httptest.NewRecorder()
+	mux.ServeHTTP(w, post)
+	fmt.Println(w.Code)
+
+	pair, err := sessions.Login(context.Background(), "alice") // what create/ does for the right password
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	call := httptest.NewRequest("GET", "/api/me", nil)
+	call.Header.Set("Authorization", "Bearer "+pair.AccessToken)
+	w = httptest.NewRecorder()
+	mux.ServeHTTP(w, call)
+	fmt.Println(w.Code, w.Body)
+	// Output:
+	// 401
+	// 200 alice
+}
+
+// A second tab, or a client that lost its answer, gets the same successor.
+func ExampleManager_Refresh() {
+	m, pass := exampleManager()
+	ctx := context.Background()
+	first := must(m.Login(ctx, "alice"))
+	second := must(m.Refresh(ctx, first.RefreshToken))
+	pass(20 * time.Second)
+	again := must(m.Refresh(ctx, first.RefreshToken))
+	fmt.Println("the same successor:", again.RefreshToken == second.RefreshToken)
+
+	pass(time.Minute)
+	_, err := m.Refresh(ctx, first.RefreshToken)
+	fmt.Println("stolen:", errors.Is(err, session.ErrReused))
+	_, err = m.Refresh(ctx, second.RefreshToken)
+	fmt.Println("and so nobody's:", errors.Is(err, jwtauth.ErrRevoked))
+	// Output:
+	// the same successor: true
+	// stolen: true
+	// and so nobody's: true
+}
+
+func ExampleManager_Logout() {
+	m, _ := exampleManager()
+	ctx := context.Background()
+	pair := must(m.Login(ctx, "alice"))
+	fmt.Println(m.Logout(ctx, "alice", pair.SessionID))
+	_, err := m.Auth().VerifyAnyContainer(ctx, pair.AccessToken)
+	fmt.Println(errors.Is(err, jwtauth.ErrRevoked))
+	fmt.Println(m.Logout(ctx, "bob", pair.SessionID))
+	// Output:
+	// <nil>
+	// true
+	// session: Logout: session: no such session
+}
+
+// After a change of the password every session but this one ends.
+func ExampleManager_LogoutAll() {
+	m, _ := exampleManager()
+	ctx := context.Background()
+	must(m.Login(ctx, "alice"))
+	must(m.Login(ctx, "alice"))
+	here := must(m.Login(ctx, "alice"))
+	fmt.Println(m.LogoutAll(ctx, "alice", here.SessionID))
+	// Output: 2 <nil>
+}
+
+func ExampleManager_Sessions() {
+	m, pass := exampleManager()
+	ctx := context.Background()
+	must(m.Login(ctx, "alice", session.Label("a laptop")))
+	pass(time.Hour)
+	must(m.Login(ctx, "alice", session.Label("a phone"), session.MaxAge(8*time.Hour)))
+	for _, s := range must(m.Sessions(ctx, "alice")) {
+		fmt.Println(s.Label, s.Rotated.Format(time.Kitchen), s.IdleExpires.Format(time.DateOnly))
+	}
+	// Output:
+	// a phone 1:00PM 2026-03-14
+	// a laptop 12:00PM 2026-03-28
+}
+
+// A login by other means than a password ends like one by a password.
+func ExampleManager_Deliver() {
+	m, _ := exampleManager()
+	byCode := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// ... the code that was sent by SMS is right
+		pair, err := m.Login(r.Context(), "alice")
+		if err != nil {
+			m.Auth().Deny(w, r, err)
+			return
+		}
+		m.Deliver(w, r, pair)
+	})
+	w := httptest.NewRecorder()
+	byCode.ServeHTTP(w, httptest.NewRequest("POST", "/login-by-code", nil))
+	fmt.Println(w.Code, w.Header().Get("Cache-Control"), strings.Contains(w.Body.String(), `"refresh_token":"`))
+	// Output: 200 no-store true
+}
+
+// The role is looked up anew at each refresh: a change counts after 15 minutes at
+// the latest.
+func ExampleWithClaims() {
+	roles := map[string]string{"alice": "editor"}
+	m, _ := exampleManager(session.WithClaims(func(_ context.Context, s session.Session) (string, []jwtauth.IssueOption, error) {
+		role, ok := roles[s.Subject]
+		if !ok {
+			return "", nil, session.ErrSubjectGone
+		}
+		return "", []jwtauth.IssueOption{jwtauth.Claim("role", role)}, nil
+	}))
+	ctx := context.Background()
+	pair := must(m.Login(ctx, "alice"))
+	claims := must(m.Auth().VerifyAnyContainer(ctx, pair.AccessToken))
+	var own struct{ Role string }
+	fmt.Println(claims.Decode(&own), own.Role)
+
+	delete(roles, "alice")
+	_, err := m.Refresh(ctx, pair.RefreshToken)
+	fmt.Println(errors.Is(err, session.ErrSubjectGone))
+	// Output:
+	// <nil> editor
+	// true
+}
+
+func ExampleWithEvents() {
+	m, _ := exampleManager(session.WithEvents(func(e session.Event) { fmt.Println(e.Kind, "of", e.Subject) }))
+	ctx := context.Background()
+	pair := must(m.Login(ctx, "alice"))
+	must(m.Refresh(ctx, pair.RefreshToken))
+	must(m.Refresh(ctx, pair.RefreshToken))
+	m.Logout(ctx, "alice", pair.SessionID)
+	// Output:
+	// login of alice
+	// refresh of alice
+	// replayed of alice
+	// logout of alice
+}

@@ -1,0 +1,390 @@
+package session
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"mime"
+	"net/http"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/joinednode/jwtauth"
+)
+
+// maxBody is how many bytes the body of a request may have.
+const maxBody = 64 << 10
+
+// Credentials are what a client sent to create/. They hide themselves from logs.
+type Credentials struct {
+	Email    string
+	Username string
+	Password string
+
+	fields map[string]json.RawMessage
+}
+
+// Decode decodes all that the client sent into v, as [json.Unmarshal] does: for
+// fields of your own, such as a one-time code.
+func (c Credentials) Decode(v any) error {
+	all, err := json.Marshal(c.fields)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(all, v)
+}
+
+// String hides the password, and who it may be of.
+func (c Credentials) String() string { return "session.Credentials" }
+
+// GoString is [Credentials.String].
+func (c Credentials) GoString() string { return c.String() }
+
+// MarshalText is [Credentials.String].
+func (c Credentials) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
+
+// LogValue is [Credentials.String].
+func (c Credentials) LogValue() slog.Value { return slog.StringValue(c.String()) }
+
+// Handler serves sessions over HTTP, as JSON, wherever it is mounted: it looks at
+// the last segment of the path, with or without a slash behind it.
+//
+//		mux.Handle("/auth/jwt/", sessions.Handler(checkPassword))
+//
+//	  - POST create/ {"email" or "username", "password"}: 200 with a [Pair]. Any field
+//	    reaches authenticate. It returns the subject, which it has authenticated, or
+//	    [ErrCredentials]: 401, always the same, whatever was wrong. It should take as
+//	    long for users that do not exist, and limit how often one may try: this
+//	    package does neither. Any other error is 503.
+//	  - POST refresh/ {"refresh_token"}: 200 with a [Pair], as [Manager.Refresh].
+//	  - POST verify/ {"token"}: 200 {} if it is a live access token.
+//	  - POST logout/: 204. It ends the session of the access token that the request
+//	    brings, or of {"refresh_token"}, and both its tokens; with "session_id" that
+//	    session of the same subject instead, with "everywhere": true all of them. It
+//	    is not an error if it had ended already.
+//	  - GET sessions/: 200 {"sessions"}, those of the subject of the access token that
+//	    the request brings.
+//
+// Failures are 401 with the code token_not_valid, and a reason if the token was
+// genuine: expired, revoked, reused; not_authenticated where there is no token. 400
+// is for a body that is no JSON object or whose fields have other types, 413 for
+// one of more than 64 KiB, 415 for another media type, 503 with Retry-After for an
+// outage, after which the client must keep its tokens and try again. All answers
+// have Cache-Control: no-store.
+//
+// Nothing here is taken from what browsers send by themselves, so a page of another
+// origin can do nothing that it has no token for.
+//
+// Handler panics if authenticate is nil.
+func (m *Manager) Handler(authenticate func(r *http.Request, c Credentials) (subject string, opts []LoginOption, err error)) http.Handler {
+	if authenticate == nil {
+		panic("session: Handler: authenticate is nil, and without it anyone could log in as anyone")
+	}
+	type endpoint struct {
+		method string
+		serve  func(w http.ResponseWriter, r *http.Request, body fields)
+	}
+	endpoints := map[string]endpoint{
+		"create": {http.MethodPost, func(w http.ResponseWriter, r *http.Request, body fields) {
+			m.serveCreate(w, r, body, authenticate)
+		}},
+		"verify":   {http.MethodPost, m.serveVerify},
+		"logout":   {http.MethodPost, m.serveLogout},
+		"sessions": {http.MethodGet, m.serveSessions},
+	}
+	if !m.noRefresh {
+		endpoints["refresh"] = endpoint{http.MethodPost, m.serveRefresh}
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		e, found := endpoints[path.Base(r.URL.Path)]
+		switch {
+		case !found:
+			writeProblem(w, http.StatusNotFound, "not_found", "There is nothing here.")
+		case r.Method == e.method:
+			if body, ok := readBody(w, r); ok {
+				e.serve(w, r, body)
+			}
+		default:
+			w.Header().Set("Allow", e.method)
+			writeProblem(w, http.StatusMethodNotAllowed, "method_not_allowed", "Use "+e.method+".")
+		}
+	})
+}
+
+func (m *Manager) serveCreate(w http.ResponseWriter, r *http.Request, body fields, authenticate func(*http.Request, Credentials) (string, []LoginOption, error)) {
+	if body == nil {
+		writeProblem(w, http.StatusBadRequest, "malformed", "The body is empty.")
+		return
+	}
+	for name := range body {
+		for _, known := range []string{"email", "username", "password"} {
+			if name != known && strings.EqualFold(name, known) { // Decode would take it for that
+				writeProblem(w, http.StatusBadRequest, "malformed", "The names of fields are in small letters.")
+				return
+			}
+		}
+	}
+	c := Credentials{fields: body}
+	for name, to := range map[string]*string{"email": &c.Email, "username": &c.Username, "password": &c.Password} {
+		if !body.read(w, name, to) {
+			return
+		}
+	}
+	subject, opts, err := authenticate(r, c)
+	if err != nil && !errors.Is(err, ErrCredentials) {
+		err = m.outage(r.Context(), "authenticating", err)
+	}
+	var pair Pair
+	if err == nil {
+		pair, err = m.Login(r.Context(), subject, opts...)
+	}
+	switch {
+	case err == nil:
+		m.Deliver(w, r, pair) // a client that is gone logs in again
+	case errors.Is(err, ErrCredentials), errors.Is(err, ErrSubjectGone):
+		w.Header().Set("WWW-Authenticate", "Bearer")
+		writeProblem(w, http.StatusUnauthorized, "credentials_not_valid", "No active account was found with these credentials.")
+	case errors.Is(err, jwtauth.ErrUnavailable):
+		m.deny(w, r, err)
+	default: // the server's mistake, such as no subject
+		m.deny(w, r, m.outage(r.Context(), "a login", err))
+	}
+}
+
+func (m *Manager) serveRefresh(w http.ResponseWriter, r *http.Request, body fields) {
+	token, ok := body.token(w, "refresh_token")
+	if !ok {
+		return
+	}
+	if token == "" {
+		m.deny(w, r, jwtauth.ErrNoToken)
+		return
+	}
+	pair, err := m.Refresh(r.Context(), token)
+	if err != nil {
+		m.deny(w, r, err)
+		return
+	}
+	m.Deliver(w, r, pair) // a client that is gone asks again
+}
+
+func (m *Manager) serveVerify(w http.ResponseWriter, r *http.Request, body fields) {
+	token, ok := body.token(w, "token")
+	if !ok {
+		return
+	}
+	err := jwtauth.ErrNoToken
+	if token != "" {
+		_, err = m.access.VerifyAnyContainer(r.Context(), token)
+	}
+	if err != nil {
+		m.deny(w, r, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, struct{}{})
+}
+
+func (m *Manager) serveLogout(w http.ResponseWriter, r *http.Request, body fields) {
+	refreshToken, ok := body.token(w, "refresh_token")
+	if !ok {
+		return
+	}
+	var other string
+	var everywhere bool
+	if !body.read(w, "session_id", &other) || !body.read(w, "everywhere", &everywhere) {
+		return
+	}
+	c, err := m.caller(r, refreshToken)
+	wider := everywhere || other != "" && other != c.SessionID
+	switch {
+	case err == nil && wider:
+		err = m.logoutOthers(r.Context(), c, other, everywhere)
+	case err == nil, errors.Is(err, jwtauth.ErrRevoked) && !wider:
+		// Not Logout: the tokens end even if the store has lost the session.
+		if err = m.end(r.Context(), c.Subject, c.SessionID, ReasonLogout); err != nil {
+			err = m.outage(r.Context(), "a logout", err)
+		}
+	}
+	if err != nil {
+		m.deny(w, r, err)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// logoutOthers ends another session of the caller's subject, or all, the caller's
+// own last: until then it may be tried again. A token that is good by itself is not
+// enough: its session must be live, and a refresh token not long replaced.
+func (m *Manager) logoutOthers(ctx context.Context, caller jwtauth.Claims, other string, everywhere bool) error {
+	s, found, err := m.store.Get(ctx, caller.Subject, caller.SessionID)
+	if err != nil {
+		return m.outage(ctx, "a logout", err)
+	}
+	generation := s.Generation // of an access token it is not known
+	var own refreshClaims
+	if err := caller.Decode(&own); err == nil && caller.ID == refreshID(caller.SessionID, own.Generation) {
+		generation = own.Generation
+	}
+	if v := judge(s, found, generation, m.now(), m.grace); v != rotate && v != replay {
+		return fmt.Errorf("%w: of a session that has ended, or long replaced", jwtauth.ErrRevoked)
+	}
+	if !everywhere {
+		if err := m.Logout(ctx, caller.Subject, other); !errors.Is(err, ErrNoSession) {
+			return err
+		}
+		return nil
+	}
+	if _, err := m.LogoutAll(ctx, caller.Subject, caller.SessionID); err != nil {
+		return err
+	}
+	if err := m.end(ctx, caller.Subject, caller.SessionID, ReasonLogout); err != nil {
+		return m.outage(ctx, "a logout", err)
+	}
+	return nil
+}
+
+// caller returns the claims of the token that a request comes with: the refresh
+// token if there is one, else the access token, of any container. Beside
+// ErrRevoked they are there, too: such a token may still end its own session.
+func (m *Manager) caller(r *http.Request, refreshToken string) (c jwtauth.Claims, err error) {
+	ctx := r.Context()
+	if refreshToken != "" {
+		c, err = m.inspectRefresh(ctx, refreshToken)
+	} else {
+		var p jwtauth.Presented
+		if p, err = m.access.Extract(r); err == nil {
+			c, err = m.access.Inspect(ctx, p.Token)
+		}
+	}
+	if err == nil && (c.SessionID == "" || c.Subject == "") {
+		err = fmt.Errorf("%w: a token of no session", jwtauth.ErrMalformed)
+	}
+	return c, err
+}
+
+// listed is a session as its user sees it.
+type listed struct {
+	ID       string    `json:"id"`
+	Created  time.Time `json:"created"`
+	LastUsed time.Time `json:"last_used"`
+	Expires  time.Time `json:"expires"`
+	Label    string    `json:"label"`
+	Current  bool      `json:"current"`
+}
+
+func (m *Manager) serveSessions(w http.ResponseWriter, r *http.Request, _ fields) {
+	c, err := m.caller(r, "")
+	if err != nil {
+		m.deny(w, r, err)
+		return
+	}
+	all, err := m.Sessions(r.Context(), c.Subject)
+	if err != nil {
+		m.deny(w, r, err)
+		return
+	}
+	answer := struct {
+		Sessions []listed `json:"sessions"`
+	}{make([]listed, 0, len(all))}
+	for _, s := range all {
+		answer.Sessions = append(answer.Sessions, listed{s.ID, s.Created, s.Rotated, s.IdleExpires, s.Label, s.ID == c.SessionID})
+	}
+	writeJSON(w, http.StatusOK, answer)
+}
+
+// Deliver writes a pair as [Manager.Handler] does for create/: for logins by other
+// ways, such as OIDC or a code by SMS. The error is that of writing.
+func (m *Manager) Deliver(w http.ResponseWriter, _ *http.Request, p Pair) error {
+	w.Header().Set("Cache-Control", "no-store")
+	return writeJSON(w, http.StatusOK, p)
+}
+
+// deny writes what a refresh token's error looks like: what every denial does.
+func (m *Manager) deny(w http.ResponseWriter, r *http.Request, err error) {
+	m.refresh.Deny(w, r, err)
+}
+
+// writeDenial is the WithDenial of refresh tokens.
+func writeDenial(w http.ResponseWriter, _ *http.Request, d jwtauth.Denial) {
+	if errors.Is(d.Err, ErrReused) {
+		d.Reason = "reused"
+	}
+	writeJSON(w, d.Status, struct {
+		Code   string `json:"code"`
+		Detail string `json:"detail"`
+		Reason string `json:"reason,omitempty"`
+	}{d.Code, d.Detail, d.Reason})
+}
+
+// fields are those of a JSON object.
+type fields map[string]json.RawMessage
+
+// readBody reads the JSON object of a POST, or writes what is wrong with it. A body
+// that is empty is one without fields.
+func readBody(w http.ResponseWriter, r *http.Request) (fields, bool) {
+	if r.Method != http.MethodPost || r.Body == nil {
+		return nil, true
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if large := (*http.MaxBytesError)(nil); errors.As(err, &large) {
+		writeProblem(w, http.StatusRequestEntityTooLarge, "too_large", "The body has more than 64 KiB.")
+		return nil, false
+	}
+	if err != nil {
+		writeProblem(w, http.StatusBadRequest, "malformed", "The body cannot be read.")
+		return nil, false
+	}
+	if len(body) == 0 {
+		return nil, true
+	}
+	given := r.Header.Get("Content-Type")
+	if kind, _, err := mime.ParseMediaType(given); given != "" && (kind != "application/json" || err != nil) {
+		writeProblem(w, http.StatusUnsupportedMediaType, "unsupported_media_type", "Send application/json.")
+		return nil, false
+	}
+	var all fields
+	if err := json.Unmarshal(body, &all); err != nil || all == nil {
+		writeProblem(w, http.StatusBadRequest, "malformed", "The body is not a JSON object.")
+		return nil, false
+	}
+	return all, true
+}
+
+// read decodes a field, which may be missing or null, or writes that it is of
+// another type.
+func (f fields) read(w http.ResponseWriter, name string, to any) bool {
+	value, ok := f[name]
+	if !ok {
+		return true
+	}
+	if err := json.Unmarshal(value, to); err != nil {
+		writeProblem(w, http.StatusBadRequest, "malformed", fmt.Sprintf("The field %s has another type.", name))
+		return false
+	}
+	return true
+}
+
+func (f fields) token(w http.ResponseWriter, name string) (token string, ok bool) {
+	ok = f.read(w, name, &token)
+	return token, ok
+}
+
+// writeProblem answers in the form of a denial.
+func writeProblem(w http.ResponseWriter, status int, code, detail string) {
+	writeJSON(w, status, struct {
+		Code   string `json:"code"`
+		Detail string `json:"detail"`
+	}{code, detail})
+}
+
+func writeJSON(w http.ResponseWriter, status int, body any) error {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	return json.NewEncoder(w).Encode(body)
+}

@@ -1,0 +1,1373 @@
+package session_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/joinednode/jwtauth"
+	"github.com/joinednode/jwtauth/keys"
+	"github.com/joinednode/jwtauth/revoke"
+	"github.com/joinednode/jwtauth/session"
+)
+
+// The users of these tests. Their e-mails and passwords must never come back.
+const (
+	aliceEmail    = "alice@mail.invalid"
+	alicePassword = "correct-horse-of-alice"
+	bobEmail      = "bob@mail.invalid"
+	bobPassword   = "battery-staple-of-bob"
+	wrongPassword = "wrong-guess-by-somebody"
+
+	aliceLogin = `{"email":"` + aliceEmail + `","password":"` + alicePassword + `"}`
+	bobLogin   = `{"email":"` + bobEmail + `","password":"` + bobPassword + `"}`
+)
+
+// checkUser is the callback of most tests. Its errors differ, so that an answer
+// that let them through would show.
+func checkUser(r *http.Request, c session.Credentials) (string, []session.LoginOption, error) {
+	label := []session.LoginOption{session.Label(r.UserAgent())}
+	switch {
+	case c.Email == aliceEmail && c.Password == alicePassword, c.Username == "alice" && c.Password == alicePassword:
+		return "user-1", label, nil
+	case c.Email == bobEmail && c.Password == bobPassword:
+		return "user-2", label, nil
+	case c.Email == aliceEmail || c.Email == bobEmail:
+		return "", nil, fmt.Errorf("the password is wrong: %w", session.ErrCredentials)
+	case c.Email == "locked@mail.invalid":
+		return "user-3", label, fmt.Errorf("locked: %w", session.ErrCredentials)
+	}
+	return "", nil, session.ErrCredentials
+}
+
+type authenticate = func(*http.Request, session.Credentials) (string, []session.LoginOption, error)
+
+// api is a service under test on a real port. Whatever it answers and logs is
+// looked through for what must not be there.
+type api struct {
+	*session.Manager
+	clock *clock
+	url   string // of the server, without a slash at the end
+	logs  *logBuffer
+
+	mu     sync.Mutex
+	tokens []string
+}
+
+func newAPI(t *testing.T, opts ...session.Option) *api {
+	t.Helper()
+	return newAPIWith(t, session.NewMemory(), checkUser, opts...)
+}
+
+func newAPIWith(t *testing.T, store session.Store, check authenticate, opts ...session.Option) *api {
+	t.Helper()
+	a := &api{clock: newClock(), logs: &logBuffer{}}
+	logger := slog.New(slog.NewJSONHandler(a.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	a.Manager = newManagerOver(t, store, append([]session.Option{
+		session.WithClock(a.clock.now), session.WithLogger(logger), session.WithAccess(jwtauth.WithLogger(logger)),
+	}, opts...)...)
+	handler := a.Handler(check)
+	hello := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store") // as do checks all of them for it
+		claims, _ := jwtauth.FromContext(r.Context())
+		io.WriteString(w, claims.Subject)
+	})
+	mux := http.NewServeMux()
+	mux.Handle("/auth/jwt/", handler)
+	mux.Handle("/api/me", a.Require(hello))
+	mux.Handle("/of/{container}/me", a.Require(hello))
+	mux.Handle("/v1/users/", http.StripPrefix("/v1/users", handler))
+	mux.Handle("/v2/users/", http.StripPrefix("/v2/users/", handler))
+	server := httptest.NewServer(mux)
+	t.Cleanup(server.Close)
+	t.Cleanup(func() { a.lookThrough(t, "the log", a.logs.String(), a.known()) })
+	a.url = server.URL
+	return a
+}
+
+// logBuffer is written by the server's goroutines.
+type logBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+// known are the tokens that were given out.
+func (a *api) known() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Clone(a.tokens)
+}
+
+// lookThrough fails if a text holds a user's secret, or one of the tokens, or as
+// much of one as its signature or payload.
+func (a *api) lookThrough(t testing.TB, what, text string, tokens []string) {
+	t.Helper()
+	secrets := []string{aliceEmail, bobEmail, alicePassword, bobPassword, wrongPassword, "mail.invalid", "hunter2-one-time"}
+	for _, token := range tokens {
+		if parts := strings.Split(token, "."); len(parts) == 3 {
+			secrets = append(secrets, parts[1], parts[2])
+		}
+	}
+	for _, s := range secrets {
+		if s != "" && strings.Contains(text, s) {
+			require.Fail(t, what+" holds a secret", "%q in\n%s", s, text)
+		}
+	}
+}
+
+type apiAnswer struct {
+	status int
+	header http.Header // without Date
+	body   string
+}
+
+// call sends a request with header fields given as names and values. A body that
+// is not empty is application/json unless they say otherwise.
+func (a *api) call(t testing.TB, method, path, body string, fields ...string) apiAnswer {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, a.url+path, strings.NewReader(body))
+	require.NoError(t, err)
+	if body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	for i := 0; i < len(fields); i += 2 {
+		r.Header.Set(fields[i], fields[i+1])
+	}
+	return a.send(t, r)
+}
+
+func (a *api) send(t testing.TB, r *http.Request) apiAnswer {
+	t.Helper()
+	resp, err := http.DefaultTransport.RoundTrip(r)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	got := apiAnswer{resp.StatusCode, resp.Header, string(text)}
+	got.header.Del("Date")
+
+	require.Equal(t, []string{"no-store"}, got.header["Cache-Control"], "%s %s: %d", r.Method, r.URL.Path, got.status)
+	challenges := got.header["Www-Authenticate"]
+	if got.status == http.StatusUnauthorized {
+		require.Len(t, challenges, 1)
+		require.Regexp(t, `^Bearer( error="invalid_token")?$`, challenges[0])
+	}
+	if got.status == http.StatusServiceUnavailable {
+		require.Equal(t, []string{"5"}, got.header["Retry-After"])
+	}
+	if got.status >= 400 && r.Method != http.MethodHead {
+		require.Equal(t, "application/json", got.header.Get("Content-Type"))
+		require.Equal(t, "nosniff", got.header.Get("X-Content-Type-Options"))
+		p := got.problem(t)
+		require.NotEmpty(t, p.Code)
+		require.NotEmpty(t, p.Detail)
+	}
+	var pair struct {
+		Access  string `json:"access_token"`
+		Refresh string `json:"refresh_token"`
+	}
+	before := a.known()
+	if got.status == http.StatusOK && json.Unmarshal(text, &pair) == nil && pair != (struct {
+		Access  string `json:"access_token"`
+		Refresh string `json:"refresh_token"`
+	}{}) {
+		a.mu.Lock()
+		a.tokens = append(a.tokens, pair.Access, pair.Refresh)
+		a.mu.Unlock()
+		before = nil // a replay gives the same again
+	}
+	a.lookThrough(t, "an answer", fmt.Sprint(got.header, got.body), before)
+	return got
+}
+
+// problem is the body of a failure, which has no other fields.
+type problem struct{ Code, Detail, Reason string }
+
+func (r apiAnswer) problem(t testing.TB) (p problem) {
+	t.Helper()
+	d := json.NewDecoder(strings.NewReader(r.body))
+	d.DisallowUnknownFields()
+	require.NoError(t, d.Decode(&p), r.body)
+	return p
+}
+
+func (r apiAnswer) failed(t testing.TB, status int, code, reason string) {
+	t.Helper()
+	require.Equal(t, status, r.status, r.body)
+	p := r.problem(t)
+	require.Equal(t, code, p.Code)
+	require.Equal(t, reason, p.Reason)
+	require.Equal(t, reason != "", strings.Contains(r.body, `"reason"`))
+}
+
+// pair is that of a 200, whose fields have exactly these names.
+func (r apiAnswer) pair(t testing.TB) session.Pair {
+	t.Helper()
+	require.Equal(t, http.StatusOK, r.status, r.body)
+	require.Equal(t, "application/json", r.header.Get("Content-Type"))
+	require.Equal(t, []string{"access_token", "expires_in", "refresh_expires_in", "refresh_token", "token_type"}, fieldsOf(t, r.body))
+	var p session.Pair
+	require.NoError(t, json.Unmarshal([]byte(r.body), &p))
+	require.Equal(t, "Bearer", p.TokenType)
+	return p
+}
+
+func fieldsOf(t testing.TB, body string) []string {
+	t.Helper()
+	var all map[string]any
+	require.NoError(t, json.Unmarshal([]byte(body), &all), body)
+	return slices.Sorted(maps.Keys(all))
+}
+
+func (a *api) login(t testing.TB, body string, fields ...string) session.Pair {
+	t.Helper()
+	return a.call(t, "POST", "/auth/jwt/create/", body, fields...).pair(t)
+}
+
+func (a *api) refresh(t testing.TB, token string) apiAnswer {
+	t.Helper()
+	return a.call(t, "POST", "/auth/jwt/refresh/", object("refresh_token", token))
+}
+
+func (a *api) me(t testing.TB, token string) apiAnswer {
+	t.Helper()
+	return a.call(t, "GET", "/api/me", "", "Authorization", "Bearer "+token)
+}
+
+func object(name, value string) string {
+	text, _ := json.Marshal(map[string]string{name: value})
+	return string(text)
+}
+
+func bearer(token string) []string { return []string{"Authorization", "Bearer " + token} }
+
+// live says whether the tokens of a pair are good.
+func (a *api) live(t testing.TB, p session.Pair, want bool) {
+	t.Helper()
+	status := http.StatusUnauthorized
+	if want {
+		status = http.StatusOK
+	}
+	require.Equal(t, status, a.me(t, p.AccessToken).status)
+	require.Equal(t, status, a.call(t, "POST", "/auth/jwt/verify/", object("token", p.AccessToken)).status)
+	if !want {
+		a.refresh(t, p.RefreshToken).failed(t, 401, "token_not_valid", "revoked")
+		return
+	}
+	// Not by a refresh, which would make the pair an old one.
+	listed, err := a.Sessions(t.Context(), decode(t, p.AccessToken).Subject)
+	require.NoError(t, err)
+	require.True(t, slices.ContainsFunc(listed, func(s session.Session) bool { return s.ID == decode(t, p.AccessToken).SessionID }))
+}
+
+func TestALoginGivesAPair(t *testing.T) {
+	for name, body := range map[string]string{
+		"by e-mail":                         aliceLogin,
+		"by a user name":                    `{"username":"alice","password":"` + alicePassword + `"}`,
+		"with fields that nobody knows":     `{"email":"` + aliceEmail + `","password":"` + alicePassword + `","remember":true,"x":[{}]}`,
+		"with a user name that is null":     `{"email":"` + aliceEmail + `","password":"` + alicePassword + `","username":null}`,
+		"with spaces around it":             "\r\n\t " + aliceLogin + "\n",
+		"with exactly 64 KiB":               aliceLogin + strings.Repeat(" ", 64<<10-len(aliceLogin)),
+		"with escapes that mean the letter": `{"\u0065mail":"\u0061lice@mail.invalid","password":"` + alicePassword + `"}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := newAPI(t)
+			p := a.login(t, body)
+			require.EqualValues(t, 900, p.ExpiresIn)
+			require.EqualValues(t, 1209600, p.RefreshExpiresIn)
+			got := a.me(t, p.AccessToken)
+			require.Equal(t, 200, got.status)
+			require.Equal(t, "user-1", got.body)
+			again := a.refresh(t, p.RefreshToken).pair(t)
+			require.EqualValues(t, 900, again.ExpiresIn)
+			require.EqualValues(t, 1209600, again.RefreshExpiresIn)
+			require.NotEqual(t, p.RefreshToken, again.RefreshToken)
+			a.live(t, again, true)
+		})
+	}
+}
+
+func TestAJSONMediaTypeIsTakenWithParametersAndWithoutAny(t *testing.T) {
+	a := newAPI(t)
+	for _, mediaType := range []string{"application/json", "Application/JSON", "application/json; charset=utf-8", "application/json;charset=UTF-8 ", ""} {
+		r, err := http.NewRequestWithContext(t.Context(), "POST", a.url+"/auth/jwt/create/", strings.NewReader(aliceLogin))
+		require.NoError(t, err)
+		if mediaType != "" {
+			r.Header.Set("Content-Type", mediaType)
+		}
+		a.send(t, r).pair(t)
+	}
+}
+
+func TestTheCallbackSeesAllThatWasSent(t *testing.T) {
+	var seen session.Credentials
+	var agent string
+	a := newAPIWith(t, session.NewMemory(), func(r *http.Request, c session.Credentials) (string, []session.LoginOption, error) {
+		seen, agent = c, r.UserAgent()
+		return "user-1", nil, nil
+	})
+	a.login(t, `{"email":"`+aliceEmail+`","username":"alice","password":"`+alicePassword+`","otp":"hunter2-one-time","device":{"id":7,"tags":["a","b"]},"big":12345678901234567890}`,
+		"User-Agent", "a browser")
+	require.Equal(t, "a browser", agent)
+	require.Equal(t, aliceEmail, seen.Email)
+	require.Equal(t, "alice", seen.Username)
+	require.Equal(t, alicePassword, seen.Password)
+	var own struct {
+		Email, Username, Password string
+		OTP                       string `json:"otp"`
+		Device                    struct {
+			ID   int
+			Tags []string
+		}
+		Big json.Number `json:"big"`
+	}
+	require.NoError(t, seen.Decode(&own))
+	require.Equal(t, aliceEmail, own.Email)
+	require.Equal(t, "alice", own.Username)
+	require.Equal(t, alicePassword, own.Password)
+	require.Equal(t, "hunter2-one-time", own.OTP)
+	require.Equal(t, 7, own.Device.ID)
+	require.Equal(t, []string{"a", "b"}, own.Device.Tags)
+	require.Equal(t, json.Number("12345678901234567890"), own.Big)
+	require.Error(t, seen.Decode(&struct {
+		OTP int `json:"otp"`
+	}{}), "a field of another type is an error of the caller's")
+
+	// Decode would take each of these for the other.
+	for _, body := range []string{`{"Email":"x"}`, `{"email":"x","PASSWORD":"y"}`, `{"u\u017fername":"x"}`} {
+		seen = session.Credentials{}
+		require.Equal(t, 400, a.call(t, "POST", "/auth/jwt/create/", body).status, body)
+		require.Zero(t, seen)
+	}
+}
+
+func TestWrongCredentialsAreOneAnswerWhateverWasWrong(t *testing.T) {
+	gone := func(_ context.Context, s session.Session) (string, []jwtauth.IssueOption, error) {
+		if s.Subject == "user-2" {
+			return "", nil, fmt.Errorf("deleted: %w", session.ErrSubjectGone)
+		}
+		return "", nil, nil
+	}
+	a := newAPI(t, session.WithClaims(gone))
+	first := a.call(t, "POST", "/auth/jwt/create/", `{}`)
+	require.Equal(t, 401, first.status)
+	require.Equal(t, []string{"code", "detail"}, fieldsOf(t, first.body))
+	require.Equal(t, "credentials_not_valid", first.problem(t).Code)
+	require.Equal(t, "Bearer", first.header.Get("WWW-Authenticate"))
+	for name, body := range map[string]string{
+		"the password":                  `{"email":"` + aliceEmail + `","password":"` + wrongPassword + `"}`,
+		"no password":                   `{"email":"` + aliceEmail + `"}`,
+		"the user":                      `{"email":"nobody@mail.invalid","password":"` + alicePassword + `"}`,
+		"the user name":                 `{"username":"nobody","password":"` + alicePassword + `"}`,
+		"a locked user":                 `{"email":"locked@mail.invalid","password":"` + wrongPassword + `"}`,
+		"a user who is gone":            bobLogin,
+		"the password of somebody else": `{"email":"` + aliceEmail + `","password":"` + bobPassword + `"}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			require.Equal(t, first, a.call(t, "POST", "/auth/jwt/create/", body))
+			require.Equal(t, first, a.call(t, "POST", "/auth/jwt/create/", body, "Authorization", "Bearer garbage"))
+		})
+	}
+	require.Empty(t, a.logs.String(), "what strangers get wrong is no news")
+}
+
+func TestALoginThatCannotBeJudgedIs503(t *testing.T) {
+	outage := errors.New("the user database is down")
+	for name, check := range map[string]authenticate{
+		"an error of the callback's": func(*http.Request, session.Credentials) (string, []session.LoginOption, error) {
+			return "", nil, outage
+		},
+		"an error beside a subject": func(*http.Request, session.Credentials) (string, []session.LoginOption, error) {
+			return "user-1", nil, outage
+		},
+		"neither subject nor error": func(*http.Request, session.Credentials) (string, []session.LoginOption, error) { return "", nil, nil },
+		"an outage of this library's": func(*http.Request, session.Credentials) (string, []session.LoginOption, error) {
+			return "", nil, jwtauth.ErrUnavailable
+		},
+		"an error of a token, which it is not": func(*http.Request, session.Credentials) (string, []session.LoginOption, error) {
+			return "", nil, jwtauth.ErrExpired
+		},
+		"a subject that is too long": func(*http.Request, session.Credentials) (string, []session.LoginOption, error) {
+			return strings.Repeat("x", session.MaxText+1), nil, nil
+		},
+		"a subject that is not UTF-8": func(*http.Request, session.Credentials) (string, []session.LoginOption, error) {
+			return "\xff", nil, nil
+		},
+		"an age that no session may have": func(*http.Request, session.Credentials) (string, []session.LoginOption, error) {
+			return "user-1", []session.LoginOption{session.MaxAge(-1)}, nil
+		},
+		"an age beyond that of the whole option": func(*http.Request, session.Credentials) (string, []session.LoginOption, error) {
+			return "user-1", []session.LoginOption{session.MaxAge(1000 * 24 * time.Hour)}, nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := newAPIWith(t, session.NewMemory(), check)
+			got := a.call(t, "POST", "/auth/jwt/create/", aliceLogin)
+			got.failed(t, 503, "unavailable", "")
+			require.NotContains(t, got.body, "database")
+			require.Contains(t, a.logs.String(), `"level":"ERROR"`, "the pager knows why")
+		})
+	}
+}
+
+func TestABodyThatIsNoObjectIs400(t *testing.T) {
+	for name, body := range map[string]string{
+		"an array":                  `[]`,
+		"null":                      `null`,
+		"a string":                  `"refresh_token"`,
+		"a number":                  `1`,
+		"nothing but spaces":        "  \n",
+		"cut off":                   `{"email":"x"`,
+		"data behind it":            `{} {}`,
+		"a letter behind it":        `{}x`,
+		"a comma too many":          `{"email":"x",}`,
+		"no JSON":                   `email=x&password=y`,
+		"single quotes":             `{'email':'x'}`,
+		"a NUL byte":                "{}\x00",
+		"a byte order mark":         "\ufeff{}",
+		"nesting beyond all reason": `{"x":` + strings.Repeat("[", 20000) + strings.Repeat("]", 20000) + `}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := newAPI(t)
+			p := a.login(t, aliceLogin)
+			for _, endpoint := range []string{"create", "refresh", "verify", "logout"} {
+				a.call(t, "POST", "/auth/jwt/"+endpoint+"/", body, bearer(p.AccessToken)...).failed(t, 400, "malformed", "")
+			}
+			a.live(t, p, true)
+		})
+	}
+}
+
+func TestFieldsOfAnotherTypeAre400(t *testing.T) {
+	for endpoint, fields := range map[string]map[string][]string{
+		"create":  {"email": {`1`, `[]`, `{}`, `true`}, "username": {`1`}, "password": {`1`, `["x"]`, `false`}},
+		"refresh": {"refresh_token": {`1`, `[]`, `{}`, `true`}},
+		"verify":  {"token": {`1`, `[]`, `{}`, `true`}},
+		"logout":  {"refresh_token": {`1`, `{}`}, "session_id": {`1`, `[]`}, "everywhere": {`1`, `"true"`, `[]`}},
+	} {
+		for field, values := range fields {
+			for _, value := range values {
+				t.Run(endpoint+" with "+field+" "+value, func(t *testing.T) {
+					a := newAPI(t)
+					p := a.login(t, aliceLogin)
+					got := a.call(t, "POST", "/auth/jwt/"+endpoint+"/", `{"`+field+`":`+value+`}`, bearer(p.AccessToken)...)
+					got.failed(t, 400, "malformed", "")
+					require.Contains(t, got.problem(t).Detail, field)
+					a.live(t, p, true)
+				})
+			}
+		}
+	}
+}
+
+func TestAnEmptyBodyIsALoginOfNobody(t *testing.T) {
+	newAPI(t).call(t, "POST", "/auth/jwt/create/", "").failed(t, 400, "malformed", "")
+}
+
+func TestABodyOfMoreThan64KiBIs413(t *testing.T) {
+	a := newAPI(t)
+	p := a.login(t, aliceLogin)
+	for _, endpoint := range []string{"create", "refresh", "verify", "logout"} {
+		for name, body := range map[string]io.Reader{
+			"of a known length":    strings.NewReader(aliceLogin + strings.Repeat(" ", 64<<10+1-len(aliceLogin))),
+			"of an unknown length": io.MultiReader(strings.NewReader(aliceLogin), strings.NewReader(strings.Repeat(" ", 64<<10+1-len(aliceLogin)))),
+		} {
+			t.Run(endpoint+" "+name, func(t *testing.T) {
+				r, err := http.NewRequestWithContext(t.Context(), "POST", a.url+"/auth/jwt/"+endpoint+"/", body)
+				require.NoError(t, err)
+				r.Header.Set("Content-Type", "application/json")
+				r.Header.Set("Authorization", "Bearer "+p.AccessToken)
+				a.send(t, r).failed(t, 413, "too_large", "")
+			})
+		}
+	}
+	a.live(t, p, true)
+}
+
+func TestAnotherMediaTypeIs415(t *testing.T) {
+	a := newAPI(t)
+	p := a.login(t, aliceLogin)
+	for _, mediaType := range []string{
+		"text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "text/json", "application/json-seq",
+		"text/plain; application/json", "*/*", "text/plain;application/json",
+		// To browsers these are text/plain, for which they ask no server's leave.
+		"text/plain; a=b; a=c", "text/plain; =", "application/json; =",
+		"nonsense", "application", "application/json, text/plain",
+	} {
+		t.Run(mediaType, func(t *testing.T) {
+			for _, endpoint := range []string{"create", "refresh", "verify", "logout"} {
+				got := a.call(t, "POST", "/auth/jwt/"+endpoint+"/", aliceLogin, append(bearer(p.AccessToken), "Content-Type", mediaType)...)
+				got.failed(t, 415, "unsupported_media_type", "")
+			}
+		})
+	}
+}
+
+func TestAnotherMethodIs405AndSaysWhichIsRight(t *testing.T) {
+	a := newAPI(t)
+	p := a.login(t, aliceLogin)
+	for endpoint, right := range map[string]string{"create": "POST", "refresh": "POST", "verify": "POST", "logout": "POST", "sessions": "GET"} {
+		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "get", "TRACE"} {
+			if method == right {
+				continue
+			}
+			t.Run(method+" "+endpoint, func(t *testing.T) {
+				got := a.call(t, method, "/auth/jwt/"+endpoint+"/", "", bearer(p.AccessToken)...)
+				require.Equal(t, 405, got.status)
+				require.Equal(t, []string{right}, got.header["Allow"])
+				if method != "HEAD" {
+					got.failed(t, 405, "method_not_allowed", "")
+				}
+			})
+		}
+	}
+	a.live(t, p, true)
+}
+
+func TestWhatIsNotThereIs404(t *testing.T) {
+	a := newAPI(t)
+	p := a.login(t, aliceLogin)
+	for _, path := range []string{
+		"", "login/", "Create/", "creat/", "creates/", "create.json", "create/x", "logout/all/", "%20create/", "create%00",
+		"sessions/" + decode(t, p.AccessToken).SessionID,
+	} {
+		for _, method := range []string{"GET", "POST"} {
+			t.Run(method+" "+path, func(t *testing.T) {
+				a.call(t, method, "/auth/jwt/"+path, "", bearer(p.AccessToken)...).failed(t, 404, "not_found", "")
+			})
+		}
+	}
+}
+
+func TestItServesWhereverItIsMounted(t *testing.T) {
+	m := newManager(t)
+	handler := m.Handler(checkUser)
+	for name, c := range map[string]struct {
+		root  http.Handler
+		below string
+	}{
+		"at /auth/jwt/":      {mounted("/auth/jwt/", handler), "/auth/jwt/"},
+		"at /":               {mounted("/", handler), "/"},
+		"by itself":          {handler, "/"},
+		"behind StripPrefix": {mounted("/v1/users/", http.StripPrefix("/v1/users", handler)), "/v1/users/"},
+		"behind StripPrefix that takes the slash":    {mounted("/v2/users/", http.StripPrefix("/v2/users/", handler)), "/v2/users/"},
+		"below a wildcard":                           {mounted("/{tenant}/auth/", handler), "/acme/auth/"},
+		"by a pattern for each, without the slash":   {mounted("/auth/{endpoint}", handler), "/auth/"},
+		"below a name that is one of its own, first": {mounted("/sessions/", handler), "/sessions/"},
+	} {
+		for _, slash := range []string{"/", ""} {
+			if slash == "/" && strings.HasSuffix(name, "without the slash") {
+				continue
+			}
+			t.Run(fmt.Sprintf("%s, with %q behind", name, slash), func(t *testing.T) {
+				server := httptest.NewServer(c.root)
+				defer server.Close()
+				a := &api{Manager: m, url: server.URL}
+				at := func(endpoint string) string { return c.below + endpoint + slash }
+				p := a.call(t, "POST", at("create"), aliceLogin).pair(t)
+				p = a.call(t, "POST", at("refresh"), object("refresh_token", p.RefreshToken)).pair(t)
+				require.Equal(t, 200, a.call(t, "POST", at("verify"), object("token", p.AccessToken)).status)
+				require.Equal(t, 200, a.call(t, "GET", at("sessions"), "", bearer(p.AccessToken)...).status)
+				require.Equal(t, 204, a.call(t, "POST", at("logout"), "", bearer(p.AccessToken)...).status)
+				a.call(t, "POST", at("verify"), object("token", p.AccessToken)).failed(t, 401, "token_not_valid", "revoked")
+				a.call(t, "POST", at("nothing"), "").failed(t, 404, "not_found", "")
+			})
+		}
+	}
+}
+
+func mounted(pattern string, handler http.Handler) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle(pattern, handler)
+	return mux
+}
+
+// strangers are tokens that are not genuine where a token of a kind is wanted,
+// though of a live session, or its like.
+func strangers(t *testing.T, a *api, p session.Pair, wanted string) map[string]string {
+	t.Helper()
+	right := p.AccessToken
+	if wanted == session.RefreshType {
+		right = p.RefreshToken
+	}
+	parts := strings.Split(right, ".")
+	withKey := func(secret []byte, kind string, opts ...jwtauth.IssueOption) string {
+		auth, err := jwtauth.New(keys.HS256(secret), jwtauth.WithType(kind), jwtauth.WithAnyContainer(), jwtauth.WithClock(a.clock.now))
+		require.NoError(t, err)
+		token, err := auth.Issue("", opts...)
+		require.NoError(t, err)
+		return token
+	}
+	like := []jwtauth.IssueOption{jwtauth.Subject("user-1"), jwtauth.SessionID(decode(t, right).SessionID), jwtauth.ID(decode(t, right).ID), jwtauth.Claim("gen", 1)}
+	other := []byte("another key of 32 bytes or more!")
+	all := map[string]string{
+		"garbage":                     "garbage",
+		"three dots":                  "...",
+		"spaces":                      "   ",
+		"spaces around it":            " " + right + " ",
+		"a scheme before it":          "Bearer " + right,
+		"letters beyond ASCII":        "trägt.nicht.ein",
+		"a forged signature":          parts[0] + "." + parts[1] + "." + base64.RawURLEncoding.EncodeToString(bytes.Repeat([]byte{7}, 32)),
+		"no signature":                parts[0] + "." + parts[1] + ".",
+		"no algorithm":                base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none","typ":"`+wanted+`"}`)) + "." + parts[1] + ".",
+		"another key":                 withKey(other, wanted, like...),
+		"another key, and expired":    withKey(other, wanted, append(like, jwtauth.IssuedAt(start.Add(-time.Hour)), jwtauth.TTL(time.Second))...),
+		"more than tokens are":        strings.Repeat("x", 9000),
+		"the payload of another user": parts[0] + "." + base64.RawURLEncoding.EncodeToString([]byte(`{"sub":"user-2","exp":99999999999}`)) + "." + parts[2],
+	}
+	if wanted == session.RefreshType {
+		all["a refresh token of no session"] = withKey(secret, wanted, jwtauth.Subject("user-1"))
+		all["a refresh token of no subject"] = withKey(secret, wanted, jwtauth.SessionID(decode(t, right).SessionID))
+		all["a refresh token with another's id"] = withKey(secret, wanted, append(like, jwtauth.ID("another"))...)
+		all["a generation that is no number"] = withKey(secret, wanted, append(like, jwtauth.Claim("gen", "1"))...)
+	}
+	return all
+}
+
+func TestWhoHasNoGenuineTokenLearnsNothing(t *testing.T) {
+	a := newAPI(t)
+	p := a.login(t, aliceLogin)
+	for name, c := range map[string]struct {
+		kind string
+		send func(token string) apiAnswer
+	}{
+		"refresh": {session.RefreshType, func(token string) apiAnswer { return a.refresh(t, token) }},
+		"verify": {session.AccessType, func(token string) apiAnswer {
+			return a.call(t, "POST", "/auth/jwt/verify/", object("token", token))
+		}},
+		"logout by refresh token": {session.RefreshType, func(token string) apiAnswer {
+			return a.call(t, "POST", "/auth/jwt/logout/", object("refresh_token", token))
+		}},
+		"logout by access token": {session.AccessType, func(token string) apiAnswer {
+			return a.call(t, "POST", "/auth/jwt/logout/", `{"everywhere":true}`, bearer(token)...)
+		}},
+		"sessions": {session.AccessType, func(token string) apiAnswer {
+			return a.call(t, "GET", "/auth/jwt/sessions/", "", bearer(token)...)
+		}},
+		"a call of the service": {session.AccessType, func(token string) apiAnswer { return a.me(t, token) }},
+	} {
+		first := c.send("x.y.z")
+		first.failed(t, 401, "token_not_valid", "")
+		require.Equal(t, `Bearer error="invalid_token"`, first.header.Get("WWW-Authenticate"))
+		for what, token := range strangers(t, a, p, c.kind) {
+			t.Run(name+" with "+what, func(t *testing.T) {
+				// Fields of a header are trimmed, and garbage in one has been met above.
+				if c.kind == session.AccessType && name != "verify" && strings.TrimSpace(token) != token {
+					return
+				}
+				// Signed by our key and of a session: logout needs to know no more.
+				if name == "logout by refresh token" && (what == "a refresh token with another's id" || what == "a generation that is no number") {
+					return
+				}
+				require.Equal(t, first, c.send(token))
+			})
+		}
+	}
+	a.live(t, p, true)
+	require.Equal(t, 200, a.refresh(t, p.RefreshToken).status)
+}
+
+// Their signature is good, so whoever holds them may know: it is a client that
+// mixes them up.
+func TestNoKindOfTokenPassesForAnother(t *testing.T) {
+	a := newAPI(t)
+	p := a.login(t, aliceLogin)
+	neither, err := jwtauth.New(keys.HS256(secret), jwtauth.WithAnyContainer(), jwtauth.WithClock(a.clock.now))
+	require.NoError(t, err)
+	plain, err := neither.Issue("", jwtauth.Subject("user-1"), jwtauth.SessionID(decode(t, p.AccessToken).SessionID))
+	require.NoError(t, err)
+	for name, got := range map[string]apiAnswer{
+		"an access token that refreshes":                    a.refresh(t, p.AccessToken),
+		"an access token that logs out as a refresh token":  a.call(t, "POST", "/auth/jwt/logout/", object("refresh_token", p.AccessToken)),
+		"a refresh token that calls":                        a.me(t, p.RefreshToken),
+		"a refresh token that is verified":                  a.call(t, "POST", "/auth/jwt/verify/", object("token", p.RefreshToken)),
+		"a refresh token that lists":                        a.call(t, "GET", "/auth/jwt/sessions/", "", bearer(p.RefreshToken)...),
+		"a refresh token that logs out as an access token":  a.call(t, "POST", "/auth/jwt/logout/", "", bearer(p.RefreshToken)...),
+		"a token of another Auth that refreshes":            a.refresh(t, plain),
+		"a token of another Auth that calls":                a.me(t, plain),
+		"a token of another Auth that logs out":             a.call(t, "POST", "/auth/jwt/logout/", "", bearer(plain)...),
+		"a token of another Auth that logs out, in a field": a.call(t, "POST", "/auth/jwt/logout/", object("refresh_token", plain)),
+	} {
+		t.Run(name, func(t *testing.T) { got.failed(t, 401, "token_not_valid", "wrong_type") })
+	}
+	a.live(t, p, true)
+}
+
+func TestNoTokenIsNotAuthenticated(t *testing.T) {
+	a := newAPI(t)
+	for name, got := range map[string]apiAnswer{
+		"refresh, empty":      a.call(t, "POST", "/auth/jwt/refresh/", ""),
+		"refresh, {}":         a.call(t, "POST", "/auth/jwt/refresh/", "{}"),
+		"refresh, null":       a.call(t, "POST", "/auth/jwt/refresh/", `{"refresh_token":null}`),
+		"refresh, ''":         a.refresh(t, ""),
+		"refresh, other name": a.call(t, "POST", "/auth/jwt/refresh/", `{"refresh":"x","Refresh_Token":"x"}`),
+		"verify, empty":       a.call(t, "POST", "/auth/jwt/verify/", ""),
+		"verify, {}":          a.call(t, "POST", "/auth/jwt/verify/", "{}"),
+		"logout, empty":       a.call(t, "POST", "/auth/jwt/logout/", ""),
+		"logout, everywhere":  a.call(t, "POST", "/auth/jwt/logout/", `{"everywhere":true}`),
+		"logout, session_id":  a.call(t, "POST", "/auth/jwt/logout/", `{"session_id":"x"}`),
+		"logout, Basic":       a.call(t, "POST", "/auth/jwt/logout/", "", "Authorization", "Basic eDp5"),
+		"sessions":            a.call(t, "GET", "/auth/jwt/sessions/", ""),
+		"a call":              a.call(t, "GET", "/api/me", ""),
+	} {
+		t.Run(name, func(t *testing.T) {
+			got.failed(t, 401, "not_authenticated", "")
+			require.Equal(t, "Bearer", got.header.Get("WWW-Authenticate"))
+		})
+	}
+}
+
+func TestARefreshThatIsRefusedSaysWhy(t *testing.T) {
+	refused := func(t *testing.T, got apiAnswer, reason string) {
+		t.Helper()
+		got.failed(t, 401, "token_not_valid", reason)
+		require.Equal(t, `Bearer error="invalid_token"`, got.header.Get("WWW-Authenticate"))
+	}
+	t.Run("idle for too long", func(t *testing.T) {
+		a := newAPI(t)
+		p := a.login(t, aliceLogin)
+		a.clock.advance(session.DefaultRefreshTTL - time.Second)
+		p = a.refresh(t, p.RefreshToken).pair(t)
+		a.clock.advance(session.DefaultRefreshTTL)
+		refused(t, a.refresh(t, p.RefreshToken), "expired")
+	})
+	t.Run("too old", func(t *testing.T) {
+		a := newAPI(t, session.WithRefreshTTL(time.Minute), session.WithMaxAge(90*time.Second))
+		p := a.login(t, aliceLogin)
+		require.EqualValues(t, 60, p.ExpiresIn, "an access token does not outlive its session")
+		a.clock.advance(50 * time.Second)
+		p = a.refresh(t, p.RefreshToken).pair(t)
+		require.EqualValues(t, 40, p.RefreshExpiresIn)
+		a.clock.advance(40 * time.Second)
+		refused(t, a.refresh(t, p.RefreshToken), "expired")
+	})
+	t.Run("logged out", func(t *testing.T) {
+		a := newAPI(t)
+		p := a.login(t, aliceLogin)
+		require.NoError(t, a.Logout(t.Context(), "user-1", decode(t, p.RefreshToken).SessionID))
+		refused(t, a.refresh(t, p.RefreshToken), "revoked")
+	})
+	t.Run("of a session that the store has lost", func(t *testing.T) {
+		refused(t, newAPI(t).refresh(t, newAPI(t).login(t, aliceLogin).RefreshToken), "revoked")
+	})
+	t.Run("replaced twice, which ends the session for everybody", func(t *testing.T) {
+		a := newAPI(t)
+		first := a.login(t, aliceLogin)
+		bystander := a.login(t, aliceLogin)
+		second := a.refresh(t, first.RefreshToken).pair(t)
+		third := a.refresh(t, second.RefreshToken).pair(t)
+		a.live(t, third, true)
+		refused(t, a.refresh(t, first.RefreshToken), "reused")
+		a.me(t, first.AccessToken).failed(t, 401, "token_not_valid", "revoked")
+		a.me(t, third.AccessToken).failed(t, 401, "token_not_valid", "revoked")
+		for _, p := range []session.Pair{first, second, third} {
+			refused(t, a.refresh(t, p.RefreshToken), "revoked")
+		}
+		a.live(t, bystander, true)
+		require.Contains(t, a.logs.String(), "used again")
+	})
+	t.Run("replaced, and presented again after the grace", func(t *testing.T) {
+		a := newAPI(t, session.WithGrace(5*time.Second))
+		first := a.login(t, aliceLogin)
+		second := a.refresh(t, first.RefreshToken).pair(t)
+		a.clock.advance(15 * time.Second) // 10 of them for clocks that differ
+		again := a.refresh(t, first.RefreshToken).pair(t)
+		require.Equal(t, decode(t, second.RefreshToken), decode(t, again.RefreshToken), "the same successor")
+		a.clock.advance(time.Second)
+		refused(t, a.refresh(t, first.RefreshToken), "reused")
+		a.live(t, second, false)
+	})
+	t.Run("of a user who is gone", func(t *testing.T) {
+		var gone atomic.Bool
+		a := newAPI(t, session.WithClaims(func(context.Context, session.Session) (string, []jwtauth.IssueOption, error) {
+			if gone.Load() {
+				return "", nil, session.ErrSubjectGone
+			}
+			return "", nil, nil
+		}))
+		p := a.login(t, aliceLogin)
+		gone.Store(true)
+		refused(t, a.refresh(t, p.RefreshToken), "revoked")
+		a.live(t, p, false)
+	})
+}
+
+func TestVerifyJudgesAnAccessToken(t *testing.T) {
+	a := newAPI(t)
+	p := a.login(t, aliceLogin)
+	verify := func(token string) apiAnswer {
+		return a.call(t, "POST", "/auth/jwt/verify/", object("token", token))
+	}
+	got := verify(p.AccessToken)
+	require.Equal(t, 200, got.status)
+	require.JSONEq(t, `{}`, got.body)
+	a.call(t, "POST", "/auth/jwt/verify/", `{}`, bearer(p.AccessToken)...).failed(t, 401, "not_authenticated", "")
+	a.clock.advance(session.DefaultAccessTTL)
+	verify(p.AccessToken).failed(t, 401, "token_not_valid", "expired")
+	p = a.refresh(t, p.RefreshToken).pair(t)
+	require.Equal(t, 200, verify(p.AccessToken).status)
+	require.NoError(t, a.Logout(t.Context(), "user-1", decode(t, p.AccessToken).SessionID))
+	verify(p.AccessToken).failed(t, 401, "token_not_valid", "revoked")
+}
+
+func TestLogoutEndsWhatItNames(t *testing.T) {
+	// mine is the caller's session, second another one of the same user, bobs one
+	// of somebody else.
+	for name, c := range map[string]struct {
+		body          string
+		byRefresh     bool
+		mine, second  bool // whether they live on
+		everywhereToo bool // whether a retry is too much for tokens that are dead
+	}{
+		"by access token":                           {body: ``, second: true},
+		"by access token, with an empty object":     {body: `{}`, second: true},
+		"by refresh token":                          {body: `{"refresh_token":"MINE"}`, byRefresh: true, second: true},
+		"with its own session_id":                   {body: `{"session_id":"OWN"}`, second: true},
+		"with another session_id of the same user":  {body: `{"session_id":"SECOND"}`, mine: true},
+		"by refresh token, with another session_id": {body: `{"refresh_token":"MINE","session_id":"SECOND"}`, byRefresh: true, mine: true},
+		"with the session_id of somebody else":      {body: `{"session_id":"BOBS"}`, mine: true, second: true},
+		"with a session_id that is nobody's":        {body: `{"session_id":"none"}`, mine: true, second: true},
+		"with a session_id that is null":            {body: `{"session_id":null}`, second: true},
+		"everywhere":                                {body: `{"everywhere":true}`, everywhereToo: true},
+		"everywhere, by refresh token":              {body: `{"everywhere":true,"refresh_token":"MINE"}`, byRefresh: true, everywhereToo: true},
+		"everywhere, and of somebody else":          {body: `{"everywhere":true,"session_id":"BOBS"}`, everywhereToo: true},
+		"everywhere being false":                    {body: `{"everywhere":false}`, second: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := newAPI(t)
+			mine, second, bobs := a.login(t, aliceLogin), a.login(t, aliceLogin), a.login(t, bobLogin)
+			body := strings.NewReplacer("MINE", mine.RefreshToken, "OWN", decode(t, mine.AccessToken).SessionID,
+				"SECOND", decode(t, second.AccessToken).SessionID, "BOBS", decode(t, bobs.AccessToken).SessionID).Replace(c.body)
+			var fields []string
+			if !c.byRefresh {
+				fields = bearer(mine.AccessToken)
+			}
+			got := a.call(t, "POST", "/auth/jwt/logout/", body, fields...)
+			require.Equal(t, 204, got.status, got.body)
+			require.Empty(t, got.body)
+			a.live(t, mine, c.mine)
+			a.live(t, second, c.second)
+			a.live(t, bobs, true)
+
+			again := a.call(t, "POST", "/auth/jwt/logout/", body, fields...)
+			if c.everywhereToo {
+				// The token is dead, and what it may still do is end its own session.
+				again.failed(t, 401, "token_not_valid", "revoked")
+			} else {
+				require.Equal(t, 204, again.status, again.body)
+			}
+			a.live(t, bobs, true)
+			a.refresh(t, bobs.RefreshToken).pair(t)
+		})
+	}
+}
+
+func TestTheRefreshTokenOfABodyCountsBeforeTheAccessToken(t *testing.T) {
+	a := newAPI(t)
+	alice, bob := a.login(t, aliceLogin), a.login(t, bobLogin)
+	require.Equal(t, 204, a.call(t, "POST", "/auth/jwt/logout/", object("refresh_token", bob.RefreshToken), bearer(alice.AccessToken)...).status)
+	a.live(t, alice, true)
+	a.live(t, bob, false)
+	a.call(t, "POST", "/auth/jwt/logout/", object("refresh_token", "garbage"), bearer(alice.AccessToken)...).failed(t, 401, "token_not_valid", "")
+	a.live(t, alice, true)
+}
+
+func TestARefreshTokenThatWasReplacedStillLogsOut(t *testing.T) {
+	a := newAPI(t)
+	first := a.login(t, aliceLogin)
+	second := a.refresh(t, first.RefreshToken).pair(t)
+	require.Equal(t, 204, a.call(t, "POST", "/auth/jwt/logout/", object("refresh_token", first.RefreshToken)).status)
+	a.live(t, second, false)
+}
+
+func TestAnExpiredTokenLogsNobodyOut(t *testing.T) {
+	a := newAPI(t)
+	p := a.login(t, aliceLogin)
+	a.clock.advance(session.DefaultAccessTTL)
+	a.call(t, "POST", "/auth/jwt/logout/", "", bearer(p.AccessToken)...).failed(t, 401, "token_not_valid", "expired")
+	a.call(t, "GET", "/auth/jwt/sessions/", "", bearer(p.AccessToken)...).failed(t, 401, "token_not_valid", "expired")
+	p = a.refresh(t, p.RefreshToken).pair(t)
+	a.clock.advance(session.DefaultRefreshTTL)
+	a.call(t, "POST", "/auth/jwt/logout/", object("refresh_token", p.RefreshToken)).failed(t, 401, "token_not_valid", "expired")
+}
+
+func TestATokenThatOnlyTheListRevokedEndsItsOwnSessionAndNoOther(t *testing.T) {
+	clock := newClock()
+	list, err := revoke.New(revoke.NewMemory(), revoke.WithClock(clock.now), revoke.WithMaxLifetime(session.DefaultRefreshTTL))
+	require.NoError(t, err)
+	for name, of := range map[string]func(session.Pair) (token string, fields []string){
+		"the access token":  func(p session.Pair) (string, []string) { return p.AccessToken, bearer(p.AccessToken) },
+		"the refresh token": func(p session.Pair) (string, []string) { return p.RefreshToken, nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := newAPI(t, session.WithRevocations(list), session.WithClock(clock.now))
+			mine, second := a.login(t, aliceLogin), a.login(t, aliceLogin)
+			token, fields := of(mine)
+			require.NoError(t, list.RevokeToken(t.Context(), "", decode(t, token).ID, clock.now().Add(session.DefaultRefreshTTL)))
+			logout := func(more string) apiAnswer {
+				if fields == nil {
+					more = `{"refresh_token":"` + token + `",` + strings.TrimPrefix(more, "{")
+					more = strings.Replace(more, ",}", "}", 1)
+				}
+				return a.call(t, "POST", "/auth/jwt/logout/", more, fields...)
+			}
+			alive := func(p session.Pair) bool {
+				all, err := a.Sessions(t.Context(), "user-1")
+				require.NoError(t, err)
+				return slices.ContainsFunc(all, func(s session.Session) bool { return s.ID == decode(t, p.AccessToken).SessionID })
+			}
+			logout(`{"session_id":"`+decode(t, second.AccessToken).SessionID+`"}`).failed(t, 401, "token_not_valid", "revoked")
+			logout(`{"everywhere":true}`).failed(t, 401, "token_not_valid", "revoked")
+			require.True(t, alive(mine))
+			require.True(t, alive(second))
+			require.Equal(t, 204, logout(`{}`).status)
+			require.False(t, alive(mine))
+			a.live(t, mine, false)
+			a.live(t, second, true)
+		})
+	}
+}
+
+func TestAnAccessTokenOfNoSessionHasNoneToEndOrList(t *testing.T) {
+	a := newAPI(t)
+	bare, err := a.Auth().Issue("", jwtauth.Subject("user-1"))
+	require.NoError(t, err)
+	require.Equal(t, 200, a.me(t, bare).status)
+	p := a.login(t, aliceLogin)
+	for _, got := range []apiAnswer{
+		a.call(t, "GET", "/auth/jwt/sessions/", "", bearer(bare)...),
+		a.call(t, "POST", "/auth/jwt/logout/", `{"everywhere":true}`, bearer(bare)...),
+		a.call(t, "POST", "/auth/jwt/logout/", ``, bearer(bare)...),
+	} {
+		got.failed(t, 401, "token_not_valid", "")
+	}
+	a.live(t, p, true)
+}
+
+func TestSessionsListsTheCallersOwn(t *testing.T) {
+	a := newAPI(t)
+	type row struct {
+		ID       string    `json:"id"`
+		Created  time.Time `json:"created"`
+		LastUsed time.Time `json:"last_used"`
+		Expires  time.Time `json:"expires"`
+		Label    string    `json:"label"`
+		Current  bool      `json:"current"`
+	}
+	list := func(token string) []row {
+		t.Helper()
+		got := a.call(t, "GET", "/auth/jwt/sessions/", "", bearer(token)...)
+		require.Equal(t, 200, got.status, got.body)
+		require.Equal(t, "application/json", got.header.Get("Content-Type"))
+		d := json.NewDecoder(strings.NewReader(got.body))
+		d.DisallowUnknownFields() // nothing that a store keeps besides
+		var answer struct {
+			Sessions []row `json:"sessions"`
+		}
+		require.NoError(t, d.Decode(&answer))
+		require.Equal(t, len(answer.Sessions), strings.Count(got.body, `"current"`))
+		require.NotContains(t, got.body, "user-")
+		return answer.Sessions
+	}
+	phone := a.login(t, aliceLogin, "User-Agent", "a phone")
+	a.clock.advance(time.Minute)
+	laptop := a.login(t, aliceLogin, "User-Agent", "a <laptop>\t")
+	bobs := a.login(t, bobLogin, "User-Agent", "bob's")
+	phoneID, laptopID := decode(t, phone.AccessToken).SessionID, decode(t, laptop.AccessToken).SessionID
+
+	all := list(bobs.AccessToken)
+	require.Len(t, all, 1)
+	require.Equal(t, "bob's", all[0].Label)
+	all = list(phone.AccessToken)
+	require.Len(t, all, 2)
+	require.Equal(t, row{laptopID, all[0].Created, all[0].LastUsed, all[0].Expires, "a <laptop>", false}, all[0])
+	require.Equal(t, row{phoneID, all[1].Created, all[1].LastUsed, all[1].Expires, "a phone", true}, all[1])
+	require.WithinDuration(t, start, all[1].Created, time.Millisecond)
+	require.WithinDuration(t, start, all[1].LastUsed, time.Millisecond)
+	require.Equal(t, start.Truncate(time.Second).Add(session.DefaultRefreshTTL), all[1].Expires)
+
+	a.clock.advance(time.Minute)
+	phone = a.refresh(t, phone.RefreshToken).pair(t)
+	all = list(laptop.AccessToken)
+	require.Len(t, all, 2)
+	require.Equal(t, phoneID, all[0].ID, "the one that was used last comes first")
+	require.False(t, all[0].Current)
+	require.WithinDuration(t, start, all[0].Created, time.Millisecond)
+	require.WithinDuration(t, start.Add(2*time.Minute), all[0].LastUsed, time.Millisecond)
+	require.Equal(t, start.Add(2*time.Minute).Truncate(time.Second).Add(session.DefaultRefreshTTL), all[0].Expires)
+	require.True(t, all[1].Current)
+
+	require.Equal(t, 204, a.call(t, "POST", "/auth/jwt/logout/", object("session_id", phoneID), bearer(laptop.AccessToken)...).status)
+	all = list(laptop.AccessToken)
+	require.Len(t, all, 1)
+	require.Equal(t, laptopID, all[0].ID)
+	a.call(t, "GET", "/auth/jwt/sessions/", "", bearer(phone.AccessToken)...).failed(t, 401, "token_not_valid", "revoked")
+
+	other := newAPI(t)
+	other.clock.set(a.clock.now())
+	got := other.call(t, "GET", "/auth/jwt/sessions/", "", bearer(laptop.AccessToken)...)
+	require.Equal(t, 200, got.status)
+	require.JSONEq(t, `{"sessions":[]}`, got.body, "a store that has lost them, and not null")
+}
+
+// failingStore is one whose outages are switched on.
+type failingStore struct {
+	session.Store
+	down     atomic.Bool
+	listDown atomic.Bool
+}
+
+var errStoreDown = errors.New("the session store is down")
+
+func (s *failingStore) err() error {
+	if s.down.Load() {
+		return errStoreDown
+	}
+	return nil
+}
+
+func (s *failingStore) Create(ctx context.Context, row session.Session) error {
+	if err := s.err(); err != nil {
+		return err
+	}
+	return s.Store.Create(ctx, row)
+}
+
+func (s *failingStore) Get(ctx context.Context, subject, id string) (session.Session, bool, error) {
+	if err := s.err(); err != nil {
+		return session.Session{}, false, err
+	}
+	return s.Store.Get(ctx, subject, id)
+}
+
+func (s *failingStore) Revoke(ctx context.Context, subject, id, reason string, at time.Time) (bool, error) {
+	if err := s.err(); err != nil {
+		return false, err
+	}
+	return s.Store.Revoke(ctx, subject, id, reason, at)
+}
+
+func (s *failingStore) List(ctx context.Context, subject string, now time.Time) ([]session.Session, error) {
+	if s.down.Load() || s.listDown.Load() {
+		return nil, errStoreDown
+	}
+	return s.Store.List(ctx, subject, now)
+}
+
+func TestAnOutageIs503AndLogsNobodyOut(t *testing.T) {
+	store := &failingStore{Store: session.NewMemory()}
+	a := newAPIWith(t, store, checkUser)
+	p, second := a.login(t, aliceLogin), a.login(t, aliceLogin)
+	store.down.Store(true)
+	for name, got := range map[string]apiAnswer{
+		"create":   a.call(t, "POST", "/auth/jwt/create/", aliceLogin),
+		"refresh":  a.refresh(t, p.RefreshToken),
+		"sessions": a.call(t, "GET", "/auth/jwt/sessions/", "", bearer(p.AccessToken)...),
+		"logout of another session": a.call(t, "POST", "/auth/jwt/logout/",
+			object("session_id", decode(t, second.AccessToken).SessionID), bearer(p.AccessToken)...),
+	} {
+		t.Run(name, func(t *testing.T) {
+			got.failed(t, 503, "unavailable", "")
+			require.NotContains(t, got.body, "store is down")
+		})
+	}
+	require.Equal(t, 4, strings.Count(a.logs.String(), errStoreDown.Error()), "each is logged once:\n%s", a.logs)
+	require.Equal(t, 200, a.me(t, p.AccessToken).status, "what needs no store goes on")
+
+	t.Run("logout, which may be tried again", func(t *testing.T) {
+		a.call(t, "POST", "/auth/jwt/logout/", "", bearer(second.AccessToken)...).failed(t, 503, "unavailable", "")
+		store.down.Store(false)
+		require.Equal(t, 204, a.call(t, "POST", "/auth/jwt/logout/", "", bearer(second.AccessToken)...).status)
+		a.live(t, second, false)
+	})
+	a.live(t, p, true)
+	a.refresh(t, p.RefreshToken).pair(t)
+}
+
+func TestALogoutEverywhereThatEndedOneSessionOnlyIs503(t *testing.T) {
+	store := &failingStore{Store: session.NewMemory()}
+	a := newAPIWith(t, store, checkUser)
+	p, second := a.login(t, aliceLogin), a.login(t, aliceLogin)
+	store.listDown.Store(true)
+	a.call(t, "POST", "/auth/jwt/logout/", `{"everywhere":true}`, bearer(p.AccessToken)...).failed(t, 503, "unavailable", "")
+	store.listDown.Store(false)
+	a.live(t, second, true)
+}
+
+func TestLogoutEndsTheTokensOfASessionThatTheStoreHasLost(t *testing.T) {
+	a := newAPI(t)
+	elsewhere := newAPI(t)
+	for name, logout := range map[string]func(session.Pair) apiAnswer{
+		"by access token": func(p session.Pair) apiAnswer {
+			return a.call(t, "POST", "/auth/jwt/logout/", "", bearer(p.AccessToken)...)
+		},
+		"by refresh token": func(p session.Pair) apiAnswer {
+			return a.call(t, "POST", "/auth/jwt/logout/", object("refresh_token", p.RefreshToken))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := elsewhere.login(t, aliceLogin)
+			require.Equal(t, 200, a.me(t, p.AccessToken).status)
+			require.Equal(t, 204, logout(p).status)
+			a.live(t, p, false)
+		})
+	}
+}
+
+func TestAClockThatWasSetBackStopsNoLogoutAndLendsNoPower(t *testing.T) {
+	clock := newClock()
+	list, err := revoke.New(revoke.NewMemory(), revoke.WithClock(clock.now), revoke.WithMaxLifetime(session.DefaultRefreshTTL))
+	require.NoError(t, err)
+	a := newAPI(t, session.WithRevocations(list), session.WithClock(clock.now))
+	mine, second, third := a.login(t, aliceLogin), a.login(t, aliceLogin), a.login(t, aliceLogin)
+	require.NoError(t, list.RevokeToken(t.Context(), "", decode(t, mine.RefreshToken).ID, clock.now().Add(session.DefaultRefreshTTL)))
+	clock.advance(-time.Hour)
+	count := func(want int) {
+		t.Helper()
+		all, err := a.Sessions(t.Context(), "user-1")
+		require.NoError(t, err)
+		require.Len(t, all, want)
+	}
+	a.call(t, "POST", "/auth/jwt/logout/", `{"everywhere":true,"refresh_token":"`+mine.RefreshToken+`"}`).failed(t, 401, "token_not_valid", "revoked")
+	count(3)
+	require.Equal(t, 204, a.call(t, "POST", "/auth/jwt/logout/", object("refresh_token", second.RefreshToken)).status)
+	count(2)
+	require.Equal(t, 204, a.call(t, "POST", "/auth/jwt/logout/", `{"everywhere":true,"refresh_token":"`+third.RefreshToken+`"}`).status)
+	count(0)
+}
+
+func TestClaimsThatCannotBeHadAre503(t *testing.T) {
+	var down atomic.Bool
+	a := newAPI(t, session.WithClaims(func(context.Context, session.Session) (string, []jwtauth.IssueOption, error) {
+		if down.Load() {
+			return "", nil, errors.New("the roles are down")
+		}
+		return "", []jwtauth.IssueOption{jwtauth.Claim("role", "admin")}, nil
+	}))
+	p := a.login(t, aliceLogin)
+	down.Store(true)
+	a.call(t, "POST", "/auth/jwt/create/", aliceLogin).failed(t, 503, "unavailable", "")
+	a.refresh(t, p.RefreshToken).failed(t, 503, "unavailable", "")
+	down.Store(false)
+	a.refresh(t, p.RefreshToken).pair(t)
+}
+
+func TestCredentialsHideThemselves(t *testing.T) {
+	var seen []session.Credentials
+	a := newAPIWith(t, session.NewMemory(), func(_ *http.Request, c session.Credentials) (string, []session.LoginOption, error) {
+		seen = append(seen, c)
+		return "user-1", nil, nil
+	})
+	a.login(t, `{"email":"`+aliceEmail+`","username":"mail.invalid","password":"`+alicePassword+`","otp":"hunter2-one-time"}`)
+	c := seen[0]
+	require.Equal(t, alicePassword, c.Password)
+	var text strings.Builder
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x"} {
+		for _, value := range []any{c, &c, seen, map[string]session.Credentials{"c": c}, struct{ C session.Credentials }{c}} {
+			fmt.Fprintf(&text, verb+"\n", value)
+		}
+	}
+	fmt.Fprintln(&text, c, fmt.Errorf("login of %v failed", c))
+	for _, h := range []slog.Handler{slog.NewTextHandler(&text, nil), slog.NewJSONHandler(&text, nil)} {
+		slog.New(h).Info("login", "credentials", c, "pointer", &c, slog.Group("g", "c", c))
+	}
+	a.lookThrough(t, "what was formatted", text.String(), nil)
+	require.NotContains(t, text.String(), fmt.Sprintf("%x", alicePassword))
+	require.NotContains(t, text.String(), fmt.Sprintf("%x", aliceEmail))
+	require.Contains(t, text.String(), "credentials=session.Credentials")
+}
+
+func TestTheLogHoldsNoSecretWhateverHappens(t *testing.T) {
+	store := &failingStore{Store: session.NewMemory()}
+	a := newAPIWith(t, store, func(r *http.Request, c session.Credentials) (string, []session.LoginOption, error) {
+		if c.Password == wrongPassword {
+			return "", nil, fmt.Errorf("no answer about %v", c)
+		}
+		return checkUser(r, c)
+	})
+	p := a.login(t, aliceLogin)
+	a.call(t, "POST", "/auth/jwt/create/", `{"email":"`+aliceEmail+`","password":"`+wrongPassword+`"}`).failed(t, 503, "unavailable", "")
+	a.me(t, p.RefreshToken).failed(t, 401, "token_not_valid", "wrong_type")
+	a.call(t, "GET", "/api/me?token="+p.RefreshToken, "").failed(t, 401, "token_not_valid", "wrong_type")
+	a.refresh(t, p.AccessToken).failed(t, 401, "token_not_valid", "wrong_type")
+	a.refresh(t, p.RefreshToken[:len(p.RefreshToken)-8]+"AAAAAAAA").failed(t, 401, "token_not_valid", "")
+	next := a.refresh(t, p.RefreshToken).pair(t)
+	a.refresh(t, next.RefreshToken).pair(t)
+	a.refresh(t, p.RefreshToken).failed(t, 401, "token_not_valid", "reused")
+	store.down.Store(true)
+	a.call(t, "POST", "/auth/jwt/create/", bobLogin).failed(t, 503, "unavailable", "")
+	logs := a.logs.String()
+	for _, expected := range []string{"authenticating failed", "used again", "Login failed", "jwtauth: refused"} {
+		require.Contains(t, logs, expected)
+	}
+}
+
+func TestAHandlerThatLetsEveryoneInCannotBeMade(t *testing.T) {
+	m := newManager(t)
+	require.PanicsWithValue(t, "session: Handler: authenticate is nil, and without it anyone could log in as anyone", func() { m.Handler(nil) })
+}
+
+func TestDeliverAnswersAsALoginDoes(t *testing.T) {
+	a := newAPI(t)
+	delivering := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=60") // wins nothing
+		p, err := a.Login(r.Context(), "user-1")
+		if err != nil || a.Deliver(w, r, p) != nil {
+			panic("no pair")
+		}
+	}))
+	defer delivering.Close()
+	created := a.call(t, "POST", "/auth/jwt/create/", aliceLogin)
+	a.url, delivering.URL = delivering.URL, a.url
+	got := a.call(t, "GET", "/callback?code=x", "")
+	a.url = delivering.URL
+	p := got.pair(t)
+	require.EqualValues(t, 900, p.ExpiresIn)
+	for _, h := range []http.Header{created.header, got.header} {
+		h.Del("Content-Length")
+	}
+	require.Equal(t, created.header, got.header)
+	a.live(t, p, true)
+}
+
+// brokenWriter is a client that is gone.
+type brokenWriter struct{ http.ResponseWriter }
+
+func (brokenWriter) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
+
+func TestDeliverReturnsTheErrorOfWriting(t *testing.T) {
+	m := newManager(t)
+	p, err := m.Login(t.Context(), "user-1")
+	require.NoError(t, err)
+	err = m.Deliver(brokenWriter{httptest.NewRecorder()}, httptest.NewRequest("POST", "/", nil), p)
+	require.ErrorIs(t, err, io.ErrClosedPipe)
+}
+
+func TestWithoutRefreshThereIsNothingToRefresh(t *testing.T) {
+	a := newAPI(t, session.WithoutRefresh())
+	got := a.call(t, "POST", "/auth/jwt/create/", aliceLogin)
+	require.Equal(t, 200, got.status)
+	require.Equal(t, []string{"access_token", "expires_in", "token_type"}, fieldsOf(t, got.body))
+	var p session.Pair
+	require.NoError(t, json.Unmarshal([]byte(got.body), &p))
+	for _, method := range []string{"POST", "GET"} {
+		a.call(t, method, "/auth/jwt/refresh/", object("refresh_token", "x")).failed(t, 404, "not_found", "")
+	}
+	require.Equal(t, 200, a.me(t, p.AccessToken).status)
+	require.Equal(t, 200, a.call(t, "GET", "/auth/jwt/sessions/", "", bearer(p.AccessToken)...).status)
+	require.Equal(t, 204, a.call(t, "POST", "/auth/jwt/logout/", "", bearer(p.AccessToken)...).status)
+	a.me(t, p.AccessToken).failed(t, 401, "token_not_valid", "revoked")
+}
+
+func TestWithoutAccessThereIsNothingToCallWith(t *testing.T) {
+	a := newAPI(t, session.WithoutAccess())
+	got := a.call(t, "POST", "/auth/jwt/create/", aliceLogin)
+	require.Equal(t, 200, got.status)
+	fields := []string{"refresh_expires_in", "refresh_token", "token_type"}
+	require.Equal(t, fields, fieldsOf(t, got.body))
+	var p session.Pair
+	require.NoError(t, json.Unmarshal([]byte(got.body), &p))
+	a.me(t, p.RefreshToken).failed(t, 401, "token_not_valid", "wrong_type")
+	got = a.refresh(t, p.RefreshToken)
+	require.Equal(t, 200, got.status)
+	require.Equal(t, fields, fieldsOf(t, got.body))
+	require.Equal(t, 204, a.call(t, "POST", "/auth/jwt/logout/", object("refresh_token", p.RefreshToken)).status)
+	a.refresh(t, p.RefreshToken).failed(t, 401, "token_not_valid", "revoked")
+}
+
+func TestAContainerOpensItsOwnRoutesOnly(t *testing.T) {
+	a := newAPI(t, session.WithContainers(), session.WithClaims(func(_ context.Context, s session.Session) (string, []jwtauth.IssueOption, error) {
+		return "of-" + s.Subject, nil, nil
+	}))
+	p := a.login(t, aliceLogin)
+	for range 2 {
+		got := a.call(t, "GET", "/of/of-user-1/me", "", bearer(p.AccessToken)...)
+		require.Equal(t, 200, got.status)
+		require.Equal(t, "user-1", got.body)
+		other := a.call(t, "GET", "/of/of-user-2/me", "", bearer(p.AccessToken)...)
+		other.failed(t, 403, "token_not_valid", "wrong_container")
+		require.Equal(t, `Bearer error="insufficient_scope"`, other.header.Get("WWW-Authenticate"))
+		a.call(t, "GET", "/of/of-user-1/me", "").failed(t, 401, "not_authenticated", "")
+		a.call(t, "GET", "/of/of-user-1/me", "", bearer(p.RefreshToken)...).failed(t, 401, "token_not_valid", "wrong_type")
+		require.Equal(t, 200, a.call(t, "POST", "/auth/jwt/verify/", object("token", p.AccessToken)).status)
+		require.Equal(t, 200, a.call(t, "GET", "/auth/jwt/sessions/", "", bearer(p.AccessToken)...).status)
+		p = a.refresh(t, p.RefreshToken).pair(t)
+	}
+	require.Equal(t, 204, a.call(t, "POST", "/auth/jwt/logout/", "", bearer(p.AccessToken)...).status)
+	a.call(t, "GET", "/of/of-user-1/me", "", bearer(p.AccessToken)...).failed(t, 401, "token_not_valid", "revoked")
+}
+
+// FuzzBody sends any body to every endpoint: nothing that a client can write is
+// the server's failure, and nothing is ever kept by a cache.
+func FuzzBody(f *testing.F) {
+	m := newManager(f)
+	p, err := m.Login(f.Context(), "user-1")
+	require.NoError(f, err)
+	for _, body := range []string{
+		"", "{}", "null", "[]", aliceLogin, aliceLogin + "x", `{"email":1}`, `{"email":"\ud800","password":"` + "\xff" + `"}`,
+		object("refresh_token", p.RefreshToken), object("refresh_token", p.AccessToken), object("token", p.AccessToken),
+		`{"session_id":"\u0000"}`, `{"everywhere":true}`, `{"refresh_token":"a.b.c","everywhere":1e400}`, `{"a":1,"a":2}`,
+	} {
+		f.Add("application/json", "", body)
+		f.Add("", "Bearer "+p.AccessToken, body)
+		f.Add("text/plain", "Bearer "+p.RefreshToken, body)
+	}
+	handler := m.Handler(func(r *http.Request, c session.Credentials) (string, []session.LoginOption, error) {
+		var all map[string]any
+		if err := c.Decode(&all); err != nil {
+			return "", nil, session.ErrCredentials // such as 1e400, which no float64 is
+		}
+		if c.Email == aliceEmail && c.Password == alicePassword {
+			return "user-1", []session.LoginOption{session.Label(fmt.Sprint(all["label"]))}, nil
+		}
+		return "", nil, session.ErrCredentials
+	})
+	statuses := []int{200, 204, 400, 401, 404, 405, 413, 415}
+	f.Fuzz(func(t *testing.T, mediaType, authorization, body string) {
+		for _, endpoint := range []string{"create", "refresh", "verify", "logout", "sessions", "other"} {
+			for _, method := range []string{"POST", "GET"} {
+				r := httptest.NewRequest(method, "/auth/jwt/"+endpoint+"/", strings.NewReader(body))
+				r.Header["Content-Type"] = []string{mediaType}
+				if authorization != "" {
+					r.Header["Authorization"] = []string{authorization}
+				}
+				w := httptest.NewRecorder()
+				handler.ServeHTTP(w, r)
+				require.Contains(t, statuses, w.Code, w.Body.String())
+				require.Equal(t, []string{"no-store"}, w.Header()["Cache-Control"])
+				require.Equal(t, w.Code == 401, w.Header()["Www-Authenticate"] != nil)
+				if w.Code != 204 {
+					require.True(t, json.Valid(w.Body.Bytes()), w.Body.String())
+				}
+			}
+		}
+	})
+}

@@ -1,0 +1,147 @@
+package session_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/joinednode/jwtauth"
+	"github.com/joinednode/jwtauth/jwtauthtest"
+	"github.com/joinednode/jwtauth/session"
+)
+
+func TestMemoryIsAStore(t *testing.T) {
+	jwtauthtest.TestSessionStore(t, func(*testing.T) session.Store { return session.NewMemory() })
+}
+
+// kept are those of some pairs whose session a store still has, ended or not.
+func kept(t *testing.T, store session.Store, pairs []session.Pair) (n int) {
+	t.Helper()
+	for _, pair := range pairs {
+		_, found, err := store.Get(t.Context(), pair.Subject, pair.SessionID)
+		require.NoError(t, err)
+		if found {
+			n++
+		}
+	}
+	return n
+}
+
+// logins are so many sessions, each of a subject of its own.
+func logins(t *testing.T, m *session.Manager, n int) (pairs []session.Pair) {
+	t.Helper()
+	for i := range n {
+		pair, err := m.Login(t.Context(), fmt.Sprint("subject ", i))
+		require.NoError(t, err, "login %d", i)
+		pairs = append(pairs, pair)
+	}
+	return pairs
+}
+
+func TestAMemoryThatIsFullTakesNoMoreUntilSomeExpire(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const limit = 3
+		store := session.NewMemoryOf(limit)
+		m := newManagerOver(t, store, session.WithClock(time.Now), session.WithRefreshTTL(time.Hour))
+		pairs := logins(t, m, limit)
+		for range 5 {
+			_, err := m.Login(t.Context(), "dave")
+			require.ErrorIs(t, err, jwtauth.ErrUnavailable)
+			time.Sleep(time.Minute)
+		}
+		require.Equal(t, limit, kept(t, store, pairs))
+
+		// Those that are there go on, a whole day of it.
+		for range 48 {
+			for i := range pairs {
+				next, err := m.Refresh(t.Context(), pairs[i].RefreshToken)
+				require.NoError(t, err)
+				pairs[i] = next
+			}
+			_, err := m.Login(t.Context(), "dave")
+			require.ErrorIs(t, err, jwtauth.ErrUnavailable)
+			time.Sleep(30 * time.Minute)
+		}
+		// A logout makes no room: what was ended must be known until it expires.
+		require.NoError(t, m.Logout(t.Context(), pairs[0].Subject, pairs[0].SessionID))
+		_, err := m.Login(t.Context(), "dave")
+		require.ErrorIs(t, err, jwtauth.ErrUnavailable)
+
+		pairs[1], err = m.Refresh(t.Context(), pairs[1].RefreshToken)
+		require.NoError(t, err)
+		time.Sleep(31 * time.Minute) // all but this one have expired
+		logins(t, m, limit-1)
+		_, err = m.Login(t.Context(), "dave")
+		require.ErrorIs(t, err, jwtauth.ErrUnavailable, "it is full again")
+		_, err = m.Refresh(t.Context(), pairs[1].RefreshToken)
+		require.NoError(t, err)
+		require.Equal(t, 1, kept(t, store, pairs))
+	})
+}
+
+func TestAMemoryTakesOutWhatHasExpiredAsItGrows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := session.NewMemory()
+		m := newManagerOver(t, store, session.WithClock(time.Now), session.WithRefreshTTL(time.Hour))
+		var all []session.Pair
+		for range 20 {
+			all = append(all, logins(t, m, 1000)...)
+			time.Sleep(time.Hour + time.Second)
+		}
+		// A sweep is due when it has doubled, so that it is seldom and yet enough.
+		require.Less(t, kept(t, store, all), 4000)
+		last := logins(t, m, 1000)
+		require.Equal(t, len(last), kept(t, store, last), "what is live stays")
+	})
+}
+
+func TestAClockThatIsWrongForAWhileCostsNoSession(t *testing.T) {
+	const year = 365 * 24 * time.Hour
+	for _, ahead := range []time.Duration{year, -year} {
+		t.Run(fmt.Sprint("by ", ahead), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var wrong time.Duration
+				store := session.NewMemoryOf(3000)
+				m := newManagerOver(t, store, session.WithClock(func() time.Time { return time.Now().Add(wrong) }))
+				right := logins(t, m, 1000)
+				time.Sleep(time.Minute)
+				wrong = ahead
+				logins(t, m, 1000)
+				time.Sleep(time.Minute)
+				logins(t, m, 900)
+				wrong = 0
+				time.Sleep(time.Minute)
+				require.Equal(t, len(right), kept(t, store, right))
+				for _, pair := range right {
+					_, err := m.Refresh(t.Context(), pair.RefreshToken)
+					require.NoError(t, err)
+				}
+			})
+		})
+	}
+}
+
+func TestAClockThatIsAheadCostsNoSessionOfAFullMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var wrong time.Duration
+		store := session.NewMemoryOf(10)
+		m := newManagerOver(t, store, session.WithClock(func() time.Time { return time.Now().Add(wrong) }))
+		pairs := logins(t, m, 10)
+		time.Sleep(time.Minute)
+		wrong = 365 * 24 * time.Hour
+		_, err := m.Login(t.Context(), "dave")
+		require.ErrorIs(t, err, jwtauth.ErrUnavailable)
+		wrong = 0
+		require.Equal(t, 10, kept(t, store, pairs))
+	})
+}
+
+func TestAMemoryOfNoSessionPanics(t *testing.T) {
+	require.Panics(t, func() { session.NewMemoryOf(0) })
+	require.Panics(t, func() { session.NewMemoryOf(-1) })
+	require.NoError(t, session.NewMemoryOf(1).Create(context.Background(), session.Session{ID: "s", Subject: "alice"}))
+}

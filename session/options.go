@@ -1,0 +1,271 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/joinednode/jwtauth"
+	"github.com/joinednode/jwtauth/keys"
+	"github.com/joinednode/jwtauth/revoke"
+)
+
+// Defaults.
+const (
+	DefaultAccessTTL  = 15 * time.Minute
+	DefaultRefreshTTL = 14 * 24 * time.Hour
+	DefaultMaxAge     = 180 * 24 * time.Hour
+	DefaultGrace      = 30 * time.Second
+)
+
+type config struct {
+	access      []jwtauth.Option
+	containers  bool
+	accessTTL   time.Duration
+	refreshTTL  time.Duration
+	maxAge      time.Duration
+	grace       time.Duration
+	clock       func() time.Time
+	claims      claimsFunc
+	list        *revoke.List
+	refreshKeys keys.Source
+	noAccess    bool
+	noRefresh   bool
+	events      func(Event)
+	logger      *slog.Logger
+}
+
+// Option configures [New].
+type Option func(*config) error
+
+func lifetime(option string, d time.Duration) error {
+	if d < time.Second || d%time.Second != 0 {
+		return fmt.Errorf("%s(%v): it must be whole seconds, one at least", option, d)
+	}
+	return nil
+}
+
+// WithAccess adds options to the Auth of the access tokens, such as
+// [jwtauth.WithIssuer], [jwtauth.WithAudience] and [jwtauth.WithExtractors]. Type,
+// lifetime, clock and revocations are the Manager's, which wins.
+func WithAccess(opts ...jwtauth.Option) Option {
+	return func(c *config) error {
+		c.access = append(c.access, opts...)
+		return nil
+	}
+}
+
+// WithContainers makes access tokens tokens of one container, which the callback
+// of [WithClaims] names and [Manager.Require] compares with the request's. Without
+// it there are no containers.
+func WithContainers() Option {
+	return func(c *config) error {
+		c.containers = true
+		return nil
+	}
+}
+
+// WithAccessTTL sets how long access tokens live, in whole seconds: 15 minutes
+// unless set.
+func WithAccessTTL(d time.Duration) Option {
+	return func(c *config) error {
+		c.accessTTL = d
+		return lifetime("WithAccessTTL", d)
+	}
+}
+
+// WithRefreshTTL sets how long a session lasts that is not refreshed, in whole
+// seconds: 14 days unless set. Each refresh lengthens it anew, up to [WithMaxAge].
+func WithRefreshTTL(d time.Duration) Option {
+	return func(c *config) error {
+		c.refreshTTL = d
+		return lifetime("WithRefreshTTL", d)
+	}
+}
+
+// WithMaxAge sets how long a session lasts at most, in whole seconds: 180 days
+// unless set. Then the user logs in again.
+func WithMaxAge(d time.Duration) Option {
+	return func(c *config) error {
+		c.maxAge = d
+		return lifetime("WithMaxAge", d)
+	}
+}
+
+// WithGrace sets for how long a refresh token that was replaced gives its
+// successor again, 30 seconds unless set and ten minutes at most, plus 10 seconds
+// for clocks that differ: the time in which a second tab, or a client whose answer
+// was lost, may come. Afterwards it is taken for stolen. A thief who comes within
+// it is seen only as [Replayed].
+func WithGrace(d time.Duration) Option {
+	return func(c *config) error {
+		if c.grace = d; d < 0 || d > maxGrace {
+			return fmt.Errorf("WithGrace(%v): it must lie between 0 and %v", d, maxGrace)
+		}
+		return nil
+	}
+}
+
+const maxGrace = 10 * time.Minute
+
+// WithClock sets the clock, for tests: [time.Now] unless set. It must be safe for
+// concurrent use.
+func WithClock(clock func() time.Time) Option {
+	return func(c *config) error {
+		if c.clock = clock; clock == nil {
+			return errors.New("WithClock was given nil; leave it out for time.Now")
+		}
+		return nil
+	}
+}
+
+type claimsFunc = func(ctx context.Context, s Session) (container string, opts []jwtauth.IssueOption, err error)
+
+// WithClaims sets what the access token of a session says besides its subject and
+// session: its container, "" for none (see [WithContainers]), and options such as
+// [jwtauth.Audience] and [jwtauth.Claim]. What the Manager sets itself (sub, sid,
+// exp) wins.
+//
+// It is asked at every login and every refresh, replays included, so that what a
+// token says is never older than the token. It must be safe for concurrent use.
+// [ErrSubjectGone] ends the session, a 401; any other error leaves it as it is, a
+// 503.
+func WithClaims(claims func(ctx context.Context, s Session) (container string, opts []jwtauth.IssueOption, err error)) Option {
+	return func(c *config) error {
+		if c.claims = claims; claims == nil {
+			return errors.New("WithClaims was given nil; leave it out if access tokens say nothing but who and until when")
+		}
+		return nil
+	}
+}
+
+// WithRevocations sets the revocation list, for what several processes share. Its
+// maximum lifetime must be at least that of [WithRefreshTTL] and [WithAccessTTL].
+// Who owns it runs it. Without this option the Manager has one of its own in
+// memory: logout ends the access token in this process at once, in others when it
+// expires, and everywhere if the process ends before that.
+func WithRevocations(list *revoke.List) Option {
+	return func(c *config) error {
+		if c.list = list; list == nil {
+			return errors.New("WithRevocations was given nil; leave it out for a list in memory")
+		}
+		return nil
+	}
+}
+
+// WithRefreshKeys sets other keys for refresh tokens: those of access tokens
+// unless set. Whoever retires a key ends all sessions whose refresh token it signed.
+func WithRefreshKeys(source keys.Source) Option {
+	return func(c *config) error {
+		if c.refreshKeys = source; source == nil {
+			return errors.New("WithRefreshKeys was given nil; leave it out for the keys of access tokens")
+		}
+		return nil
+	}
+}
+
+// WithoutRefresh has logins give access tokens only: the session ends with them,
+// and there is nothing to refresh.
+func WithoutRefresh() Option {
+	return func(c *config) error {
+		c.noRefresh = true
+		return nil
+	}
+}
+
+// WithoutAccess has logins and refreshes give refresh tokens only, for services
+// whose access tokens come from elsewhere.
+func WithoutAccess() Option {
+	return func(c *config) error {
+		c.noAccess = true
+		return nil
+	}
+}
+
+// WithEvents sets what is called after each change of a session, before its
+// method returns: for audits and alarms. It must be safe for concurrent use, and
+// quick.
+func WithEvents(report func(Event)) Option {
+	return func(c *config) error {
+		if c.events = report; report == nil {
+			return errors.New("WithEvents was given nil; leave it out if nobody listens")
+		}
+		return nil
+	}
+}
+
+// WithLogger sets where outages, thefts and a store that was put back are logged:
+// [slog.Default] unless set. No token or password is.
+func WithLogger(logger *slog.Logger) Option {
+	return func(c *config) error {
+		if c.logger = logger; logger == nil {
+			return errors.New("WithLogger was given nil; leave it out for slog.Default")
+		}
+		return nil
+	}
+}
+
+// Event is something that happened to a session.
+type Event struct {
+	Kind      EventKind
+	SessionID string
+	Subject   string
+	// Reason is why a session ended, of a [LoggedOut] and a [Reused] one.
+	Reason string
+}
+
+// EventKind says what happened.
+type EventKind string
+
+// The kinds of events.
+const (
+	LoggedIn  EventKind = "login"
+	Refreshed EventKind = "refresh"
+	// Replayed: a token that had just been replaced gave its successor again. A few
+	// are two tabs and lost answers; many of one session are worth a look.
+	Replayed EventKind = "replayed"
+	// Reused: a token that had long been replaced came again. The session was ended.
+	Reused EventKind = "reused"
+	// LoggedOut: the session was ended by Logout, LogoutAll, or because its subject
+	// is gone.
+	LoggedOut EventKind = "logout"
+)
+
+// LoginOption is about one session, for [Manager.Login].
+type LoginOption func(*login)
+
+type login struct {
+	label  string
+	maxAge time.Duration
+}
+
+// maxLabel is the most bytes of a label.
+const maxLabel = 256
+
+// Label sets what the user will know the session by, such as the User-Agent field
+// of the request. What is not valid UTF-8 or a control character is left out, and
+// so is what exceeds 256 bytes: it may be what a stranger wrote.
+func Label(label string) LoginOption {
+	label = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(label, ""))
+	for len(label) > maxLabel {
+		_, size := utf8.DecodeLastRuneInString(label)
+		label = label[:len(label)-size]
+	}
+	return func(l *login) { l.label = label }
+}
+
+// MaxAge shortens [WithMaxAge] for one session, such as that of a device which is
+// not the user's own. It is cut to whole seconds.
+func MaxAge(d time.Duration) LoginOption {
+	return func(l *login) { l.maxAge = d }
+}

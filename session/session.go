@@ -1,0 +1,622 @@
+// Package session gives browsers and apps sessions that last: a login gives a
+// short-lived access token for calls and a long-lived refresh token for the next
+// pair, which replaces it.
+//
+//	sessions, err := session.New(key, session.NewMemory())
+//	...
+//	mux.Handle("/auth/jwt/", sessions.Handler(checkPassword))
+//	mux.Handle("/api/", sessions.Require(api))
+//
+// [Manager.Handler] serves create/, refresh/, verify/, logout/ and sessions/ as
+// JSON; [Manager.Login] and [Manager.Refresh] do the same in code. [New] takes a
+// [Store], which processes may share; [NewMemory] is one for a single process.
+//
+// # What is promised
+//
+// A right client is never logged out by what networks do: two tabs that refresh at
+// once, and a client that never got its answer and asks again within the grace of
+// [WithGrace], are given the same successor, and the chain of tokens does not fork.
+// An outage of the store, of the revocation list, of a key or of a callback is a
+// 503, after which the client keeps its tokens and tries again.
+//
+// A thief does not stay: whoever uses a refresh token that was replaced longer ago
+// than that ends the session, for himself and for the one he stole it from, and so
+// does the right client when it comes after the thief. Logout ends the refresh
+// token and, with the revocation list, the access token.
+//
+// # What is not
+//
+// A client that repeats a refresh later than the grace looks like a thief, and must
+// log in again: so does one to whom the store, which had rotated, answered with an
+// outage for as long; and so does a tab that comes with the token before the last,
+// where three of them refresh one after the other within a moment: clients should
+// refresh one at a time. A thief who wins the race within it holds the same token as the
+// right client, and is seen only as [Replayed] events until one of them is late.
+// Whoever holds an access token has what it opens until it expires or the session
+// ends. Where the store replicates asynchronously, or is put back from a backup,
+// rotations can be lost: a client then holds a token of a generation that the store
+// does not know, which is refused and logged, and ends nothing. Clocks of processes
+// that share a store may lie 5 seconds apart; where subjects are revoked by a list,
+// as far as its revoke.WithSkew says.
+//
+// A revocation of a subject ends the sessions that began before it, wherever they
+// are refreshed afterwards. An access token that another process gives before it
+// has read the entry lives until it expires.
+package session
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/joinednode/jwtauth"
+	"github.com/joinednode/jwtauth/keys"
+	"github.com/joinednode/jwtauth/revoke"
+)
+
+// Types (typ) of the tokens, so that none passes for the other, nor for another kind
+// of token under the same key (RFC 8725, section 3.11). Two Managers with one key
+// want an issuer or an audience each: see [WithAccess].
+const (
+	AccessType  = "access+jwt"
+	RefreshType = "refresh+jwt"
+)
+
+// Errors, for errors.Is. Others are those of package jwtauth: ErrExpired,
+// ErrRevoked and those of a token that is not genuine, and ErrUnavailable where it
+// cannot be known.
+var (
+	// ErrCredentials is what a callback of [Manager.Handler] returns for a wrong
+	// password or an unknown user.
+	ErrCredentials = errors.New("session: wrong credentials")
+	// ErrSubjectGone is what a callback of [WithClaims] returns for a user who may no
+	// longer have sessions.
+	ErrSubjectGone = errors.New("session: the subject is gone")
+	// ErrReused: a refresh token was used again after its time, so the session was
+	// ended. It comes with jwtauth.ErrRevoked.
+	ErrReused = errors.New("session: refresh token used again")
+	// ErrNoSession: there is no such session of that subject.
+	ErrNoSession = errors.New("session: no such session")
+)
+
+// Manager makes, refreshes and ends sessions. It is safe for concurrent use, and
+// starts no goroutine.
+type Manager struct {
+	config
+	store   Store
+	access  *jwtauth.Auth
+	refresh *jwtauth.Auth
+
+	started     time.Time // by the monotonic clock
+	startedWall time.Time // the same by the wall clock
+}
+
+// New returns a Manager whose tokens the keys of source sign. Without options
+// access tokens live 15 minutes, sessions 14 days from the last refresh and 180
+// days at most, and there are no containers. Bad options are errors that say what
+// was given and what would be right; all of them are reported at once.
+func New(source keys.Source, store Store, opts ...Option) (*Manager, error) {
+	c := config{accessTTL: DefaultAccessTTL, refreshTTL: DefaultRefreshTTL, maxAge: DefaultMaxAge, grace: DefaultGrace, clock: time.Now}
+	var errs []error
+	if store == nil {
+		errs = append(errs, errors.New("the store is nil; give it one, such as session.NewMemory()"))
+	}
+	for i, opt := range opts {
+		if opt == nil {
+			errs = append(errs, fmt.Errorf("option %d is nil; leave it out", i+1))
+		} else if err := opt(&c); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if c.noAccess && c.noRefresh {
+		errs = append(errs, errors.New("WithoutAccess and WithoutRefresh leave no token; take one"))
+	}
+	if c.containers && c.claims == nil {
+		errs = append(errs, errors.New("WithContainers needs WithClaims, which names the container of a session"))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, fmt.Errorf("session: New: %w", err)
+	}
+	m := &Manager{config: c, store: store, started: time.Now()}
+	m.startedWall = m.now()
+	if err := m.open(source); err != nil {
+		return nil, fmt.Errorf("session: New: %w", err)
+	}
+	return m, nil
+}
+
+// open makes what judges and issues the tokens.
+func (m *Manager) open(source keys.Source) (err error) {
+	if m.list == nil {
+		m.list, err = revoke.New(revoke.NewMemory(), revoke.WithClock(m.clock), revoke.WithMaxLifetime(max(m.accessTTL, m.refreshTTL, DefaultRefreshTTL)))
+		if err != nil {
+			return err
+		}
+	}
+	if most := max(m.accessTTL, m.refreshTTL); m.list.MaxLifetime() < most {
+		return fmt.Errorf("WithRevocations was given a list that forgets after %v, and tokens may live %v; give it revoke.WithMaxLifetime(%[2]v) or more", m.list.MaxLifetime(), most)
+	}
+	// Tokens that were issued before a lifetime was shortened are good, too.
+	longest := m.list.MaxLifetime()
+	own := func(kind string, ttl time.Duration) []jwtauth.Option {
+		return []jwtauth.Option{
+			jwtauth.WithType(kind), jwtauth.WithTTL(ttl), jwtauth.WithMaxLifetime(longest),
+			jwtauth.WithClock(m.clock), jwtauth.WithRevocations(m.list),
+		}
+	}
+	first := []jwtauth.Option{jwtauth.WithStatus(status)}
+	if m.containers {
+		// As by default; said here, WithAnyContainer beside it is an error.
+		first = append(first, jwtauth.WithContainer(func(r *http.Request) string { return r.PathValue("container") }))
+	} else {
+		first = append(first, jwtauth.WithAnyContainer())
+	}
+	if m.access, err = jwtauth.New(source, slices.Concat(first, m.config.access, own(AccessType, m.accessTTL))...); err != nil {
+		return fmt.Errorf("access tokens: %w", err)
+	}
+	if m.refreshKeys == nil {
+		m.refreshKeys = source
+	}
+	// Each is used once: remembering them would be in vain.
+	opts := append(own(RefreshType, m.refreshTTL), jwtauth.WithAnyContainer(), jwtauth.WithCache(0), jwtauth.WithStatus(status), jwtauth.WithDenial(writeDenial))
+	if issuer := m.access.Issuer(); issuer != "" {
+		opts = append(opts, jwtauth.WithIssuer(issuer))
+	}
+	if m.refresh, err = jwtauth.New(m.refreshKeys, opts...); err != nil {
+		return fmt.Errorf("refresh tokens: %w", err)
+	}
+	return nil
+}
+
+// status is 401 for whatever refreshing or a new login can help, and 403 for what
+// it cannot.
+func status(err error) int {
+	if errors.Is(err, jwtauth.ErrContainer) || errors.Is(err, jwtauth.ErrCrossOrigin) || errors.Is(err, jwtauth.ErrForbidden) {
+		return http.StatusForbidden
+	}
+	return http.StatusUnauthorized
+}
+
+// Auth returns what judges the access tokens, for Optional, Protect, Check,
+// Verify and the like.
+func (m *Manager) Auth() *jwtauth.Auth { return m.access }
+
+// Require lets a request through that brings a live access token: it is the
+// Private of [Manager.Auth]. Denials are 401 with the code token_not_valid, or
+// not_authenticated where there is no token; 403 where no other token would help.
+func (m *Manager) Require(next http.Handler) http.Handler { return m.access.Private(next) }
+
+// Pair is what a login or a refresh gives. Its JSON is that of RFC 6749, section
+// 5.1, and refresh_expires_in.
+type Pair struct {
+	AccessToken      string `json:"access_token,omitempty"`
+	RefreshToken     string `json:"refresh_token,omitempty"`
+	TokenType        string `json:"token_type"`                   // always Bearer
+	ExpiresIn        int64  `json:"expires_in,omitempty"`         // of the access token, in seconds
+	RefreshExpiresIn int64  `json:"refresh_expires_in,omitempty"` // of the refresh token, in seconds
+
+	SessionID string `json:"-"`
+	Subject   string `json:"-"`
+}
+
+// String hides the tokens.
+func (p Pair) String() string { return "session.Pair of " + p.SessionID }
+
+// GoString is [Pair.String].
+func (p Pair) GoString() string { return p.String() }
+
+// LogValue is [Pair.String].
+func (p Pair) LogValue() slog.Value { return slog.StringValue(p.String()) }
+
+// Login makes a session of a subject, whom the caller has authenticated, and its
+// first tokens. The error is [ErrSubjectGone] if [WithClaims] says so,
+// jwtauth.ErrUnavailable for an outage, and another for an impossible subject.
+func (m *Manager) Login(ctx context.Context, subject string, opts ...LoginOption) (Pair, error) {
+	if subject == "" || len(subject) > MaxText || !utf8.ValidString(subject) || strings.ContainsFunc(subject, unicode.IsControl) {
+		return Pair{}, fmt.Errorf("session: Login: a subject must be valid UTF-8, without control characters, and have 1 to %d bytes", MaxText)
+	}
+	l := login{maxAge: m.maxAge}
+	for i, opt := range opts {
+		if opt == nil {
+			return Pair{}, fmt.Errorf("session: Login: option %d is nil; leave it out", i+1)
+		}
+		opt(&l)
+	}
+	if l.maxAge < time.Second || l.maxAge > m.maxAge {
+		return Pair{}, fmt.Errorf("session: Login: MaxAge(%v): it must lie between a second and the %v of WithMaxAge", l.maxAge, m.maxAge)
+	}
+	now := m.now()
+	s := Session{ID: rand.Text(), Subject: subject, Generation: 1, Created: m.stamp(now), Rotated: now, Label: l.label}
+	s.MaxExpires = now.Truncate(time.Second).Add(l.maxAge.Truncate(time.Second))
+	if m.noRefresh {
+		s.MaxExpires = earlier(s.MaxExpires, now.Truncate(time.Second).Add(m.accessTTL))
+	}
+	s.IdleExpires = m.idle(s, now)
+	pair, err := m.sign(ctx, s)
+	if err != nil {
+		return Pair{}, fmt.Errorf("session: Login: %w", err)
+	}
+	if err := m.store.Create(ctx, s); err != nil {
+		return Pair{}, m.outage(ctx, "Login", err)
+	}
+	m.report(LoggedIn, s, "")
+	return pair, nil
+}
+
+// maxRounds is how often a refresh that loses against others judges again.
+const maxRounds = 3
+
+// Refresh gives the pair that follows a refresh token, which it replaces. See the
+// package's documentation for who is refused.
+//
+// The errors are jwtauth.ErrExpired; jwtauth.ErrRevoked, with [ErrReused] if this
+// very call ended the session and [ErrSubjectGone] if the callback did; those of a
+// token that is not genuine; and jwtauth.ErrUnavailable, after which the same
+// token is to be used again: as good as before or, if only the answer of the store
+// was lost, as one that was replaced a moment ago.
+func (m *Manager) Refresh(ctx context.Context, refreshToken string) (Pair, error) {
+	t, err := m.read(ctx, refreshToken)
+	if err != nil {
+		return Pair{}, fmt.Errorf("session: Refresh: %w", err)
+	}
+	for range maxRounds {
+		s, found, err := m.store.Get(ctx, t.subject, t.session)
+		if err != nil {
+			return Pair{}, m.outage(ctx, "Refresh", err)
+		}
+		now := m.now()
+		v := judge(s, found, t.generation, now, m.grace)
+		switch {
+		case v == gone:
+			return Pair{}, fmt.Errorf("session: Refresh: %w: the session was ended", jwtauth.ErrRevoked)
+		case t.revoked && v != stolen:
+			return Pair{}, m.refuseRevoked(ctx, s)
+		case v == expired, t.expired && v != replay:
+			return Pair{}, fmt.Errorf("session: Refresh: %w: the session has ended", jwtauth.ErrExpired)
+		case v == ahead:
+			m.log().WarnContext(ctx, "session: a refresh token is ahead of the store, which may be an older backup",
+				"session", s.ID, "subject", s.Subject, "presented", t.generation, "stored", s.Generation)
+			return Pair{}, fmt.Errorf("session: Refresh: %w: a generation that the store does not know", jwtauth.ErrRevoked)
+		case v == stolen:
+			if err := m.end(ctx, s.Subject, s.ID, ReasonReused); err != nil {
+				return Pair{}, m.outage(ctx, "Refresh", err)
+			}
+			m.log().WarnContext(ctx, "session: a refresh token was used again, and the session ended", "session", s.ID, "subject", s.Subject)
+			return Pair{}, fmt.Errorf("session: Refresh: %w: %w", ErrReused, jwtauth.ErrRevoked)
+		case v == replay:
+			pair, err := m.signFor(ctx, s, t)
+			if err != nil {
+				return Pair{}, fmt.Errorf("session: Refresh: %w", err)
+			}
+			m.report(Replayed, s, "")
+			return pair, nil
+		}
+		next := m.successor(s, now)
+		pair, err := m.signFor(ctx, next, t) // first, so that a failure changes nothing
+		if err != nil {
+			return Pair{}, fmt.Errorf("session: Refresh: %w", err)
+		}
+		won, err := m.store.Advance(ctx, next, m.now())
+		if err != nil {
+			return Pair{}, m.outage(ctx, "Refresh", err)
+		}
+		if won {
+			m.report(Refreshed, next, "")
+			return pair, nil
+		}
+	}
+	return Pair{}, m.outage(ctx, "Refresh", errors.New("others were faster again and again"))
+}
+
+// refuseRevoked answers a token that the list refuses. If it does so for the whole
+// session, which is live in the store, then ending it failed half-way: it is done
+// now, for those who do not have this list.
+func (m *Manager) refuseRevoked(ctx context.Context, s Session) error {
+	ended, err := m.list.Revoked(ctx, jwtauth.Claims{Issuer: m.access.Issuer(), SessionID: s.ID})
+	if ended {
+		err = m.end(ctx, s.Subject, s.ID, ReasonLogout)
+	}
+	if err != nil {
+		return m.outage(ctx, "Refresh", err)
+	}
+	return fmt.Errorf("session: Refresh: %w", jwtauth.ErrRevoked)
+}
+
+// successor is a session after its rotation.
+func (m *Manager) successor(s Session, now time.Time) Session {
+	s.Generation++
+	s.Rotated = later(now, s.Rotated)
+	s.IdleExpires = m.idle(s, now)
+	return s
+}
+
+// idle is when a session ends that is not refreshed from now on, by a clock that
+// may have been set back.
+func (m *Manager) idle(s Session, now time.Time) time.Time {
+	return earlier(later(now, s.Rotated).Truncate(time.Second).Add(m.refreshTTL), s.MaxExpires)
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+// now is in the precision of stores.
+func (m *Manager) now() time.Time { return m.clock().UTC().Truncate(time.Microsecond) }
+
+// stamp is a moment that lies after everything that was revoked up to now.
+func (m *Manager) stamp(now time.Time) time.Time { return time.UnixMicro(m.list.Stamp(now)).UTC() }
+
+// refreshClaims are those of a refresh token that are not registered.
+type refreshClaims struct {
+	Generation int64 `json:"gen"`
+	MaxExpires int64 `json:"max_exp"` // seconds since 1970, for clients
+}
+
+// presented is what a genuine refresh token says.
+type presented struct {
+	claims           jwtauth.Claims
+	subject, session string
+	generation       int64
+	expired, revoked bool // by itself, or by the list
+}
+
+// read judges a refresh token by itself.
+func (m *Manager) read(ctx context.Context, token string) (presented, error) {
+	c, err := m.inspectRefresh(ctx, token)
+	isExpired, isRevoked := errors.Is(err, jwtauth.ErrExpired), errors.Is(err, jwtauth.ErrRevoked)
+	if err != nil && !isExpired && !isRevoked {
+		return presented{}, err
+	}
+	var own refreshClaims
+	if err := c.Decode(&own); err != nil {
+		return presented{}, fmt.Errorf("%w: %w", jwtauth.ErrMalformed, err)
+	}
+	if c.Subject == "" || c.SessionID == "" || c.ID != refreshID(c.SessionID, own.Generation) {
+		return presented{}, fmt.Errorf("%w: not a refresh token of a session", jwtauth.ErrMalformed)
+	}
+	return presented{c, c.Subject, c.SessionID, own.Generation, isExpired, isRevoked}, nil
+}
+
+// inspectRefresh judges a refresh token by itself and by the list, and returns the
+// claims of a genuine one beside ErrExpired and ErrRevoked. One that is not valid
+// yet is good, by a clock that lags behind or was set back: the store knows.
+func (m *Manager) inspectRefresh(ctx context.Context, token string) (jwtauth.Claims, error) {
+	c, err := m.refresh.Inspect(ctx, token)
+	early, late := errors.Is(err, jwtauth.ErrNotYetValid), errors.Is(err, jwtauth.ErrExpired)
+	if c.ExpiresAt.IsZero() || !early && !late {
+		return c, err
+	}
+	// Time was judged first, and the list not asked.
+	if revoked := m.notRevoked(ctx, c); revoked != nil || early {
+		err = revoked
+	}
+	return c, err
+}
+
+func (m *Manager) notRevoked(ctx context.Context, c jwtauth.Claims) error {
+	switch revoked, err := m.list.Revoked(ctx, c); {
+	case err != nil:
+		return fmt.Errorf("%w: revocations: %w", jwtauth.ErrUnavailable, err)
+	case revoked:
+		return jwtauth.ErrRevoked
+	}
+	return nil
+}
+
+// signFor is sign for a session that is in the store, and is ended if its subject
+// is gone, and for the token t that was presented.
+func (m *Manager) signFor(ctx context.Context, s Session, t presented) (Pair, error) {
+	pair, err := m.sign(ctx, s)
+	if errors.Is(err, ErrSubjectGone) {
+		if err := m.end(ctx, s.Subject, s.ID, ReasonSubjectGone); err != nil {
+			return Pair{}, m.outage(ctx, "ending it", err)
+		}
+		return Pair{}, fmt.Errorf("%w: %w", err, jwtauth.ErrRevoked)
+	}
+	if err != nil {
+		return Pair{}, err
+	}
+	// What was revoked since the token was judged may lie before what was signed
+	// meanwhile.
+	if err := m.notRevoked(ctx, t.claims); err != nil {
+		return Pair{}, err
+	}
+	return pair, nil
+}
+
+// sign makes the pair of a session. The refresh token of a generation is the same
+// whoever makes it, but for its signature: nothing secret needs to be kept for it.
+func (m *Manager) sign(ctx context.Context, s Session) (Pair, error) {
+	pair := Pair{TokenType: "Bearer", SessionID: s.ID, Subject: s.Subject}
+	var container string
+	var opts []jwtauth.IssueOption
+	if !m.noAccess && m.claims != nil {
+		var err error
+		container, opts, err = m.claims(ctx, s)
+		switch {
+		case errors.Is(err, ErrSubjectGone):
+			return Pair{}, err
+		case err != nil:
+			return Pair{}, m.outage(ctx, "the callback of WithClaims", err)
+		}
+	}
+	now := m.now() // the callback may have taken its time
+	if !now.Before(earlier(s.IdleExpires, s.MaxExpires)) {
+		return Pair{}, fmt.Errorf("%w: the session has ended", jwtauth.ErrExpired)
+	}
+	if !m.noAccess {
+		ttl := min(m.accessTTL, earlier(s.IdleExpires, s.MaxExpires).Sub(now.Truncate(time.Second)))
+		token, err := m.access.Issue(container, append(slices.Clip(opts), jwtauth.Subject(s.Subject), jwtauth.SessionID(s.ID),
+			jwtauth.TTL(ttl), jwtauth.IssuedAt(time.Time{}), jwtauth.Stamp(time.Time{}))...)
+		if err != nil {
+			return Pair{}, m.outage(ctx, "issuing an access token", err)
+		}
+		pair.AccessToken, pair.ExpiresIn = token, int64(ttl/time.Second)
+	}
+	if !m.noRefresh {
+		life := s.IdleExpires.Sub(s.Rotated.Truncate(time.Second))
+		token, err := m.refresh.Issue("", jwtauth.Subject(s.Subject), jwtauth.SessionID(s.ID), jwtauth.ID(refreshID(s.ID, s.Generation)),
+			jwtauth.IssuedAt(s.Rotated), jwtauth.Stamp(s.Created), jwtauth.TTL(life), jwtauth.Claim("gen", s.Generation), jwtauth.Claim("max_exp", s.MaxExpires.Unix()))
+		if err != nil {
+			return Pair{}, m.outage(ctx, "issuing a refresh token", err)
+		}
+		pair.RefreshToken, pair.RefreshExpiresIn = token, int64(s.IdleExpires.Sub(now.Truncate(time.Second))/time.Second)
+	}
+	return pair, nil
+}
+
+// refreshID is the jti of a refresh token, which follows from what it is.
+func refreshID(session string, generation int64) string {
+	sum := sha256.Sum256([]byte("jwtauth refresh token\x00" + session + "\x00" + strconv.FormatInt(generation, 10)))
+	return base64.RawURLEncoding.EncodeToString(sum[:16])
+}
+
+// Logout ends a session of a subject, both of which must match. The error is
+// [ErrNoSession] if there is none, or it has ended, and jwtauth.ErrUnavailable for
+// an outage, after which it may have ended or not: call it again.
+func (m *Manager) Logout(ctx context.Context, subject, sessionID string) error {
+	if !isID(sessionID) {
+		return fmt.Errorf("session: Logout: %w", ErrNoSession)
+	}
+	s, found, err := m.store.Get(ctx, subject, sessionID)
+	if err != nil {
+		return m.outage(ctx, "Logout", err)
+	}
+	if !found || s.RevokedAt.IsZero() && !s.live(m.now().Add(-skew)) {
+		return fmt.Errorf("session: Logout: %w", ErrNoSession)
+	}
+	if err := m.end(ctx, subject, sessionID, ReasonLogout); err != nil {
+		return m.outage(ctx, "Logout", err)
+	}
+	return nil
+}
+
+// isID reports that a text may be the id of a session. Others come from clients
+// alone, and no store is asked about them.
+func isID(id string) bool {
+	return len(id) == len(rand.Text()) && strings.Trim(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") == ""
+}
+
+// LogoutAll ends all sessions of a subject but those excepted, and returns how
+// many. A login that is under way meanwhile is not ended. The error is
+// jwtauth.ErrUnavailable, if one could not be ended: call it again.
+func (m *Manager) LogoutAll(ctx context.Context, subject string, except ...string) (int, error) {
+	// By the clock of another process some may live a little longer.
+	all, err := m.store.List(ctx, subject, m.now().Add(-skew))
+	if err != nil {
+		return 0, m.outage(ctx, "LogoutAll", err)
+	}
+	ended := 0
+	var errs []error
+	for _, s := range all {
+		if slices.Contains(except, s.ID) {
+			continue
+		}
+		if err := m.end(ctx, subject, s.ID, ReasonLogout); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		ended++
+	}
+	if err := errors.Join(errs...); err != nil {
+		return ended, m.outage(ctx, "LogoutAll", err)
+	}
+	return ended, nil
+}
+
+// end ends a session and all its tokens. The list comes first: it refuses the
+// access token, and what a refresh under way still gives. Both steps may be
+// repeated.
+func (m *Manager) end(ctx context.Context, subject, id, reason string) error {
+	if err := m.list.RevokeSession(ctx, m.access.Issuer(), id); err != nil {
+		return err
+	}
+	was, err := m.store.Revoke(ctx, subject, id, reason, m.now())
+	if err == nil && was {
+		kind := LoggedOut
+		if reason == ReasonReused {
+			kind = Reused
+		}
+		m.report(kind, Session{ID: id, Subject: subject}, reason)
+	}
+	return err
+}
+
+// Sessions returns the live sessions of a subject, the one that was refreshed last
+// first. The error is jwtauth.ErrUnavailable.
+func (m *Manager) Sessions(ctx context.Context, subject string) ([]Session, error) {
+	all, err := m.store.List(ctx, subject, m.now())
+	if err != nil {
+		return nil, m.outage(ctx, "Sessions", err)
+	}
+	slices.SortFunc(all, func(a, b Session) int { return b.Rotated.Compare(a.Rotated) })
+	return all, nil
+}
+
+func (m *Manager) report(kind EventKind, s Session, reason string) {
+	if m.events != nil {
+		m.events(Event{Kind: kind, SessionID: s.ID, Subject: s.Subject, Reason: reason})
+	}
+}
+
+func (m *Manager) log() *slog.Logger {
+	if m.logger == nil {
+		return slog.Default()
+	}
+	return m.logger
+}
+
+// outage logs an error of a store, a callback or a key, and makes it the client's
+// 503.
+func (m *Manager) outage(ctx context.Context, where string, err error) error {
+	m.log().ErrorContext(ctx, "session: "+where+" failed", "error", err)
+	return fmt.Errorf("session: %s: %w: %w", where, jwtauth.ErrUnavailable, err)
+}
+
+// past is a moment that has come for sure: the wall clock, but no further than the
+// monotonic one. A clock that is wrong for a while must cost no session.
+func (m *Manager) past() time.Time {
+	return earlier(m.now(), m.startedWall.Add(time.Since(m.started)))
+}
+
+// purgeEvery is how often [Manager.Run] takes out what has expired.
+const purgeEvery = time.Hour
+
+// Run has the store take out sessions that have expired, once an hour, until ctx
+// ends, and returns its error; a failure is logged, and tried again. Without it
+// they stay in stores that do not do so by themselves; [Memory] does.
+func (m *Manager) Run(ctx context.Context) error {
+	ticker := time.NewTicker(purgeEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-ticker.C:
+		}
+		if err := m.store.Purge(ctx, m.past()); err != nil && ctx.Err() == nil {
+			m.log().ErrorContext(ctx, "session: expired sessions cannot be taken out", "error", err)
+		}
+	}
+}

@@ -1,0 +1,85 @@
+package session
+
+import (
+	"context"
+	"time"
+)
+
+// Session is one login, and one row of a [Store]: what it knows of a family of
+// refresh tokens, each of which replaced the one before. There is nothing secret
+// in it.
+type Session struct {
+	ID      string // sid; unique among all subjects
+	Subject string // sub
+
+	// Generation is that of the one refresh token that rotates, 1 at login.
+	Generation int64
+
+	// Created is when the login was, and Rotated when the refresh token of this
+	// generation was made; both to the microsecond. Both may lie ahead of a clock
+	// that was set back, Created also where subjects were revoked a moment before;
+	// Rotated never decreases.
+	Created, Rotated time.Time
+
+	// IdleExpires is when the session ends unless it is refreshed, MaxExpires when
+	// it ends in any case; both in whole seconds. It has ended at that moment.
+	IdleExpires, MaxExpires time.Time
+
+	// RevokedAt is when it was ended before, zero if it was not, and Reason why.
+	RevokedAt time.Time
+	Reason    string
+
+	// Label is what the user knows the session by, such as a browser's name. See
+	// [Label].
+	Label string
+}
+
+// live reports that a session can still be refreshed.
+func (s Session) live(now time.Time) bool {
+	return s.RevokedAt.IsZero() && now.Before(s.IdleExpires) && now.Before(s.MaxExpires)
+}
+
+// Reasons for which a Manager ends a session.
+const (
+	ReasonLogout      = "logout"       // Logout and LogoutAll
+	ReasonReused      = "reused"       // a refresh token was used again: theft
+	ReasonSubjectGone = "subject_gone" // the callback of WithClaims said so
+)
+
+// Store keeps sessions. Package jwtauthtest has the tests that each must pass,
+// TestSessionStore.
+//
+// All methods are safe for concurrent use, also by several processes, and return
+// an error only for an outage, ctx's included: a row that is not there is false.
+// Subjects and ids are compared byte for byte; ids are ASCII, subjects valid UTF-8
+// of at most [MaxText] bytes. Times come back as they were, to the microsecond.
+type Store interface {
+	// Create adds a session. It is an error if the id is taken.
+	Create(ctx context.Context, s Session) error
+
+	// Get returns a session, ended ones included, as it was after every call that
+	// returned before.
+	Get(ctx context.Context, subject, id string) (Session, bool, error)
+
+	// Advance is the one step that decides who of many rotates. In one atomic
+	// operation it sets Generation, Rotated and IdleExpires to those of next,
+	// provided that the row's Generation is next's less one, that it was not
+	// revoked, and that both its IdleExpires and MaxExpires are later than now; else it
+	// changes nothing and returns false. After an error it may have happened or not.
+	Advance(ctx context.Context, next Session, now time.Time) (bool, error)
+
+	// Revoke sets RevokedAt and Reason of a session that was not revoked. It returns
+	// false, and changes nothing, if there is none.
+	Revoke(ctx context.Context, subject, id, reason string, at time.Time) (bool, error)
+
+	// List returns the sessions of a subject that were not revoked, and neither of
+	// whose expiries is now or before it, in any order.
+	List(ctx context.Context, subject string, now time.Time) ([]Session, error)
+
+	// Purge may take out sessions one of whose expiries lies before the time given,
+	// and no others: revoked ones stay until then, too.
+	Purge(ctx context.Context, before time.Time) error
+}
+
+// MaxText is the most bytes that a subject may have.
+const MaxText = 1024
