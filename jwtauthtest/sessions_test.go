@@ -374,7 +374,6 @@ var sessionFlaws = []flaw[session.Store]{
 	{"an empty label is NULL", putting(func(s *session.Session) { s.Label = cmp.Or(s.Label, "NULL") }), comeBack},
 	{"a label has no emoji", putting(func(s *session.Session) { s.Label = strings.ReplaceAll(s.Label, "\U0001f98a", "?") }), comeBack},
 	{"a subject is cut at 1023 bytes", putting(func(s *session.Session) { s.Subject = s.Subject[:min(len(s.Subject), 1023)] }), comeBack},
-	{"a subject ends at a NUL", putting(func(s *session.Session) { s.Subject, _, _ = strings.Cut(s.Subject+"\x00", "\x00") }), comeBack},
 	{"a generation has 32 bits", putting(func(s *session.Session) { s.Generation = int64(int32(s.Generation)) }), comeBack + "; " + three},
 	{"a moment is in milliseconds", putting(func(s *session.Session) { s.Created = s.Created.Truncate(time.Millisecond) }), comeBack},
 	{"a rotation is in seconds", putting(func(s *session.Session) { s.Rotated = s.Rotated.Truncate(time.Second) }), comeBack},

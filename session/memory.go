@@ -24,10 +24,11 @@ type Memory struct {
 	sweepAt  int                            // how many sessions there are when it is next tried
 	swept    time.Time                      // the last time, so that a full store does not do it for each login
 
-	// When the first session was created, by the monotonic clock and by its Created:
-	// from these, how late it is for sure. The clock of who creates sessions may be
-	// wrong for a while.
-	started, first time.Time
+	// What the clocks of those who create sessions said when this store was made, by
+	// the slowest of them: from it, how late it is for sure. One may be wrong for a
+	// while.
+	started   time.Time // by the monotonic clock
+	startedAt time.Time // by theirs
 }
 
 // leastSwept is how many sessions are not worth a sweep.
@@ -45,7 +46,7 @@ func NewMemoryOf(limit int) *Memory {
 		panic(fmt.Sprintf("session: NewMemoryOf(%d): it must hold a session at least", limit))
 	}
 	return &Memory{
-		limit: limit, sweepAt: min(limit, leastSwept),
+		limit: limit, sweepAt: min(limit, leastSwept), started: time.Now(),
 		sessions: map[string]Session{}, ids: map[string]map[string]struct{}{},
 	}
 }
@@ -57,11 +58,12 @@ func (m *Memory) Create(ctx context.Context, s Session) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.first.IsZero() {
-		m.first, m.started = s.Created, time.Now()
+	age := time.Since(m.started)
+	if at := s.Created.Add(-age); m.startedAt.IsZero() || at.Before(m.startedAt) {
+		m.startedAt = at
 	}
 	if len(m.sessions) >= m.sweepAt && time.Since(m.swept) >= time.Second {
-		m.purge(earlier(s.Created, m.first.Add(time.Since(m.started))))
+		m.purge(m.startedAt.Add(age))
 		m.swept = time.Now()
 		m.sweepAt = min(m.limit, max(leastSwept, 2*len(m.sessions)))
 	}

@@ -125,6 +125,22 @@ func TestAClockThatIsWrongForAWhileCostsNoSession(t *testing.T) {
 	}
 }
 
+func TestAClockThatIsAheadAtTheFirstLoginCostsNoSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		wrong := 365 * 24 * time.Hour
+		store := session.NewMemory()
+		m := newManagerOver(t, store, session.WithClock(func() time.Time { return time.Now().Add(wrong) }))
+		logins(t, m, 1)
+		wrong = 0
+		time.Sleep(time.Minute)
+		right := logins(t, m, 1500)
+		wrong = 365 * 24 * time.Hour
+		time.Sleep(time.Minute)
+		logins(t, m, 1500)
+		require.Equal(t, len(right), kept(t, store, right))
+	})
+}
+
 func TestAClockThatIsAheadCostsNoSessionOfAFullMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var wrong time.Duration

@@ -198,13 +198,15 @@ func TestClaimsAreAskedForAtEveryLoginAndRefresh(t *testing.T) {
 	m := newManager(t, session.WithClock(clock.now), session.WithContainers(),
 		session.WithClaims(func(_ context.Context, s session.Session) (string, []jwtauth.IssueOption, error) {
 			seen = append(seen, s)
-			return "demo", []jwtauth.IssueOption{jwtauth.Claim("role", role), jwtauth.Subject("mallory"), jwtauth.TTL(time.Hour)}, failure
+			return "demo", []jwtauth.IssueOption{jwtauth.Claim("role", role), jwtauth.Subject("mallory"), jwtauth.TTL(time.Hour), jwtauth.IssuedAt(start.Add(-time.Hour)), jwtauth.Stamp(start.Add(-time.Hour))}, failure
 		}))
 	roleOf := func(pair session.Pair) string {
 		c, err := m.Auth().Verify(t.Context(), pair.AccessToken, "demo")
 		require.NoError(t, err)
 		require.Equal(t, "alice", c.Subject, "what the Manager sets wins")
 		require.Equal(t, 15*time.Minute, c.ExpiresAt.Sub(c.IssuedAt))
+		require.Equal(t, clock.now().Truncate(time.Second), c.IssuedAt)
+		require.GreaterOrEqual(t, c.Stamp, clock.now().UnixMicro())
 		var own struct{ Role string }
 		require.NoError(t, c.Decode(&own))
 		return own.Role
@@ -328,6 +330,22 @@ func TestLogoutAllEndsAllButThoseExcepted(t *testing.T) {
 	n, err = m.LogoutAll(t.Context(), "nobody")
 	require.NoError(t, err)
 	require.Zero(t, n)
+}
+
+func TestLogoutAllGoesOnPastOneThatFails(t *testing.T) {
+	f := newFaulty()
+	m := newManagerOver(t, faultyStore{f})
+	pairs := []session.Pair{login(t, m, "alice"), login(t, m, "alice"), login(t, m, "alice")}
+	f.fault = &fault{call: "Revoke"}
+	n, err := m.LogoutAll(t.Context(), "alice")
+	require.ErrorIs(t, err, jwtauth.ErrUnavailable)
+	require.Equal(t, len(pairs)-1, n)
+	left, err := m.Sessions(t.Context(), "alice")
+	require.NoError(t, err)
+	require.Len(t, left, 1)
+	for _, pair := range pairs {
+		requireEnded(t, m, pair)
+	}
 }
 
 func TestSessionsAreListedTheLastUsedFirst(t *testing.T) {

@@ -51,8 +51,10 @@ const (
 //
 // All methods are safe for concurrent use, also by several processes, and return
 // an error only for an outage, ctx's included: a row that is not there is false.
-// Subjects and ids are compared byte for byte; ids are ASCII, subjects valid UTF-8
-// of at most [MaxText] bytes. Times come back as they were, to the microsecond.
+// Subjects and ids are compared byte for byte; ids are letters and digits of ASCII,
+// 64 at most, subjects valid UTF-8 of at most [MaxText] bytes, labels of at most 256,
+// reasons of at most 32, all without control characters. Times come back as they
+// were, to the microsecond, to which they are cut.
 type Store interface {
 	// Create adds a session. It is an error if the id is taken.
 	Create(ctx context.Context, s Session) error
@@ -77,7 +79,8 @@ type Store interface {
 	List(ctx context.Context, subject string, now time.Time) ([]Session, error)
 
 	// Purge may take out sessions one of whose expiries lies before the time given,
-	// and no others: revoked ones stay until then, too.
+	// and no others: revoked ones stay until then, too. A store may do so by itself,
+	// by a clock of its own.
 	Purge(ctx context.Context, before time.Time) error
 }
 
