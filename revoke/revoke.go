@@ -10,8 +10,9 @@
 //	err = list.RevokeContainer(ctx, "https://api.example.com", "my-container")
 //
 // [List.Handler] does it over HTTP (RFC 7009). The entries are in a [Store], a log
-// that all servers append to and follow. [NewMemory] is one for a single process,
-// which forgets at its end.
+// that all servers append to and follow: [NewMemory] for a single process, which
+// forgets at its end, and those of packages store/sqlstore and store/redisstore, which
+// do not.
 //
 // # What is promised
 //
@@ -278,8 +279,8 @@ func raise(to *atomic.Int64, n int64) {
 // of a token that has expired nothing is written.
 //
 // An error of the store means that this process refuses the token, and others may
-// or may not: call it again. So it is with all four. Those of a subject and of a
-// container read the log first.
+// or may not: call it again. A store that takes longer than 5 seconds to write is one.
+// So it is with all four. Those of a subject and of a container read the log first.
 func (l *List) RevokeToken(ctx context.Context, issuer, jti string, expires time.Time) error {
 	if expires.IsZero() {
 		return errors.New("revoke: RevokeToken: expires is zero; give it the token's exp, Claims.ExpiresAt")
@@ -327,7 +328,7 @@ func (l *List) revoke(ctx context.Context, method string, e Entry) error {
 		l.setEpoch(&e)
 		l.refuse(e)
 	}
-	if err := errors.Join(append(errs, l.store.Append(ctx, e))...); err != nil {
+	if err := errors.Join(append(errs, l.append(ctx, e))...); err != nil {
 		return fmt.Errorf("revoke: %s: %w", method, err)
 	}
 	// Not before others can read it: what is issued from here on has a later stamp,
@@ -339,6 +340,16 @@ func (l *List) revoke(ctx context.Context, method string, e Entry) error {
 		l.purge(ctx)
 	}
 	return nil
+}
+
+// appendTimeout is how long a revocation waits for the log, so that no request hangs
+// with it.
+const appendTimeout = 5 * time.Second
+
+func (l *List) append(ctx context.Context, e Entry) error {
+	ctx, cancel := context.WithTimeout(ctx, appendTimeout)
+	defer cancel()
+	return l.store.Append(ctx, e)
 }
 
 // setEpoch gives an entry an epoch that no token issued before has a later stamp

@@ -17,27 +17,29 @@ import (
 
 // Defaults.
 const (
-	DefaultAccessTTL  = 15 * time.Minute
-	DefaultRefreshTTL = 14 * 24 * time.Hour
-	DefaultMaxAge     = 180 * 24 * time.Hour
-	DefaultGrace      = 30 * time.Second
+	DefaultAccessTTL    = 15 * time.Minute
+	DefaultRefreshTTL   = 14 * 24 * time.Hour
+	DefaultMaxAge       = 180 * 24 * time.Hour
+	DefaultGrace        = 30 * time.Second
+	DefaultStoreTimeout = 5 * time.Second
 )
 
 type config struct {
-	access      []jwtauth.Option
-	containers  bool
-	accessTTL   time.Duration
-	refreshTTL  time.Duration
-	maxAge      time.Duration
-	grace       time.Duration
-	clock       func() time.Time
-	claims      claimsFunc
-	list        *revoke.List
-	refreshKeys keys.Source
-	noAccess    bool
-	noRefresh   bool
-	events      func(Event)
-	logger      *slog.Logger
+	access       []jwtauth.Option
+	containers   bool
+	accessTTL    time.Duration
+	refreshTTL   time.Duration
+	maxAge       time.Duration
+	grace        time.Duration
+	storeTimeout time.Duration
+	clock        func() time.Time
+	claims       claimsFunc
+	list         *revoke.List
+	refreshKeys  keys.Source
+	noAccess     bool
+	noRefresh    bool
+	events       func(Event)
+	logger       *slog.Logger
 }
 
 // Option configures [New].
@@ -112,6 +114,19 @@ func WithGrace(d time.Duration) Option {
 }
 
 const maxGrace = 10 * time.Minute
+
+// WithStoreTimeout sets how long one call to the store may take, 5 seconds unless
+// set, from a millisecond to a minute. A store that takes longer is an outage: 503,
+// and not a request that hangs. Logging in asks the store once, refreshing twice, and
+// a logout twice besides the revocation list.
+func WithStoreTimeout(d time.Duration) Option {
+	return func(c *config) error {
+		if c.storeTimeout = d; d < time.Millisecond || d > time.Minute {
+			return fmt.Errorf("WithStoreTimeout(%v): it must lie between %v and %v", d, time.Millisecond, time.Minute)
+		}
+		return nil
+	}
+}
 
 // WithClock sets the clock, for tests: [time.Now] unless set. It must be safe for
 // concurrent use.

@@ -9,7 +9,8 @@
 //
 // [Manager.Handler] serves create/, refresh/, verify/, logout/ and sessions/ as
 // JSON; [Manager.Login] and [Manager.Refresh] do the same in code. [New] takes a
-// [Store], which processes may share; [NewMemory] is one for a single process.
+// [Store]: [NewMemory] for a single process that may forget, and for processes that
+// share them, or must not, those of packages store/sqlstore and store/redisstore.
 //
 // # What is promised
 //
@@ -107,7 +108,7 @@ type Manager struct {
 // days at most, and there are no containers. Bad options are errors that say what
 // was given and what would be right; all of them are reported at once.
 func New(source keys.Source, store Store, opts ...Option) (*Manager, error) {
-	c := config{accessTTL: DefaultAccessTTL, refreshTTL: DefaultRefreshTTL, maxAge: DefaultMaxAge, grace: DefaultGrace, clock: time.Now}
+	c := config{accessTTL: DefaultAccessTTL, refreshTTL: DefaultRefreshTTL, maxAge: DefaultMaxAge, grace: DefaultGrace, storeTimeout: DefaultStoreTimeout, clock: time.Now}
 	var errs []error
 	if store == nil {
 		errs = append(errs, errors.New("the store is nil; give it one, such as session.NewMemory()"))
@@ -128,7 +129,7 @@ func New(source keys.Source, store Store, opts ...Option) (*Manager, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, fmt.Errorf("session: New: %w", err)
 	}
-	m := &Manager{config: c, store: store, started: time.Now()}
+	m := &Manager{config: c, store: timely{store, c.storeTimeout}, started: time.Now()}
 	m.startedWall = m.now()
 	if err := m.open(source); err != nil {
 		return nil, fmt.Errorf("session: New: %w", err)
@@ -615,8 +616,15 @@ func (m *Manager) Run(ctx context.Context) error {
 			return ctx.Err()
 		case <-ticker.C:
 		}
-		if err := m.store.Purge(ctx, m.past()); err != nil && ctx.Err() == nil {
+		if err := m.purge(ctx); err != nil && ctx.Err() == nil {
 			m.log().ErrorContext(ctx, "session: expired sessions cannot be taken out", "error", err)
 		}
 	}
+}
+
+// purge ends when the next is due.
+func (m *Manager) purge(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, purgeEvery)
+	defer cancel()
+	return m.store.Purge(ctx, m.past())
 }

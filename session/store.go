@@ -86,3 +86,40 @@ type Store interface {
 
 // MaxText is the most bytes that a subject may have.
 const MaxText = 1024
+
+// timely is a store whose calls end in time, so that no request hangs with it. Purge
+// is nobody's request.
+type timely struct {
+	Store
+	most time.Duration
+}
+
+func (t timely) Create(ctx context.Context, s Session) error {
+	ctx, cancel := context.WithTimeout(ctx, t.most)
+	defer cancel()
+	return t.Store.Create(ctx, s)
+}
+
+func (t timely) Get(ctx context.Context, subject, id string) (Session, bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, t.most)
+	defer cancel()
+	return t.Store.Get(ctx, subject, id)
+}
+
+func (t timely) Advance(ctx context.Context, next Session, now time.Time) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, t.most)
+	defer cancel()
+	return t.Store.Advance(ctx, next, now)
+}
+
+func (t timely) Revoke(ctx context.Context, subject, id, reason string, at time.Time) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, t.most)
+	defer cancel()
+	return t.Store.Revoke(ctx, subject, id, reason, at)
+}
+
+func (t timely) List(ctx context.Context, subject string, now time.Time) ([]Session, error) {
+	ctx, cancel := context.WithTimeout(ctx, t.most)
+	defer cancel()
+	return t.Store.List(ctx, subject, now)
+}
