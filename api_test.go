@@ -3,6 +3,7 @@ package jwtauth_test
 import (
 	"context"
 	"crypto"
+	"database/sql"
 	"log/slog"
 	"net/http"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"github.com/joinednode/jwtauth/keys"
 	"github.com/joinednode/jwtauth/revoke"
 	"github.com/joinednode/jwtauth/session"
+	"github.com/joinednode/jwtauth/store/sqlstore"
 )
 
 // What follows is the public API, name by name. It runs nothing: that it
@@ -203,7 +205,7 @@ var (
 	_ [2]string                                                                                     = [...]string{session.AccessType, session.RefreshType}
 	_ [3]string                                                                                     = [...]string{session.ReasonLogout, session.ReasonReused, session.ReasonSubjectGone}
 	_ [4]error                                                                                      = [...]error{session.ErrCredentials, session.ErrSubjectGone, session.ErrReused, session.ErrNoSession}
-	_ [4]time.Duration                                                                              = [...]time.Duration{session.DefaultAccessTTL, session.DefaultRefreshTTL, session.DefaultMaxAge, session.DefaultGrace}
+	_ [5]time.Duration                                                                              = [...]time.Duration{session.DefaultAccessTTL, session.DefaultRefreshTTL, session.DefaultMaxAge, session.DefaultGrace, session.DefaultStoreTimeout}
 	_ [5]session.EventKind                                                                          = [...]session.EventKind{session.LoggedIn, session.Refreshed, session.Replayed, session.Reused, session.LoggedOut}
 	_ [2]int                                                                                        = [...]int{session.MaxText, session.DefaultSessions}
 	_ interface {
@@ -216,11 +218,22 @@ var (
 	} = session.Store(nil)
 )
 
+var (
+	_ func(*sql.DB, sqlstore.Dialect, ...sqlstore.Option) (*sqlstore.DB, error) = sqlstore.New
+	_ func(*sqlstore.DB, context.Context) error                                 = (*sqlstore.DB).Migrate
+	_ func(*sqlstore.DB, context.Context) error                                 = (*sqlstore.DB).NewLog
+	_ func(*sqlstore.DB) session.Store                                          = (*sqlstore.DB).Sessions
+	_ func(*sqlstore.DB) revoke.Store                                           = (*sqlstore.DB).Revocations
+	_ [3]sqlstore.Dialect                                                       = [...]sqlstore.Dialect{sqlstore.SQLite, sqlstore.Postgres, sqlstore.MySQL}
+	_ [2]sqlstore.Option                                                        = [...]sqlstore.Option{sqlstore.WithPrefix(sqlstore.DefaultPrefix), sqlstore.WithSchema("")}
+	_ error                                                                     = sqlstore.ErrNewer
+)
+
 type middlewareOf = func(*session.Manager, http.Handler) http.Handler
 
 var _ = []session.Option{
 	session.WithAccess([]jwtauth.Option{}...), session.WithContainers(), session.WithAccessTTL(0), session.WithRefreshTTL(0),
-	session.WithMaxAge(0), session.WithGrace(0), session.WithClock(nil), session.WithClaims(nil), session.WithRevocations((*revoke.List)(nil)),
+	session.WithMaxAge(0), session.WithGrace(0), session.WithStoreTimeout(0), session.WithClock(nil), session.WithClaims(nil), session.WithRevocations((*revoke.List)(nil)),
 	session.WithRefreshKeys(keys.Source(nil)), session.WithoutRefresh(), session.WithoutAccess(),
 	session.WithEvents(func(session.Event) {}), session.WithLogger(nil),
 }

@@ -1,0 +1,257 @@
+package sqlstore
+
+import (
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"database/sql/driver"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// version is that of the tables that this package knows. A later one adds a step
+// to steps, which changes tables that are in use by processes of the one before.
+const version = 1
+
+// ErrNewer: the tables were made by a later version of this package.
+var ErrNewer = errors.New("sqlstore: the tables are of a later version")
+
+// settle is how long Migrate lets SQLite refuse. It cannot tell a file that is
+// locked from one that cannot be written, since drivers have errors of their own.
+const settle = 15 * time.Second
+
+// Migrate makes the tables, or brings them to what this version of the package
+// needs: call it at the start of each process, or once for all where those may not
+// make tables. Any number may call it at the same time, for each other wait; one
+// that finds all in place changes nothing. It never deletes anything. An error is an outage, ctx's
+// included, after which it can be called again, or [ErrNewer].
+//
+// ctx bounds how long it waits for others; on SQLite that is 15 seconds at most.
+func (s *DB) Migrate(ctx context.Context) error {
+	var err error
+	switch s.dialect {
+	case SQLite:
+		err = s.migrateSQLite(ctx)
+	case Postgres:
+		err = s.migratePostgres(ctx)
+	case MySQL:
+		err = s.migrateMySQL(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("sqlstore: Migrate: %w", err)
+	}
+	return nil
+}
+
+// runner is a connection or a transaction.
+type runner interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+// migrate is what is done by one at a time. MySQL commits after each statement that
+// makes a table, so that all of it can be repeated from any point; the version is
+// written last.
+func (s *DB) migrate(ctx context.Context, db runner) error {
+	meta, log := s.table("meta"), s.table("log")
+	if _, err := db.ExecContext(ctx, "CREATE TABLE IF NOT EXISTS "+meta+" (one INTEGER NOT NULL PRIMARY KEY, version INTEGER NOT NULL)"+s.engine()); err != nil {
+		return err
+	}
+	var have int
+	err := db.QueryRowContext(ctx, "SELECT version FROM "+meta+" WHERE one = 1").Scan(&have)
+	isNew := errors.Is(err, sql.ErrNoRows)
+	if err != nil && !isNew {
+		return err
+	}
+	if have > version {
+		return fmt.Errorf("%w: they are of version %d, and this is %d", ErrNewer, have, version)
+	}
+	if have < 1 {
+		for _, step := range s.first() {
+			if _, err := db.ExecContext(ctx, step); err != nil {
+				return err
+			}
+		}
+	}
+
+	// The log's row, which is not made again: its identity and number are for good.
+	// Were it lost, cursors are of no log, and numbers go on behind those of entries.
+	var rows int
+	if err := db.QueryRowContext(ctx, "SELECT COUNT(*) FROM "+log).Scan(&rows); err != nil {
+		return err
+	}
+	if rows == 0 {
+		var last int64
+		if err := db.QueryRowContext(ctx, "SELECT COALESCE(MAX(n), 0) FROM "+s.table("revocations")).Scan(&last); err != nil {
+			return err
+		}
+		if _, err := db.ExecContext(ctx, s.bind("INSERT INTO "+log+" (one, log_id, last_n) VALUES (1, ?, ?)"), newLogID(), last); err != nil {
+			return err
+		}
+	}
+
+	switch {
+	case isNew:
+		_, err = db.ExecContext(ctx, s.bind("INSERT INTO "+meta+" (one, version) VALUES (1, ?)"), version)
+	case have < version:
+		_, err = db.ExecContext(ctx, s.bind("UPDATE "+meta+" SET version = ? WHERE one = 1"), version)
+	default:
+		err = nil
+	}
+	return err
+}
+
+func (s *DB) engine() string {
+	if s.dialect == MySQL {
+		return " ENGINE=InnoDB" // the default may be one without transactions
+	}
+	return ""
+}
+
+// first are the statements that make version 1. Texts are compared byte for byte
+// everywhere: SQLite does so unless told otherwise, PostgreSQL by the collation "C",
+// whose order no update of the system changes under an index, and MySQL for
+// VARBINARY alone, which neither folds case nor ignores spaces at the end.
+func (s *DB) first() []string {
+	sessions, log, revocations := s.table("sessions"), s.table("log"), s.table("revocations")
+	text := func(int) string { return "TEXT" }
+	bytes, subject := "BLOB", ""
+	switch s.dialect {
+	case Postgres:
+		text = func(int) string { return `TEXT COLLATE "C"` }
+		bytes = "BYTEA"
+	case MySQL:
+		text = func(most int) string { return fmt.Sprintf("VARBINARY(%d)", most) }
+		bytes = text(1024)
+		subject = "(255)" // all that older row formats take
+	}
+	indexes := []struct{ table, name, column string }{
+		{"sessions", "sessions_subject", "subject" + subject},
+		{"sessions", "sessions_idle", "idle_exp"},
+		{"sessions", "sessions_max", "max_exp"},
+		{"revocations", "revocations_expires", "expires"},
+	}
+	// MySQL knows no CREATE INDEX IF NOT EXISTS, so that indexes come with the table.
+	inline := map[string]string{}
+	var apart []string
+	for _, i := range indexes {
+		if s.dialect == MySQL {
+			inline[i.table] += ", KEY " + s.quote(i.name) + " (" + i.column + ")"
+		} else {
+			apart = append(apart, "CREATE INDEX IF NOT EXISTS "+s.quote(s.prefix+i.name)+" ON "+s.table(i.table)+" ("+i.column+")")
+		}
+	}
+	return append([]string{
+		"CREATE TABLE IF NOT EXISTS " + sessions + " (" +
+			"id " + text(64) + " NOT NULL PRIMARY KEY, " +
+			"subject " + text(1024) + " NOT NULL, " +
+			"gen BIGINT NOT NULL, created BIGINT NOT NULL, rotated BIGINT NOT NULL, " +
+			"idle_exp BIGINT NOT NULL, max_exp BIGINT NOT NULL, revoked_at BIGINT NOT NULL, " +
+			"reason " + text(32) + " NOT NULL, " +
+			"label " + text(256) + " NOT NULL" + inline["sessions"] + ")" + s.engine(),
+		"CREATE TABLE IF NOT EXISTS " + log + " (" +
+			"one INTEGER NOT NULL PRIMARY KEY, log_id " + text(64) + " NOT NULL, last_n BIGINT NOT NULL)" + s.engine(),
+		"CREATE TABLE IF NOT EXISTS " + revocations + " (" +
+			"n BIGINT NOT NULL PRIMARY KEY, kind INTEGER NOT NULL, issuer " + bytes + " NOT NULL, id " + bytes + " NOT NULL, " +
+			"epoch BIGINT NOT NULL, expires BIGINT NOT NULL" + inline["revocations"] + ")" + s.engine(),
+	}, apart...)
+}
+
+// hash is what those who migrate the same tables have in common.
+func (s *DB) hash(database string) []byte {
+	sum := sha256.Sum256([]byte("github.com/joinednode/jwtauth/store/sqlstore\x00" + database + "\x00" + s.schema + "\x00" + s.prefix))
+	return sum[:]
+}
+
+func (s *DB) migratePostgres(ctx context.Context) error {
+	// At another level it would not see what those did for whom it waited.
+	tx, err := s.db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }()
+	key := int64(binary.BigEndian.Uint64(s.hash("")))
+	if _, err := tx.ExecContext(ctx, "SELECT pg_advisory_xact_lock($1)", key); err != nil {
+		return err
+	}
+	if err := s.migrate(ctx, tx); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+func (s *DB) migrateMySQL(ctx context.Context) (err error) {
+	conn, err := s.db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	// Names of locks are those of the server.
+	var database sql.NullString
+	if err := conn.QueryRowContext(ctx, "SELECT DATABASE()").Scan(&database); err != nil {
+		return err
+	}
+	name := "jwtauth:" + hex.EncodeToString(s.hash(database.String)[:16])
+	for locked := false; !locked; {
+		var got sql.NullInt64
+		if err := conn.QueryRowContext(ctx, "SELECT GET_LOCK(?, 5)", name).Scan(&got); err != nil {
+			return err
+		}
+		if !got.Valid {
+			return errors.New("GET_LOCK failed")
+		}
+		locked = got.Int64 == 1
+	}
+	defer s.leave(ctx, conn, "DO RELEASE_LOCK(?)", name)
+	return s.migrate(ctx, conn)
+}
+
+// leave runs what a connection must do before others may have it, and closes one
+// that does not.
+func (s *DB) leave(ctx context.Context, conn *sql.Conn, query string, args ...any) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	if _, err := conn.ExecContext(ctx, query, args...); err != nil {
+		_ = conn.Raw(func(any) error { return driver.ErrBadConn })
+	}
+}
+
+func (s *DB) migrateSQLite(ctx context.Context) error {
+	for begun := time.Now(); ; {
+		err := s.migrateSQLiteOnce(ctx)
+		if err == nil || errors.Is(err, ErrNewer) || ctx.Err() != nil || time.Since(begun) > settle {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(ctx.Err(), err)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+func (s *DB) migrateSQLiteOnce(ctx context.Context) error {
+	conn, err := s.db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	// Neither end is cut off by ctx, else nobody knew whether the connection, which
+	// others will have, is in a transaction. busy_timeout bounds them.
+	bounded := context.WithoutCancel(ctx)
+	if _, err := conn.ExecContext(bounded, "BEGIN IMMEDIATE"); err != nil {
+		return err
+	}
+	if err := s.migrate(ctx, conn); err != nil {
+		s.leave(ctx, conn, "ROLLBACK")
+		return err
+	}
+	if _, err := conn.ExecContext(bounded, "COMMIT"); err != nil {
+		s.leave(ctx, conn, "ROLLBACK")
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,209 @@
+package sqlstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/joinednode/jwtauth/session"
+)
+
+// The most bytes of the columns. They are judged here: MySQL, if it is not strict,
+// would cut what is longer, and take two texts for one.
+const (
+	maxID     = 64
+	maxReason = 32
+	maxLabel  = 256
+)
+
+// sessions is a table of a row for each. revoked_at is 0 for those that were not.
+// There is nothing secret in it.
+type sessions struct {
+	*DB
+	name                             string
+	create, get, advance, end, ofOne string
+}
+
+func newSessions(s *DB) sessions {
+	const columns = "id, subject, gen, created, rotated, idle_exp, max_exp, revoked_at, reason, label"
+	name := s.table("sessions")
+	return sessions{
+		DB: s, name: name,
+		create: s.bind("INSERT INTO " + name + " (" + columns + ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"),
+		get:    s.bind("SELECT " + columns + " FROM " + name + " WHERE id = ? AND subject = ?"),
+		// The row is locked and judged as it is then: of many at once one finds its
+		// generation. gen changes in any case, so that MySQL counts the row.
+		advance: s.bind("UPDATE " + name + " SET gen = ?, rotated = ?, idle_exp = ?" +
+			" WHERE id = ? AND subject = ? AND gen = ? AND revoked_at = 0 AND idle_exp > ? AND max_exp > ?"),
+		end:   s.bind("UPDATE " + name + " SET revoked_at = ?, reason = ? WHERE id = ? AND subject = ? AND revoked_at = 0"),
+		ofOne: s.bind("SELECT " + columns + " FROM " + name + " WHERE subject = ? AND revoked_at = 0 AND idle_exp > ? AND max_exp > ?"),
+	}
+}
+
+// text refuses what not every database can keep: PostgreSQL has no NUL, and UTF-8
+// alone.
+func text(name, s string, most int) error {
+	if len(s) > most {
+		return fmt.Errorf("the %s has %d bytes, and %d are the most", name, len(s), most)
+	}
+	if !utf8.ValidString(s) || strings.ContainsRune(s, 0) {
+		return fmt.Errorf("the %s is not UTF-8, or has a NUL", name)
+	}
+	return nil
+}
+
+// absent reports that there can be no such session, so that what a client made up
+// is a miss on every database, and no outage.
+func absent(subject, id string) bool {
+	return text("id", id, maxID) != nil || text("subject", subject, session.MaxText) != nil
+}
+
+// ended is the column of a moment at which a session was ended, which is never 0.
+func ended(at time.Time) (int64, error) {
+	us, err := micros(at)
+	if us == 0 {
+		us = 1 // else it would be live
+	}
+	return us, err
+}
+
+// Create implements [session.Store].
+func (s *sessions) Create(ctx context.Context, row session.Session) error {
+	var revokedAt int64
+	created, err1 := micros(row.Created)
+	rotated, err2 := micros(row.Rotated)
+	idle, err3 := micros(row.IdleExpires)
+	most, err4 := micros(row.MaxExpires)
+	err := errors.Join(err1, err2, err3, err4, text("id", row.ID, maxID), text("subject", row.Subject, session.MaxText),
+		text("reason", row.Reason, maxReason), text("label", row.Label, maxLabel))
+	if !row.RevokedAt.IsZero() {
+		var err5 error
+		revokedAt, err5 = ended(row.RevokedAt)
+		err = errors.Join(err, err5)
+	}
+	if err == nil {
+		_, err = s.changed(ctx, s.create, row.ID, row.Subject, row.Generation, created, rotated, idle, most, revokedAt, row.Reason, row.Label)
+	}
+	if err != nil {
+		return fmt.Errorf("sqlstore: creating a session: %w", err)
+	}
+	return nil
+}
+
+// Get implements [session.Store].
+func (s *sessions) Get(ctx context.Context, subject, id string) (session.Session, bool, error) {
+	if absent(subject, id) {
+		return session.Session{}, false, ctx.Err()
+	}
+	found, err := s.read(ctx, s.get, id, subject)
+	if err != nil {
+		return session.Session{}, false, fmt.Errorf("sqlstore: reading a session: %w", err)
+	}
+	if len(found) == 0 {
+		return session.Session{}, false, nil
+	}
+	return found[0], true, nil
+}
+
+// Advance implements [session.Store], by one UPDATE.
+func (s *sessions) Advance(ctx context.Context, next session.Session, now time.Time) (bool, error) {
+	if absent(next.Subject, next.ID) {
+		return false, ctx.Err()
+	}
+	rotated, err1 := micros(next.Rotated)
+	idle, err2 := micros(next.IdleExpires)
+	at, err3 := micros(now)
+	err := errors.Join(err1, err2, err3)
+	var n int64
+	if err == nil {
+		n, err = s.changed(ctx, s.advance, next.Generation, rotated, idle, next.ID, next.Subject, next.Generation-1, at, at)
+	}
+	if err != nil {
+		return false, fmt.Errorf("sqlstore: advancing a session: %w", err)
+	}
+	return n == 1, nil
+}
+
+// Revoke implements [session.Store], by one UPDATE.
+func (s *sessions) Revoke(ctx context.Context, subject, id, reason string, at time.Time) (bool, error) {
+	if absent(subject, id) {
+		return false, ctx.Err()
+	}
+	us, err := ended(at)
+	err = errors.Join(err, text("reason", reason, maxReason))
+	var n int64
+	if err == nil {
+		n, err = s.changed(ctx, s.end, us, reason, id, subject)
+	}
+	if err != nil {
+		return false, fmt.Errorf("sqlstore: ending a session: %w", err)
+	}
+	return n == 1, nil
+}
+
+// List implements [session.Store].
+func (s *sessions) List(ctx context.Context, subject string, now time.Time) ([]session.Session, error) {
+	if absent(subject, "") {
+		return nil, ctx.Err()
+	}
+	at, err := micros(now)
+	var all []session.Session
+	if err == nil {
+		all, err = s.read(ctx, s.ofOne, subject, at, at)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("sqlstore: listing sessions: %w", err)
+	}
+	return all, nil
+}
+
+// Purge implements [session.Store].
+func (s *sessions) Purge(ctx context.Context, before time.Time) error {
+	us, err := micros(before)
+	if err == nil {
+		err = purge[string](ctx, s.DB, s.name, "id", "idle_exp", us)
+	}
+	if err == nil {
+		err = purge[string](ctx, s.DB, s.name, "id", "max_exp", us)
+	}
+	if err != nil {
+		return fmt.Errorf("sqlstore: purging sessions: %w", err)
+	}
+	return nil
+}
+
+// read returns the sessions of a query. A row that cannot be one is an error.
+func (s *sessions) read(ctx context.Context, query string, args ...any) (all []session.Session, err error) {
+	rows, err := s.db.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var row session.Session
+		var created, rotated, idle, most, revoked int64
+		err := rows.Scan(&row.ID, &row.Subject, &row.Generation, &created, &rotated, &idle, &most, &revoked, &row.Reason, &row.Label)
+		if err != nil {
+			return nil, err
+		}
+		var errs [5]error
+		row.Created, errs[0] = moment(created)
+		row.Rotated, errs[1] = moment(rotated)
+		row.IdleExpires, errs[2] = moment(idle)
+		row.MaxExpires, errs[3] = moment(most)
+		if revoked != 0 {
+			row.RevokedAt, errs[4] = moment(revoked)
+			if errs[4] == nil && row.RevokedAt.IsZero() { // which would mean that it was not
+				errs[4] = errors.New("the row was revoked in the year 1")
+			}
+		}
+		if err := errors.Join(errs[:]...); err != nil {
+			return nil, err
+		}
+		all = append(all, row)
+	}
+	return all, rows.Err()
+}
