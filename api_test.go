@@ -163,6 +163,7 @@ var (
 	_ revoke.Store                                                         = (*revoke.Memory)(nil)
 	_ error                                                                = revoke.ErrStale
 	_ [4]revoke.Kind                                                       = [...]revoke.Kind{revoke.Token, revoke.Session, revoke.Subject, revoke.Container}
+	_ func(revoke.Entry) error                                             = revoke.Entry.Validate
 	_ [4]time.Duration                                                     = [...]time.Duration{revoke.DefaultMaxLifetime, revoke.DefaultStaleness, revoke.DefaultInterval, revoke.DefaultSkew}
 	_ interface {
 		Append(context.Context, revoke.Entry) error

@@ -46,6 +46,7 @@ func TestRevocationStore(t *testing.T, newStore func(t *testing.T) revoke.Store)
 		run  func(t *testing.T, newStore func(t *testing.T) revoke.Store)
 	}{
 		{"entries come back as they were", entriesComeBack},
+		{"what no list can judge is refused", hopelessEntries},
 		{"an entry is seen once Append has returned", entriesAreSeenAtOnce},
 		{"an entry may be added again", entriesMayBeAddedAgain},
 		{"parts keep to the limit and say whether there is more", partsKeepToTheLimit},
@@ -489,6 +490,30 @@ func partsAreCopies(t *testing.T, newStore func(t *testing.T) revoke.Store) {
 		got, _ := since(t, store, "")
 		same(t, want, got)
 	}
+}
+
+// hopelessEntries would make every list that reads them stale.
+func hopelessEntries(t *testing.T, newStore func(t *testing.T) revoke.Store) {
+	store := newStore(t)
+	for name, change := range map[string]func(e *revoke.Entry){
+		"no kind":                  func(e *revoke.Entry) { e.Kind = 0 },
+		"a kind of tomorrow":       func(e *revoke.Entry) { e.Kind = 5 },
+		"no id":                    func(e *revoke.Entry) { e.ID = "" },
+		"an id that is too long":   func(e *revoke.Entry) { e.ID = strings.Repeat("x", revoke.MaxText+1) },
+		"an issuer that is":        func(e *revoke.Entry) { e.Issuer = strings.Repeat("x", revoke.MaxText+1) },
+		"an epoch in nanoseconds":  func(e *revoke.Entry) { e.Epoch = time.Now().UnixNano() },
+		"an expiry that overflows": func(e *revoke.Entry) { e.Expires = time.Unix(1<<62, 0) },
+		"an expiry in the 10000s":  func(e *revoke.Entry) { e.Expires = time.Date(10000, time.January, 1, 0, 0, 0, 0, time.UTC) },
+		"an expiry before Christ":  func(e *revoke.Entry) { e.Expires = time.Unix(-1<<62, 0) },
+	} {
+		e := token("t")
+		change(&e)
+		require.Error(t, e.Validate(), name)
+		require.Error(t, store.Append(t.Context(), e), name)
+	}
+	got, _ := since(t, store, "")
+	require.Empty(t, got)
+	add(t, store, token("t"))
 }
 
 func logsAreApart(t *testing.T, newStore func(t *testing.T) revoke.Store) {

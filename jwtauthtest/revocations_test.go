@@ -83,6 +83,8 @@ type table struct {
 	rows []row
 	last int // the highest number that was given
 
+	// validate refuses what no list can judge.
+	validate func(e revoke.Entry) error
 	// next is the number of a new row.
 	next func(t *table) int
 	// place reads a cursor.
@@ -111,8 +113,9 @@ func newTable() *table {
 	defer tables.Unlock()
 	tables.made++
 	return &table{
-		name: strconv.Itoa(tables.made),
-		next: func(t *table) int { return t.last + 1 },
+		name:     strconv.Itoa(tables.made),
+		validate: revoke.Entry.Validate,
+		next:     func(t *table) int { return t.last + 1 },
 		place: func(t *table, cursor string) (int, error) {
 			name, number, _ := strings.Cut(cursor, "/")
 			n, err := strconv.Atoi(number)
@@ -135,6 +138,9 @@ func newTable() *table {
 }
 
 func (t *table) Append(ctx context.Context, e revoke.Entry) error {
+	if err := t.validate(e); err != nil {
+		return err
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.last = t.next(t)
@@ -310,6 +316,19 @@ var flaws = []flaw[revoke.Store]{
 	{"kinds are mixed up", appending(func(e *revoke.Entry) { e.Kind = 5 - e.Kind }), "entries come back as they were; lists over one log refuse what one of them revoked"},
 	{"a collation takes ids for one another", unique(func(e revoke.Entry) string { return strings.ToLower(fmt.Sprint(e.Kind, e.Issuer, e.ID)) }, nil), "entries come back as they were"},
 
+	{"what no list can judge is kept", flawed(func(t *table) { t.validate = func(revoke.Entry) error { return nil } }), "what no list can judge is refused"},
+	{"what no list can judge is kept, and an error", flawed(func(t *table) {
+		t.validate = func(e revoke.Entry) error {
+			err := e.Validate()
+			if err != nil {
+				t.mu.Lock()
+				defer t.mu.Unlock()
+				t.last = t.next(t)
+				t.insert(t, row{t.last, e})
+			}
+			return err
+		}
+	}), "what no list can judge is refused"},
 	{"Append returns too early", oneBehind, "an entry is seen once Append has returned; readers miss nothing and get nothing twice while others write"},
 	{"what is there already is an error", unique(func(e revoke.Entry) string { return fmt.Sprint(e.Kind, e.Issuer, e.ID) }, errors.New("duplicate key")), "an entry may be added again"},
 

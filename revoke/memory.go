@@ -45,7 +45,7 @@ func (m *Memory) follow(fn func(Entry)) {
 // Append implements [Store]. All lists over this log know the entry when it
 // returns.
 func (m *Memory) Append(ctx context.Context, e Entry) error {
-	if err := errors.Join(ctx.Err(), e.valid()); err != nil {
+	if err := errors.Join(ctx.Err(), e.Validate()); err != nil {
 		return err
 	}
 	m.mu.Lock()

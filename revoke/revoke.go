@@ -285,7 +285,10 @@ func (l *List) RevokeToken(ctx context.Context, issuer, jti string, expires time
 	if expires.IsZero() {
 		return errors.New("revoke: RevokeToken: expires is zero; give it the token's exp, Claims.ExpiresAt")
 	}
-	return l.revoke(ctx, "RevokeToken", Entry{Kind: Token, Issuer: issuer, ID: jti, Expires: expires.Add(margin + l.skew)})
+	if expires.After(latestMoment) { // to which one cannot add, and no token lives longer
+		expires = latestMoment
+	}
+	return l.revoke(ctx, "RevokeToken", Entry{Kind: Token, Issuer: issuer, ID: jti, Expires: l.outliving(expires)})
 }
 
 // RevokeSession takes back all tokens of a session, by their iss and sid: those
@@ -366,7 +369,15 @@ func (l *List) latest() int64 {
 
 // keptFor is how long what hits tokens up to a stamp must be kept.
 func (l *List) keptFor(stamp int64) time.Time {
-	return time.UnixMicro(stamp).Add(l.maxLifetime + margin + l.skew)
+	return l.outliving(time.UnixMicro(stamp).Add(l.maxLifetime))
+}
+
+// outliving is the Expires of an entry about tokens that are gone at a moment.
+func (l *List) outliving(gone time.Time) time.Time {
+	if kept := gone.Add(margin + l.skew); kept.Before(latestMoment) {
+		return kept
+	}
+	return latestMoment
 }
 
 // refuse makes an entry count for this process's verdicts, for good: it may come
@@ -493,7 +504,7 @@ func (l *List) sync(ctx context.Context) error {
 			return err
 		}
 		for _, e := range part.Entries {
-			if err := e.valid(); err != nil {
+			if err := e.Validate(); err != nil {
 				return fmt.Errorf("an entry that this version cannot judge: %w", err)
 			}
 			l.apply(e)

@@ -29,24 +29,29 @@ type Entry struct {
 	// Epoch is the latest stamp that a Subject or Container entry hits, in
 	// microseconds since 1970, of either sign; 0 for the others.
 	Epoch int64
-	// Expires is when no token is left that the entry could hit. Stores cut it to
-	// the microsecond, or round it up by a second at most.
+	// Expires is when no token is left that the entry could hit, 9999-12-31T23:59:59Z at
+	// most. Stores cut it to the microsecond, or round it up by a second at most.
 	Expires time.Time
 }
 
 // latestMoment is when no token is valid any more.
 var latestMoment = time.Date(9999, time.December, 31, 23, 59, 59, 0, time.UTC)
 
-// valid refuses what a list cannot judge. It fails closed: a list that finds it in
-// its log goes stale.
-func (e Entry) valid() error {
+// Validate is an error if the entry is one that a list cannot judge. A [Store]'s Append
+// refuses it, since it would spoil the log for all: a list that finds it there fails
+// closed, and goes stale.
+func (e Entry) Validate() error {
 	switch {
 	case e.Kind < Token || e.Kind > Container:
 		return fmt.Errorf("it is of kind %d", e.Kind)
 	case e.ID == "":
 		return errors.New("its id is empty")
+	case len(e.ID) > MaxText || len(e.Issuer) > MaxText:
+		return fmt.Errorf("its id has %d bytes and its issuer %d, and %d are the most", len(e.ID), len(e.Issuer), MaxText)
 	case e.Epoch > latestMoment.UnixMicro():
 		return fmt.Errorf("its epoch is %d, and microseconds are wanted", e.Epoch)
+	case e.Expires.UTC().Year() < 1 || e.Expires.UTC().Year() > 9999:
+		return fmt.Errorf("it expires at %v, and a moment of the years 1 to 9999 is wanted", e.Expires)
 	}
 	return nil
 }
@@ -67,7 +72,7 @@ type Part struct {
 // All methods are safe for concurrent use, also by several processes, and return
 // an error only for an outage, ctx's included.
 type Store interface {
-	// Append adds an entry. When it returns nil the entry is kept, as safely as the
+	// Append adds an entry, unless [Entry.Validate] refuses it. When it returns nil the entry is kept, as safely as the
 	// store keeps anything, and every Since that begins from then on finds it. After
 	// an error it may be there or not. An entry that is there already may be added
 	// again, and is then kept once or twice.
