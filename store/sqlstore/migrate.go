@@ -12,11 +12,13 @@ import (
 	"time"
 )
 
-// version is that of the tables that this package knows. A later one adds a step
-// to steps, which changes tables that are in use by processes of the one before.
+// version is that of the tables that this package makes. Tables of a later one say
+// which is the oldest that can use them, so that processes of two versions can work
+// side by side while services are replaced.
 const version = 1
 
-// ErrNewer: the tables were made by a later version of this package.
+// ErrNewer: a later version of this package made the tables such that this one
+// cannot use them.
 var ErrNewer = errors.New("sqlstore: the tables are of a later version")
 
 // settle is how long Migrate lets SQLite refuse. It cannot tell a file that is
@@ -25,20 +27,26 @@ const settle = 15 * time.Second
 
 // Migrate makes the tables, or brings them to what this version of the package
 // needs: call it at the start of each process, or once for all where those may not
-// make tables. Any number may call it at the same time, for each other wait; one
-// that finds all in place changes nothing. It never deletes anything. An error is an outage, ctx's
-// included, after which it can be called again, or [ErrNewer].
+// make tables, since where all is in place it only reads. Any number may call it at
+// the same time: they wait for each other. It never deletes anything. An error is an
+// outage, ctx's included, after which it can be called again, or [ErrNewer].
 //
-// ctx bounds how long it waits for others; on SQLite that is 15 seconds at most.
+// ctx bounds how long it waits. On SQLite a try waits for the connection's
+// busy_timeout all the same, and there is none later than after 15 seconds.
 func (s *DB) Migrate(ctx context.Context) error {
-	var err error
-	switch s.dialect {
-	case SQLite:
-		err = s.migrateSQLite(ctx)
-	case Postgres:
-		err = s.migratePostgres(ctx)
-	case MySQL:
-		err = s.migrateMySQL(ctx)
+	if err := s.begin(ctx); err != nil {
+		return fmt.Errorf("sqlstore: Migrate: %w", err)
+	}
+	done, err := s.inPlace(ctx, s.db)
+	if err != nil || !done { // there may be no tables to be read
+		switch s.dialect {
+		case SQLite:
+			err = s.migrateSQLite(ctx)
+		case Postgres:
+			err = s.migratePostgres(ctx)
+		case MySQL:
+			err = s.migrateMySQL(ctx)
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("sqlstore: Migrate: %w", err)
@@ -52,24 +60,41 @@ type runner interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
+// inPlace reports that there is nothing to do. Its error is ErrNewer, or says nothing:
+// without tables they cannot be read.
+func (s *DB) inPlace(ctx context.Context, db runner) (bool, error) {
+	var have, oldest, logs int
+	err := db.QueryRowContext(ctx, "SELECT version, oldest FROM "+s.table("meta")+" WHERE one = 1").Scan(&have, &oldest)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if oldest > version {
+		return false, fmt.Errorf("%w: they are of version %d, for version %d or later, and this is %d", ErrNewer, have, oldest, version)
+	}
+	err = db.QueryRowContext(ctx, "SELECT COUNT(*) FROM "+s.table("log")).Scan(&logs)
+	return err == nil && have >= version && logs == 1, err
+}
+
 // migrate is what is done by one at a time. MySQL commits after each statement that
 // makes a table, so that all of it can be repeated from any point; the version is
 // written last.
 func (s *DB) migrate(ctx context.Context, db runner) error {
 	meta, log := s.table("meta"), s.table("log")
-	if _, err := db.ExecContext(ctx, "CREATE TABLE IF NOT EXISTS "+meta+" (one INTEGER NOT NULL PRIMARY KEY, version INTEGER NOT NULL)"+s.engine()); err != nil {
+	if _, err := db.ExecContext(ctx, "CREATE TABLE IF NOT EXISTS "+meta+" (one INTEGER NOT NULL PRIMARY KEY, version INTEGER NOT NULL, oldest INTEGER NOT NULL)"+s.engine()); err != nil {
 		return err
 	}
 	var have int
-	err := db.QueryRowContext(ctx, "SELECT version FROM "+meta+" WHERE one = 1").Scan(&have)
-	isNew := errors.Is(err, sql.ErrNoRows)
-	if err != nil && !isNew {
+	if err := db.QueryRowContext(ctx, "SELECT COUNT(*) FROM "+meta).Scan(&have); err != nil {
 		return err
 	}
-	if have > version {
-		return fmt.Errorf("%w: they are of version %d, and this is %d", ErrNewer, have, version)
-	}
-	if have < 1 {
+	if have > 0 {
+		if done, err := s.inPlace(ctx, db); err != nil || done {
+			return err
+		}
+	} else {
 		for _, step := range s.first() {
 			if _, err := db.ExecContext(ctx, step); err != nil {
 				return err
@@ -79,11 +104,11 @@ func (s *DB) migrate(ctx context.Context, db runner) error {
 
 	// The log's row, which is not made again: its identity and number are for good.
 	// Were it lost, cursors are of no log, and numbers go on behind those of entries.
-	var rows int
-	if err := db.QueryRowContext(ctx, "SELECT COUNT(*) FROM "+log).Scan(&rows); err != nil {
+	var logs int
+	if err := db.QueryRowContext(ctx, "SELECT COUNT(*) FROM "+log).Scan(&logs); err != nil {
 		return err
 	}
-	if rows == 0 {
+	if logs == 0 {
 		var last int64
 		if err := db.QueryRowContext(ctx, "SELECT COALESCE(MAX(n), 0) FROM "+s.table("revocations")).Scan(&last); err != nil {
 			return err
@@ -92,15 +117,10 @@ func (s *DB) migrate(ctx context.Context, db runner) error {
 			return err
 		}
 	}
-
-	switch {
-	case isNew:
-		_, err = db.ExecContext(ctx, s.bind("INSERT INTO "+meta+" (one, version) VALUES (1, ?)"), version)
-	case have < version:
-		_, err = db.ExecContext(ctx, s.bind("UPDATE "+meta+" SET version = ? WHERE one = 1"), version)
-	default:
-		err = nil
+	if have > 0 {
+		return nil
 	}
+	_, err := db.ExecContext(ctx, s.bind("INSERT INTO "+meta+" (one, version, oldest) VALUES (1, ?, ?)"), version, version)
 	return err
 }
 
@@ -197,7 +217,7 @@ func (s *DB) migrateMySQL(ctx context.Context) (err error) {
 	name := "jwtauth:" + hex.EncodeToString(s.hash(database.String)[:16])
 	for locked := false; !locked; {
 		var got sql.NullInt64
-		if err := conn.QueryRowContext(ctx, "SELECT GET_LOCK(?, 5)", name).Scan(&got); err != nil {
+		if err := conn.QueryRowContext(ctx, "SELECT GET_LOCK(?, 1)", name).Scan(&got); err != nil {
 			return err
 		}
 		if !got.Valid {

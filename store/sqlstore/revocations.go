@@ -6,7 +6,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,41 +16,28 @@ import (
 // revocations is a table of entries with numbers, and one of a single row, the
 // log: its random identity, and the last number. Each transaction that appends
 // takes the next number there, and holds the row until it has ended, so that the
-// order of numbers is the order in which they can be seen. A sequence, or
+// order of numbers is the order in which they were committed. A sequence, or
 // AUTO_INCREMENT, would give numbers to transactions that end in another order: who has read
-// the later one would never see the earlier. See part for what one statement may
-// nonetheless not show.
+// the later one would never see the earlier.
 type revocations struct {
 	*DB
-	name, log           string
-	next, insert, since string
+	name, log                string
+	next, insert, end, since string
 }
 
 func newRevocations(s *DB) revocations {
 	name, log := s.table("revocations"), s.table("log")
 	r := revocations{DB: s, name: name, log: log}
-	const columns = " (n, kind, issuer, id, epoch, expires) "
+	const columns = "n, kind, issuer, id, epoch, expires"
 	r.next = "UPDATE " + log + " SET last_n = last_n + 1 WHERE one = 1"
 	if s.dialect == Postgres {
-		r.insert = s.bind("WITH c AS (" + r.next + " RETURNING last_n) INSERT INTO " + name + columns +
+		r.insert = s.bind("WITH c AS (" + r.next + " RETURNING last_n) INSERT INTO " + name + " (" + columns + ") " +
 			"SELECT last_n, CAST(? AS BIGINT), CAST(? AS BYTEA), CAST(? AS BYTEA), CAST(? AS BIGINT), CAST(? AS BIGINT) FROM c")
 	} else {
-		r.insert = "INSERT INTO " + name + columns + "SELECT last_n, ?, ?, ?, ?, ? FROM " + log + " WHERE one = 1"
+		r.insert = "INSERT INTO " + name + " (" + columns + ") SELECT last_n, ?, ?, ?, ?, ? FROM " + log + " WHERE one = 1"
 	}
-
-	// One statement reads identity, end and entries as they are at one moment. A
-	// cursor of another log, or behind the end, is 0: the beginning.
-	after := "CASE WHEN l.log_id = ? AND l.last_n >= ? THEN ? ELSE 0 END"
-	join := name + " r ON r.n > " + after
-	order := " WHERE l.one = 1 ORDER BY r.n LIMIT ?"
-	if s.dialect == Postgres {
-		// It would sort the whole rest of the log for each part, if it were not told
-		// to go by the key.
-		after = "CASE WHEN l.log_id = CAST(? AS TEXT) AND l.last_n >= CAST(? AS BIGINT) THEN CAST(? AS BIGINT) ELSE 0 END"
-		join = "LATERAL (SELECT * FROM " + name + " e WHERE e.n > " + after + " ORDER BY e.n LIMIT CAST(? AS BIGINT)) r ON TRUE"
-		order = " WHERE l.one = 1 ORDER BY r.n"
-	}
-	r.since = s.bind("SELECT l.log_id, l.last_n, r.n, r.kind, r.issuer, r.id, r.epoch, r.expires FROM " + log + " l LEFT JOIN " + join + order)
+	r.end = "SELECT log_id, last_n, " + s.replica() + " FROM " + log + " WHERE one = 1"
+	r.since = s.bind("SELECT " + columns + " FROM " + name + " WHERE n > ? AND n <= ? ORDER BY n LIMIT ?")
 	return r
 }
 
@@ -60,14 +46,10 @@ var errNoLog = errors.New("there is no log; call Migrate")
 
 // Append implements [revoke.Store].
 func (r *revocations) Append(ctx context.Context, e revoke.Entry) error {
-	expires, err := micros(e.Expires)
-	switch {
-	case e.Kind < revoke.Token || e.Kind > revoke.Container:
-		err = fmt.Errorf("it is of kind %d", e.Kind)
-	case e.ID == "":
-		err = errors.New("its id is empty")
-	case len(e.ID) > revoke.MaxText || len(e.Issuer) > revoke.MaxText:
-		err = fmt.Errorf("its id has %d bytes and its issuer %d, and %d are the most", len(e.ID), len(e.Issuer), revoke.MaxText)
+	err := e.Validate()
+	var expires int64
+	if err == nil {
+		expires, err = micros(e.Expires)
 	}
 	if err == nil {
 		// Bytes: an id may be anything, and texts of databases may not.
@@ -81,7 +63,10 @@ func (r *revocations) Append(ctx context.Context, e revoke.Entry) error {
 
 func (r *revocations) append(ctx context.Context, args ...any) error {
 	if r.dialect == Postgres {
-		return one(r.db.ExecContext(ctx, r.insert, args...))
+		return one(r.changed(ctx, r.insert, args...))
+	}
+	if err := r.begin(ctx); err != nil {
+		return err
 	}
 	// It begins with a write, and with the row that all want: SQLite then waits for
 	// the lock, where one that has read first would fail at once, and InnoDB has no
@@ -91,21 +76,17 @@ func (r *revocations) append(ctx context.Context, args ...any) error {
 		return err
 	}
 	defer func() { _ = tx.Rollback() }()
-	if err := one(tx.ExecContext(ctx, r.next)); err != nil {
+	if err := one(affected(tx.ExecContext(ctx, r.next))); err != nil {
 		return err
 	}
-	if err := one(tx.ExecContext(ctx, r.insert, args...)); err != nil {
+	if err := one(affected(tx.ExecContext(ctx, r.insert, args...))); err != nil {
 		return err
 	}
 	return tx.Commit()
 }
 
 // one requires that a statement found the row of the log.
-func one(done sql.Result, err error) error {
-	if err != nil {
-		return err
-	}
-	n, err := done.RowsAffected()
+func one(n int64, err error) error {
 	if err == nil && n != 1 {
 		err = errNoLog
 	}
@@ -115,7 +96,7 @@ func one(done sql.Result, err error) error {
 // maxPart is how many entries Since returns at most, however many are asked for.
 const maxPart = 10_000
 
-// Since implements [revoke.Store], by one statement.
+// Since implements [revoke.Store].
 func (r *revocations) Since(ctx context.Context, cursor string, limit int) (revoke.Part, error) {
 	part, err := r.part(ctx, cursor, max(1, min(limit, maxPart)))
 	if err != nil {
@@ -124,100 +105,64 @@ func (r *revocations) Since(ctx context.Context, cursor string, limit int) (revo
 	return part, nil
 }
 
-func (r *revocations) part(ctx context.Context, cursor string, limit int) (revoke.Part, error) {
+// part reads the end of the log, and then, by a statement of its own, the entries up
+// to there. By one statement it would miss some: what MariaDB shows is not of one
+// moment while it is busy, and was seen to have an entry without the one before. But
+// whoever sees a number knows that all before it had been committed when it was
+// taken, and a statement that begins now shows them.
+func (r *revocations) part(ctx context.Context, cursor string, limit int) (part revoke.Part, err error) {
+	if err := r.begin(ctx); err != nil {
+		return part, err
+	}
+	var logID string
+	var last int64
+	var replica int
+	err = r.db.QueryRowContext(ctx, r.end).Scan(&logID, &last, &replica)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return part, errNoLog
+	case err != nil:
+		return part, err
+	case replica != 0:
+		return part, errReplica
+	}
 	id, after := place(cursor)
-	got, err := r.read(ctx, id, after, limit+1)
-	for err == nil && got.hasGap() {
-		// Somebody purged, or it is MariaDB, whose picture of who has committed is not
-		// of one moment while it is busy: it was seen to show an entry, and not the one
-		// before. That one had been committed when this one got its number, so that
-		// a statement that begins now shows it: up to the last number of before,
-		// what it shows is all there is.
-		sure := got
-		if got, err = r.read(ctx, id, after, limit+1); got.logID == sure.logID {
-			got = got.upTo(sure.last())
-			break
+	if id != logID || after > last { // of another log, or put back
+		after = 0
+	}
+	if after < last {
+		entries, numbers, err := r.between(ctx, after, last, limit+1)
+		if err != nil {
+			return part, err
 		}
+		if part.More = len(entries) > limit; part.More {
+			entries, last = entries[:limit], numbers[limit-1]
+		}
+		part.Entries = entries
 	}
-	if err != nil {
-		return revoke.Part{}, err
-	}
-	part := revoke.Part{More: len(got.entries) > limit || got.cut}
-	after = got.after
-	for _, e := range got.entries[:min(limit, len(got.entries))] {
-		part.Entries, after = append(part.Entries, e.Entry), e.n
-	}
-	part.Cursor = got.logID + "/" + strconv.FormatInt(after, 10)
+	part.Cursor = logID + "/" + strconv.FormatInt(last, 10)
 	return part, nil
 }
 
-// reading is what one statement shows of a log: entries in the order of their
-// numbers, which begin behind after.
-type reading struct {
-	logID   string
-	after   int64
-	entries []numbered
-	cut     bool // there are more
-}
-
-type numbered struct {
-	revoke.Entry
-	n int64
-}
-
-func (r reading) hasGap() bool {
-	return len(r.entries) > 0 && r.last()-r.after != int64(len(r.entries))
-}
-
-func (r reading) last() int64 { return r.entries[len(r.entries)-1].n }
-
-func (r reading) upTo(n int64) reading {
-	end := slices.IndexFunc(r.entries, func(e numbered) bool { return e.n > n })
-	if end >= 0 {
-		r.entries, r.cut = r.entries[:end], true
-	}
-	return r
-}
-
-func (r *revocations) read(ctx context.Context, id string, after int64, limit int) (got reading, err error) {
-	rows, err := r.db.QueryContext(ctx, r.since, id, after, after, limit)
+// between reads entries behind one number, up to another.
+func (r *revocations) between(ctx context.Context, after, last int64, limit int) (entries []revoke.Entry, numbers []int64, err error) {
+	rows, err := r.db.QueryContext(ctx, r.since, after, last, limit)
 	if err != nil {
-		return got, err
+		return nil, nil, err
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var last int64
-		var n, kind, epoch, expires sql.NullInt64
-		var issuer, entryID []byte
-		if err := rows.Scan(&got.logID, &last, &n, &kind, &issuer, &entryID, &epoch, &expires); err != nil {
-			return got, err
+		var e revoke.Entry
+		var n, expires int64
+		if err := rows.Scan(&n, &e.Kind, &e.Issuer, &e.ID, &e.Epoch, &expires); err != nil {
+			return nil, nil, err
 		}
-		if len(got.entries) == 0 && got.logID == id && after <= last {
-			got.after = after
+		if e.Expires, err = moment(expires); err != nil {
+			return nil, nil, err
 		}
-		if !n.Valid {
-			break // the row of the log alone: nothing follows
-		}
-		e := numbered{revoke.Entry{Kind: revoke.Kind(kind.Int64), Issuer: string(issuer), ID: string(entryID), Epoch: epoch.Int64}, n.Int64}
-		if e.Expires, err = moment(expires.Int64); err != nil {
-			return got, err
-		}
-		before := got.after
-		if len(got.entries) > 0 {
-			before = got.last()
-		}
-		if !kind.Valid || !epoch.Valid || !expires.Valid || e.n <= before {
-			return got, fmt.Errorf("entry %d is not one", e.n)
-		}
-		got.entries = append(got.entries, e)
+		entries, numbers = append(entries, e), append(numbers, n)
 	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
-		return got, err
-	}
-	if got.logID == "" {
-		return got, errNoLog
-	}
-	return got, nil
+	return entries, numbers, errors.Join(rows.Err(), rows.Close())
 }
 
 // place takes a cursor apart: the log's identity, and the number of the entry that
@@ -260,7 +205,7 @@ func (r *revocations) Purge(ctx context.Context, before time.Time) error {
 // entries that took the numbers of those that were lost, without knowing.
 // What was lost is lost: revoke it again.
 func (s *DB) NewLog(ctx context.Context) error {
-	if err := one(s.db.ExecContext(ctx, s.bind("UPDATE "+s.table("log")+" SET log_id = ? WHERE one = 1"), newLogID())); err != nil {
+	if err := one(s.changed(ctx, s.bind("UPDATE "+s.table("log")+" SET log_id = ? WHERE one = 1"), newLogID())); err != nil {
 		return fmt.Errorf("sqlstore: NewLog: %w", err)
 	}
 	return nil

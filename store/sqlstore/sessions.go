@@ -33,19 +33,19 @@ func newSessions(s *DB) sessions {
 	return sessions{
 		DB: s, name: name,
 		create: s.bind("INSERT INTO " + name + " (" + columns + ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"),
-		get:    s.bind("SELECT " + columns + " FROM " + name + " WHERE id = ? AND subject = ?"),
+		get:    s.bind("SELECT " + columns + ", " + s.replica() + " FROM " + name + " WHERE id = ? AND subject = ?"),
 		// The row is locked and judged as it is then: of many at once one finds its
 		// generation. gen changes in any case, so that MySQL counts the row.
 		advance: s.bind("UPDATE " + name + " SET gen = ?, rotated = ?, idle_exp = ?" +
 			" WHERE id = ? AND subject = ? AND gen = ? AND revoked_at = 0 AND idle_exp > ? AND max_exp > ?"),
 		end:   s.bind("UPDATE " + name + " SET revoked_at = ?, reason = ? WHERE id = ? AND subject = ? AND revoked_at = 0"),
-		ofOne: s.bind("SELECT " + columns + " FROM " + name + " WHERE subject = ? AND revoked_at = 0 AND idle_exp > ? AND max_exp > ?"),
+		ofOne: s.bind("SELECT " + columns + ", " + s.replica() + " FROM " + name + " WHERE subject = ? AND revoked_at = 0 AND idle_exp > ? AND max_exp > ?"),
 	}
 }
 
-// text refuses what not every database can keep: PostgreSQL has no NUL, and UTF-8
+// fits refuses what not every database can keep: PostgreSQL has no NUL, and UTF-8
 // alone.
-func text(name, s string, most int) error {
+func fits(name, s string, most int) error {
 	if len(s) > most {
 		return fmt.Errorf("the %s has %d bytes, and %d are the most", name, len(s), most)
 	}
@@ -58,11 +58,15 @@ func text(name, s string, most int) error {
 // absent reports that there can be no such session, so that what a client made up
 // is a miss on every database, and no outage.
 func absent(subject, id string) bool {
-	return text("id", id, maxID) != nil || text("subject", subject, session.MaxText) != nil
+	return fits("id", id, maxID) != nil || fits("subject", subject, session.MaxText) != nil
 }
 
-// ended is the column of a moment at which a session was ended, which is never 0.
+// ended is the column of a moment at which a session was ended, which is never 0. The
+// zero time would mean that it was not.
 func ended(at time.Time) (int64, error) {
+	if at.IsZero() {
+		return 0, errors.New("the moment of a session's end is zero")
+	}
 	us, err := micros(at)
 	if us == 0 {
 		us = 1 // else it would be live
@@ -77,15 +81,15 @@ func (s *sessions) Create(ctx context.Context, row session.Session) error {
 	rotated, err2 := micros(row.Rotated)
 	idle, err3 := micros(row.IdleExpires)
 	most, err4 := micros(row.MaxExpires)
-	err := errors.Join(err1, err2, err3, err4, text("id", row.ID, maxID), text("subject", row.Subject, session.MaxText),
-		text("reason", row.Reason, maxReason), text("label", row.Label, maxLabel))
+	err := errors.Join(err1, err2, err3, err4, fits("id", row.ID, maxID), fits("subject", row.Subject, session.MaxText),
+		fits("reason", row.Reason, maxReason), fits("label", row.Label, maxLabel))
 	if !row.RevokedAt.IsZero() {
 		var err5 error
 		revokedAt, err5 = ended(row.RevokedAt)
 		err = errors.Join(err, err5)
 	}
 	if err == nil {
-		_, err = s.changed(ctx, s.create, row.ID, row.Subject, row.Generation, created, rotated, idle, most, revokedAt, row.Reason, row.Label)
+		_, err = s.changed(ctx, s.create, s.text(row.ID), s.text(row.Subject), row.Generation, created, rotated, idle, most, revokedAt, s.text(row.Reason), s.text(row.Label))
 	}
 	if err != nil {
 		return fmt.Errorf("sqlstore: creating a session: %w", err)
@@ -98,7 +102,7 @@ func (s *sessions) Get(ctx context.Context, subject, id string) (session.Session
 	if absent(subject, id) {
 		return session.Session{}, false, ctx.Err()
 	}
-	found, err := s.read(ctx, s.get, id, subject)
+	found, err := s.read(ctx, s.get, s.text(id), s.text(subject))
 	if err != nil {
 		return session.Session{}, false, fmt.Errorf("sqlstore: reading a session: %w", err)
 	}
@@ -119,7 +123,7 @@ func (s *sessions) Advance(ctx context.Context, next session.Session, now time.T
 	err := errors.Join(err1, err2, err3)
 	var n int64
 	if err == nil {
-		n, err = s.changed(ctx, s.advance, next.Generation, rotated, idle, next.ID, next.Subject, next.Generation-1, at, at)
+		n, err = s.changed(ctx, s.advance, next.Generation, rotated, idle, s.text(next.ID), s.text(next.Subject), next.Generation-1, at, at)
 	}
 	if err != nil {
 		return false, fmt.Errorf("sqlstore: advancing a session: %w", err)
@@ -133,10 +137,10 @@ func (s *sessions) Revoke(ctx context.Context, subject, id, reason string, at ti
 		return false, ctx.Err()
 	}
 	us, err := ended(at)
-	err = errors.Join(err, text("reason", reason, maxReason))
+	err = errors.Join(err, fits("reason", reason, maxReason))
 	var n int64
 	if err == nil {
-		n, err = s.changed(ctx, s.end, us, reason, id, subject)
+		n, err = s.changed(ctx, s.end, us, s.text(reason), s.text(id), s.text(subject))
 	}
 	if err != nil {
 		return false, fmt.Errorf("sqlstore: ending a session: %w", err)
@@ -152,7 +156,7 @@ func (s *sessions) List(ctx context.Context, subject string, now time.Time) ([]s
 	at, err := micros(now)
 	var all []session.Session
 	if err == nil {
-		all, err = s.read(ctx, s.ofOne, subject, at, at)
+		all, err = s.read(ctx, s.ofOne, s.text(subject), at, at)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("sqlstore: listing sessions: %w", err)
@@ -175,8 +179,12 @@ func (s *sessions) Purge(ctx context.Context, before time.Time) error {
 	return nil
 }
 
-// read returns the sessions of a query. A row that cannot be one is an error.
+// read returns the sessions of a query. A row that cannot be one is an error, and so
+// is a server that may be late.
 func (s *sessions) read(ctx context.Context, query string, args ...any) (all []session.Session, err error) {
+	if err := s.begin(ctx); err != nil {
+		return nil, err
+	}
 	rows, err := s.db.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, err
@@ -185,7 +193,11 @@ func (s *sessions) read(ctx context.Context, query string, args ...any) (all []s
 	for rows.Next() {
 		var row session.Session
 		var created, rotated, idle, most, revoked int64
-		err := rows.Scan(&row.ID, &row.Subject, &row.Generation, &created, &rotated, &idle, &most, &revoked, &row.Reason, &row.Label)
+		var replica int
+		err := rows.Scan(&row.ID, &row.Subject, &row.Generation, &created, &rotated, &idle, &most, &revoked, &row.Reason, &row.Label, &replica)
+		if err == nil && replica != 0 {
+			err = errReplica
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -205,5 +217,11 @@ func (s *sessions) read(ctx context.Context, query string, args ...any) (all []s
 		}
 		all = append(all, row)
 	}
-	return all, rows.Err()
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		return nil, err
+	}
+	if len(all) == 0 {
+		return nil, s.primary(ctx)
+	}
+	return all, nil
 }

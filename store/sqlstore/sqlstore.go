@@ -41,18 +41,18 @@
 //		if err != nil {
 //			log.Fatal(err)
 //		}
-//		_ = sessions // mux.Handle("/auth/jwt/", sessions.Handler(checkPassword))
+//		go sessions.Run(ctx)
+//		// mux.Handle("/auth/jwt/", sessions.Handler(checkPassword))
 //	}
 //
 // # What it costs
 //
-// Each method of a session.Store is one statement. Of a revoke.Store, Since is
-// one, or two for a part of the log of which something was purged, and Append one on
-// PostgreSQL; elsewhere it is a transaction of two.
-// Appends wait for each other on one row: some hundreds a second, which is far
-// more than people log out. Purge deletes 500 rows in each statement, each
-// a transaction of its own, so that nobody waits for it for long; on MySQL it
-// reads their keys first.
+// Each method of a session.Store is one statement, and a second where nothing was
+// found. Of a revoke.Store, Since is one while nothing was appended, else two, and
+// Append one on PostgreSQL; elsewhere it is a transaction of two. Appends wait for
+// each other on one row: some hundreds a second, which is far more than people log
+// out. Purge deletes 500 rows in each statement, each a transaction of its own, so
+// that nobody waits for it for long; on MySQL it reads their keys first.
 //
 // Statements are not prepared here: a [sql.Stmt] is prepared again on each
 // connection, and poolers that share connections lose it. Drivers do it better:
@@ -81,13 +81,17 @@
 //     'read committed', which are the defaults; at a higher level two that meet are an outage
 //     for one of them.
 //   - MySQL, MariaDB: innodb_flush_log_at_trx_commit=1, which is the default;
-//     sync_binlog=1 where replicas may take over. Any isolation level but READ
-//     UNCOMMITTED, any SQL mode, character set and time zone: texts are bytes here, and
-//     times are numbers.
+//     sync_binlog=1 where replicas may take over. autocommit=1,
+//     completion_type=NO_CHAIN, and character_set_connection as character_set_client:
+//     the defaults, without which everything here is an error. Any isolation level but
+//     READ UNCOMMITTED, any SQL mode but EMPTY_STRING_IS_NULL, any character set and
+//     time zone: texts are bytes here, and times are numbers.
 //
-// All of it goes to the primary. A replica that lags behind must not be read from,
-// since a Manager would take its old rows for the truth, and a list would believe to
-// be up to date. Where an asynchronous one takes over after a crash, what had not
+// All of it goes to the primary (with pgx: target_session_attrs=read-write). A replica
+// that lags behind must not be read from, since a Manager would take its old rows for
+// the truth, and a list would believe to be up to date: what reads is an error on a
+// server that says it is one (pg_is_in_recovery, read_only, innodb_read_only). Where
+// an asynchronous one takes over after a crash, what had not
 // reached it is lost: sessions that had been created, rotations (the client must log in
 // again), logouts and revocations (what was revoked lives on until it expires, but in the
 // processes that have read it). Then, and when a backup was put back, call [DB.NewLog].
@@ -98,8 +102,10 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/joinednode/jwtauth/revoke"
@@ -179,6 +185,7 @@ type DB struct {
 	config
 	db      *sql.DB
 	dialect Dialect
+	ready   atomic.Bool // see begin
 
 	sessions    sessions
 	revocations revocations
@@ -252,13 +259,77 @@ func (s *DB) bind(query string) string {
 	return b.String()
 }
 
+// begin must have been called before anything is asked for. On MySQL a connection may
+// be set to keep what it is told to itself, and what it sees as it was; or to make one
+// text of two, which had bytes that another character set lacks.
+func (s *DB) begin(ctx context.Context) error {
+	if s.dialect != MySQL || s.ready.Load() {
+		return nil
+	}
+	var autocommit, completion, client, connection string
+	err := s.db.QueryRowContext(ctx, "SELECT @@autocommit, @@completion_type, @@character_set_client, @@character_set_connection").
+		Scan(&autocommit, &completion, &client, &connection)
+	switch {
+	case err != nil:
+		return err
+	case autocommit != "1" || completion != "NO_CHAIN":
+		return fmt.Errorf("the connection has autocommit=%s and completion_type=%s, and 1 and NO_CHAIN are needed", autocommit, completion)
+	case client != connection:
+		return fmt.Errorf("the connection has character_set_client=%s and character_set_connection=%s, which must be the same", client, connection)
+	}
+	s.ready.Store(true)
+	return nil
+}
+
 // changed runs a statement and says how many rows it changed.
 func (s *DB) changed(ctx context.Context, query string, args ...any) (int64, error) {
-	done, err := s.db.ExecContext(ctx, query, args...)
+	if err := s.begin(ctx); err != nil {
+		return 0, err
+	}
+	return affected(s.db.ExecContext(ctx, query, args...))
+}
+
+func affected(done sql.Result, err error) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
 	return done.RowsAffected()
+}
+
+// replica is an expression that is 0 on a server that is nobody's replica, as far as
+// it knows: others may be late.
+func (s *DB) replica() string {
+	switch s.dialect {
+	case Postgres:
+		return "CASE WHEN pg_is_in_recovery() THEN 1 ELSE 0 END"
+	case MySQL:
+		return "CASE WHEN CAST(@@global.read_only AS CHAR) IN ('0', 'OFF') AND @@global.innodb_read_only = 0 THEN 0 ELSE 1 END"
+	}
+	return "0"
+}
+
+var errReplica = errors.New("the server is read-only or a replica; connect to the primary")
+
+// primary is an error unless the server is one: asked where nothing was found.
+func (s *DB) primary(ctx context.Context) error {
+	if s.dialect == SQLite {
+		return nil
+	}
+	var replica int
+	err := s.db.QueryRowContext(ctx, "SELECT "+s.replica()).Scan(&replica)
+	if err == nil && replica != 0 {
+		err = errReplica
+	}
+	return err
+}
+
+// text is a parameter. Of a text MySQL might want that it is one in the connection's
+// character set, and of bytes it does not.
+func (s *DB) text(v string) any {
+	if s.dialect == MySQL {
+		return []byte(v)
+	}
+	return v
 }
 
 // batch is how many rows one statement deletes: few enough to be done in a moment,
@@ -272,6 +343,8 @@ func purge[K string | int64](ctx context.Context, s *DB, table, key, column stri
 	some := "SELECT " + key + " FROM " + table + " WHERE " + column + " < ? ORDER BY " + column + " LIMIT " + strconv.Itoa(batch)
 	del := "DELETE FROM " + table + " WHERE " + column + " < ? AND " + key
 	switch s.dialect {
+	case MySQL:
+		del = "DELETE t FROM " + table + " t FORCE INDEX (PRIMARY) WHERE t." + column + " < ? AND t." + key
 	case SQLite:
 		del += " IN (" + some + ")"
 	case Postgres:
@@ -297,27 +370,35 @@ func purge[K string | int64](ctx context.Context, s *DB, table, key, column stri
 // purgeKeys deletes some for InnoDB, which locks what a DELETE looks at, in the order
 // in which it does. By the index of the column it would meet those who change a row,
 // and then its entry there, from the other side: a deadlock. Keys that were read
-// without a lock are deleted as everyone else takes them, row first, and in order.
+// without a lock are deleted as everyone else takes them, row first, and in order:
+// the statement is told to go by the key.
 func purgeKeys[K string | int64](ctx context.Context, s *DB, some, del string, before int64) (found int64, err error) {
+	if err := s.begin(ctx); err != nil {
+		return 0, err
+	}
 	rows, err := s.db.QueryContext(ctx, some, before)
 	if err != nil {
 		return 0, err
 	}
 	defer rows.Close()
-	args := []any{before}
+	var keys []K
 	for rows.Next() {
 		var key K
 		if err := rows.Scan(&key); err != nil {
 			return 0, err
 		}
-		args = append(args, key)
+		keys = append(keys, key)
 	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil || len(args) == 1 {
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil || len(keys) == 0 {
 		return 0, err
 	}
-	found = int64(len(args) - 1)
-	_, err = s.db.ExecContext(ctx, del+" IN (?"+strings.Repeat(", ?", len(args)-2)+")", args...)
-	return found, err
+	slices.Sort(keys)
+	args := []any{before}
+	for _, key := range keys {
+		args = append(args, key)
+	}
+	_, err = s.changed(ctx, del+" IN (?"+strings.Repeat(", ?", len(keys)-1)+")", args...)
+	return int64(len(keys)), err
 }
 
 // Times are microseconds since 1970, of years 1 to 9999, which is what every
