@@ -11,6 +11,12 @@
 // of memory. How the costs grow is a matter of the module's ordinary benchmarks:
 //
 //	go test -bench . ./benchmarks
+//
+// The stores are measured on SQLite, and on the servers that the environment names
+// as it does for the tests: JWTAUTH_TEST_POSTGRES, JWTAUTH_TEST_MYSQL and
+// JWTAUTH_TEST_REDIS. They alone, in some three minutes:
+//
+//	go run ./benchmarks -only stores
 package main
 
 import (
@@ -26,6 +32,13 @@ import (
 )
 
 func main() {
+	if os.Getenv(asFollower) != "" {
+		if err := follow(os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, "benchmarks: a follower:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if err := run(os.Args[1:], os.Stdout, os.Stderr); err != nil {
 		fmt.Fprintln(os.Stderr, "benchmarks:", err)
 		os.Exit(1)
@@ -39,6 +52,9 @@ type settings struct {
 	load      time.Duration
 	live      int
 	revoked   int
+
+	revocations int
+	only        string
 }
 
 // fewLive is what many live tokens are compared with.
@@ -53,13 +69,22 @@ func run(args []string, stdout, stderr io.Writer) error {
 	flags.DurationVar(&s.load, "load", time.Second, "`time` for each turn of the real server")
 	flags.IntVar(&s.live, "live", 1_000_000, "`number` of live tokens to compare with a thousand; a million take some gigabytes")
 	flags.IntVar(&s.revoked, "revoked", 10_000_000, "`number` of entries of the longest revocation list")
+	flags.IntVar(&s.revocations, "revocations", 50, "`number` of revocations that other processes must learn of, by each log")
+	flags.StringVar(&s.only, "only", "", "`part` to measure alone: "+onlyStores)
 	switch err := flags.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		return nil
 	case err != nil:
 		return err
-	case flags.NArg() > 0 || s.rounds < 1 || s.benchtime <= 0 || s.load <= 0 || s.live <= fewLive || s.revoked <= fewLive:
+	case flags.NArg() > 0 || s.rounds < 1 || s.benchtime <= 0 || s.load <= 0 || s.live <= fewLive || s.revoked <= fewLive || s.revocations < 1:
 		return fmt.Errorf("there are no arguments, no flag may be zero or below, and -live and -revoked must be more than %d (see -help)", fewLive)
+	}
+	switch s.only {
+	case "":
+	case onlyStores:
+		return runStores(s, stdout, stderr)
+	default:
+		return fmt.Errorf("-only %s: there is only %q", s.only, onlyStores)
 	}
 	fmt.Fprintln(stderr, "judging whether every subject does what it is timed for")
 	if err := judgeAll(); err != nil {
@@ -76,11 +101,15 @@ func run(args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	printTargets(stdout, targets(f))
+	f.printDisturbed(stdout)
+	return nil
+}
+
+func (f figures) printDisturbed(w io.Writer) {
 	if f.disturbed() {
-		fmt.Fprintln(stdout, "\nSHA-256 gained less than it must from the second core, so something else ran on this machine: "+
+		fmt.Fprintln(w, "\nSHA-256 gained less than it must from the second core, so something else ran on this machine: "+
 			"what needs both cores, the server included, says little. Run it again where it is quiet.")
 	}
-	return nil
 }
 
 // benchtime tells testing.Benchmark, which knows only the flags of go test, how
@@ -116,6 +145,9 @@ func measureAll(s settings, stdout, stderr io.Writer) (figures, error) {
 		return f, err
 	}
 	if f.revoked, err = measureRevocations(s, stdout, stderr); err != nil {
+		return f, err
+	}
+	if f.stores, err = measureStores(s, stdout, stderr); err != nil {
 		return f, err
 	}
 	fmt.Fprintln(stderr, "memory")

@@ -23,6 +23,7 @@ type figures struct {
 	live     results
 	sessions results
 	revoked  revocations
+	stores   stores
 	perToken float64
 }
 

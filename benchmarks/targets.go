@@ -101,7 +101,7 @@ func targets(f figures) []target {
 			beside("a Go map of the same: %s", times(f.live.ratio(mapName(many), mapName(few)))),
 		memory,
 	)
-	return slices.Concat(all, sessionTargets(f.sessions), f.revoked.targets())
+	return slices.Concat(all, sessionTargets(f.sessions), f.revoked.targets(), f.stores.targets())
 }
 
 func (f figures) coresTarget() target {

@@ -1,0 +1,206 @@
+package redisstore
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/joinednode/jwtauth/revoke"
+)
+
+// revocations is a stream and, in a key beside it, the random identity of the log. The
+// server numbers entries in the order in which they can be seen. The stream is
+// never deleted, nor trimmed: an empty one remembers its last number.
+type revocations struct {
+	db   *DB
+	keys []string // the identity's, the stream's
+}
+
+func newRevocations(db *DB) revocations {
+	tag := db.prefix + "{" + db.prefix + "log}:"
+	return revocations{db, []string{tag + "identity", tag + "entries"}}
+}
+
+const (
+	// maxPart is the most entries that one script reads, or looks at to purge them: some
+	// milliseconds in which the server does nothing else.
+	maxPart = 500
+	// start is the place before the first entry.
+	start = "0-0"
+)
+
+var (
+	// A log of which either key was missing is another log: a stream that was begun
+	// anew may use numbers again.
+	appendScript = redis.NewScript(`
+if redis.call('EXISTS', KEYS[1], KEYS[2]) < 2 then redis.call('SET', KEYS[1], ARGV[1]) end
+redis.call('XADD', KEYS[2], '*', 'kind', ARGV[2], 'iss', ARGV[3], 'id', ARGV[4], 'epoch', ARGV[5], 'exp', ARGV[6])
+return 1
+`)
+	// It answers with the identity, the last number given out, and the entries.
+	// Only a log that lost its identity is given one here.
+	sinceScript = redis.NewScript(later + `
+redis.call('XDEL', KEYS[2], '0-0') -- a fence: see that of the sessions
+local fresh, identity, ms, seq, count = unpack(ARGV)
+local own = redis.call('GET', KEYS[1])
+if redis.call('EXISTS', KEYS[2]) == 0 then return {own or '', '` + start + `', {}} end
+if not own then
+	own = fresh
+	redis.call('SET', KEYS[1], own)
+end
+local last
+local info = redis.call('XINFO', 'STREAM', KEYS[2])
+for i = 1, #info, 2 do
+	if info[i] == 'last-generated-id' then last = info[i + 1] end
+end
+local lastMs, lastSeq = last:match('^(%d+)-(%d+)$')
+local from = '-'
+if identity == own and not later(ms, lastMs) and not (ms == lastMs and later(seq, lastSeq)) then
+	from = '(' .. ms .. '-' .. seq
+end
+return {own, last, redis.call('XRANGE', KEYS[2], from, '+', 'COUNT', count)}
+`)
+	// It answers with where to go on, or with "".
+	purgeScript = redis.NewScript(later + `
+local from, before, count = unpack(ARGV)
+local entries = redis.call('XRANGE', KEYS[1], from, '+', 'COUNT', count)
+local expired = {}
+for _, entry in ipairs(entries) do
+	local fields = entry[2]
+	for i = 1, #fields, 2 do
+		if fields[i] == 'exp' and later(before, fields[i + 1]) then expired[#expired + 1] = entry[1] end
+	end
+end
+if #expired > 0 then redis.call('XDEL', KEYS[1], unpack(expired)) end
+if #entries < tonumber(count) then return '' end
+return '(' .. entries[#entries][1]
+`)
+)
+
+// Append implements [revoke.Store].
+func (r revocations) Append(ctx context.Context, e revoke.Entry) error {
+	const what = "appending a revocation"
+	err := e.Validate()
+	var times []string
+	if err == nil {
+		times, err = micros(e.Expires)
+	}
+	if err != nil {
+		return fmt.Errorf("redisstore: %s: %w", what, err)
+	}
+	_, err = r.db.run(ctx, what, appendScript, r.keys, rand.Text(),
+		strconv.Itoa(int(e.Kind)), e.Issuer, e.ID, strconv.FormatInt(e.Epoch, 10), times[0])
+	return err
+}
+
+// Since implements [revoke.Store]. It returns at most 500 entries, so that other
+// clients of the server get their turn.
+func (r revocations) Since(ctx context.Context, cursor string, limit int) (revoke.Part, error) {
+	const what = "reading revocations"
+	limit = min(max(limit, 1), maxPart)
+	identity, ms, seq := place(cursor)
+	got, err := r.db.list(ctx, what, sinceScript, r.keys, rand.Text(), identity, ms, seq, strconv.Itoa(limit+1))
+	if err != nil {
+		return revoke.Part{}, err
+	}
+	if len(got) != 3 {
+		return revoke.Part{}, unexpected(what, got)
+	}
+	own, isText := got[0].(string)
+	end, isText2 := got[1].(string)
+	entries, isList := got[2].([]any)
+	if !isText || !isText2 || !isList || len(entries) > limit+1 || !number(end) {
+		return revoke.Part{}, unexpected(what, got)
+	}
+	part := revoke.Part{More: len(entries) > limit}
+	for _, entry := range entries[:min(limit, len(entries))] {
+		e, at, err := read(what, entry)
+		if err != nil {
+			return revoke.Part{}, err
+		}
+		part.Entries = append(part.Entries, e)
+		if part.More {
+			end = at
+		}
+	}
+	if own != "" {
+		part.Cursor = own + "/" + end
+	}
+	return part, nil
+}
+
+// Purge implements [revoke.Store]. It reads the log from its beginning, since entries are
+// not in the order in which they expire, in pieces between which other clients get
+// their turn. When ctx ends, what was taken out until then is gone, and the rest stays
+// until its turn comes: no entry stays for long after those before it have expired.
+func (r revocations) Purge(ctx context.Context, before time.Time) error {
+	const what = "purging revocations"
+	times, err := micros(before)
+	if err != nil {
+		return fmt.Errorf("redisstore: %s: %w", what, err)
+	}
+	for from := "-"; ; {
+		value, err := r.db.run(ctx, what, purgeScript, r.keys[1:], from, times[0], strconv.Itoa(maxPart))
+		if err != nil {
+			return err
+		}
+		next, ok := value.(string)
+		if next == "" && ok {
+			return nil
+		}
+		if !ok || next == from || !number(strings.TrimPrefix(next, "(")) {
+			return unexpected(what, value)
+		}
+		from = next
+	}
+}
+
+// place takes a cursor apart. Of what is none the identity is empty, which no log's
+// is. Numbers are canonical, so that the script can compare them.
+func place(cursor string) (identity, ms, seq string) {
+	identity, at, _ := strings.Cut(cursor, "/")
+	if !number(at) || len(identity) > 64 {
+		return "", "0", "0"
+	}
+	ms, seq, _ = strings.Cut(at, "-")
+	return identity, ms, seq
+}
+
+// number reports that a text is the number of an entry, as the server writes it.
+func number(text string) bool {
+	ms, seq, _ := strings.Cut(text, "-")
+	for _, part := range []string{ms, seq} {
+		n, err := strconv.ParseUint(part, 10, 64)
+		if err != nil || strconv.FormatUint(n, 10) != part {
+			return false
+		}
+	}
+	return true
+}
+
+// read reads an entry, and its number.
+func read(what string, value any) (e revoke.Entry, at string, err error) {
+	pair, ok := value.([]any)
+	if !ok || len(pair) != 2 {
+		return e, "", unexpected(what, value)
+	}
+	at, ok = pair[0].(string)
+	f, isFields := texts(pair[1], 10)
+	if !ok || !isFields || !number(at) || f[0] != "kind" || f[2] != "iss" || f[4] != "id" || f[6] != "epoch" || f[8] != "exp" {
+		return e, "", unexpected(what, value)
+	}
+	kind, err1 := strconv.Atoi(f[1])
+	epoch, err2 := strconv.ParseInt(f[7], 10, 64)
+	expires, err3 := strconv.ParseInt(f[9], 10, 64)
+	for _, err := range []error{err1, err2, err3} {
+		if err != nil {
+			return e, "", fmt.Errorf("redisstore: %s: entry %s: %w", what, at, err)
+		}
+	}
+	return revoke.Entry{Kind: revoke.Kind(kind), Issuer: f[3], ID: f[5], Epoch: epoch, Expires: time.UnixMicro(expires).UTC()}, at, nil
+}

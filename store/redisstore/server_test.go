@@ -1,0 +1,185 @@
+package redisstore_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+
+	"github.com/joinednode/jwtauth/store/redisstore"
+)
+
+// given is the URL of a server that the tests may use besides their own. It may hold
+// other data: they use names of their own there, and take them out.
+var given = os.Getenv("JWTAUTH_TEST_REDIS")
+
+// quiet is a logger for go-redis, whose complaints about servers that were killed say
+// nothing.
+type quiet struct{}
+
+func (quiet) Printf(context.Context, string, ...any) {}
+
+func TestMain(m *testing.M) {
+	redis.SetLogger(quiet{})
+	os.Exit(m.Run())
+}
+
+// server is a redis-server of a test's own.
+type server struct {
+	addr    string
+	args    []string
+	process *exec.Cmd
+	output  bytes.Buffer
+}
+
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+}
+
+func newServer(t *testing.T, args ...string) *server {
+	t.Helper()
+	binary, err := exec.LookPath("redis-server")
+	if err != nil {
+		if given == "" {
+			t.Skip("there is no redis-server in the PATH, and JWTAUTH_TEST_REDIS is not set")
+		}
+		t.Skip("there is no redis-server in the PATH; this test needs one of its own")
+	}
+	port := freePort(t)
+	s := &server{addr: "127.0.0.1:" + port}
+	s.args = append([]string{
+		binary, "--port", port, "--bind", "127.0.0.1", "--dir", t.TempDir(), "--save", "", "--appendonly", "no",
+		"--maxmemory-policy", "noeviction", "--maxmemory", "200mb",
+	}, args...)
+	s.start(t)
+	t.Cleanup(s.kill)
+	return s
+}
+
+func (s *server) start(t *testing.T) {
+	t.Helper()
+	s.process = exec.Command(s.args[0], s.args[1:]...)
+	s.process.Stdout, s.process.Stderr = &s.output, &s.output
+	// It ends with the tests, however they end.
+	s.process.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	require.NoError(t, s.process.Start())
+	client := redis.NewClient(&redis.Options{Addr: s.addr, MaxRetries: -1})
+	defer client.Close()
+	for end := time.Now().Add(20 * time.Second); client.Ping(t.Context()).Err() != nil; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			s.kill()
+			require.Fail(t, "redis-server does not answer", s.output.String())
+		}
+	}
+}
+
+// kill ends it as a power cut would, as far as the process goes.
+func (s *server) kill() {
+	_ = s.process.Process.Kill()
+	_ = s.process.Wait()
+}
+
+func (s *server) signal(t *testing.T, signal syscall.Signal) {
+	t.Helper()
+	require.NoError(t, s.process.Process.Signal(signal))
+}
+
+// client returns a client of it, with what change changes.
+func (s *server) client(t *testing.T, change ...func(o *redis.Options)) *redis.Client {
+	t.Helper()
+	o := &redis.Options{Addr: s.addr}
+	for _, change := range change {
+		change(o)
+	}
+	client := redis.NewClient(o)
+	t.Cleanup(func() { client.Close() })
+	return client
+}
+
+// newCluster returns a client of three masters.
+func newCluster(t *testing.T) *redis.ClusterClient {
+	t.Helper()
+	const nodes, slots = 3, 16384
+	var clients [nodes]*redis.Client
+	var addrs, ports, buses []string
+	for i := range nodes {
+		bus := freePort(t)
+		s := newServer(t, "--cluster-enabled", "yes", "--cluster-port", bus, "--cluster-config-file", filepath.Join(t.TempDir(), "nodes.conf"))
+		_, port, err := net.SplitHostPort(s.addr)
+		require.NoError(t, err)
+		clients[i], addrs, ports, buses = s.client(t), append(addrs, s.addr), append(ports, port), append(buses, bus)
+		require.NoError(t, clients[i].Do(t.Context(), "cluster", "set-config-epoch", i+1).Err())
+		require.NoError(t, clients[i].ClusterAddSlotsRange(t.Context(), i*slots/nodes, (i+1)*slots/nodes-1).Err())
+	}
+	for i := range nodes - 1 {
+		require.NoError(t, clients[i].Do(t.Context(), "cluster", "meet", "127.0.0.1", ports[i+1], buses[i+1]).Err())
+	}
+	require.Eventually(t, func() bool {
+		for _, client := range clients {
+			info, err := client.ClusterInfo(t.Context()).Result()
+			if err != nil || !strings.Contains(info, "cluster_state:ok") || !strings.Contains(info, fmt.Sprint("cluster_known_nodes:", nodes)) {
+				return false
+			}
+		}
+		return true
+	}, time.Minute, 50*time.Millisecond, "cluster_state:ok")
+	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: addrs})
+	t.Cleanup(func() { client.Close() })
+	return client
+}
+
+func open(t *testing.T, client redis.UniversalClient, opts ...redisstore.Option) *redisstore.DB {
+	t.Helper()
+	db, err := redisstore.New(client, opts...)
+	require.NoError(t, err)
+	return db
+}
+
+// apart returns stores that have nothing in common with others.
+func apart(t *testing.T, client redis.UniversalClient) *redisstore.DB {
+	t.Helper()
+	return open(t, client, redisstore.WithPrefix("jwtauth-test:"+rand.Text()+":"))
+}
+
+// givenClient returns a client of the server that was given.
+func givenClient(t *testing.T) *redis.Client {
+	t.Helper()
+	if given == "" {
+		t.Skip("JWTAUTH_TEST_REDIS is not set")
+	}
+	options, err := redis.ParseURL(given)
+	require.NoError(t, err, "JWTAUTH_TEST_REDIS")
+	client := redis.NewClient(options)
+	t.Cleanup(func() { client.Close() })
+	require.NoError(t, client.Ping(t.Context()).Err(), "JWTAUTH_TEST_REDIS is set")
+	return client
+}
+
+// cleaned is apart on a server that is not the test's own.
+func cleaned(t *testing.T, client *redis.Client) *redisstore.DB {
+	t.Helper()
+	prefix := "jwtauth-test:" + rand.Text() + ":"
+	t.Cleanup(func() {
+		ctx := context.Background()
+		for keys := client.Scan(ctx, 0, prefix+"*", 1000).Iterator(); keys.Next(ctx); {
+			client.Del(ctx, keys.Val())
+		}
+	})
+	return open(t, client, redisstore.WithPrefix(prefix))
+}

@@ -1,0 +1,283 @@
+package redisstore
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/joinednode/jwtauth/session"
+)
+
+// sessions has a hash for each session and, for each subject, a sorted set of the ids
+// by when their rows expire. Their names are tagged by a hash of the subject, so that
+// a script finds what it needs in one slot of a cluster; the subject itself is
+// in the row and decides.
+//
+// Times are microseconds since 1970 in decimal. The field op is the random
+// name of the last step that changed the row, by which a step that the client
+// sent twice knows itself.
+type sessions struct{ db *DB }
+
+// atOnce is how many rows one script reads.
+const atOnce = 200
+
+const (
+	// fence is a write that changes nothing: a server that has become a replica, or
+	// has lost its own below min-replicas-to-write, refuses it, and with it the script.
+	// What it has may be old, and would be taken for the truth.
+	fence = `
+redis.call('HDEL', KEYS[1], '-')
+`
+	// mine tells the row of a subject from none and another's. A key that is no
+	// session is an error.
+	mine = `
+local function mine(row, subject)
+	if not row[1] and redis.call('EXISTS', KEYS[1]) == 1 then
+		error('the row has no subject')
+	end
+	return row[1] == subject
+end
+`
+	// keep has a row expire a day after the session, and the set of ids with the last of
+	// its rows. So that not every step sets this anew, it is set up to a week ahead, and
+	// remembered in the field "until". Ids whose rows have gone leave the set, so that
+	// it does not grow with the years. Rows of which the id is missing could not be
+	// listed, so that the set comes first, and in it what a server without memory
+	// refuses: it asks a script only before the first write. Moments here are
+	// milliseconds.
+	keep = later + `
+local day = 86400000
+local function keep(id, idle, most, known)
+	idle, most = tonumber(idle) / 1000, tonumber(most) / 1000
+	if known and tonumber(known) >= math.min(idle, most) + day then return known end
+	local at = string.format('%.0f', math.ceil(math.min(idle + 7 * day, most)) + day)
+	redis.call('ZADD', KEYS[2], at, id)
+	redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', '(' .. redis.call('TIME')[1] .. '000')
+	local last = redis.call('ZREVRANGE', KEYS[2], 0, 0, 'WITHSCORES')
+	if last[2] then redis.call('PEXPIREAT', KEYS[2], string.format('%.0f', tonumber(last[2]))) end
+	return at
+end
+`
+	// fields are what a session is read from.
+	fields = `'sub', 'gen', 'created', 'rotated', 'idle', 'max', 'revoked', 'reason', 'label'`
+	// nFields is how many they are.
+	nFields = 9
+)
+
+var (
+	createScript = redis.NewScript(keep + `
+local subject, op, id, gen, created, rotated, idle, most, revoked, reason, label = unpack(ARGV)
+if redis.call('EXISTS', KEYS[1]) == 1 then
+	return redis.call('HGET', KEYS[1], 'op') == op and 1 or 0
+end
+local at = keep(id, idle, most)
+redis.call('HSET', KEYS[1], 'sub', subject, 'op', op, 'gen', gen, 'created', created, 'rotated', rotated,
+	'idle', idle, 'max', most, 'revoked', revoked, 'reason', reason, 'label', label, 'until', at)
+redis.call('PEXPIREAT', KEYS[1], at)
+return 1
+`)
+	getScript = redis.NewScript(mine + fence + `
+local row = redis.call('HMGET', KEYS[1], ` + fields + `)
+if not mine(row, ARGV[1]) then return {} end
+return row
+`)
+	advanceScript = redis.NewScript(mine + keep + `
+local subject, op, id, before, gen, rotated, idle, now = unpack(ARGV)
+local row = redis.call('HMGET', KEYS[1], 'sub', 'gen', 'idle', 'max', 'revoked', 'op', 'until')
+if not mine(row, subject) then return 0 end
+if row[6] == op then return 1 end
+if row[2] ~= before or row[5] ~= '' or not later(row[3], now) or not later(row[4], now) then return 0 end
+local at = keep(id, idle, row[4], row[7])
+if at == row[7] then
+	redis.call('HSET', KEYS[1], 'op', op, 'gen', gen, 'rotated', rotated, 'idle', idle)
+else
+	redis.call('HSET', KEYS[1], 'op', op, 'gen', gen, 'rotated', rotated, 'idle', idle, 'until', at)
+	redis.call('PEXPIREAT', KEYS[1], at)
+end
+return 1
+`)
+	revokeScript = redis.NewScript(mine + `
+local subject, op, at, reason = unpack(ARGV)
+local row = redis.call('HMGET', KEYS[1], 'sub', 'revoked', 'op')
+if not mine(row, subject) then return 0 end
+if row[3] == op then return 1 end
+if row[2] ~= '' then return 0 end
+redis.call('HSET', KEYS[1], 'op', op, 'revoked', at, 'reason', reason)
+return 1
+`)
+	idsScript = redis.NewScript(`
+redis.call('ZREM', KEYS[1], '-') -- a fence, too
+return redis.call('ZRANGE', KEYS[1], 0, -1)
+`)
+	// The first key is the set of ids, and each argument the id of a key that follows. Those whose
+	// row has gone leave the set.
+	rowsScript = redis.NewScript(`
+local rows = {}
+for i, id in ipairs(ARGV) do
+	if redis.call('EXISTS', KEYS[i + 1]) == 0 then
+		redis.call('ZREM', KEYS[1], id)
+		rows[i] = {}
+	else
+		rows[i] = redis.call('HMGET', KEYS[i + 1], ` + fields + `)
+	end
+end
+return rows
+`)
+)
+
+// tag is what the keys of a subject have in common. Whoever finds two subjects with
+// the same one shares a slot and a set of ids between them, and nothing else.
+func (s sessions) tag(subject string) string {
+	sum := sha256.Sum256([]byte(subject))
+	return s.db.prefix + "{" + base64.RawURLEncoding.EncodeToString(sum[:])[:22] + "}:"
+}
+
+func (s sessions) keys(subject, id string) []string {
+	tag := s.tag(subject)
+	return []string{tag + "s:" + id, tag + "ids"}
+}
+
+// Create implements [session.Store]. An id is taken if the subject has it.
+func (s sessions) Create(ctx context.Context, row session.Session) error {
+	const what = "creating a session"
+	times, err := micros(row.Created, row.Rotated, row.IdleExpires, row.MaxExpires, row.RevokedAt)
+	if err != nil {
+		return fmt.Errorf("redisstore: %s: %w", what, err)
+	}
+	if row.RevokedAt.IsZero() {
+		times[4] = ""
+	}
+	done, err := s.db.decide(ctx, what, createScript, s.keys(row.Subject, row.ID),
+		row.Subject, rand.Text(), row.ID, strconv.FormatInt(row.Generation, 10), times[0], times[1], times[2], times[3], times[4], row.Reason, row.Label)
+	if err == nil && !done {
+		err = fmt.Errorf("redisstore: %s: the id is taken", what)
+	}
+	return err
+}
+
+// Get implements [session.Store].
+func (s sessions) Get(ctx context.Context, subject, id string) (session.Session, bool, error) {
+	const what = "reading a session"
+	fields, err := s.db.list(ctx, what, getScript, s.keys(subject, id)[:1], subject)
+	if err != nil || len(fields) == 0 {
+		return session.Session{}, false, err
+	}
+	row, err := parse(what, id, fields)
+	if err != nil {
+		return session.Session{}, false, err
+	}
+	return row, true, nil
+}
+
+// Advance implements [session.Store].
+func (s sessions) Advance(ctx context.Context, next session.Session, now time.Time) (bool, error) {
+	const what = "advancing a session"
+	times, err := micros(next.Rotated, next.IdleExpires, now)
+	if err != nil {
+		return false, fmt.Errorf("redisstore: %s: %w", what, err)
+	}
+	return s.db.decide(ctx, what, advanceScript, s.keys(next.Subject, next.ID),
+		next.Subject, rand.Text(), next.ID, strconv.FormatInt(next.Generation-1, 10), strconv.FormatInt(next.Generation, 10),
+		times[0], times[1], times[2])
+}
+
+// Revoke implements [session.Store].
+func (s sessions) Revoke(ctx context.Context, subject, id, reason string, at time.Time) (bool, error) {
+	const what = "ending a session"
+	times, err := micros(at)
+	if err == nil && at.IsZero() { // which would mean that it was not
+		err = errors.New("the moment of its end is zero")
+	}
+	if err != nil {
+		return false, fmt.Errorf("redisstore: %s: %w", what, err)
+	}
+	return s.db.decide(ctx, what, revokeScript, s.keys(subject, id)[:1], subject, rand.Text(), times[0], reason)
+}
+
+// List implements [session.Store]. It asks for the ids, and then for their rows, as
+// scripts must be told the keys they read: what others create in between may be
+// missing.
+func (s sessions) List(ctx context.Context, subject string, now time.Time) ([]session.Session, error) {
+	const what = "listing sessions"
+	tag := s.tag(subject)
+	found, err := s.db.list(ctx, what, idsScript, []string{tag + "ids"})
+	if err != nil {
+		return nil, err
+	}
+	ids, ok := texts(found, len(found))
+	if !ok {
+		return nil, unexpected(what, found)
+	}
+	var all []session.Session
+	for some := range slices.Chunk(ids, atOnce) {
+		keys, args := []string{tag + "ids"}, []any{}
+		for _, id := range some {
+			keys, args = append(keys, tag+"s:"+id), append(args, id)
+		}
+		rows, err := s.db.list(ctx, what, rowsScript, keys, args...)
+		if err != nil {
+			return nil, err
+		}
+		if len(rows) != len(some) {
+			return nil, unexpected(what, rows)
+		}
+		for i, fields := range rows {
+			if gone, ok := fields.([]any); ok && len(gone) == 0 {
+				continue
+			}
+			row, err := parse(what, some[i], fields)
+			if err != nil {
+				return nil, err
+			}
+			if row.Subject == subject && row.RevokedAt.IsZero() && now.Before(row.IdleExpires) && now.Before(row.MaxExpires) {
+				all = append(all, row)
+			}
+		}
+	}
+	return all, nil
+}
+
+// Purge implements [session.Store]. It has nothing to do: rows expire by themselves, a
+// day to eight days after the sessions.
+func (s sessions) Purge(ctx context.Context, _ time.Time) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("redisstore: purging sessions: %w", err)
+	}
+	return nil
+}
+
+// parse reads a row.
+func parse(what, id string, fields any) (session.Session, error) {
+	f, ok := texts(fields, nFields)
+	if !ok {
+		return session.Session{}, unexpected(what, fields)
+	}
+	var errs []error
+	number := func(text string) int64 {
+		n, err := strconv.ParseInt(text, 10, 64)
+		errs = append(errs, err)
+		return n
+	}
+	moment := func(text string) time.Time { return time.UnixMicro(number(text)).UTC() }
+	s := session.Session{
+		ID: id, Subject: f[0], Generation: number(f[1]), Created: moment(f[2]), Rotated: moment(f[3]),
+		IdleExpires: moment(f[4]), MaxExpires: moment(f[5]), Reason: f[7], Label: f[8],
+	}
+	if f[6] != "" {
+		if s.RevokedAt = moment(f[6]); s.RevokedAt.IsZero() {
+			errs = append(errs, errors.New("the row was revoked in the year 1"))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return session.Session{}, fmt.Errorf("redisstore: %s: %w", what, err)
+	}
+	return s, nil
+}
