@@ -4,8 +4,8 @@
 //	go run ./examples/login
 //
 // It prints curl lines for every kind of call, theft of a refresh token among them.
-// Its keys are kept in a file, but its sessions in memory: a restart logs everybody
-// out. To watch tokens expire, and a replay that comes too late:
+// Its keys are kept in a file, and its sessions in a SQLite file beside it, or in the
+// database of -store, which several processes may share. To watch tokens expire, and a replay that comes too late:
 //
 //	go run ./examples/login -access-ttl 20s -grace 0s
 package main
@@ -28,7 +28,9 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/joinednode/jwtauth/examples/internal/stores"
 	"github.com/joinednode/jwtauth/keys"
+	"github.com/joinednode/jwtauth/revoke"
 	"github.com/joinednode/jwtauth/session"
 )
 
@@ -49,7 +51,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("login", flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // main prints the error, once
 	addr := flags.String("addr", "127.0.0.1:8080", "`address` to serve on")
-	data := flags.String("data", ".login", "`folder` that keeps the keys, in keys.jwks")
+	data := flags.String("data", ".login", "`folder` that keeps the keys, in keys.jwks, and the sessions")
+	where := flags.String("store", "", stores.Usage)
 	accessTTL := flags.Duration("access-ttl", session.DefaultAccessTTL, "how long access tokens live, in whole seconds")
 	grace := flags.Duration("grace", session.DefaultGrace, "how long a refresh token that was replaced gives its successor again; 10s are added for clocks that differ")
 	verbose := flags.Bool("v", false, "log every refused access token, with the reason")
@@ -79,11 +82,24 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	sessions, err := newSessions(ring, *accessTTL, *grace, logger)
+	store, err := stores.Open(ctx, *where, *data)
 	if err != nil {
 		return err
 	}
-	banner := instructions{alice: rand.Text(), bob: rand.Text(), grace: *grace}
+	defer store.Close()
+	list, err := revoke.New(store.Revocations, revoke.WithLogger(logger))
+	if err != nil {
+		return err
+	}
+	// Once, before anything is served: a list that was never read lets nobody in.
+	if err := list.Sync(ctx); err != nil {
+		return err
+	}
+	sessions, err := newSessions(ring, store.Sessions, list, *accessTTL, *grace, logger)
+	if err != nil {
+		return err
+	}
+	banner := instructions{store: store.Name, alice: rand.Text(), bob: rand.Text(), grace: *grace}
 	users, err := newUsers(map[string]string{"alice@example.com": banner.alice, "bob@example.com": banner.bob})
 	if err != nil {
 		return err
@@ -101,6 +117,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	defer beside.Wait()
 	defer stop()
 	beside.Go(func() { ring.Run(ctx) }) // its error is that of ctx
+	beside.Go(func() { list.Run(ctx) })
+	beside.Go(func() { sessions.Run(ctx) })
 	return serve(ctx, newServer(newHandler(sessions, users), logger), listener, logger)
 }
 
@@ -165,13 +183,14 @@ func baseURL(addr net.Addr) string {
 // one or as a whole.
 type instructions struct {
 	url        string
+	store      string
 	alice, bob string // their passwords
 	grace      time.Duration
 }
 
 func (i instructions) String() string {
 	lines := strings.NewReplacer("{log in}", logIn, "{refresh}", refresh).Replace(curlLines)
-	return strings.NewReplacer("{url}", i.url, "{alice}", i.alice, "{bob}", i.bob, "{grace}", i.grace.String()).Replace(lines)
+	return strings.NewReplacer("{url}", i.url, "{store}", i.store, "{alice}", i.alice, "{bob}", i.bob, "{grace}", i.grace.String()).Replace(lines)
 }
 
 // These show the answer, and keep the tokens that are in it.
@@ -186,7 +205,7 @@ REFRESH=$(printf '%s\n' "$PAIR" | sed -n -E 's/.*"refresh_token":"([^"]+)".*/\1/
 
 // Each step is headed by a comment that ends in the status to expect.
 const curlLines = `# Serving on {url} until Ctrl-C
-# Sessions are in memory: a restart logs everybody out
+# Sessions are in {store}: a restart logs nobody out
 # The lines below are for a second terminal
 
 # The passwords of alice@example.com and bob@example.com, made for this run

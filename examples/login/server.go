@@ -12,13 +12,15 @@ import (
 
 	"github.com/joinednode/jwtauth"
 	"github.com/joinednode/jwtauth/keys"
+	"github.com/joinednode/jwtauth/revoke"
 	"github.com/joinednode/jwtauth/session"
 )
 
-// newSessions keeps sessions in memory. A service that must not forget them, or has
-// several processes, gives session.New a store that they share, and runs Manager.Run.
-func newSessions(ring *keys.Ring, accessTTL, grace time.Duration, logger *slog.Logger) (*session.Manager, error) {
-	return session.New(ring, session.NewMemory(),
+// newSessions keeps sessions in a store that outlives the program, and that other
+// processes may share.
+func newSessions(ring *keys.Ring, store session.Store, list *revoke.List, accessTTL, grace time.Duration, logger *slog.Logger) (*session.Manager, error) {
+	return session.New(ring, store,
+		session.WithRevocations(list),
 		session.WithAccessTTL(accessTTL),
 		session.WithGrace(grace),
 		session.WithLogger(logger),

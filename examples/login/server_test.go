@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/joinednode/jwtauth/revoke"
 	"github.com/joinednode/jwtauth/session"
 )
 
@@ -26,7 +27,9 @@ func serveUsers(t *testing.T) string {
 	logger := slog.New(slog.DiscardHandler)
 	ring, err := openRing(filepath.Join(t.TempDir(), "keys.jwks"), logger)
 	require.NoError(t, err)
-	sessions, err := newSessions(ring, session.DefaultAccessTTL, session.DefaultGrace, logger)
+	list, err := revoke.New(revoke.NewMemory())
+	require.NoError(t, err)
+	sessions, err := newSessions(ring, session.NewMemory(), list, session.DefaultAccessTTL, session.DefaultGrace, logger)
 	require.NoError(t, err)
 	all, err := newUsers(map[string]string{"alice@example.com": alicePassword, "bob@example.com": bobPassword})
 	require.NoError(t, err)
@@ -84,6 +87,11 @@ func create(t *testing.T, base, email, password string) response {
 func refreshed(t *testing.T, base, token string) response {
 	t.Helper()
 	return post(t, base+"/auth/jwt/refresh/", map[string]string{"refresh_token": token})
+}
+
+func logOut(t *testing.T, base, token string) response {
+	t.Helper()
+	return send(t, request(t, "POST", base+"/auth/jwt/logout/", "", "Authorization", "Bearer "+token))
 }
 
 func call(t *testing.T, base, token string) response {

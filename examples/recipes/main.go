@@ -6,9 +6,9 @@
 // It prints curl lines for every kind of call, and serves a page on which the
 // same can be done by clicking. Its keys are kept in a file: tokens outlive a
 // restart, and whoever changes the file rotates the keys without one. What was
-// revoked is kept in memory: a restart forgets it. Services that only verify find
-// the public keys on /.well-known/jwks.json. To watch a rotation, in printed
-// steps:
+// revoked is kept in a SQLite file beside them, or in the database of -store, which
+// several processes may share. Services that only verify find the public keys on
+// /.well-known/jwks.json. To watch a rotation, in printed steps:
 //
 //	go run ./examples/recipes -rotate 10s
 package main
@@ -31,6 +31,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/joinednode/jwtauth/examples/internal/stores"
 	"github.com/joinednode/jwtauth/keys"
 	"github.com/joinednode/jwtauth/revoke"
 )
@@ -52,7 +53,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("recipes", flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // main prints the error, once
 	addr := flags.String("addr", "127.0.0.1:8080", "`address` to serve on")
-	data := flags.String("data", ".recipes", "`folder` that keeps the keys, in keys.jwks")
+	data := flags.String("data", ".recipes", "`folder` that keeps the keys, in keys.jwks, and what was revoked")
+	where := flags.String("store", "", stores.Usage)
 	alg := flags.String("alg", "EdDSA", "`algorithm` of the key that is made with the file of keys; a file that is there keeps its own")
 	rotate := flags.Duration("rotate", 0, "time between two steps of a rotation of the signing key, for watching; at least 1s, the default 0 is never")
 	ownerKey := flags.String("owner-key", "", "`password` of the containers' owner (default a random one, printed at the start)")
@@ -88,11 +90,17 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		*ownerKey = rand.Text()
 		banner.ownerKey = *ownerKey
 	}
-	// This log is in memory: a restart forgets what was revoked, and those tokens
-	// are good again until they expire. A service that must not forget, or has
-	// several processes, gives revoke.New a log that they share.
-	list, err := revoke.New(revoke.NewMemory(), revoke.WithLogger(logger))
+	store, err := stores.Open(ctx, *where, *data)
 	if err != nil {
+		return err
+	}
+	defer store.Close()
+	list, err := revoke.New(store.Revocations, revoke.WithLogger(logger))
+	if err != nil {
+		return err
+	}
+	// Once, before anything is served: a list that was never read lets nobody in.
+	if err := list.Sync(ctx); err != nil {
 		return err
 	}
 	handler, err := newHandler(ring, list, demoCatalogue(), *ownerKey, logger)
@@ -116,6 +124,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	defer beside.Wait()
 	defer stop()
 	beside.Go(func() { ring.Run(ctx) }) // its error is that of ctx
+	beside.Go(func() { list.Run(ctx) }) // alike
 	if *rotate > 0 {
 		beside.Go(func() { rotating.run(ctx) })
 	}
@@ -230,7 +239,7 @@ curl -sS -i -H "Authorization: Bearer $OTHER" "{url}/run/demo/notify"
 # A public recipe, without a token: 200
 curl -sS -i "{url}/run/demo/hello"
 
-# Revoke the token, as the owner of its container (until the program ends: a restart forgets it): 200
+# Revoke the token, as the owner of its container; a restart does not forget it: 200
 curl -sS -i -u "demo:$OWNER_KEY" -d "token=$TOKEN" "{url}/revoke"
 
 # The same private recipe with the revoked token: 403

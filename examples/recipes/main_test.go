@@ -16,8 +16,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/joinednode/jwtauth/examples/internal/stores/storestest"
 )
 
 // asProgram makes this test binary the program itself: for what only a process
@@ -192,19 +195,31 @@ func TestTokensOutliveARestart(t *testing.T) {
 	require.Equal(t, 403, notify(t, stranger.url, "demo", token).status, "another folder is another key")
 }
 
-// A log that lasts would be better: that it does not is said where it is made, and
-// in the printed lines.
-func TestARestartForgetsWhatWasRevoked(t *testing.T) {
-	data := t.TempDir()
-	first := start(t, "-data", data)
-	require.Contains(t, first.banner, "a restart forgets it")
-	token := mint(t, first.url, "demo", first.ownerKey(t))
-	require.Equal(t, 200, send(t, revokeRequest(t, first.url, token, "demo", first.ownerKey(t))).status)
-	requireRevoked(t, first.url, "demo", token)
-	require.NoError(t, first.stop())
+func TestWhatWasRevokedOutlivesARestart(t *testing.T) {
+	storestest.Each(t, func(t *testing.T, flags ...string) {
+		flags = append(flags, "-data", t.TempDir())
+		first := start(t, flags...)
+		token := mint(t, first.url, "demo", first.ownerKey(t))
+		require.Equal(t, 200, send(t, revokeRequest(t, first.url, token, "demo", first.ownerKey(t))).status)
+		requireRevoked(t, first.url, "demo", token)
+		require.NoError(t, first.stop())
 
-	second := start(t, "-data", data)
-	require.Equal(t, 200, notify(t, second.url, "demo", token).status)
+		second := start(t, flags...)
+		requireRevoked(t, second.url, "demo", token)
+		require.Equal(t, 200, notify(t, second.url, "demo", mint(t, second.url, "demo", second.ownerKey(t))).status)
+	})
+}
+
+// Two processes over one database are one service.
+func TestWhatOneProcessRevokesAnotherRefuses(t *testing.T) {
+	storestest.Each(t, func(t *testing.T, flags ...string) {
+		flags = append(flags, "-data", t.TempDir())
+		first, second := start(t, flags...), start(t, flags...)
+		token := mint(t, first.url, "demo", first.ownerKey(t))
+		require.Equal(t, 200, notify(t, second.url, "demo", token).status)
+		require.Equal(t, 200, send(t, revokeRequest(t, first.url, token, "demo", first.ownerKey(t))).status)
+		require.Eventually(t, func() bool { return notify(t, second.url, "demo", token).status == 403 }, time.Minute, 50*time.Millisecond)
+	})
 }
 
 func TestOnlyThisAccountMayReadTheKeys(t *testing.T) {

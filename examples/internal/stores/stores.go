@@ -1,0 +1,134 @@
+// Package stores opens where the examples keep their sessions and revocations: a
+// file, or a database that several processes share.
+package stores
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+	_ "github.com/jackc/pgx/v5/stdlib"
+	"github.com/redis/go-redis/v9"
+	_ "modernc.org/sqlite"
+
+	"github.com/joinednode/jwtauth/revoke"
+	"github.com/joinednode/jwtauth/session"
+	"github.com/joinednode/jwtauth/store/redisstore"
+	"github.com/joinednode/jwtauth/store/sqlstore"
+)
+
+// Usage is the help of the flag that names a store.
+const Usage = "`URL` of the database that keeps sessions and revocations: postgres://, mysql:// or redis://; unless given, a SQLite file in -data"
+
+// Store is an open database.
+type Store struct {
+	Sessions    session.Store
+	Revocations revoke.Store
+	// Name is what to call it, without passwords.
+	Name  string
+	Close func() error
+}
+
+// openTimeout bounds how long a start waits for a database.
+const openTimeout = 10 * time.Second
+
+// Open opens the database that a URL names, or the file in the folder data if it
+// is empty, and makes its tables where they are missing.
+func Open(ctx context.Context, where, data string) (*Store, error) {
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	if where == "" {
+		return openFile(ctx, filepath.Join(data, "jwtauth.db"))
+	}
+	u, err := url.Parse(where)
+	if err != nil {
+		return nil, errors.New("-store: this is no URL") // which may hold a password
+	}
+	switch u.Scheme {
+	case "postgres", "postgresql":
+		return openSQL(ctx, "pgx", where, sqlstore.Postgres, u.Redacted())
+	case "mysql":
+		source, err := dsn(u)
+		if err != nil {
+			return nil, err
+		}
+		return openSQL(ctx, "mysql", source, sqlstore.MySQL, u.Redacted())
+	case "redis", "rediss":
+		return openRedis(ctx, where, u.Redacted())
+	}
+	return nil, fmt.Errorf("-store: %q is none of postgres://, mysql:// and redis://", u.Scheme)
+}
+
+// openFile opens a SQLite file that only this account may read. Whoever writes
+// waits for others, and what was written outlives a crash of the machine.
+func openFile(ctx context.Context, path string) (*Store, error) {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := file.Close(); err != nil {
+		return nil, err
+	}
+	settings := "?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_txlock=immediate"
+	return openSQL(ctx, "sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+settings, sqlstore.SQLite, path)
+}
+
+func openSQL(ctx context.Context, driver, source string, dialect sqlstore.Dialect, name string) (*Store, error) {
+	db, err := sql.Open(driver, source)
+	if err != nil {
+		return nil, err
+	}
+	db.SetConnMaxIdleTime(time.Minute)
+	store, err := sqlstore.New(db, dialect)
+	if err == nil {
+		err = store.Migrate(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("opening %s: %w", name, err), db.Close())
+	}
+	return &Store{Sessions: store.Sessions(), Revocations: store.Revocations(), Name: name, Close: db.Close}, nil
+}
+
+// dsn is a URL in the driver's own form, settings behind the question mark included.
+func dsn(u *url.URL) (string, error) {
+	c := mysql.NewConfig()
+	c.Net, c.Addr, c.User = "tcp", u.Host, u.User.Username()
+	if u.Port() == "" {
+		c.Addr = net.JoinHostPort(u.Hostname(), "3306")
+	}
+	c.Passwd, _ = u.User.Password()
+	c.DBName = strings.TrimPrefix(u.Path, "/")
+	source := c.FormatDSN()
+	if u.RawQuery != "" {
+		source += "?" + u.RawQuery
+	}
+	if _, err := mysql.ParseDSN(source); err != nil {
+		return "", fmt.Errorf("-store: %s: %w", u.Redacted(), err)
+	}
+	return source, nil
+}
+
+func openRedis(ctx context.Context, where, name string) (*Store, error) {
+	opts, err := redis.ParseURL(where)
+	if err != nil {
+		return nil, errors.New("-store: " + name + " is no address of a Redis server")
+	}
+	opts.ContextTimeoutEnabled = true
+	client := redis.NewClient(opts)
+	store, err := redisstore.New(client)
+	if err == nil {
+		err = client.Ping(ctx).Err()
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("opening %s: %w", name, err), client.Close())
+	}
+	return &Store{Sessions: store.Sessions(), Revocations: store.Revocations(), Name: name, Close: client.Close}, nil
+}
