@@ -196,11 +196,14 @@ var (
 	_ func(*session.Manager) *jwtauth.Auth                                                          = (*session.Manager).Auth
 	_ middlewareOf                                                                                  = (*session.Manager).Require
 	_ func(*session.Manager, authenticate) http.Handler                                             = (*session.Manager).Handler
+	_ func(*session.Manager, authenticate) http.Handler                                             = (*session.Manager).JSONHandler
 	_ func(*session.Manager, http.ResponseWriter, *http.Request, session.Pair) error                = (*session.Manager).Deliver
 	_ func(*session.Manager, context.Context) error                                                 = (*session.Manager).Run
 	_ func() *session.Memory                                                                        = session.NewMemory
 	_ func(int) *session.Memory                                                                     = session.NewMemoryOf
 	_ session.Store                                                                                 = (*session.Memory)(nil)
+	_ func(*session.Manager, http.ResponseWriter, session.Pair) error                               = (*session.Manager).SetCookies
+	_ [2]string                                                                                     = [...]string{session.AccessCookie, session.RefreshCookie}
 	_ func(session.Credentials, any) error                                                          = session.Credentials.Decode
 	_ func(*testing.T, func(*testing.T) session.Store)                                              = jwtauthtest.TestSessionStore
 	_ [2]string                                                                                     = [...]string{session.AccessType, session.RefreshType}
@@ -237,6 +240,7 @@ var _ = []session.Option{
 	session.WithMaxAge(0), session.WithGrace(0), session.WithStoreTimeout(0), session.WithClock(nil), session.WithClaims(nil), session.WithRevocations((*revoke.List)(nil)),
 	session.WithRefreshKeys(keys.Source(nil)), session.WithoutRefresh(), session.WithoutAccess(),
 	session.WithEvents(func(session.Event) {}), session.WithLogger(nil),
+	session.WithCookies(session.Cookies{Path: "", TrustedOrigins: []string{}}),
 }
 
 var _ = []session.LoginOption{session.Label(""), session.MaxAge(0)}

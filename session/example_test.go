@@ -185,3 +185,53 @@ func ExampleWithEvents() {
 	// replayed of alice
 	// logout of alice
 }
+
+// Browsers get cookies, which no script can read, and apps get the tokens.
+func ExampleWithCookies() {
+	sessions, _ := exampleManager(session.WithCookies(session.Cookies{
+		Path:           "/auth/web/",
+		TrustedOrigins: []string{"https://app.example.com"},
+	}))
+	checkPassword := func(*http.Request, session.Credentials) (string, []session.LoginOption, error) { return "alice", nil, nil }
+	mux := http.NewServeMux()
+	mux.Handle("/auth/web/", sessions.Handler(checkPassword))
+	mux.Handle("/auth/app/", sessions.JSONHandler(checkPassword))
+
+	r := httptest.NewRequest("POST", "/auth/web/create/", strings.NewReader(`{}`))
+	w := httptest.NewRecorder()
+	mux.ServeHTTP(w, r)
+	fmt.Print(w.Code, " ", w.Body)
+	for _, c := range w.Result().Cookies() {
+		fmt.Println(c.Name, c.Path, c.MaxAge, c.HttpOnly)
+	}
+
+	r.Header.Set("Sec-Fetch-Site", "cross-site") // as browsers say of a page elsewhere
+	w = httptest.NewRecorder()
+	mux.ServeHTTP(w, r)
+	fmt.Println(w.Code)
+	// Output:
+	// 200 {"expires_in":900,"refresh_expires_in":1209600}
+	// __Host-access / 900 true
+	// __Secure-refresh /auth/web/ 1209600 true
+	// 403
+}
+
+// A login that ends in a redirect, such as that of OIDC.
+func ExampleManager_SetCookies() {
+	sessions, _ := exampleManager(session.WithCookies(session.Cookies{Path: "/auth/web/"}))
+	callback := func(w http.ResponseWriter, r *http.Request) {
+		pair, err := sessions.Login(r.Context(), "alice") // whom the provider named
+		if err == nil {
+			err = sessions.SetCookies(w, pair)
+		}
+		if err != nil {
+			http.Error(w, "try again", http.StatusServiceUnavailable)
+			return
+		}
+		http.Redirect(w, r, "/", http.StatusSeeOther)
+	}
+	w := httptest.NewRecorder()
+	callback(w, httptest.NewRequest("GET", "/callback", nil))
+	fmt.Println(w.Code, len(w.Result().Cookies()))
+	// Output: 303 2
+}

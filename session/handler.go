@@ -76,28 +76,48 @@ func (c Credentials) LogValue() slog.Value { return slog.StringValue(c.String())
 // outage, after which the client must keep its tokens and try again. All answers
 // have Cache-Control: no-store.
 //
-// Nothing here is taken from what browsers send by themselves, so a page of another
-// origin can do nothing that it has no token for.
+// Without [WithCookies] nothing here is taken from what browsers send by themselves,
+// so a page of another origin can do nothing that it has no token for. With it, all
+// tokens come and go in cookies: bodies have the two lifetimes at most, tokens in
+// them are ignored, a POST of another origin is 403, and cookies are taken away by
+// a logout of the caller's own session and by theft, and never by an outage.
 //
 // Handler panics if authenticate is nil.
 func (m *Manager) Handler(authenticate func(r *http.Request, c Credentials) (subject string, opts []LoginOption, err error)) http.Handler {
+	return m.serve(authenticate, m.cookies != nil)
+}
+
+// JSONHandler is what [Manager.Handler] is without [WithCookies]: for clients that keep
+// tokens themselves, beside browsers that keep them in cookies. Give it a path of its
+// own, outside of that of the cookies.
+func (m *Manager) JSONHandler(authenticate func(r *http.Request, c Credentials) (subject string, opts []LoginOption, err error)) http.Handler {
+	return m.serve(authenticate, false)
+}
+
+// server is a Handler of one kind.
+type server struct {
+	*Manager
+	authenticate func(r *http.Request, c Credentials) (string, []LoginOption, error)
+	byCookies    bool
+}
+
+func (m *Manager) serve(authenticate func(r *http.Request, c Credentials) (string, []LoginOption, error), byCookies bool) http.Handler {
 	if authenticate == nil {
 		panic("session: Handler: authenticate is nil, and without it anyone could log in as anyone")
 	}
+	s := server{m, authenticate, byCookies}
 	type endpoint struct {
 		method string
 		serve  func(w http.ResponseWriter, r *http.Request, body fields)
 	}
 	endpoints := map[string]endpoint{
-		"create": {http.MethodPost, func(w http.ResponseWriter, r *http.Request, body fields) {
-			m.serveCreate(w, r, body, authenticate)
-		}},
-		"verify":   {http.MethodPost, m.serveVerify},
-		"logout":   {http.MethodPost, m.serveLogout},
-		"sessions": {http.MethodGet, m.serveSessions},
+		"create":   {http.MethodPost, s.create},
+		"verify":   {http.MethodPost, s.verify},
+		"logout":   {http.MethodPost, s.logout},
+		"sessions": {http.MethodGet, s.sessions},
 	}
 	if !m.noRefresh {
-		endpoints["refresh"] = endpoint{http.MethodPost, m.serveRefresh}
+		endpoints["refresh"] = endpoint{http.MethodPost, s.renew}
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
@@ -105,18 +125,26 @@ func (m *Manager) Handler(authenticate func(r *http.Request, c Credentials) (sub
 		switch {
 		case !found:
 			writeProblem(w, http.StatusNotFound, "not_found", "There is nothing here.")
-		case r.Method == e.method:
-			if body, ok := readBody(w, r); ok {
-				e.serve(w, r, body)
-			}
-		default:
+			return
+		case r.Method != e.method:
 			w.Header().Set("Allow", e.method)
 			writeProblem(w, http.StatusMethodNotAllowed, "method_not_allowed", "Use "+e.method+".")
+			return
+		}
+		if s.byCookies {
+			// A login, too: a page could log its victim in as somebody else.
+			if err := m.crossOrigin.Check(r); err != nil {
+				s.deny(w, r, fmt.Errorf("%w: %w", jwtauth.ErrCrossOrigin, err))
+				return
+			}
+		}
+		if body, ok := readBody(w, r); ok {
+			e.serve(w, r, body)
 		}
 	})
 }
 
-func (m *Manager) serveCreate(w http.ResponseWriter, r *http.Request, body fields, authenticate func(*http.Request, Credentials) (string, []LoginOption, error)) {
+func (m server) create(w http.ResponseWriter, r *http.Request, body fields) {
 	if body == nil {
 		writeProblem(w, http.StatusBadRequest, "malformed", "The body is empty.")
 		return
@@ -135,7 +163,7 @@ func (m *Manager) serveCreate(w http.ResponseWriter, r *http.Request, body field
 			return
 		}
 	}
-	subject, opts, err := authenticate(r, c)
+	subject, opts, err := m.authenticate(r, c)
 	if err != nil && !errors.Is(err, ErrCredentials) {
 		err = m.outage(r.Context(), "authenticating", err)
 	}
@@ -145,7 +173,7 @@ func (m *Manager) serveCreate(w http.ResponseWriter, r *http.Request, body field
 	}
 	switch {
 	case err == nil:
-		m.Deliver(w, r, pair) // a client that is gone logs in again
+		m.deliver(w, r, pair)
 	case errors.Is(err, ErrCredentials), errors.Is(err, ErrSubjectGone):
 		w.Header().Set("WWW-Authenticate", "Bearer")
 		writeProblem(w, http.StatusUnauthorized, "credentials_not_valid", "No active account was found with these credentials.")
@@ -156,8 +184,21 @@ func (m *Manager) serveCreate(w http.ResponseWriter, r *http.Request, body field
 	}
 }
 
-func (m *Manager) serveRefresh(w http.ResponseWriter, r *http.Request, body fields) {
-	token, ok := body.token(w, "refresh_token")
+// refreshToken is the one that a request brings, "" if there is none.
+func (m server) refreshToken(w http.ResponseWriter, r *http.Request, body fields) (token string, ok bool) {
+	if !m.byCookies {
+		return body.token(w, "refresh_token")
+	}
+	p, err := m.Manager.refresh.Extract(r)
+	if err != nil && !errors.Is(err, jwtauth.ErrNoToken) {
+		m.deny(w, r, err)
+		return "", false
+	}
+	return p.Token, true
+}
+
+func (m server) renew(w http.ResponseWriter, r *http.Request, body fields) {
+	token, ok := m.refreshToken(w, r, body)
 	if !ok {
 		return
 	}
@@ -170,17 +211,25 @@ func (m *Manager) serveRefresh(w http.ResponseWriter, r *http.Request, body fiel
 		m.deny(w, r, err)
 		return
 	}
-	m.Deliver(w, r, pair) // a client that is gone asks again
+	m.deliver(w, r, pair)
 }
 
-func (m *Manager) serveVerify(w http.ResponseWriter, r *http.Request, body fields) {
-	token, ok := body.token(w, "token")
-	if !ok {
-		return
+func (m server) verify(w http.ResponseWriter, r *http.Request, body fields) {
+	var p jwtauth.Presented
+	var err error
+	if m.byCookies {
+		p, err = m.access.Extract(r)
+	} else {
+		var ok bool
+		if p.Token, ok = body.token(w, "token"); !ok {
+			return
+		}
+		if p.Token == "" {
+			err = jwtauth.ErrNoToken
+		}
 	}
-	err := jwtauth.ErrNoToken
-	if token != "" {
-		_, err = m.access.VerifyAnyContainer(r.Context(), token)
+	if err == nil {
+		_, err = m.access.VerifyAnyContainer(r.Context(), p.Token)
 	}
 	if err != nil {
 		m.deny(w, r, err)
@@ -189,8 +238,8 @@ func (m *Manager) serveVerify(w http.ResponseWriter, r *http.Request, body field
 	writeJSON(w, http.StatusOK, struct{}{})
 }
 
-func (m *Manager) serveLogout(w http.ResponseWriter, r *http.Request, body fields) {
-	refreshToken, ok := body.token(w, "refresh_token")
+func (m server) logout(w http.ResponseWriter, r *http.Request, body fields) {
+	refreshToken, ok := m.refreshToken(w, r, body)
 	if !ok {
 		return
 	}
@@ -209,6 +258,11 @@ func (m *Manager) serveLogout(w http.ResponseWriter, r *http.Request, body field
 		if err = m.end(r.Context(), c.Subject, c.SessionID, ReasonLogout); err != nil {
 			err = m.outage(r.Context(), "a logout", err)
 		}
+	}
+	ended := err == nil && (everywhere || !wider)
+	dead := err != nil && status(err) == http.StatusUnauthorized && !errors.Is(err, jwtauth.ErrUnavailable)
+	if m.byCookies && (ended || dead) { // there is nothing left to keep them for
+		m.SetCookies(w, Pair{})
 	}
 	if err != nil {
 		m.deny(w, r, err)
@@ -277,7 +331,7 @@ type listed struct {
 	Current  bool      `json:"current"`
 }
 
-func (m *Manager) serveSessions(w http.ResponseWriter, r *http.Request, _ fields) {
+func (m server) sessions(w http.ResponseWriter, r *http.Request, _ fields) {
 	c, err := m.caller(r, "")
 	if err != nil {
 		m.deny(w, r, err)
@@ -298,10 +352,40 @@ func (m *Manager) serveSessions(w http.ResponseWriter, r *http.Request, _ fields
 }
 
 // Deliver writes a pair as [Manager.Handler] does for create/: for logins by other
-// ways, such as OIDC or a code by SMS. The error is that of writing.
-func (m *Manager) Deliver(w http.ResponseWriter, _ *http.Request, p Pair) error {
+// ways, such as OIDC or a code by SMS; where those end in a redirect, see
+// [Manager.SetCookies]. The error is that of writing, or that of SetCookies, of which
+// the client hears nothing but 503.
+func (m *Manager) Deliver(w http.ResponseWriter, r *http.Request, p Pair) error {
 	w.Header().Set("Cache-Control", "no-store")
-	return writeJSON(w, http.StatusOK, p)
+	if m.cookies == nil {
+		return writeJSON(w, http.StatusOK, p)
+	}
+	if err := m.SetCookies(w, p); err != nil {
+		err = m.outage(r.Context(), "delivering a pair", err)
+		m.deny(w, r, err)
+		return err
+	}
+	return writeJSON(w, http.StatusOK, struct {
+		ExpiresIn        int64 `json:"expires_in,omitempty"`
+		RefreshExpiresIn int64 `json:"refresh_expires_in,omitempty"`
+	}{p.ExpiresIn, p.RefreshExpiresIn})
+}
+
+// deliver needs no error: a client that is gone logs in again, or asks again.
+func (m server) deliver(w http.ResponseWriter, r *http.Request, p Pair) {
+	if m.byCookies {
+		m.Deliver(w, r, p)
+		return
+	}
+	writeJSON(w, http.StatusOK, p)
+}
+
+// deny is for who found that a token was stolen the end of their cookies, too.
+func (m server) deny(w http.ResponseWriter, r *http.Request, err error) {
+	if m.byCookies && errors.Is(err, ErrReused) {
+		m.SetCookies(w, Pair{})
+	}
+	m.Manager.deny(w, r, err)
 }
 
 // deny writes what a refresh token's error looks like: what every denial does.

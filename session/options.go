@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"strings"
 	"time"
 	"unicode"
@@ -40,6 +41,8 @@ type config struct {
 	noRefresh    bool
 	events       func(Event)
 	logger       *slog.Logger
+	cookies      *Cookies
+	crossOrigin  *http.CrossOriginProtection // with cookies alone
 }
 
 // Option configures [New].

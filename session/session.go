@@ -11,6 +11,8 @@
 // JSON; [Manager.Login] and [Manager.Refresh] do the same in code. [New] takes a
 // [Store]: [NewMemory] for a single process that may forget, and for processes that
 // share them, or must not, those of packages store/sqlstore and store/redisstore.
+// Clients keep the tokens themselves, or browsers do in cookies that no script can
+// read: [WithCookies].
 //
 // # What is promised
 //
@@ -163,14 +165,19 @@ func (m *Manager) open(source keys.Source) (err error) {
 	} else {
 		first = append(first, jwtauth.WithAnyContainer())
 	}
-	if m.access, err = jwtauth.New(source, slices.Concat(first, m.config.access, own(AccessType, m.accessTTL))...); err != nil {
+	access, always, refresh := m.cookieOptions()
+	if m.access, err = jwtauth.New(source, slices.Concat(first, access, m.config.access, own(AccessType, m.accessTTL), always)...); err != nil {
 		return fmt.Errorf("access tokens: %w", err)
+	}
+	if err := m.findsCookie(); err != nil {
+		return err
 	}
 	if m.refreshKeys == nil {
 		m.refreshKeys = source
 	}
 	// Each is used once: remembering them would be in vain.
 	opts := append(own(RefreshType, m.refreshTTL), jwtauth.WithAnyContainer(), jwtauth.WithCache(0), jwtauth.WithStatus(status), jwtauth.WithDenial(writeDenial))
+	opts = append(opts, refresh...)
 	if issuer := m.access.Issuer(); issuer != "" {
 		opts = append(opts, jwtauth.WithIssuer(issuer))
 	}

@@ -1,0 +1,457 @@
+package session_test
+
+import (
+	"context"
+	"encoding/json"
+
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/joinednode/jwtauth"
+	"github.com/joinednode/jwtauth/keys"
+	"github.com/joinednode/jwtauth/session"
+)
+
+const cookiePath = "/auth/cookie/"
+
+// site is a service over TLS whose browsers keep cookies.
+type site struct {
+	*session.Manager
+	*httptest.Server
+	store *failingStore
+	clock *clock
+}
+
+func newSite(t *testing.T, opts ...session.Option) *site {
+	t.Helper()
+	s := &site{store: &failingStore{Store: session.NewMemory()}, clock: newClock()}
+	s.Manager = newManagerOver(t, s.store, append([]session.Option{
+		session.WithClock(s.clock.now),
+		session.WithCookies(session.Cookies{Path: cookiePath, TrustedOrigins: []string{"https://app.example.com"}}),
+	}, opts...)...)
+	anyone := func(_ *http.Request, c session.Credentials) (string, []session.LoginOption, error) {
+		if c.Password == "wrong" {
+			return "", nil, session.ErrCredentials
+		}
+		return c.Email, nil, nil
+	}
+	mux := http.NewServeMux()
+	// As behind a proxy that cuts the prefix off.
+	mux.Handle(cookiePath, http.StripPrefix("/auth/cookie", s.Handler(anyone)))
+	mux.Handle("/auth/jwt/", s.JSONHandler(anyone))
+	mux.Handle("/api/", s.Require(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		claims, _ := jwtauth.FromContext(r.Context())
+		io.WriteString(w, claims.Subject)
+	})))
+	s.Server = httptest.NewTLSServer(mux)
+	t.Cleanup(s.Close)
+	return s
+}
+
+// browser keeps cookies as browsers do, and sends what they send of themselves.
+type browser struct {
+	site   *site
+	client *http.Client
+	fields http.Header // of every request
+}
+
+func (s *site) browser(t *testing.T) *browser {
+	t.Helper()
+	jar, err := cookiejar.New(nil)
+	require.NoError(t, err)
+	client := *s.Client()
+	client.Jar = jar
+	return &browser{s, &client, http.Header{"Sec-Fetch-Site": {"same-origin"}}}
+}
+
+type page struct {
+	status  int
+	body    string
+	header  http.Header
+	cookies map[string]*http.Cookie
+}
+
+func (b *browser) send(t *testing.T, method, path, body string, fields ...string) page {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, b.site.URL+path, strings.NewReader(body))
+	require.NoError(t, err)
+	r.Header = b.fields.Clone()
+	r.Header.Set("Content-Type", "application/json")
+	for i := 0; i < len(fields); i += 2 {
+		r.Header.Set(fields[i], fields[i+1])
+	}
+	response, err := b.client.Do(r)
+	require.NoError(t, err)
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	p := page{response.StatusCode, string(text), response.Header, map[string]*http.Cookie{}}
+	for _, c := range response.Cookies() {
+		p.cookies[c.Name] = c
+	}
+	return p
+}
+
+func (b *browser) post(t *testing.T, endpoint, body string, fields ...string) page {
+	t.Helper()
+	return b.send(t, "POST", cookiePath+endpoint+"/", body, fields...)
+}
+
+func (b *browser) login(t *testing.T, email string) page {
+	t.Helper()
+	p := b.post(t, "create", `{"email":"`+email+`","password":"right"}`)
+	require.Equal(t, 200, p.status, p.body)
+	return p
+}
+
+func (b *browser) call(t *testing.T) page { t.Helper(); return b.send(t, "GET", "/api/me", "") }
+
+// has are the names of the cookies that are sent to a path.
+func (b *browser) has(t *testing.T, path string) (names []string) {
+	t.Helper()
+	u, err := url.Parse(b.site.URL + path)
+	require.NoError(t, err)
+	for _, c := range b.client.Jar.Cookies(u) {
+		names = append(names, c.Name)
+	}
+	return names
+}
+
+// takenAway holds that an answer took both cookies away, each with the path it had.
+func (p page) takenAway(t *testing.T) {
+	t.Helper()
+	require.Len(t, p.cookies, 2)
+	for name, path := range map[string]string{session.AccessCookie: "/", session.RefreshCookie: cookiePath} {
+		c := p.cookies[name]
+		require.NotNil(t, c)
+		require.Equal(t, path, c.Path)
+		require.Equal(t, -1, c.MaxAge)
+		require.Empty(t, c.Value)
+		require.True(t, c.Secure, "browsers take nothing else for such a name")
+	}
+}
+
+func TestCookiesHaveAllThatKeepsThem(t *testing.T) {
+	p := newSite(t).browser(t).login(t, "alice")
+	require.JSONEq(t, `{"expires_in":900,"refresh_expires_in":1209600}`, p.body)
+	require.Equal(t, "no-store", p.header.Get("Cache-Control"))
+	access, refresh := p.cookies[session.AccessCookie], p.cookies[session.RefreshCookie]
+	require.Len(t, p.header["Set-Cookie"], 2)
+	require.Equal(t, "__Host-access="+access.Value+"; Path=/; Max-Age=900; HttpOnly; Secure; SameSite=Lax", access.Raw)
+	require.Equal(t, "__Secure-refresh="+refresh.Value+"; Path=/auth/cookie/; Max-Age=1209600; HttpOnly; Secure; SameSite=Lax", refresh.Raw)
+}
+
+func TestABrowserLivesByItsCookies(t *testing.T) {
+	s := newSite(t)
+	b := s.browser(t)
+	require.Equal(t, 401, b.call(t).status)
+	first := b.login(t, "alice")
+	require.Equal(t, []string{session.AccessCookie}, b.has(t, "/api/me"), "the refresh token goes to its endpoints alone")
+	require.Equal(t, []string{session.RefreshCookie, session.AccessCookie}, b.has(t, cookiePath+"refresh/"))
+	answer := b.call(t)
+	require.Equal(t, "alice", answer.body)
+	require.Contains(t, answer.header["Vary"], "Cookie")
+	require.Equal(t, "private", answer.header.Get("Cache-Control"))
+	require.Equal(t, 200, b.post(t, "verify", "").status)
+	require.Equal(t, 200, b.send(t, "GET", cookiePath+"sessions/", "").status)
+
+	s.clock.advance(session.DefaultAccessTTL)
+	answer = b.call(t)
+	require.Equal(t, 401, answer.status)
+	require.Contains(t, answer.body, `"reason":"expired"`)
+	require.Equal(t, 401, b.post(t, "verify", "").status)
+
+	next := b.post(t, "refresh", "")
+	require.Equal(t, 200, next.status, next.body)
+	require.JSONEq(t, `{"expires_in":900,"refresh_expires_in":1209600}`, next.body)
+	for _, name := range []string{session.AccessCookie, session.RefreshCookie} {
+		require.NotEqual(t, first.cookies[name].Value, next.cookies[name].Value, name)
+	}
+	require.Equal(t, "alice", b.call(t).body)
+
+	end := b.post(t, "logout", "")
+	require.Equal(t, 204, end.status)
+	end.takenAway(t)
+	require.Empty(t, b.has(t, cookiePath))
+	answer = b.send(t, "GET", "/api/me", "", "Cookie", session.AccessCookie+"="+next.cookies[session.AccessCookie].Value)
+	require.Equal(t, 401, answer.status)
+	require.Contains(t, answer.body, "revoked")
+}
+
+func TestTokensInBodiesAreNothingToAHandlerOfCookies(t *testing.T) {
+	s := newSite(t)
+	pair, err := s.Login(t.Context(), "alice")
+	require.NoError(t, err)
+	for endpoint, body := range map[string]any{
+		"refresh": map[string]string{"refresh_token": pair.RefreshToken},
+		"verify":  map[string]string{"token": pair.AccessToken},
+		"logout":  map[string]string{"refresh_token": pair.RefreshToken},
+	} {
+		text, err := json.Marshal(body)
+		require.NoError(t, err)
+		p := s.browser(t).post(t, endpoint, string(text))
+		require.Equal(t, 401, p.status, endpoint)
+		require.Contains(t, p.body, "not_authenticated", endpoint)
+	}
+	_, err = s.Refresh(t.Context(), pair.RefreshToken)
+	require.NoError(t, err, "it was not ended either")
+
+	// Nor do they stand in for the cookie's.
+	b := s.browser(t)
+	b.login(t, "bob")
+	require.Equal(t, 204, b.post(t, "logout", `{"refresh_token":"`+pair.RefreshToken+`"}`).status)
+	all, err := s.Sessions(t.Context(), "alice")
+	require.NoError(t, err)
+	require.Len(t, all, 1)
+	all, err = s.Sessions(t.Context(), "bob")
+	require.NoError(t, err)
+	require.Empty(t, all)
+}
+
+func TestNoTokenIsEverInABodyOfAHandlerOfCookies(t *testing.T) {
+	s := newSite(t)
+	b := s.browser(t)
+	b.login(t, "alice")
+	for _, p := range []page{
+		b.login(t, "alice"), b.post(t, "refresh", ""), b.post(t, "verify", ""), b.send(t, "GET", cookiePath+"sessions/", ""),
+		b.post(t, "create", `{"email":"alice","password":"wrong"}`), b.send(t, "GET", cookiePath+"refresh/", ""), b.post(t, "logout", `[]`), b.post(t, "logout", ""),
+	} {
+		require.NotContains(t, p.body, "eyJ")
+		require.NotContains(t, p.body, "token_type")
+	}
+}
+
+func TestOtherOriginsCannotUseTheCookies(t *testing.T) {
+	for _, origin := range []struct {
+		name    string
+		fields  http.Header
+		refused bool
+	}{
+		{"another site", http.Header{"Sec-Fetch-Site": {"cross-site"}, "Origin": {"https://evil.example"}}, true},
+		{"a sibling", http.Header{"Sec-Fetch-Site": {"same-site"}, "Origin": {"https://blog.example.com"}}, true},
+		{"an old browser on another site", http.Header{"Origin": {"https://evil.example"}}, true},
+		{"a sandbox", http.Header{"Sec-Fetch-Site": {"cross-site"}, "Origin": {"null"}}, true},
+		{"a sibling that is trusted", http.Header{"Sec-Fetch-Site": {"same-site"}, "Origin": {"https://app.example.com"}}, false},
+		{"the same origin", http.Header{"Sec-Fetch-Site": {"same-origin"}}, false},
+		{"the user's own hand", http.Header{"Sec-Fetch-Site": {"none"}}, false},
+	} {
+		t.Run(origin.name, func(t *testing.T) {
+			b := newSite(t).browser(t)
+			b.login(t, "alice")
+			kept := b.has(t, cookiePath)
+			b.fields = origin.fields
+			want := func(status int, p page) {
+				t.Helper()
+				if !origin.refused {
+					require.Equal(t, status, p.status, p.body)
+					return
+				}
+				require.Equal(t, 403, p.status, p.body)
+				require.Empty(t, p.cookies)
+				require.Equal(t, kept, b.has(t, cookiePath))
+			}
+			want(200, b.post(t, "create", `{"email":"mallory","password":"right"}`))
+			want(200, b.post(t, "verify", ""))
+			want(200, b.post(t, "refresh", ""))
+			want(200, b.send(t, "POST", "/api/pay", ""))
+			require.Equal(t, 200, b.call(t).status, "a GET changes nothing, and CORS keeps its answer")
+			want(200, b.send(t, "POST", "/api/pay", "{}", "Content-Type", "text/plain"))
+			want(204, b.post(t, "logout", `{"everywhere":true}`))
+		})
+	}
+}
+
+func TestACookieAtTheJSONEndpointsMustComeFromTheSameOrigin(t *testing.T) {
+	s := newSite(t)
+	b := s.browser(t)
+	b.login(t, "alice")
+	require.Equal(t, 403, b.send(t, "POST", "/auth/jwt/logout/", "", "Sec-Fetch-Site", "same-site").status)
+	require.Equal(t, 200, b.call(t).status)
+	require.Equal(t, 401, b.send(t, "POST", "/auth/jwt/refresh/", "").status, "the refresh token's cookie is nothing there")
+}
+
+func TestClientsOfBothKindsLiveOnOneManager(t *testing.T) {
+	s := newSite(t)
+	app, b := s.browser(t), s.browser(t)
+	b.login(t, "alice")
+	answer := app.send(t, "POST", "/auth/jwt/create/", `{"email":"alice","password":"right"}`, "Sec-Fetch-Site", "cross-site")
+	require.Equal(t, 200, answer.status)
+	require.Empty(t, answer.cookies)
+	var pair session.Pair
+	require.NoError(t, json.Unmarshal([]byte(answer.body), &pair))
+	answer = app.send(t, "POST", "/auth/jwt/refresh/", `{"refresh_token":"`+pair.RefreshToken+`"}`)
+	require.Equal(t, 200, answer.status)
+	require.Empty(t, answer.cookies)
+	require.NoError(t, json.Unmarshal([]byte(answer.body), &pair))
+	require.NotEmpty(t, pair.RefreshToken)
+
+	// The Authorization field comes first.
+	bob, err := s.Login(t.Context(), "bob")
+	require.NoError(t, err)
+	require.Equal(t, "bob", b.send(t, "GET", "/api/me", "", "Authorization", "Bearer "+bob.AccessToken).body)
+	require.Equal(t, 401, b.send(t, "GET", "/api/me", "", "Authorization", "Bearer nonsense").status, "and is judged, good or bad")
+	require.Equal(t, 200, b.send(t, "POST", "/api/pay", "", "Authorization", "Bearer "+bob.AccessToken, "Sec-Fetch-Site", "cross-site").status)
+	all, err := s.Sessions(t.Context(), "alice")
+	require.NoError(t, err)
+	require.Len(t, all, 2)
+}
+
+func TestCookiesAreTakenAwayByLogoutAndTheftAlone(t *testing.T) {
+	t.Run("a logout everywhere", func(t *testing.T) {
+		b := newSite(t).browser(t)
+		b.login(t, "alice")
+		p := b.post(t, "logout", `{"everywhere":true}`)
+		require.Equal(t, 204, p.status)
+		p.takenAway(t)
+	})
+	t.Run("not a logout of another session", func(t *testing.T) {
+		s := newSite(t)
+		other, err := s.Login(t.Context(), "alice")
+		require.NoError(t, err)
+		b := s.browser(t)
+		b.login(t, "alice")
+		p := b.post(t, "logout", `{"session_id":"`+other.SessionID+`"}`)
+		require.Equal(t, 204, p.status)
+		require.Empty(t, p.cookies)
+		require.Equal(t, 200, b.call(t).status)
+	})
+	t.Run("a logout after the session has ended", func(t *testing.T) {
+		s := newSite(t)
+		b := s.browser(t)
+		b.login(t, "alice")
+		s.clock.advance(session.DefaultRefreshTTL)
+		p := b.post(t, "logout", "")
+		require.Equal(t, 401, p.status)
+		p.takenAway(t)
+	})
+	t.Run("theft", func(t *testing.T) {
+		s := newSite(t)
+		b := s.browser(t)
+		stolen := b.login(t, "alice").cookies[session.RefreshCookie]
+		require.Equal(t, 200, b.post(t, "refresh", "").status)
+		s.clock.advance(late)
+		p := s.browser(t).post(t, "refresh", "", "Cookie", stolen.Name+"="+stolen.Value)
+		require.Equal(t, 401, p.status)
+		require.Contains(t, p.body, "reused")
+		p.takenAway(t)
+		require.Equal(t, 401, b.call(t).status, "and so has the right one")
+	})
+	t.Run("not a refresh that is refused", func(t *testing.T) {
+		s := newSite(t)
+		b := s.browser(t)
+		b.login(t, "alice")
+		_, err := s.LogoutAll(t.Context(), "alice")
+		require.NoError(t, err)
+		p := b.post(t, "refresh", "")
+		require.Equal(t, 401, p.status)
+		require.Empty(t, p.cookies)
+	})
+	t.Run("not an outage", func(t *testing.T) {
+		s := newSite(t)
+		b := s.browser(t)
+		b.login(t, "alice")
+		s.store.down.Store(true)
+		p := b.post(t, "refresh", "")
+		require.Equal(t, 503, p.status)
+		require.Empty(t, p.cookies)
+		s.store.down.Store(false)
+		require.Equal(t, 200, b.post(t, "refresh", "").status)
+		s.store.down.Store(true)
+		p = b.post(t, "logout", "")
+		require.Equal(t, 503, p.status)
+		require.Empty(t, p.cookies, "who was told to try again needs them")
+		s.store.down.Store(false)
+		require.Equal(t, 204, b.post(t, "logout", "").status)
+	})
+}
+
+func TestACookieTwiceIsRefused(t *testing.T) {
+	s := newSite(t)
+	b := s.browser(t)
+	p := b.login(t, "alice")
+	twice := func(name string) string { return name + "=a.b.c; " + name + "=" + p.cookies[name].Value }
+	stranger := s.browser(t)
+	require.Equal(t, 401, stranger.post(t, "refresh", "", "Cookie", twice(session.RefreshCookie)).status)
+	require.Equal(t, 401, stranger.send(t, "GET", "/api/me", "", "Cookie", twice(session.AccessCookie)).status)
+}
+
+func TestDeliverSetsCookies(t *testing.T) {
+	s := newSite(t)
+	pair, err := s.Login(t.Context(), "alice")
+	require.NoError(t, err)
+	w := httptest.NewRecorder()
+	require.NoError(t, s.Deliver(w, httptest.NewRequest("GET", "/callback", nil), pair))
+	require.Len(t, w.Result().Cookies(), 2)
+	require.NotContains(t, w.Body.String(), pair.AccessToken)
+	require.NotContains(t, w.Body.String(), pair.RefreshToken)
+
+	w = httptest.NewRecorder()
+	require.NoError(t, s.SetCookies(w, pair))
+	http.Redirect(w, httptest.NewRequest("GET", "/callback", nil), "/", http.StatusSeeOther)
+	require.Len(t, w.Result().Cookies(), 2)
+	require.ErrorContains(t, newManager(t).SetCookies(httptest.NewRecorder(), pair), "without WithCookies")
+}
+
+func TestATokenThatBrowsersWouldDropIsAnOutage(t *testing.T) {
+	large := func(context.Context, session.Session) (string, []jwtauth.IssueOption, error) {
+		return "", []jwtauth.IssueOption{jwtauth.Claim("roles", strings.Repeat("x", 3500))}, nil
+	}
+	s := newSite(t, session.WithClaims(large))
+	b := s.browser(t)
+	p := b.post(t, "create", `{"email":"alice","password":"right"}`)
+	require.Equal(t, 503, p.status)
+	require.Empty(t, p.cookies)
+	pair, err := s.Login(t.Context(), "alice")
+	require.NoError(t, err)
+	w := httptest.NewRecorder()
+	require.ErrorContains(t, s.SetCookies(w, pair), "browsers keep 4096 at most")
+	require.Empty(t, w.Header())
+}
+
+func TestCookiesWithoutOneKindOfToken(t *testing.T) {
+	b := newSite(t, session.WithoutRefresh()).browser(t)
+	p := b.login(t, "alice")
+	require.Equal(t, -1, p.cookies[session.RefreshCookie].MaxAge, "of a session before")
+	require.Equal(t, 200, b.call(t).status)
+	require.Equal(t, 404, b.post(t, "refresh", "").status)
+	require.Equal(t, 204, b.post(t, "logout", "").status)
+	require.Equal(t, 401, b.call(t).status)
+}
+
+func TestWithCookiesRefusesWhatCannotWork(t *testing.T) {
+	only := session.WithAccess(jwtauth.WithExtractors(jwtauth.FromHeader("Authorization", "Bearer")))
+	for name, c := range map[string]struct {
+		cookies session.Cookies
+		more    []session.Option
+		want    string
+	}{
+		"no path":                      {session.Cookies{}, nil, `the Path "" must be where`},
+		"a relative path":              {session.Cookies{Path: "auth/"}, nil, `the Path "auth/"`},
+		"a path that is not clean":     {session.Cookies{Path: "/auth/../"}, nil, `the Path "/auth/../"`},
+		"a path with an empty part":    {session.Cookies{Path: "//auth/"}, nil, `the Path "//auth/"`},
+		"a path with another field":    {session.Cookies{Path: "/auth; Domain=evil.example"}, nil, "without semicolons"},
+		"a path that is not ASCII":     {session.Cookies{Path: "/änmelden/"}, nil, "in ASCII"},
+		"a path with a query":          {session.Cookies{Path: "/auth/?x"}, nil, "the Path"},
+		"an origin with a path":        {session.Cookies{Path: "/auth/", TrustedOrigins: []string{"https://app.example.com/x"}}, nil, "WithCookies: TrustedOrigins"},
+		"an origin that is a name":     {session.Cookies{Path: "/auth/", TrustedOrigins: []string{"app.example.com"}}, nil, `such as "https://app.example.com"`},
+		"extractors that leave it out": {session.Cookies{Path: "/auth/"}, []session.Option{only}, "leave out jwtauth.FromCookie(session.AccessCookie)"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := session.New(keys.HS256(secret), session.NewMemory(), append(c.more, session.WithCookies(c.cookies))...)
+			require.ErrorContains(t, err, c.want)
+		})
+	}
+	for _, path := range []string{"/", "/auth", "/auth/", "/a/b.c/~d/"} {
+		_, err := session.New(keys.HS256(secret), session.NewMemory(), session.WithCookies(session.Cookies{Path: path}))
+		require.NoError(t, err, path)
+	}
+	_, err := session.New(keys.HS256(secret), session.NewMemory(), only, session.WithoutAccess(), session.WithCookies(session.Cookies{Path: "/auth/"}))
+	require.NoError(t, err, "there is no access token to be found")
+}
