@@ -240,7 +240,7 @@ var _ = []session.Option{
 	session.WithMaxAge(0), session.WithGrace(0), session.WithStoreTimeout(0), session.WithClock(nil), session.WithClaims(nil), session.WithRevocations((*revoke.List)(nil)),
 	session.WithRefreshKeys(keys.Source(nil)), session.WithoutRefresh(), session.WithoutAccess(),
 	session.WithEvents(func(session.Event) {}), session.WithLogger(nil),
-	session.WithCookies(session.Cookies{Path: "", TrustedOrigins: []string{}}),
+	session.WithSimpleJWTBodies(), session.WithCookies(session.Cookies{Path: "", TrustedOrigins: []string{}}),
 }
 
 var _ = []session.LoginOption{session.Label(""), session.MaxAge(0)}

@@ -192,7 +192,9 @@ func ExampleWithCookies() {
 		Path:           "/auth/web/",
 		TrustedOrigins: []string{"https://app.example.com"},
 	}))
-	checkPassword := func(*http.Request, session.Credentials) (string, []session.LoginOption, error) { return "alice", nil, nil }
+	checkPassword := func(*http.Request, session.Credentials) (string, []session.LoginOption, error) {
+		return "alice", nil, nil
+	}
 	mux := http.NewServeMux()
 	mux.Handle("/auth/web/", sessions.Handler(checkPassword))
 	mux.Handle("/auth/app/", sessions.JSONHandler(checkPassword))
@@ -234,4 +236,20 @@ func ExampleManager_SetCookies() {
 	callback(w, httptest.NewRequest("GET", "/callback", nil))
 	fmt.Println(w.Code, len(w.Result().Cookies()))
 	// Output: 303 2
+}
+
+// For clients that were written for djoser or djangorestframework-simplejwt.
+func ExampleWithSimpleJWTBodies() {
+	sessions, _ := exampleManager(session.WithSimpleJWTBodies())
+	checkPassword := func(*http.Request, session.Credentials) (string, []session.LoginOption, error) {
+		return "", nil, session.ErrCredentials
+	}
+	for _, body := range []string{`{"email":"alice@example.com"}`, `{"email":"alice@example.com","password":"wrong"}`} {
+		w := httptest.NewRecorder()
+		sessions.Handler(checkPassword).ServeHTTP(w, httptest.NewRequest("POST", "/auth/jwt/create/", strings.NewReader(body)))
+		fmt.Print(w.Code, " ", w.Body)
+	}
+	// Output:
+	// 400 {"password":["This field is required."]}
+	// 401 {"detail":"No active account found with the given credentials"}
 }

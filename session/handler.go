@@ -5,9 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"mime"
 	"net/http"
 	"path"
 	"strings"
@@ -15,9 +13,6 @@ import (
 
 	"github.com/joinednode/jwtauth"
 )
-
-// maxBody is how many bytes the body of a request may have.
-const maxBody = 64 << 10
 
 // Credentials are what a client sent to create/. They hide themselves from logs.
 type Credentials struct {
@@ -119,16 +114,19 @@ func (m *Manager) serve(authenticate func(r *http.Request, c Credentials) (strin
 	if !m.noRefresh {
 		endpoints["refresh"] = endpoint{http.MethodPost, s.renew}
 	}
+	if m.simple() {
+		endpoints["blacklist"] = endpoint{http.MethodPost, s.blacklist}
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
 		e, found := endpoints[path.Base(r.URL.Path)]
 		switch {
 		case !found:
-			writeProblem(w, http.StatusNotFound, "not_found", "There is nothing here.")
+			m.writeProblem(w, r, http.StatusNotFound, "not_found", "There is nothing here.")
 			return
 		case r.Method != e.method:
 			w.Header().Set("Allow", e.method)
-			writeProblem(w, http.StatusMethodNotAllowed, "method_not_allowed", "Use "+e.method+".")
+			m.writeProblem(w, r, http.StatusMethodNotAllowed, "method_not_allowed", "Use "+e.method+".")
 			return
 		}
 		if s.byCookies {
@@ -138,28 +136,35 @@ func (m *Manager) serve(authenticate func(r *http.Request, c Credentials) (strin
 				return
 			}
 		}
-		if body, ok := readBody(w, r); ok {
+		if body, ok := m.readBody(w, r); ok {
 			e.serve(w, r, body)
 		}
 	})
 }
 
 func (m server) create(w http.ResponseWriter, r *http.Request, body fields) {
+	name := "email"
+	if _, ok := body["username"]; ok {
+		name = "username"
+	}
+	if !m.has(w, body, name, "password") {
+		return
+	}
 	if body == nil {
-		writeProblem(w, http.StatusBadRequest, "malformed", "The body is empty.")
+		m.writeProblem(w, r, http.StatusBadRequest, "malformed", "The body is empty.")
 		return
 	}
 	for name := range body {
 		for _, known := range []string{"email", "username", "password"} {
 			if name != known && strings.EqualFold(name, known) { // Decode would take it for that
-				writeProblem(w, http.StatusBadRequest, "malformed", "The names of fields are in small letters.")
+				m.writeProblem(w, r, http.StatusBadRequest, "malformed", "The names of fields are in small letters.")
 				return
 			}
 		}
 	}
 	c := Credentials{fields: body}
 	for name, to := range map[string]*string{"email": &c.Email, "username": &c.Username, "password": &c.Password} {
-		if !body.read(w, name, to) {
+		if !m.field(w, body, name, to) {
 			return
 		}
 	}
@@ -175,8 +180,8 @@ func (m server) create(w http.ResponseWriter, r *http.Request, body fields) {
 	case err == nil:
 		m.deliver(w, r, pair)
 	case errors.Is(err, ErrCredentials), errors.Is(err, ErrSubjectGone):
-		w.Header().Set("WWW-Authenticate", "Bearer")
-		writeProblem(w, http.StatusUnauthorized, "credentials_not_valid", "No active account was found with these credentials.")
+		w.Header().Set("WWW-Authenticate", m.bodies.challenge("Bearer"))
+		m.writeProblem(w, r, http.StatusUnauthorized, "credentials_not_valid", "No active account was found with these credentials.")
 	case errors.Is(err, jwtauth.ErrUnavailable):
 		m.deny(w, r, err)
 	default: // the server's mistake, such as no subject
@@ -187,7 +192,8 @@ func (m server) create(w http.ResponseWriter, r *http.Request, body fields) {
 // refreshToken is the one that a request brings, "" if there is none.
 func (m server) refreshToken(w http.ResponseWriter, r *http.Request, body fields) (token string, ok bool) {
 	if !m.byCookies {
-		return body.token(w, "refresh_token")
+		ok = m.field(w, body, m.bodies.refreshField(), &token)
+		return token, ok
 	}
 	p, err := m.Manager.refresh.Extract(r)
 	if err != nil && !errors.Is(err, jwtauth.ErrNoToken) {
@@ -198,6 +204,9 @@ func (m server) refreshToken(w http.ResponseWriter, r *http.Request, body fields
 }
 
 func (m server) renew(w http.ResponseWriter, r *http.Request, body fields) {
+	if !m.byCookies && !m.has(w, body, m.bodies.refreshField()) {
+		return
+	}
 	token, ok := m.refreshToken(w, r, body)
 	if !ok {
 		return
@@ -220,8 +229,7 @@ func (m server) verify(w http.ResponseWriter, r *http.Request, body fields) {
 	if m.byCookies {
 		p, err = m.access.Extract(r)
 	} else {
-		var ok bool
-		if p.Token, ok = body.token(w, "token"); !ok {
+		if !m.has(w, body, "token") || !m.field(w, body, "token", &p.Token) {
 			return
 		}
 		if p.Token == "" {
@@ -231,11 +239,21 @@ func (m server) verify(w http.ResponseWriter, r *http.Request, body fields) {
 	if err == nil {
 		_, err = m.access.VerifyAnyContainer(r.Context(), p.Token)
 	}
+	if errors.Is(err, jwtauth.ErrType) && m.simple() { // which takes both kinds
+		_, err = m.refresh.VerifyAnyContainer(r.Context(), p.Token)
+	}
 	if err != nil {
 		m.deny(w, r, err)
 		return
 	}
 	writeJSON(w, http.StatusOK, struct{}{})
+}
+
+// blacklist is a logout by the refresh token alone.
+func (m server) blacklist(w http.ResponseWriter, r *http.Request, body fields) {
+	if m.byCookies || m.has(w, body, m.bodies.refreshField()) {
+		m.logout(w, r, body)
+	}
 }
 
 func (m server) logout(w http.ResponseWriter, r *http.Request, body fields) {
@@ -245,7 +263,7 @@ func (m server) logout(w http.ResponseWriter, r *http.Request, body fields) {
 	}
 	var other string
 	var everywhere bool
-	if !body.read(w, "session_id", &other) || !body.read(w, "everywhere", &everywhere) {
+	if !m.field(w, body, "session_id", &other) || !m.field(w, body, "everywhere", &everywhere) {
 		return
 	}
 	c, err := m.caller(r, refreshToken)
@@ -266,6 +284,10 @@ func (m server) logout(w http.ResponseWriter, r *http.Request, body fields) {
 	}
 	if err != nil {
 		m.deny(w, r, err)
+		return
+	}
+	if m.simple() {
+		writeJSON(w, http.StatusOK, struct{}{})
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)
@@ -358,7 +380,7 @@ func (m server) sessions(w http.ResponseWriter, r *http.Request, _ fields) {
 func (m *Manager) Deliver(w http.ResponseWriter, r *http.Request, p Pair) error {
 	w.Header().Set("Cache-Control", "no-store")
 	if m.cookies == nil {
-		return writeJSON(w, http.StatusOK, p)
+		return writeJSON(w, http.StatusOK, m.bodies.pair(p))
 	}
 	if err := m.SetCookies(w, p); err != nil {
 		err = m.outage(r.Context(), "delivering a pair", err)
@@ -377,7 +399,7 @@ func (m server) deliver(w http.ResponseWriter, r *http.Request, p Pair) {
 		m.Deliver(w, r, p)
 		return
 	}
-	writeJSON(w, http.StatusOK, p)
+	writeJSON(w, http.StatusOK, m.bodies.pair(p))
 }
 
 // deny is for who found that a token was stolen the end of their cookies, too.
@@ -391,84 +413,4 @@ func (m server) deny(w http.ResponseWriter, r *http.Request, err error) {
 // deny writes what a refresh token's error looks like: what every denial does.
 func (m *Manager) deny(w http.ResponseWriter, r *http.Request, err error) {
 	m.refresh.Deny(w, r, err)
-}
-
-// writeDenial is the WithDenial of refresh tokens.
-func writeDenial(w http.ResponseWriter, _ *http.Request, d jwtauth.Denial) {
-	if errors.Is(d.Err, ErrReused) {
-		d.Reason = "reused"
-	}
-	writeJSON(w, d.Status, struct {
-		Code   string `json:"code"`
-		Detail string `json:"detail"`
-		Reason string `json:"reason,omitempty"`
-	}{d.Code, d.Detail, d.Reason})
-}
-
-// fields are those of a JSON object.
-type fields map[string]json.RawMessage
-
-// readBody reads the JSON object of a POST, or writes what is wrong with it. A body
-// that is empty is one without fields.
-func readBody(w http.ResponseWriter, r *http.Request) (fields, bool) {
-	if r.Method != http.MethodPost || r.Body == nil {
-		return nil, true
-	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	if large := (*http.MaxBytesError)(nil); errors.As(err, &large) {
-		writeProblem(w, http.StatusRequestEntityTooLarge, "too_large", "The body has more than 64 KiB.")
-		return nil, false
-	}
-	if err != nil {
-		writeProblem(w, http.StatusBadRequest, "malformed", "The body cannot be read.")
-		return nil, false
-	}
-	if len(body) == 0 {
-		return nil, true
-	}
-	given := r.Header.Get("Content-Type")
-	if kind, _, err := mime.ParseMediaType(given); given != "" && (kind != "application/json" || err != nil) {
-		writeProblem(w, http.StatusUnsupportedMediaType, "unsupported_media_type", "Send application/json.")
-		return nil, false
-	}
-	var all fields
-	if err := json.Unmarshal(body, &all); err != nil || all == nil {
-		writeProblem(w, http.StatusBadRequest, "malformed", "The body is not a JSON object.")
-		return nil, false
-	}
-	return all, true
-}
-
-// read decodes a field, which may be missing or null, or writes that it is of
-// another type.
-func (f fields) read(w http.ResponseWriter, name string, to any) bool {
-	value, ok := f[name]
-	if !ok {
-		return true
-	}
-	if err := json.Unmarshal(value, to); err != nil {
-		writeProblem(w, http.StatusBadRequest, "malformed", fmt.Sprintf("The field %s has another type.", name))
-		return false
-	}
-	return true
-}
-
-func (f fields) token(w http.ResponseWriter, name string) (token string, ok bool) {
-	ok = f.read(w, name, &token)
-	return token, ok
-}
-
-// writeProblem answers in the form of a denial.
-func writeProblem(w http.ResponseWriter, status int, code, detail string) {
-	writeJSON(w, status, struct {
-		Code   string `json:"code"`
-		Detail string `json:"detail"`
-	}{code, detail})
-}
-
-func writeJSON(w http.ResponseWriter, status int, body any) error {
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.WriteHeader(status)
-	return json.NewEncoder(w).Encode(body)
 }

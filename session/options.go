@@ -41,6 +41,7 @@ type config struct {
 	noRefresh    bool
 	events       func(Event)
 	logger       *slog.Logger
+	bodies       bodies
 	cookies      *Cookies
 	crossOrigin  *http.CrossOriginProtection // with cookies alone
 }

@@ -110,7 +110,7 @@ type Manager struct {
 // days at most, and there are no containers. Bad options are errors that say what
 // was given and what would be right; all of them are reported at once.
 func New(source keys.Source, store Store, opts ...Option) (*Manager, error) {
-	c := config{accessTTL: DefaultAccessTTL, refreshTTL: DefaultRefreshTTL, maxAge: DefaultMaxAge, grace: DefaultGrace, storeTimeout: DefaultStoreTimeout, clock: time.Now}
+	c := config{accessTTL: DefaultAccessTTL, refreshTTL: DefaultRefreshTTL, maxAge: DefaultMaxAge, grace: DefaultGrace, storeTimeout: DefaultStoreTimeout, clock: time.Now, bodies: ownBodies{}}
 	var errs []error
 	if store == nil {
 		errs = append(errs, errors.New("the store is nil; give it one, such as session.NewMemory()"))
@@ -159,6 +159,9 @@ func (m *Manager) open(source keys.Source) (err error) {
 		}
 	}
 	first := []jwtauth.Option{jwtauth.WithStatus(status)}
+	if m.simple() {
+		first = append(first, jwtauth.WithDenial(m.writeDenial(true)))
+	}
 	if m.containers {
 		// As by default; said here, WithAnyContainer beside it is an error.
 		first = append(first, jwtauth.WithContainer(func(r *http.Request) string { return r.PathValue("container") }))
@@ -176,7 +179,7 @@ func (m *Manager) open(source keys.Source) (err error) {
 		m.refreshKeys = source
 	}
 	// Each is used once: remembering them would be in vain.
-	opts := append(own(RefreshType, m.refreshTTL), jwtauth.WithAnyContainer(), jwtauth.WithCache(0), jwtauth.WithStatus(status), jwtauth.WithDenial(writeDenial))
+	opts := append(own(RefreshType, m.refreshTTL), jwtauth.WithAnyContainer(), jwtauth.WithCache(0), jwtauth.WithStatus(status), jwtauth.WithDenial(m.writeDenial(false)))
 	opts = append(opts, refresh...)
 	if issuer := m.access.Issuer(); issuer != "" {
 		opts = append(opts, jwtauth.WithIssuer(issuer))

@@ -1,0 +1,246 @@
+package session
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+
+	"github.com/joinednode/jwtauth"
+)
+
+// maxBody is how many bytes the body of a request may have.
+const maxBody = 64 << 10
+
+// fields are those of a JSON object.
+type fields map[string]json.RawMessage
+
+// problem is why a request is not even judged.
+type problem struct {
+	status       int
+	code, detail string
+}
+
+// bodies are the JSON of one kind of clients.
+type bodies interface {
+	// refreshField is where a request has its refresh token.
+	refreshField() string
+	// required are the fields that are missing, of those that must be there.
+	required(body fields, names ...string) (answer any, missing bool)
+	// pair is the answer with tokens.
+	pair(p Pair) any
+	problem(r *http.Request, p problem) any
+	wrongType(field string) any
+	refused(d jwtauth.Denial, access bool) any
+	// challenge is the WWW-Authenticate of a 401, given jwtauth's own.
+	challenge(own string) string
+}
+
+// ownBodies are those of [Manager.Handler].
+type ownBodies struct{}
+
+type denied struct {
+	Code   string `json:"code"`
+	Detail string `json:"detail"`
+	Reason string `json:"reason,omitempty"`
+}
+
+func (ownBodies) refreshField() string                   { return "refresh_token" }
+func (ownBodies) required(fields, ...string) (any, bool) { return nil, false }
+func (ownBodies) pair(p Pair) any                        { return p }
+func (ownBodies) problem(_ *http.Request, p problem) any {
+	return denied{Code: p.code, Detail: p.detail}
+}
+func (ownBodies) refused(d jwtauth.Denial, _ bool) any { return denied{d.Code, d.Detail, d.Reason} }
+func (ownBodies) challenge(own string) string          { return own }
+func (ownBodies) wrongType(field string) any {
+	return denied{Code: "malformed", Detail: fmt.Sprintf("The field %s has another type.", field)}
+}
+
+// simpleJWT are those of djangorestframework-simplejwt 5.5 and Django REST framework
+// 3.14, word for word.
+type simpleJWT struct{}
+
+type detail struct {
+	Detail string `json:"detail"`
+	Code   string `json:"code,omitempty"`
+}
+
+func (simpleJWT) refreshField() string { return "refresh" }
+
+func (simpleJWT) required(body fields, names ...string) (any, bool) {
+	answer := map[string][]string{}
+	for _, name := range names {
+		switch value, ok := body[name]; {
+		case !ok:
+			answer[name] = []string{"This field is required."}
+		case string(value) == "null":
+			answer[name] = []string{"This field may not be null."}
+		case string(value) == `""`:
+			answer[name] = []string{"This field may not be blank."}
+		}
+	}
+	return answer, len(answer) > 0
+}
+
+func (simpleJWT) pair(p Pair) any {
+	return struct {
+		Refresh string `json:"refresh,omitempty"`
+		Access  string `json:"access,omitempty"`
+	}{p.RefreshToken, p.AccessToken}
+}
+
+func (simpleJWT) problem(r *http.Request, p problem) any {
+	switch p.code {
+	case "not_found":
+		return detail{Detail: "Not found."}
+	case "method_not_allowed":
+		return detail{Detail: fmt.Sprintf(`Method "%s" not allowed.`, r.Method)}
+	case "unsupported_media_type":
+		return detail{Detail: fmt.Sprintf(`Unsupported media type "%s" in request.`, r.Header.Get("Content-Type"))}
+	case "malformed":
+		return detail{Detail: "JSON parse error - " + p.detail}
+	case "credentials_not_valid":
+		return detail{Detail: "No active account found with the given credentials"}
+	}
+	return detail{Detail: p.detail}
+}
+
+func (simpleJWT) challenge(string) string { return `Bearer realm="api"` }
+
+func (simpleJWT) wrongType(field string) any {
+	return map[string][]string{field: {"Not a valid string."}}
+}
+
+func (simpleJWT) refused(d jwtauth.Denial, access bool) any {
+	message := "Token is invalid"
+	switch {
+	case d.Status != http.StatusUnauthorized:
+		return detail{d.Detail, d.Code}
+	case errors.Is(d.Err, jwtauth.ErrNoToken):
+		return detail{Detail: "Authentication credentials were not provided."}
+	case d.Reason == "expired":
+		message = "Token is expired"
+	case d.Reason == "revoked", d.Reason == "reused":
+		message = "Token is blacklisted"
+	}
+	if !access {
+		return detail{message, d.Code}
+	}
+	type about struct {
+		Class   string `json:"token_class"`
+		Type    string `json:"token_type"`
+		Message string `json:"message"`
+	}
+	return struct {
+		detail
+		Messages []about `json:"messages"`
+	}{detail{"Given token not valid for any token type", d.Code}, []about{{"AccessToken", "access", message}}}
+}
+
+// WithSimpleJWTBodies has [Manager.Handler], [Manager.Deliver] and the denials of
+// [Manager.Require] speak as djangorestframework-simplejwt does, behind djoser or
+// without, so that clients that were written for those need no change:
+//
+//   - create/ answers {"refresh", "access"}, and refresh/ takes {"refresh"} and answers
+//     the same, as with ROTATE_REFRESH_TOKENS;
+//   - verify/ takes a refresh token, too;
+//   - logout/ takes {"refresh"} and answers 200 {}, and blacklist/ is another name of it;
+//   - failures have "detail" and, of a token, the "code" token_not_valid and, at a
+//     call, "messages", in the words of version 5.5; what is wrong with a field stands
+//     beside its name, 400.
+//
+// What those do not know is as it was: sessions/, "everywhere" and "session_id" of
+// logout/, and 503, after which a client must keep its tokens.
+func WithSimpleJWTBodies() Option {
+	return func(c *config) error {
+		c.bodies = simpleJWT{}
+		return nil
+	}
+}
+
+func (m *Manager) simple() bool {
+	_, is := m.bodies.(simpleJWT)
+	return is
+}
+
+// writeDenial is the WithDenial of refresh tokens, and of access tokens where clients
+// expect other bodies than jwtauth's.
+func (m *Manager) writeDenial(access bool) func(w http.ResponseWriter, r *http.Request, d jwtauth.Denial) {
+	return func(w http.ResponseWriter, _ *http.Request, d jwtauth.Denial) {
+		if errors.Is(d.Err, ErrReused) {
+			d.Reason = "reused"
+		}
+		if d.Status == http.StatusUnauthorized {
+			w.Header().Set("WWW-Authenticate", m.bodies.challenge(w.Header().Get("WWW-Authenticate")))
+		}
+		writeJSON(w, d.Status, m.bodies.refused(d, access))
+	}
+}
+
+func (m *Manager) writeProblem(w http.ResponseWriter, r *http.Request, status int, code, detail string) {
+	writeJSON(w, status, m.bodies.problem(r, problem{status, code, detail}))
+}
+
+// readBody reads the JSON object of a POST, or writes what is wrong with it. A body
+// that is empty is one without fields.
+func (m *Manager) readBody(w http.ResponseWriter, r *http.Request) (fields, bool) {
+	if r.Method != http.MethodPost || r.Body == nil {
+		return nil, true
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if large := (*http.MaxBytesError)(nil); errors.As(err, &large) {
+		m.writeProblem(w, r, http.StatusRequestEntityTooLarge, "too_large", "The body has more than 64 KiB.")
+		return nil, false
+	}
+	if err != nil {
+		m.writeProblem(w, r, http.StatusBadRequest, "malformed", "The body cannot be read.")
+		return nil, false
+	}
+	if len(body) == 0 {
+		return nil, true
+	}
+	given := r.Header.Get("Content-Type")
+	if kind, _, err := mime.ParseMediaType(given); given != "" && (kind != "application/json" || err != nil) {
+		m.writeProblem(w, r, http.StatusUnsupportedMediaType, "unsupported_media_type", "Send application/json.")
+		return nil, false
+	}
+	var all fields
+	if err := json.Unmarshal(body, &all); err != nil || all == nil {
+		m.writeProblem(w, r, http.StatusBadRequest, "malformed", "The body is not a JSON object.")
+		return nil, false
+	}
+	return all, true
+}
+
+// field decodes a field, which may be missing or null, or writes that it is of
+// another type.
+func (m *Manager) field(w http.ResponseWriter, body fields, name string, to any) bool {
+	value, ok := body[name]
+	if !ok {
+		return true
+	}
+	if err := json.Unmarshal(value, to); err != nil {
+		writeJSON(w, http.StatusBadRequest, m.bodies.wrongType(name))
+		return false
+	}
+	return true
+}
+
+// has writes which of the fields are missing, where clients want to be told.
+func (m *Manager) has(w http.ResponseWriter, body fields, names ...string) bool {
+	answer, missing := m.bodies.required(body, names...)
+	if missing {
+		writeJSON(w, http.StatusBadRequest, answer)
+	}
+	return !missing
+}
+
+func writeJSON(w http.ResponseWriter, status int, body any) error {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	return json.NewEncoder(w).Encode(body)
+}
