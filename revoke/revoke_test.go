@@ -562,14 +562,25 @@ func (f foreign) Since(context.Context, string, int) (revoke.Part, error) {
 }
 
 func TestAnExpiryBeyondAllTimeIsKept(t *testing.T) {
-	list := newList(t, revoke.NewMemory())
-	auth := newAuth(t, list)
-	token := issue(t, auth, "demo", "alice")
-	require.NoError(t, list.RevokeToken(t.Context(), issuer, claimsOf(t, auth, token).ID, time.Date(300_000, 1, 1, 0, 0, 0, 0, time.UTC)))
-	for i := range 100 { // the table is renewed
-		require.NoError(t, list.RevokeToken(t.Context(), issuer, fmt.Sprint(i), time.Now().Add(time.Hour)))
+	for name, expires := range map[string]time.Time{
+		"of a year that no token has": time.Date(300_000, 1, 1, 0, 0, 0, 0, time.UTC),
+		"that microseconds overflow":  time.Unix(1<<62, 0),
+		"to which one cannot add":     time.Unix(1<<63-62135596801, 999_999_999),
+	} {
+		t.Run(name, func(t *testing.T) {
+			log := revoke.NewMemory()
+			list := newList(t, log)
+			auth := newAuth(t, list)
+			token := issue(t, auth, "demo", "alice")
+			require.NoError(t, list.RevokeToken(t.Context(), issuer, claimsOf(t, auth, token).ID, expires))
+			for i := range 100 { // the table is renewed
+				require.NoError(t, list.RevokeToken(t.Context(), issuer, fmt.Sprint(i), time.Now().Add(time.Hour)))
+			}
+			require.ErrorIs(t, verdict(auth, token), jwtauth.ErrRevoked)
+			require.NoError(t, log.Purge(t.Context(), time.Now()))
+			require.ErrorIs(t, verdict(newAuth(t, newList(t, log)), token), jwtauth.ErrRevoked, "nor is it purged")
+		})
 	}
-	require.ErrorIs(t, verdict(auth, token), jwtauth.ErrRevoked)
 }
 
 // A session that is ended while the clock is behind stays ended as long as the
