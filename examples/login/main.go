@@ -3,9 +3,11 @@
 //
 //	go run ./examples/login
 //
-// It prints curl lines for every kind of call, theft of a refresh token among them.
-// Its keys are kept in a file, and its sessions in a SQLite file beside it, or in the
-// database of -store, which several processes may share. To watch tokens expire, and a replay that comes too late:
+// It serves a page at / that logs in, calls and refreshes by axios, and prints curl
+// lines for every kind of call, theft of a refresh token among them. Its keys are kept
+// in a file, and its sessions in a SQLite file beside it, or in the database of -store,
+// which several processes may share. To watch tokens expire, and a replay that comes
+// too late:
 //
 //	go run ./examples/login -access-ttl 20s -grace 0s
 package main
@@ -100,7 +102,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	banner := instructions{store: store.Name, alice: rand.Text(), bob: rand.Text(), grace: *grace}
-	users, err := newUsers(map[string]string{"alice@example.com": banner.alice, "bob@example.com": banner.bob})
+	users, err := newUsers(banner.alice, banner.bob)
 	if err != nil {
 		return err
 	}
@@ -206,6 +208,7 @@ REFRESH=$(printf '%s\n' "$PAIR" | sed -n -E 's/.*"refresh_token":"([^"]+)".*/\1/
 // Each step is headed by a comment that ends in the status to expect.
 const curlLines = `# Serving on {url} until Ctrl-C
 # Sessions are in {store}: a restart logs nobody out
+# The page to log in by, with the passwords below: {url}/
 # The lines below are for a second terminal
 
 # The passwords of alice@example.com and bob@example.com, made for this run

@@ -154,6 +154,7 @@ func TestThePrintedLinesDoWhatTheySayWhenPasted(t *testing.T) {
 				"200", "200", "204", "401", "401", // log in and out
 			}
 			require.Equal(t, expected, numbers(`(?m)^# .*: (\d{3})$`, r.banner), "what is promised")
+			require.Contains(t, r.banner, ": "+r.url+"/\n", "where the page is")
 			output := shell(t, r.banner)
 			require.Equal(t, expected, numbers(`(?m)^HTTP/1\.1 (\d{3}) `, output), "%s", output)
 			require.Equal(t, []string{"reused", "revoked", "revoked", "revoked", "revoked"}, numbers(`"reason":"(\w+)"`, output))
@@ -191,6 +192,7 @@ func TestARestartLogsNobodyOut(t *testing.T) {
 		ended := signIn(t, first.url, "bob@example.com", first.password(t, "bob"))
 		require.Equal(t, 204, logOut(t, first.url, ended.AccessToken).status)
 		p := signIn(t, first.url, "bob@example.com", first.password(t, "bob"))
+		subject := subjectOf(t, first.url, p.AccessToken)
 		require.NoError(t, first.stop())
 
 		second := start(t, flags...)
@@ -198,6 +200,10 @@ func TestARestartLogsNobodyOut(t *testing.T) {
 		require.NotEqual(t, second.password(t, "alice"), second.password(t, "bob"))
 		p = refreshed(t, second.url, p.RefreshToken).pair(t)
 		require.Equal(t, 200, call(t, second.url, p.AccessToken).status)
+		again := signIn(t, second.url, "bob@example.com", second.password(t, "bob"))
+		require.Equal(t, subject, subjectOf(t, second.url, again.AccessToken), "bob stays bob")
+		listed := send(t, request(t, "GET", second.url+"/auth/jwt/sessions/", "", "Authorization", "Bearer "+again.AccessToken))
+		require.Equal(t, 2, strings.Count(listed.body, `"id"`), "he sees the session of before, too")
 		require.Equal(t, 401, call(t, second.url, ended.AccessToken).status, "who logged out stays out")
 		require.Equal(t, 401, refreshed(t, second.url, ended.RefreshToken).status)
 

@@ -27,16 +27,21 @@ func newSessions(ring *keys.Ring, store session.Store, list *revoke.List, access
 		session.WithEvents(func(e session.Event) {
 			logger.Info("session", "event", e.Kind, "subject", e.Subject, "session", e.SessionID, "reason", e.Reason)
 		}),
-		// From the header alone: what is in a URL ends up in histories and logs.
-		session.WithAccess(jwtauth.WithLogger(logger), jwtauth.WithExtractors(jwtauth.FromHeader("Authorization", "Bearer"))),
+		session.WithCookies(session.Cookies{Path: "/auth/cookie/"}),
+		// Not from the query: what is in a URL ends up in histories and logs.
+		session.WithAccess(jwtauth.WithLogger(logger), jwtauth.WithExtractors(
+			jwtauth.FromHeader("Authorization", "Bearer"), jwtauth.FromCookie(session.AccessCookie))),
 	)
 }
 
-// newHandler returns the whole service.
+// newHandler returns the whole service: for clients that keep tokens themselves, for
+// browsers that keep them in cookies, and a page that can do both.
 func newHandler(sessions *session.Manager, all users) http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("/auth/jwt/", sessions.Handler(all.authenticate))
+	mux.Handle("/auth/jwt/", sessions.JSONHandler(all.authenticate))
+	mux.Handle("/auth/cookie/", sessions.Handler(all.authenticate))
 	mux.Handle("GET /api/me", sessions.Require(http.HandlerFunc(me)))
+	handlePage(mux)
 	return mux
 }
 
@@ -49,21 +54,25 @@ type users struct {
 
 type user struct {
 	// subject is what tokens and logs name: never the e-mail, which is personal, and
-	// which its owner may change.
+	// which its owner may change. It stays the same for as long as there is the user:
+	// sessions are found by it.
 	subject string
 	hash    []byte
 	tries   *rate.Limiter
 }
 
-// newUsers makes users of these passwords, by e-mail.
-func newUsers(passwords map[string]string) (users, error) {
+// newUsers makes alice and bob, with these passwords.
+func newUsers(alice, bob string) (users, error) {
 	all := users{byEmail: map[string]user{}}
 	var err error
-	if all.nobody, err = newUser(rand.Text()); err != nil {
+	if all.nobody, err = newUser("nobody", rand.Text()); err != nil {
 		return users{}, err
 	}
-	for email, password := range passwords {
-		if all.byEmail[email], err = newUser(password); err != nil {
+	for _, u := range []struct{ email, subject, password string }{
+		{"alice@example.com", "user-1", alice},
+		{"bob@example.com", "user-2", bob},
+	} {
+		if all.byEmail[u.email], err = newUser(u.subject, u.password); err != nil {
 			return users{}, err
 		}
 	}
@@ -73,10 +82,10 @@ func newUsers(passwords map[string]string) (users, error) {
 // hashCost is lowered by tests alone, which would take minutes.
 var hashCost = bcrypt.DefaultCost
 
-func newUser(password string) (user, error) {
+func newUser(subject, password string) (user, error) {
 	hash, err := bcrypt.GenerateFromPassword([]byte(password), hashCost)
 	// Ten guesses at once, and another every minute.
-	return user{"user-" + rand.Text(), hash, rate.NewLimiter(rate.Every(time.Minute), 10)}, err
+	return user{subject, hash, rate.NewLimiter(rate.Every(time.Minute), 10)}, err
 }
 
 // authenticate is for Manager.Handler, which answers all that is wrong alike. So

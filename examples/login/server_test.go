@@ -31,7 +31,7 @@ func serveUsers(t *testing.T) string {
 	require.NoError(t, err)
 	sessions, err := newSessions(ring, session.NewMemory(), list, session.DefaultAccessTTL, session.DefaultGrace, logger)
 	require.NoError(t, err)
-	all, err := newUsers(map[string]string{"alice@example.com": alicePassword, "bob@example.com": bobPassword})
+	all, err := newUsers(alicePassword, bobPassword)
 	require.NoError(t, err)
 	server := httptest.NewServer(newHandler(sessions, all))
 	t.Cleanup(server.Close)
@@ -166,7 +166,7 @@ func TestGuessingEndsSoonForOneUserAlone(t *testing.T) {
 	require.Equal(t, 200, create(t, base, "bob@example.com", bobPassword).status)
 }
 
-func TestATokenIsTakenFromTheHeaderAlone(t *testing.T) {
+func TestATokenIsNotTakenFromTheURL(t *testing.T) {
 	base := serveUsers(t)
 	p := signIn(t, base, "alice@example.com", alicePassword)
 	require.Equal(t, 401, send(t, request(t, "GET", base+"/api/me?token="+p.AccessToken, "")).status)
