@@ -1,0 +1,122 @@
+package browser_test
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/cdproto/storage"
+	"github.com/chromedp/chromedp"
+	"github.com/stretchr/testify/require"
+)
+
+// patience is how long anything may take, however slow the machine.
+const patience = time.Minute
+
+// chromium is a browser with a profile of its own. Its context is that of its first
+// tab.
+func chromium(t *testing.T) context.Context {
+	t.Helper()
+	path, err := exec.LookPath("chromium")
+	if err != nil {
+		t.Skip("chromium is not installed")
+	}
+	ctx, cancel := chromedp.NewExecAllocator(t.Context(), append(chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.Flag("disable-quic", true),
+		chromedp.Flag("disable-component-update", true), chromedp.WSURLReadTimeout(patience))...)
+	t.Cleanup(cancel)
+	ctx, cancel = chromedp.NewContext(ctx)
+	t.Cleanup(cancel)
+	require.NoError(t, chromedp.Run(ctx))
+	return ctx
+}
+
+// tab is one of a browser, whose errors in the console are the test's.
+type tab struct {
+	*testing.T
+	ctx context.Context
+}
+
+func open(t *testing.T, browser context.Context, url string) *tab {
+	t.Helper()
+	ctx, cancel := chromedp.NewContext(browser)
+	t.Cleanup(cancel)
+	page := &tab{t, ctx}
+	chromedp.ListenTarget(ctx, func(event any) {
+		if e, ok := event.(*runtime.EventExceptionThrown); ok {
+			t.Errorf("the page threw %s", e.ExceptionDetails.Error())
+		}
+	})
+	require.NoError(t, chromedp.Run(ctx)) // the tab ends with the context of its first action
+	page.do(network.Enable(), chromedp.Navigate(url))
+	return page
+}
+
+func (p *tab) do(actions ...chromedp.Action) {
+	p.Helper()
+	ctx, cancel := context.WithTimeout(p.ctx, patience)
+	defer cancel()
+	require.NoError(p, chromedp.Run(ctx, actions...))
+}
+
+func (p *tab) click(selector string) {
+	p.Helper()
+	p.do(chromedp.Click(selector, chromedp.ByQuery, chromedp.NodeVisible))
+}
+
+// eval is the value of an expression, promises awaited.
+func eval[V any](p *tab, expression string) (value V) {
+	p.Helper()
+	p.do(chromedp.Evaluate(expression, &value, func(e *runtime.EvaluateParams) *runtime.EvaluateParams { return e.WithAwaitPromise(true) }))
+	return value
+}
+
+// until waits for an expression to be true. (chromedp.Poll makes a function of a text,
+// which the pages forbid.)
+func (p *tab) until(expression string, about ...any) {
+	p.Helper()
+	for begun := time.Now(); !eval[bool](p, `Boolean(`+expression+`)`); time.Sleep(20 * time.Millisecond) {
+		if time.Since(begun) > patience {
+			require.Fail(p, "never: "+expression, "%s\n%s", fmt.Sprint(about...), eval[string](p, `document.body.innerText`))
+		}
+	}
+}
+
+// cookies are those of the whole browser, by name.
+func (p *tab) cookies() map[string]*network.Cookie {
+	p.Helper()
+	all := map[string]*network.Cookie{}
+	p.do(chromedp.ActionFunc(func(ctx context.Context) error {
+		cookies, err := storage.GetCookies().Do(ctx)
+		for _, c := range cookies {
+			all[c.Name] = c
+		}
+		return err
+	}))
+	return all
+}
+
+// shot is for whoever wants to see.
+func (p *tab) shot() []byte {
+	p.Helper()
+	var png []byte
+	p.do(chromedp.FullScreenshot(&png, 90))
+	return png
+}
+
+func quote(text string) string {
+	return "`" + strings.NewReplacer("`", "", "$", "").Replace(text) + "`"
+}
+
+// navigating evaluates what makes the page leave.
+func navigating(expression string) chromedp.Action {
+	return chromedp.ActionFunc(func(ctx context.Context) error {
+		_, err := chromedp.RunResponse(ctx, chromedp.Evaluate(expression, nil))
+		return err
+	})
+}

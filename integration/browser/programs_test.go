@@ -1,0 +1,167 @@
+// Package browser_test drives the examples in a real Chromium, which must be in the
+// PATH. Without one its tests are skipped.
+package browser_test
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// program is an example that runs as its users run it.
+type program struct {
+	url    *url.URL
+	banner string
+}
+
+var address = regexp.MustCompile(`http://127\.0\.0\.1:\d+`)
+
+// binaries is a folder for them, which TestMain takes away.
+var binaries string
+
+func TestMain(m *testing.M) {
+	var err error
+	if binaries, err = os.MkdirTemp("", "browser"); err != nil {
+		panic(err)
+	}
+	code := m.Run()
+	_ = os.RemoveAll(binaries)
+	os.Exit(code)
+}
+
+// built is the binary of an example, built once.
+func built(t *testing.T, example string) string {
+	t.Helper()
+	build := exec.Command("go", "build", "-o", binaries+"/", "./"+example)
+	build.Dir = "../../examples"
+	out, err := build.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	return filepath.Join(binaries, example)
+}
+
+// run starts an example until the test ends.
+func run(t *testing.T, example string, args ...string) *program {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), built(t, example), append([]string{"-addr", "127.0.0.1:0", "-data", t.TempDir()}, args...)...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	stdout, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	logs := &bytes.Buffer{}
+	cmd.Stderr = logs
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() { // t.Context has ended
+		_ = cmd.Wait()
+		if t.Failed() {
+			t.Logf("%s", logs)
+		}
+	})
+	banner := make([]byte, 64<<10)
+	n, err := stdout.Read(banner)
+	require.NoError(t, err)
+	go io.Copy(io.Discard, bufio.NewReader(stdout))
+	p := &program{banner: string(banner[:n])}
+	p.url, err = url.Parse(address.FindString(p.banner))
+	require.NoError(t, err)
+	require.NotEmpty(t, p.url.Host, p.banner)
+	return p
+}
+
+// printed is what the program printed behind a name and an equals sign.
+func (p *program) printed(t *testing.T, name string) string {
+	t.Helper()
+	found := regexp.MustCompile(`(?m)^` + name + `='?([^'\n]+)'?$`).FindStringSubmatch(p.banner)
+	require.NotNil(t, found, p.banner)
+	return found[1]
+}
+
+// wire stands between browsers and a program: it notes what passes, and loses answers.
+type wire struct {
+	*httptest.Server
+
+	mu   sync.Mutex
+	sent []sent
+	lose map[string]int // how many answers to a path are lost from now on
+}
+
+type sent struct {
+	method, path, site string
+	status             int
+	cookies            string // of the request
+}
+
+func (p *program) wire(t *testing.T) *wire {
+	t.Helper()
+	w := &wire{lose: map[string]int{}}
+	w.Server = httptest.NewServer(&httputil.ReverseProxy{
+		// The host stays, by which the program knows its own origin.
+		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(p.url); r.Out.Host = r.In.Host },
+		ModifyResponse: func(r *http.Response) error {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			in := r.Request
+			w.sent = append(w.sent, sent{in.Method, in.URL.Path, in.Header.Get("Sec-Fetch-Site"), r.StatusCode, in.Header.Get("Cookie")})
+			if w.lose[in.URL.Path] > 0 {
+				w.lose[in.URL.Path]--
+				return http.ErrAbortHandler
+			}
+			return nil
+		},
+		ErrorHandler: func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
+	})
+	t.Cleanup(w.Close)
+	return w
+}
+
+func (w *wire) losing(path string, n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.lose[path] = n
+}
+
+// count is how many requests were answered so. A path may end in a star.
+func (w *wire) count(method, path string, status int) (n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, s := range w.sent {
+		prefix, open := strings.CutSuffix(path, "*")
+		if s.method == method && s.status == status && (s.path == path || open && strings.HasPrefix(s.path, prefix)) {
+			n++
+		}
+	}
+	return n
+}
+
+func (w *wire) all() []sent {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return append([]sent(nil), w.sent...)
+}
+
+// mint gets a token as its container's owner does.
+func mint(t *testing.T, p *program, container string) string {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), "POST", p.url.String()+"/create-token/"+container, nil)
+	require.NoError(t, err)
+	r.SetBasicAuth(container, p.printed(t, "OWNER_KEY"))
+	response, err := http.DefaultClient.Do(r)
+	require.NoError(t, err)
+	defer response.Body.Close()
+	var answer struct{ Token string }
+	require.NoError(t, json.NewDecoder(response.Body).Decode(&answer))
+	require.NotEmpty(t, answer.Token)
+	return answer.Token
+}

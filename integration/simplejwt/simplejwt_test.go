@@ -1,0 +1,65 @@
+// Package simplejwt_test has a client of npm talk to a Manager as to Django. It needs
+// node and npm, and is skipped without.
+package simplejwt_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/joinednode/jwtauth"
+	"github.com/joinednode/jwtauth/keys"
+	"github.com/joinednode/jwtauth/session"
+)
+
+func TestAClientOfDjangoNeedsNoChange(t *testing.T) {
+	for _, tool := range []string{"node", "npm"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skip(tool + " is not installed")
+		}
+	}
+	folder := t.TempDir()
+	for _, name := range []string{"package.json", "client.cjs"} {
+		text, err := os.ReadFile(name)
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(filepath.Join(folder, name), text, 0o600))
+	}
+	run := func(name string, args ...string) {
+		t.Helper()
+		cmd := exec.CommandContext(t.Context(), name, args...)
+		cmd.Dir = folder
+		out, err := cmd.CombinedOutput()
+		require.NoError(t, err, "%s", out)
+		t.Logf("%s", out)
+	}
+	run("npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts")
+
+	var later atomic.Int64 // how far the clock has been moved
+	sessions, err := session.New(keys.HS256([]byte("0123456789abcdef0123456789abcdef")), session.NewMemory(), session.WithSimpleJWTBodies(),
+		session.WithClock(func() time.Time { return time.Now().Add(time.Duration(later.Load())) }))
+	require.NoError(t, err)
+	mux := http.NewServeMux()
+	mux.Handle("/auth/jwt/", sessions.Handler(func(_ *http.Request, c session.Credentials) (string, []session.LoginOption, error) {
+		if c.Username != "alice" || c.Password != "right" {
+			return "", nil, session.ErrCredentials
+		}
+		return c.Username, nil, nil
+	}))
+	mux.Handle("/api/me/", sessions.Require(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		claims, _ := jwtauth.FromContext(r.Context())
+		w.Header().Set("Content-Type", "application/json")
+		json.NewEncoder(w).Encode(map[string]string{"user": claims.Subject})
+	})))
+	mux.HandleFunc("POST /expire", func(http.ResponseWriter, *http.Request) { later.Add(int64(session.DefaultAccessTTL)) })
+	server := httptest.NewServer(mux)
+	defer server.Close()
+	run("node", "client.cjs", server.URL)
+}
