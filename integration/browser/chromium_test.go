@@ -101,14 +101,6 @@ func (p *tab) cookies() map[string]*network.Cookie {
 	return all
 }
 
-// shot is for whoever wants to see.
-func (p *tab) shot() []byte {
-	p.Helper()
-	var png []byte
-	p.do(chromedp.FullScreenshot(&png, 90))
-	return png
-}
-
 func quote(text string) string {
 	return "`" + strings.NewReplacer("`", "", "$", "").Replace(text) + "`"
 }

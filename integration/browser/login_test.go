@@ -53,11 +53,6 @@ func (p *tab) call(status string) {
 	p.until(`document.getElementById("call-status").textContent === "` + status + `"`)
 }
 
-// lines are how many lines of the page's log are about a request with that status.
-func lines(path, status string) string {
-	return `document.querySelectorAll('#log li[data-path="` + path + `"][data-status="` + status + `"]').length`
-}
-
 // expires waits until the access token is refused, and refreshed by the call that found
 // out: by the server's clock, however fast this machine is.
 func (s *service) expires(t *testing.T, p *tab, endpoints string) {
