@@ -203,7 +203,7 @@ var (
 	_ func(int) *session.Memory                                                                     = session.NewMemoryOf
 	_ session.Store                                                                                 = (*session.Memory)(nil)
 	_ func(*session.Manager, http.ResponseWriter, session.Pair) error                               = (*session.Manager).SetCookies
-	_ [2]string                                                                                     = [...]string{session.AccessCookie, session.RefreshCookie}
+	_ [3]string                                                                                     = [...]string{session.AccessCookie, session.SessionCookie, session.RefreshCookie}
 	_ func(session.Credentials, any) error                                                          = session.Credentials.Decode
 	_ func(*testing.T, func(*testing.T) session.Store)                                              = jwtauthtest.TestSessionStore
 	_ [2]string                                                                                     = [...]string{session.AccessType, session.RefreshType}

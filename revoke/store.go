@@ -29,8 +29,8 @@ type Entry struct {
 	// Epoch is the latest stamp that a Subject or Container entry hits, in
 	// microseconds since 1970, of either sign; 0 for the others.
 	Epoch int64
-	// Expires is when no token is left that the entry could hit, 9999-12-31T23:59:59Z at
-	// most. Stores cut it to the microsecond, or round it up by a second at most.
+	// Expires is when no token is left that the entry could hit, in the year 9999 at the
+	// latest. Stores cut it to the microsecond, or round it up by a second at most.
 	Expires time.Time
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/joinednode/jwtauth/keys"
 	"github.com/joinednode/jwtauth/session"
 )
 
@@ -123,6 +124,15 @@ func TestSimpleJWTBodies(t *testing.T) {
 		require.Contains(t, got.body, `"sessions"`)
 		require.Equal(t, http.StatusOK, post("logout", `{"refresh":"`+pair.Refresh+`","everywhere":true}`).status)
 	})
+}
+
+func TestVerifyOfSimpleJWTTakesTokensOfOtherKeys(t *testing.T) {
+	s := newSite(t, session.WithSimpleJWTBodies(), session.WithRefreshKeys(keys.HS256([]byte("fedcba9876543210fedcba9876543210"))))
+	pair, err := s.Login(t.Context(), "alice")
+	require.NoError(t, err)
+	for _, token := range []string{pair.AccessToken, pair.RefreshToken} {
+		require.Equal(t, 200, s.browser(t).send(t, "POST", "/auth/jwt/verify/", `{"token":"`+token+`"}`).status)
+	}
 }
 
 func TestSimpleJWTBodiesInAnOutage(t *testing.T) {

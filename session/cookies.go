@@ -1,27 +1,35 @@
 package session
 
 import (
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"path"
 	"strings"
 
 	"github.com/joinednode/jwtauth"
 )
 
-// Names of the cookies of [WithCookies]. Browsers accept them over TLS alone, from
-// this host alone, and Chromium and Firefox from localhost, too (RFC 6265bis, section
-// 4.1.3).
+// Names of the cookies of [WithCookies]. Browsers take them over TLS alone, and Chromium
+// and Firefox from localhost, too (draft-ietf-httpbis-rfc6265bis, section 4.1.3). Those
+// whose name begins with __Host- they take from this host alone; the other one, which
+// has a path, a sibling subdomain could set as well, so that it counts only if it is of
+// the session that SessionCookie names.
 const (
 	AccessCookie  = "__Host-access"    // goes with every request
+	SessionCookie = "__Host-session"   // the session's id
 	RefreshCookie = "__Secure-refresh" // goes to the endpoints alone
 )
 
-// maxCookie is how many bytes a name and its value may have, more than which browsers
-// drop (RFC 6265bis, section 5.6).
-const maxCookie = 4096
+const (
+	// maxCookie is how many bytes a name and its value may have, more than which
+	// browsers drop (the same, section 5.6).
+	maxCookie = 4096
+	// maxRefreshCookies is how many of that name are looked at.
+	maxRefreshCookies = 8
+)
 
 // Cookies says how browsers keep tokens. See [WithCookies].
 type Cookies struct {
@@ -33,30 +41,34 @@ type Cookies struct {
 
 	// TrustedOrigins are other origins whose pages may use the cookies, such as
 	// "https://app.example.com" for "https://api.example.com". Browsers send them
-	// from the same site only, and CORS, which is not this package's, must allow
-	// those origins and their credentials.
+	// from the same site only, and CORS, which is not this package's, must stand
+	// around the handlers and allow those origins and their credentials.
 	TrustedOrigins []string
 }
 
 // WithCookies has browsers keep the tokens in cookies that no script can read:
-// [AccessCookie] and [RefreshCookie], with HttpOnly, Secure and SameSite=Lax, each
-// for as long as its token lives. Then
+// [AccessCookie], [RefreshCookie] and [SessionCookie], with HttpOnly, Secure and
+// SameSite=Lax, each for as long as the session lasts unless it is refreshed, so that an
+// access token that has expired is still sent, and refused as such. Then
 //
 //   - [Manager.Handler] and [Manager.Deliver] set cookies and write no token into a
-//     body, and Handler ignores tokens in bodies; [Manager.JSONHandler] goes on
-//     serving clients that keep tokens themselves;
-//   - [Manager.Require] and [Manager.Auth] find a token in the Authorization field, in
-//     ?token=, and then in the cookie; whoever gives WithAccess extractors of their
-//     own gives them jwtauth.FromCookie(AccessCookie), too;
+//     body, and Handler takes tokens from cookies alone; [Manager.JSONHandler] goes
+//     on serving clients that keep tokens themselves, and takes none from cookies;
+//   - [Manager.Require] and [Manager.Auth] find a token in the Authorization field, and
+//     then in the cookie; whoever gives WithAccess extractors of their own gives them
+//     jwtauth.FromCookie(AccessCookie), too;
 //   - whatever browsers do by themselves must come from this origin or a trusted one
 //     (see [http.CrossOriginProtection]), each POST to Handler included: 403
-//     otherwise.
+//     otherwise. Its own protection takes the place of one given to WithAccess;
+//   - tokens of more than 4096 bytes, name of the cookie included, which browsers
+//     drop, are an outage, before anything changes.
+//
+// All tabs share the cookies, and the answer that comes last wins. Pages should log in,
+// refresh and log out one at a time, by Web Locks: examples/login has a client to copy.
 func WithCookies(cookies Cookies) Option {
 	return func(c *config) error {
 		c.cookies = &cookies
-		u, err := url.Parse(cookies.Path)
-		clean := err == nil && u.Path == cookies.Path && path.Clean(u.Path) == strings.TrimSuffix(u.Path, "/") || cookies.Path == "/"
-		if !clean || !strings.HasPrefix(cookies.Path, "/") || strings.ContainsFunc(cookies.Path, func(r rune) bool { return r <= ' ' || r > '~' || r == ';' }) {
+		if !isCookiePath(cookies.Path) {
 			return fmt.Errorf("WithCookies: the Path %q must be where browsers see the endpoints, such as \"/auth/jwt/\", in ASCII and without semicolons", cookies.Path)
 		}
 		c.crossOrigin = http.NewCrossOriginProtection()
@@ -69,15 +81,24 @@ func WithCookies(cookies Cookies) Option {
 	}
 }
 
-// cookieOptions are those of the Auths of access and refresh tokens: the first may be
-// followed by extractors of the user's, the others not.
-func (m *Manager) cookieOptions() (access, always, refresh []jwtauth.Option) {
-	if m.cookies == nil {
-		return nil, nil, nil
+// isCookiePath reports that a text is a clean path that a Set-Cookie field can hold.
+func isCookiePath(text string) bool {
+	for _, c := range text {
+		if c <= ' ' || c > '~' || strings.ContainsRune(";?#%\\", c) {
+			return false
+		}
 	}
-	access = []jwtauth.Option{jwtauth.WithExtractors(jwtauth.FromHeader("Authorization", "Bearer"), jwtauth.FromQuery("token"), jwtauth.FromCookie(AccessCookie))}
-	always = []jwtauth.Option{jwtauth.WithCrossOriginProtection(m.crossOrigin)}
-	return access, always, append(always, jwtauth.WithExtractors(jwtauth.FromCookie(RefreshCookie)))
+	return text == "/" || strings.HasPrefix(text, "/") && path.Clean(text) == strings.TrimSuffix(text, "/")
+}
+
+// cookieOptions are those of the Auth of access tokens: what may be followed by options
+// of the user's, and what may not.
+func (m *Manager) cookieOptions() (access, always []jwtauth.Option) {
+	if m.cookies == nil {
+		return nil, nil
+	}
+	access = []jwtauth.Option{jwtauth.WithExtractors(jwtauth.FromHeader("Authorization", "Bearer"), jwtauth.FromCookie(AccessCookie))}
+	return access, []jwtauth.Option{jwtauth.WithCrossOriginProtection(m.crossOrigin)}
 }
 
 // findsCookie is an error if the access token in its cookie would not be found.
@@ -104,21 +125,62 @@ func (m *Manager) SetCookies(w http.ResponseWriter, p Pair) error {
 	if m.cookies == nil {
 		return errors.New("session: SetCookies: the Manager was made without WithCookies")
 	}
+	if err := fitCookies(p); err != nil {
+		return fmt.Errorf("session: SetCookies: %w", err)
+	}
+	seconds := int(max(p.ExpiresIn, p.RefreshExpiresIn))
 	cookies := []*http.Cookie{
-		{Name: AccessCookie, Value: p.AccessToken, Path: "/", MaxAge: int(p.ExpiresIn)},
-		{Name: RefreshCookie, Value: p.RefreshToken, Path: m.cookies.Path, MaxAge: int(p.RefreshExpiresIn)},
+		{Name: AccessCookie, Value: p.AccessToken, Path: "/"},
+		{Name: SessionCookie, Value: p.SessionID, Path: "/"},
+		{Name: RefreshCookie, Value: p.RefreshToken, Path: m.cookies.Path},
+	}
+	if m.noAccess { // it comes from elsewhere
+		cookies = cookies[1:]
 	}
 	for _, c := range cookies {
-		if size := len(c.Name) + len(c.Value); size > maxCookie {
-			return fmt.Errorf("session: SetCookies: %s would have %d bytes, and browsers keep %d at most; put less into WithClaims", c.Name, size, maxCookie)
-		}
-	}
-	for _, c := range cookies {
-		c.Secure, c.HttpOnly, c.SameSite = true, true, http.SameSiteLaxMode
+		c.Secure, c.HttpOnly, c.SameSite, c.MaxAge = true, true, http.SameSiteLaxMode, seconds
 		if c.Value == "" {
 			c.MaxAge = -1
 		}
 		http.SetCookie(w, c)
 	}
 	return nil
+}
+
+// fitCookies is an error if browsers would drop one.
+func fitCookies(p Pair) error {
+	for name, token := range map[string]string{AccessCookie: p.AccessToken, RefreshCookie: p.RefreshToken} {
+		if size := len(name) + len(token); size > maxCookie {
+			return fmt.Errorf("%s would have %d bytes, and browsers keep %d at most; put less into WithClaims", name, size, maxCookie)
+		}
+	}
+	return nil
+}
+
+// refreshCookie is the refresh token of the session that SessionCookie names, "" if
+// there is none: of several the latest, as after a change of the path. What it says is
+// not judged here.
+func refreshCookie(r *http.Request) (token string) {
+	bound := r.CookiesNamed(SessionCookie)
+	if len(bound) != 1 || bound[0].Value == "" {
+		return ""
+	}
+	latest := int64(0)
+	all := r.CookiesNamed(RefreshCookie)
+	for _, c := range all[:min(len(all), maxRefreshCookies)] {
+		_, rest, _ := strings.Cut(c.Value, ".")
+		payload, _, _ := strings.Cut(rest, ".")
+		text, err := base64.RawURLEncoding.DecodeString(payload)
+		if err != nil {
+			continue
+		}
+		var claims struct {
+			Session    string `json:"sid"`
+			Generation int64  `json:"gen"`
+		}
+		if json.Unmarshal(text, &claims) == nil && claims.Session == bound[0].Value && claims.Generation > latest {
+			token, latest = c.Value, claims.Generation
+		}
+	}
+	return token
 }

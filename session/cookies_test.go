@@ -124,11 +124,11 @@ func (b *browser) has(t *testing.T, path string) (names []string) {
 	return names
 }
 
-// takenAway holds that an answer took both cookies away, each with the path it had.
+// takenAway holds that an answer took all cookies away, each with the path it had.
 func (p page) takenAway(t *testing.T) {
 	t.Helper()
-	require.Len(t, p.cookies, 2)
-	for name, path := range map[string]string{session.AccessCookie: "/", session.RefreshCookie: cookiePath} {
+	require.Len(t, p.cookies, 3)
+	for name, path := range map[string]string{session.AccessCookie: "/", session.SessionCookie: "/", session.RefreshCookie: cookiePath} {
 		c := p.cookies[name]
 		require.NotNil(t, c)
 		require.Equal(t, path, c.Path)
@@ -143,8 +143,9 @@ func TestCookiesHaveAllThatKeepsThem(t *testing.T) {
 	require.JSONEq(t, `{"expires_in":900,"refresh_expires_in":1209600}`, p.body)
 	require.Equal(t, "no-store", p.header.Get("Cache-Control"))
 	access, refresh := p.cookies[session.AccessCookie], p.cookies[session.RefreshCookie]
-	require.Len(t, p.header["Set-Cookie"], 2)
-	require.Equal(t, "__Host-access="+access.Value+"; Path=/; Max-Age=900; HttpOnly; Secure; SameSite=Lax", access.Raw)
+	require.Len(t, p.header["Set-Cookie"], 3)
+	require.Equal(t, "__Host-access="+access.Value+"; Path=/; Max-Age=1209600; HttpOnly; Secure; SameSite=Lax", access.Raw, "longer than the token, so that an expired one is refused as such")
+	require.Equal(t, "__Host-session="+p.cookies[session.SessionCookie].Value+"; Path=/; Max-Age=1209600; HttpOnly; Secure; SameSite=Lax", p.cookies[session.SessionCookie].Raw)
 	require.Equal(t, "__Secure-refresh="+refresh.Value+"; Path=/auth/cookie/; Max-Age=1209600; HttpOnly; Secure; SameSite=Lax", refresh.Raw)
 }
 
@@ -153,8 +154,8 @@ func TestABrowserLivesByItsCookies(t *testing.T) {
 	b := s.browser(t)
 	require.Equal(t, 401, b.call(t).status)
 	first := b.login(t, "alice")
-	require.Equal(t, []string{session.AccessCookie}, b.has(t, "/api/me"), "the refresh token goes to its endpoints alone")
-	require.Equal(t, []string{session.RefreshCookie, session.AccessCookie}, b.has(t, cookiePath+"refresh/"))
+	require.Equal(t, []string{session.AccessCookie, session.SessionCookie}, b.has(t, "/api/me"), "the refresh token goes to its endpoints alone")
+	require.Equal(t, []string{session.RefreshCookie, session.AccessCookie, session.SessionCookie}, b.has(t, cookiePath+"refresh/"))
 	answer := b.call(t)
 	require.Equal(t, "alice", answer.body)
 	require.Contains(t, answer.header["Vary"], "Cookie")
@@ -268,13 +269,77 @@ func TestOtherOriginsCannotUseTheCookies(t *testing.T) {
 	}
 }
 
-func TestACookieAtTheJSONEndpointsMustComeFromTheSameOrigin(t *testing.T) {
+func TestCookiesAreNothingToAHandlerOfJSON(t *testing.T) {
 	s := newSite(t)
 	b := s.browser(t)
 	b.login(t, "alice")
-	require.Equal(t, 403, b.send(t, "POST", "/auth/jwt/logout/", "", "Sec-Fetch-Site", "same-site").status)
+	for _, endpoint := range []string{"logout", "refresh", "verify"} {
+		p := b.send(t, "POST", "/auth/jwt/"+endpoint+"/", `{"misspelt":"a.b.c"}`)
+		require.Equal(t, 401, p.status, endpoint)
+		require.Contains(t, p.body, "not_authenticated", endpoint)
+		require.Empty(t, p.cookies)
+	}
+	require.Equal(t, 401, b.send(t, "GET", "/auth/jwt/sessions/", "").status)
 	require.Equal(t, 200, b.call(t).status)
-	require.Equal(t, 401, b.send(t, "POST", "/auth/jwt/refresh/", "").status, "the refresh token's cookie is nothing there")
+}
+
+func TestOtherTokensAreNothingToAHandlerOfCookies(t *testing.T) {
+	s := newSite(t)
+	bob, err := s.Login(t.Context(), "bob")
+	require.NoError(t, err)
+	b := s.browser(t)
+	b.login(t, "alice")
+	require.Contains(t, b.send(t, "GET", cookiePath+"sessions/", "", "Authorization", "Bearer "+bob.AccessToken).body, `"current":true`)
+	require.Equal(t, 401, s.browser(t).post(t, "verify", "", "Authorization", "Bearer "+bob.AccessToken).status)
+	require.Equal(t, 401, s.browser(t).post(t, "verify?token="+bob.AccessToken, "").status)
+	require.Equal(t, 401, s.browser(t).send(t, "GET", "/api/me?token="+bob.AccessToken, "").status, "a link could log its victim in as somebody else")
+	require.Equal(t, 204, b.post(t, "logout", "", "Authorization", "Bearer "+bob.AccessToken).status)
+	all, err := s.Sessions(t.Context(), "bob")
+	require.NoError(t, err)
+	require.Len(t, all, 1)
+}
+
+func TestTheListOfSessionsIsForHEADToo(t *testing.T) {
+	b := newSite(t).browser(t)
+	b.login(t, "alice")
+	require.Equal(t, 200, b.send(t, "HEAD", cookiePath+"sessions/", "").status)
+	require.Equal(t, 405, b.send(t, "HEAD", cookiePath+"logout/", "").status)
+}
+
+// A sibling subdomain can set the refresh token's cookie, whose name is no __Host- one.
+func TestARefreshCookieOfAnotherSessionIsNone(t *testing.T) {
+	s := newSite(t)
+	mallory := s.browser(t).login(t, "mallory").cookies[session.RefreshCookie]
+	tossed := mallory.Name + "=" + mallory.Value
+	sent := func(p page, names ...string) string {
+		var pairs []string
+		for _, name := range names {
+			pairs = append(pairs, name+"="+p.cookies[name].Value)
+		}
+		return strings.Join(pairs, "; ")
+	}
+	own := []string{session.AccessCookie, session.SessionCookie, session.RefreshCookie}
+	p := s.browser(t).post(t, "refresh", "", "Cookie", tossed)
+	require.Equal(t, 401, p.status, "nobody is logged in as somebody else")
+	require.Empty(t, p.cookies)
+
+	alice := s.browser(t).login(t, "alice")
+	p = s.browser(t).post(t, "refresh", "", "Cookie", tossed+"; "+sent(alice, own...))
+	require.Equal(t, 200, p.status, "nor kept out")
+	require.Equal(t, alice.cookies[session.SessionCookie].Value, p.cookies[session.SessionCookie].Value)
+	require.Equal(t, 200, s.browser(t).post(t, "refresh", "", "Cookie", strings.Repeat(session.RefreshCookie+"=x.y.z; ", 7)+sent(p, own...)).status)
+	require.Equal(t, 204, s.browser(t).post(t, "logout", "", "Cookie", tossed+"; "+sent(p, own...)).status)
+	_, err := s.Refresh(t.Context(), mallory.Value)
+	require.NoError(t, err, "which was not ended")
+
+	// Of one session the latest counts: a path was changed, and the old cookie stayed.
+	carol := s.browser(t)
+	first := carol.login(t, "carol")
+	next := carol.post(t, "refresh", "")
+	s.clock.advance(late)
+	p = s.browser(t).post(t, "refresh", "", "Cookie", sent(first, session.RefreshCookie)+"; "+sent(next, own...))
+	require.Equal(t, 200, p.status, p.body)
+	require.Equal(t, 401, s.browser(t).post(t, "refresh", "", "Cookie", sent(p, session.RefreshCookie)).status, "without the cookie that names the session")
 }
 
 func TestClientsOfBothKindsLiveOnOneManager(t *testing.T) {
@@ -322,6 +387,31 @@ func TestCookiesAreTakenAwayByLogoutAndTheftAlone(t *testing.T) {
 		require.Empty(t, p.cookies)
 		require.Equal(t, 200, b.call(t).status)
 	})
+	t.Run("a logout whose refresh token cannot be read ends what the access token names", func(t *testing.T) {
+		s := newSite(t)
+		b := s.browser(t)
+		p := b.login(t, "alice")
+		p = s.browser(t).post(t, "logout", "", "Cookie", session.AccessCookie+"="+p.cookies[session.AccessCookie].Value+"; "+session.RefreshCookie+"=a.b.c")
+		require.Equal(t, 204, p.status)
+		p.takenAway(t)
+		require.Equal(t, 401, b.call(t).status)
+	})
+	t.Run("not a logout everywhere, or of another session, that is refused", func(t *testing.T) {
+		s := newSite(t)
+		b := s.browser(t)
+		stale := b.login(t, "alice")
+		require.Equal(t, 200, b.post(t, "refresh", "").status)
+		s.clock.advance(late)
+		cookies := ""
+		for name, c := range stale.cookies {
+			cookies += name + "=" + c.Value + "; "
+		}
+		for _, body := range []string{`{"everywhere":true}`, `{"session_id":"ABCDEFGHIJKLMNOPQRSTUVWXYZ"}`} {
+			p := s.browser(t).post(t, "logout", body, "Cookie", cookies)
+			require.Equal(t, 401, p.status)
+			require.Empty(t, p.cookies, "else they would believe it")
+		}
+	})
 	t.Run("a logout after the session has ended", func(t *testing.T) {
 		s := newSite(t)
 		b := s.browser(t)
@@ -334,10 +424,11 @@ func TestCookiesAreTakenAwayByLogoutAndTheftAlone(t *testing.T) {
 	t.Run("theft", func(t *testing.T) {
 		s := newSite(t)
 		b := s.browser(t)
-		stolen := b.login(t, "alice").cookies[session.RefreshCookie]
+		login := b.login(t, "alice")
+		stolen, named := login.cookies[session.RefreshCookie], session.SessionCookie+"="+login.cookies[session.SessionCookie].Value
 		require.Equal(t, 200, b.post(t, "refresh", "").status)
 		s.clock.advance(late)
-		p := s.browser(t).post(t, "refresh", "", "Cookie", stolen.Name+"="+stolen.Value)
+		p := s.browser(t).post(t, "refresh", "", "Cookie", stolen.Name+"="+stolen.Value+"; "+named)
 		require.Equal(t, 401, p.status)
 		require.Contains(t, p.body, "reused")
 		p.takenAway(t)
@@ -378,7 +469,7 @@ func TestACookieTwiceIsRefused(t *testing.T) {
 	p := b.login(t, "alice")
 	twice := func(name string) string { return name + "=a.b.c; " + name + "=" + p.cookies[name].Value }
 	stranger := s.browser(t)
-	require.Equal(t, 401, stranger.post(t, "refresh", "", "Cookie", twice(session.RefreshCookie)).status)
+	require.Equal(t, 401, stranger.post(t, "refresh", "", "Cookie", session.RefreshCookie+"="+p.cookies[session.RefreshCookie].Value+"; "+twice(session.SessionCookie)).status)
 	require.Equal(t, 401, stranger.send(t, "GET", "/api/me", "", "Cookie", twice(session.AccessCookie)).status)
 }
 
@@ -388,30 +479,40 @@ func TestDeliverSetsCookies(t *testing.T) {
 	require.NoError(t, err)
 	w := httptest.NewRecorder()
 	require.NoError(t, s.Deliver(w, httptest.NewRequest("GET", "/callback", nil), pair))
-	require.Len(t, w.Result().Cookies(), 2)
+	require.Len(t, w.Result().Cookies(), 3)
 	require.NotContains(t, w.Body.String(), pair.AccessToken)
 	require.NotContains(t, w.Body.String(), pair.RefreshToken)
 
 	w = httptest.NewRecorder()
 	require.NoError(t, s.SetCookies(w, pair))
 	http.Redirect(w, httptest.NewRequest("GET", "/callback", nil), "/", http.StatusSeeOther)
-	require.Len(t, w.Result().Cookies(), 2)
+	require.Len(t, w.Result().Cookies(), 3)
 	require.ErrorContains(t, newManager(t).SetCookies(httptest.NewRecorder(), pair), "without WithCookies")
 }
 
-func TestATokenThatBrowsersWouldDropIsAnOutage(t *testing.T) {
-	large := func(context.Context, session.Session) (string, []jwtauth.IssueOption, error) {
-		return "", []jwtauth.IssueOption{jwtauth.Claim("roles", strings.Repeat("x", 3500))}, nil
+func TestATokenThatBrowsersWouldDropIsAnOutageBeforeAnythingChanges(t *testing.T) {
+	var size int
+	claims := func(context.Context, session.Session) (string, []jwtauth.IssueOption, error) {
+		return "", []jwtauth.IssueOption{jwtauth.Claim("roles", strings.Repeat("x", size))}, nil
 	}
-	s := newSite(t, session.WithClaims(large))
+	s := newSite(t, session.WithClaims(claims))
 	b := s.browser(t)
-	p := b.post(t, "create", `{"email":"alice","password":"right"}`)
-	require.Equal(t, 503, p.status)
-	require.Empty(t, p.cookies)
-	pair, err := s.Login(t.Context(), "alice")
+	b.login(t, "alice")
+	size = 3500
+	for _, endpoint := range []string{"create", "refresh"} {
+		p := b.post(t, endpoint, `{"email":"alice","password":"right"}`)
+		require.Equal(t, 503, p.status, endpoint)
+		require.Empty(t, p.cookies, endpoint)
+	}
+	all, err := s.Sessions(t.Context(), "alice")
 	require.NoError(t, err)
+	require.Len(t, all, 1, "nor is there a session that nobody has")
+	s.clock.advance(late)
+	size = 1
+	require.Equal(t, 200, b.post(t, "refresh", "").status, "it was not rotated")
+
 	w := httptest.NewRecorder()
-	require.ErrorContains(t, s.SetCookies(w, pair), "browsers keep 4096 at most")
+	require.ErrorContains(t, s.SetCookies(w, session.Pair{AccessToken: strings.Repeat("x", 4096)}), "browsers keep 4096 at most")
 	require.Empty(t, w.Header())
 }
 
@@ -423,6 +524,10 @@ func TestCookiesWithoutOneKindOfToken(t *testing.T) {
 	require.Equal(t, 404, b.post(t, "refresh", "").status)
 	require.Equal(t, 204, b.post(t, "logout", "").status)
 	require.Equal(t, 401, b.call(t).status)
+
+	p = newSite(t, session.WithoutAccess()).browser(t).login(t, "alice")
+	require.NotContains(t, p.cookies, session.AccessCookie, "which somebody else sets")
+	require.Len(t, p.cookies, 2)
 }
 
 func TestWithCookiesRefusesWhatCannotWork(t *testing.T) {

@@ -213,7 +213,8 @@ func ExampleWithCookies() {
 	fmt.Println(w.Code)
 	// Output:
 	// 200 {"expires_in":900,"refresh_expires_in":1209600}
-	// __Host-access / 900 true
+	// __Host-access / 1209600 true
+	// __Host-session / 1209600 true
 	// __Secure-refresh /auth/web/ 1209600 true
 	// 403
 }
@@ -235,7 +236,7 @@ func ExampleManager_SetCookies() {
 	w := httptest.NewRecorder()
 	callback(w, httptest.NewRequest("GET", "/callback", nil))
 	fmt.Println(w.Code, len(w.Result().Cookies()))
-	// Output: 303 2
+	// Output: 303 3
 }
 
 // For clients that were written for djoser or djangorestframework-simplejwt.

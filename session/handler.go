@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -73,8 +74,8 @@ func (c Credentials) LogValue() slog.Value { return slog.StringValue(c.String())
 //
 // Without [WithCookies] nothing here is taken from what browsers send by themselves,
 // so a page of another origin can do nothing that it has no token for. With it, all
-// tokens come and go in cookies: bodies have the two lifetimes at most, tokens in
-// them are ignored, a POST of another origin is 403, and cookies are taken away by
+// tokens come and go in cookies: bodies have the two lifetimes at most, tokens
+// elsewhere are ignored, a POST of another origin is 403, and cookies are taken away by
 // a logout of the caller's own session and by theft, and never by an outage.
 //
 // Handler panics if authenticate is nil.
@@ -102,20 +103,20 @@ func (m *Manager) serve(authenticate func(r *http.Request, c Credentials) (strin
 	}
 	s := server{m, authenticate, byCookies}
 	type endpoint struct {
-		method string
-		serve  func(w http.ResponseWriter, r *http.Request, body fields)
+		methods string // as Allow has them
+		serve   func(w http.ResponseWriter, r *http.Request, body fields)
 	}
 	endpoints := map[string]endpoint{
 		"create":   {http.MethodPost, s.create},
 		"verify":   {http.MethodPost, s.verify},
 		"logout":   {http.MethodPost, s.logout},
-		"sessions": {http.MethodGet, s.sessions},
+		"sessions": {"GET, HEAD", s.sessions},
 	}
 	if !m.noRefresh {
 		endpoints["refresh"] = endpoint{http.MethodPost, s.renew}
-	}
-	if m.simple() {
-		endpoints["blacklist"] = endpoint{http.MethodPost, s.blacklist}
+		if m.simple() {
+			endpoints["blacklist"] = endpoint{http.MethodPost, s.blacklist}
+		}
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
@@ -124,9 +125,9 @@ func (m *Manager) serve(authenticate func(r *http.Request, c Credentials) (strin
 		case !found:
 			m.writeProblem(w, r, http.StatusNotFound, "not_found", "There is nothing here.")
 			return
-		case r.Method != e.method:
-			w.Header().Set("Allow", e.method)
-			m.writeProblem(w, r, http.StatusMethodNotAllowed, "method_not_allowed", "Use "+e.method+".")
+		case !slices.Contains(strings.Split(e.methods, ", "), r.Method):
+			w.Header().Set("Allow", e.methods)
+			m.writeProblem(w, r, http.StatusMethodNotAllowed, "method_not_allowed", "Use "+e.methods+".")
 			return
 		}
 		if s.byCookies {
@@ -191,16 +192,28 @@ func (m server) create(w http.ResponseWriter, r *http.Request, body fields) {
 
 // refreshToken is the one that a request brings, "" if there is none.
 func (m server) refreshToken(w http.ResponseWriter, r *http.Request, body fields) (token string, ok bool) {
-	if !m.byCookies {
-		ok = m.field(w, body, m.bodies.refreshField(), &token)
-		return token, ok
+	if m.byCookies {
+		return refreshCookie(r), true
 	}
-	p, err := m.Manager.refresh.Extract(r)
-	if err != nil && !errors.Is(err, jwtauth.ErrNoToken) {
-		m.deny(w, r, err)
-		return "", false
+	ok = m.field(w, body, m.bodies.refreshField(), &token)
+	return token, ok
+}
+
+var fromAccessCookie = jwtauth.FromCookie(AccessCookie)
+
+// accessToken is the one that a request brings, from where its kind of clients has it.
+func (m server) accessToken(r *http.Request) (string, error) {
+	var p jwtauth.Presented
+	var err error
+	if m.byCookies {
+		p, err = fromAccessCookie(r) // of an origin that was judged before
+	} else if p, err = m.access.Extract(r); p.In == jwtauth.InCookie {
+		p, err = jwtauth.Presented{}, nil
 	}
-	return p.Token, true
+	if err == nil && p.Token == "" {
+		err = jwtauth.ErrNoToken
+	}
+	return p.Token, err
 }
 
 func (m server) renew(w http.ResponseWriter, r *http.Request, body fields) {
@@ -224,23 +237,24 @@ func (m server) renew(w http.ResponseWriter, r *http.Request, body fields) {
 }
 
 func (m server) verify(w http.ResponseWriter, r *http.Request, body fields) {
-	var p jwtauth.Presented
+	var token string
 	var err error
 	if m.byCookies {
-		p, err = m.access.Extract(r)
+		token, err = m.accessToken(r)
 	} else {
-		if !m.has(w, body, "token") || !m.field(w, body, "token", &p.Token) {
+		if !m.has(w, body, "token") || !m.field(w, body, "token", &token) {
 			return
 		}
-		if p.Token == "" {
+		if token == "" {
 			err = jwtauth.ErrNoToken
 		}
 	}
 	if err == nil {
-		_, err = m.access.VerifyAnyContainer(r.Context(), p.Token)
+		_, err = m.access.VerifyAnyContainer(r.Context(), token)
 	}
-	if errors.Is(err, jwtauth.ErrType) && m.simple() { // which takes both kinds
-		_, err = m.refresh.VerifyAnyContainer(r.Context(), p.Token)
+	// Perhaps it is of the other kind, which may have other keys.
+	if m.simple() && (errors.Is(err, jwtauth.ErrType) || errors.Is(err, jwtauth.ErrUnknownKey) || errors.Is(err, jwtauth.ErrSignature)) {
+		_, err = m.Manager.refresh.VerifyAnyContainer(r.Context(), token)
 	}
 	if err != nil {
 		m.deny(w, r, err)
@@ -278,7 +292,7 @@ func (m server) logout(w http.ResponseWriter, r *http.Request, body fields) {
 		}
 	}
 	ended := err == nil && (everywhere || !wider)
-	dead := err != nil && status(err) == http.StatusUnauthorized && !errors.Is(err, jwtauth.ErrUnavailable)
+	dead := err != nil && !everywhere && other == "" && status(err) == http.StatusUnauthorized && !errors.Is(err, jwtauth.ErrUnavailable)
 	if m.byCookies && (ended || dead) { // there is nothing left to keep them for
 		m.SetCookies(w, Pair{})
 	}
@@ -327,14 +341,17 @@ func (m *Manager) logoutOthers(ctx context.Context, caller jwtauth.Claims, other
 // caller returns the claims of the token that a request comes with: the refresh
 // token if there is one, else the access token, of any container. Beside
 // ErrRevoked they are there, too: such a token may still end its own session.
-func (m *Manager) caller(r *http.Request, refreshToken string) (c jwtauth.Claims, err error) {
+func (m server) caller(r *http.Request, refreshToken string) (c jwtauth.Claims, err error) {
 	ctx := r.Context()
 	if refreshToken != "" {
 		c, err = m.inspectRefresh(ctx, refreshToken)
-	} else {
-		var p jwtauth.Presented
-		if p, err = m.access.Extract(r); err == nil {
-			c, err = m.access.Inspect(ctx, p.Token)
+	}
+	// A browser sends both, and does not choose.
+	hopeless := err != nil && !errors.Is(err, jwtauth.ErrRevoked) && !errors.Is(err, jwtauth.ErrUnavailable)
+	if refreshToken == "" || m.byCookies && hopeless {
+		var token string
+		if token, err = m.accessToken(r); err == nil {
+			c, err = m.access.Inspect(ctx, token)
 		}
 	}
 	if err == nil && (c.SessionID == "" || c.Subject == "") {

@@ -534,9 +534,9 @@ func TestAnotherMediaTypeIs415(t *testing.T) {
 func TestAnotherMethodIs405AndSaysWhichIsRight(t *testing.T) {
 	a := newAPI(t)
 	p := a.login(t, aliceLogin)
-	for endpoint, right := range map[string]string{"create": "POST", "refresh": "POST", "verify": "POST", "logout": "POST", "sessions": "GET"} {
+	for endpoint, right := range map[string]string{"create": "POST", "refresh": "POST", "verify": "POST", "logout": "POST", "sessions": "GET, HEAD"} {
 		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "get", "TRACE"} {
-			if method == right {
+			if slices.Contains(strings.Split(right, ", "), method) {
 				continue
 			}
 			t.Run(method+" "+endpoint, func(t *testing.T) {

@@ -128,6 +128,9 @@ func New(source keys.Source, store Store, opts ...Option) (*Manager, error) {
 	if c.containers && c.claims == nil {
 		errs = append(errs, errors.New("WithContainers needs WithClaims, which names the container of a session"))
 	}
+	if within := (c.grace + skew) / 2; c.storeTimeout > within {
+		errs = append(errs, fmt.Errorf("WithStoreTimeout(%v) is more than half of the time in which a client may ask again, which is WithGrace and %v, so that an outage could look like theft; give it %v at most", c.storeTimeout, skew, within))
+	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, fmt.Errorf("session: New: %w", err)
 	}
@@ -168,7 +171,7 @@ func (m *Manager) open(source keys.Source) (err error) {
 	} else {
 		first = append(first, jwtauth.WithAnyContainer())
 	}
-	access, always, refresh := m.cookieOptions()
+	access, always := m.cookieOptions()
 	if m.access, err = jwtauth.New(source, slices.Concat(first, access, m.config.access, own(AccessType, m.accessTTL), always)...); err != nil {
 		return fmt.Errorf("access tokens: %w", err)
 	}
@@ -180,7 +183,6 @@ func (m *Manager) open(source keys.Source) (err error) {
 	}
 	// Each is used once: remembering them would be in vain.
 	opts := append(own(RefreshType, m.refreshTTL), jwtauth.WithAnyContainer(), jwtauth.WithCache(0), jwtauth.WithStatus(status), jwtauth.WithDenial(m.writeDenial(false)))
-	opts = append(opts, refresh...)
 	if issuer := m.access.Issuer(); issuer != "" {
 		opts = append(opts, jwtauth.WithIssuer(issuer))
 	}
@@ -494,6 +496,11 @@ func (m *Manager) sign(ctx context.Context, s Session) (Pair, error) {
 		}
 		pair.RefreshToken, pair.RefreshExpiresIn = token, int64(s.IdleExpires.Sub(now.Truncate(time.Second))/time.Second)
 	}
+	if m.cookies != nil { // now, before the store is told that it was given out
+		if err := fitCookies(pair); err != nil {
+			return Pair{}, m.outage(ctx, "signing", err)
+		}
+	}
 	return pair, nil
 }
 
@@ -546,6 +553,9 @@ func (m *Manager) LogoutAll(ctx context.Context, subject string, except ...strin
 		}
 		if err := m.end(ctx, subject, s.ID, ReasonLogout); err != nil {
 			errs = append(errs, err)
+			if errors.Is(err, context.DeadlineExceeded) { // and so would each that follows
+				break
+			}
 			continue
 		}
 		ended++

@@ -78,7 +78,7 @@ func TestNewRefusesABadConfigurationAndNamesIt(t *testing.T) {
 		"a negative grace":                    {session.NewMemory(), []session.Option{session.WithGrace(-1)}, "WithGrace(-1ns)"},
 		"an endless grace":                    {session.NewMemory(), []session.Option{session.WithGrace(time.Hour)}, "between 0 and 10m0s"},
 		"no time for the store":               {session.NewMemory(), []session.Option{session.WithStoreTimeout(time.Millisecond - 1)}, "WithStoreTimeout(999.999µs)"},
-		"an hour for the store":               {session.NewMemory(), []session.Option{session.WithStoreTimeout(time.Hour)}, "between 1ms and 1m0s"},
+		"an hour for the store":               {session.NewMemory(), []session.Option{session.WithStoreTimeout(time.Hour)}, "give it 20s at most"},
 		"no clock":                            {session.NewMemory(), []session.Option{session.WithClock(nil)}, "WithClock"},
 		"no callback":                         {session.NewMemory(), []session.Option{session.WithClaims(nil)}, "WithClaims"},
 		"no list":                             {session.NewMemory(), []session.Option{session.WithRevocations(nil)}, "WithRevocations"},

@@ -105,6 +105,17 @@ func TestAStoreThatHangsIsAnOutageInTime(t *testing.T) {
 				store.hangs = true
 				inTime("Create", func() error { _, err := m.Login(t.Context(), "bob"); return err })
 				inTime("Get", refresh(m))
+				store.hangs = false
+				inTime("Revoke of many", func() error { // not one after the other
+					m := newManagerOver(t, hangingAtRevoke{store}, opts...)
+					for range 5 {
+						_, err := m.Login(t.Context(), "carol")
+						require.NoError(t, err)
+					}
+					_, err := m.LogoutAll(t.Context(), "carol")
+					return err
+				})
+				store.hangs = true
 				inTime("List", func() error { _, err := m.Sessions(t.Context(), "alice"); return err })
 				store.hangs = false
 				require.NoError(t, refresh(m)(), "and nothing was lost")

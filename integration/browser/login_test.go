@@ -157,11 +157,11 @@ func TestAStolenRefreshTokenEndsTheSessionForBoth(t *testing.T) {
 				return eval[int](thief, `fetch("`+endpoints+`refresh/", {method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify({refresh_token: `+quote(token)+`})}).then((r) => r.status)`)
 			}
 		} else {
-			c := victim.cookies()["__Secure-refresh"]
-			require.NotNil(t, c)
-			thief.do(chromedp.ActionFunc(func(ctx context.Context) error {
-				return storage.SetCookies([]*network.CookieParam{{Name: c.Name, Value: c.Value, Domain: c.Domain, Path: c.Path, Secure: true, HTTPOnly: true, SameSite: c.SameSite}}).Do(ctx)
-			}))
+			var all []*network.CookieParam
+			for _, c := range victim.cookies() {
+				all = append(all, &network.CookieParam{Name: c.Name, Value: c.Value, URL: s.URL, Path: c.Path, Secure: true, HTTPOnly: true, SameSite: c.SameSite})
+			}
+			thief.do(chromedp.ActionFunc(func(ctx context.Context) error { return storage.SetCookies(all).Do(ctx) }))
 			require.NotNil(t, thief.cookies()["__Secure-refresh"], "the browser took the stolen cookie")
 			stolen = func() int {
 				return eval[int](thief, `fetch("`+endpoints+`refresh/", {method: "POST"}).then((r) => r.status)`)
@@ -187,8 +187,8 @@ func TestNoScriptSeesTheCookies(t *testing.T) {
 	require.NotContains(t, eval[string](p, `JSON.stringify(localStorage) + JSON.stringify(sessionStorage) + document.documentElement.innerHTML`), "eyJ")
 	require.NotContains(t, eval[string](p, `fetch("/auth/cookie/refresh/", {method: "POST"}).then(async (r) => JSON.stringify([...r.headers]) + await r.text())`), "eyJ")
 	kept := p.cookies()
-	require.Len(t, kept, 2)
-	for name, path := range map[string]string{"__Host-access": "/", "__Secure-refresh": "/auth/cookie/"} {
+	require.Len(t, kept, 3)
+	for name, path := range map[string]string{"__Host-access": "/", "__Host-session": "/", "__Secure-refresh": "/auth/cookie/"} {
 		c := kept[name]
 		require.NotNil(t, c, name)
 		require.True(t, c.HTTPOnly && c.Secure, name)
