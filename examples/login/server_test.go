@@ -111,16 +111,22 @@ func signIn(t *testing.T, base, email, password string) session.Pair {
 	return create(t, base, email, password).pair(t)
 }
 
+type caller struct{ Subject, Session, Expires string }
+
 func subjectOf(t *testing.T, base, token string) string {
+	t.Helper()
+	return meOf(t, base, token).Subject
+}
+
+func meOf(t *testing.T, base, token string) (who caller) {
 	t.Helper()
 	got := call(t, base, token)
 	require.Equal(t, 200, got.status, got.body)
 	require.Equal(t, "application/json", got.header.Get("Content-Type"))
-	var who struct{ Subject, Session, Expires string }
 	require.NoError(t, json.Unmarshal([]byte(got.body), &who))
 	require.NotEmpty(t, who.Session)
 	require.NotEmpty(t, who.Expires)
-	return who.Subject
+	return who
 }
 
 func TestEachUserIsWhoTheyAre(t *testing.T) {
