@@ -76,6 +76,7 @@ var _ = []func() jwtauth.Option{
 	jwtauth.WithAnyContainer,
 	func() jwtauth.Option { return jwtauth.WithIssuer("") },
 	func() jwtauth.Option { return jwtauth.WithAudience([]string{}...) },
+	func() jwtauth.Option { return jwtauth.WithTrustedIssuer("", keys.Source(nil), []string{}...) },
 	func() jwtauth.Option { return jwtauth.WithTTL(time.Second) },
 	func() jwtauth.Option { return jwtauth.WithMaxLifetime(time.Second) },
 	func() jwtauth.Option { return jwtauth.WithLeeway(time.Second) },
@@ -140,6 +141,14 @@ var (
 	_ func(string, ...keys.RingOption) (*keys.Ring, error)         = keys.OpenRing
 	_ func(string, string, ...keys.RingOption) (*keys.Ring, error) = keys.LoadOrCreateRing
 	_ func(*slog.Logger) keys.RingOption                           = keys.WithRingLogger
+	_ keys.Source                                                  = (*keys.Remote)(nil)
+	_ func(string, ...keys.RemoteOption) (*keys.Remote, error)     = keys.NewRemote
+	_ func(*keys.Remote, context.Context) error                    = (*keys.Remote).Run
+	_ func(*http.Client) keys.RemoteOption                         = keys.WithClient
+	_ func(*slog.Logger) keys.RemoteOption                         = keys.WithRemoteLogger
+	_ [2]func(time.Duration) keys.RemoteOption                     = [...]func(time.Duration) keys.RemoteOption{keys.WithFetchTimeout, keys.WithMaxStale}
+	_ func() keys.RemoteOption                                     = keys.InsecureAllowHTTP
+	_ [2]time.Duration                                             = [...]time.Duration{keys.DefaultFetchTimeout, keys.DefaultMaxStale}
 	_ func(string) (keys.Key, error)                               = keys.Generate
 	_ func(*keys.Set) (string, string, error)                      = (*keys.Set).SigningKey
 	_ func(*keys.Set, []byte) ([]byte, error)                      = (*keys.Set).Sign

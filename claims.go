@@ -24,7 +24,8 @@ var (
 	// ErrMalformed: not a compact JWS with claims that every reader understands
 	// alike (RFC 7515, RFC 7519), or not presented as RFC 6750 says.
 	ErrMalformed = errors.New("jwtauth: malformed token")
-	// ErrUnknownKey: no key has the token's algorithm and key id.
+	// ErrUnknownKey: no key has the token's algorithm and key id; or, where
+	// [WithTrustedIssuer] is used, its iss is that of nobody who has keys here.
 	ErrUnknownKey = keys.ErrUnknownKey
 	// ErrSignature: the signature is not that of the key.
 	ErrSignature = keys.ErrSignature
@@ -34,9 +35,11 @@ var (
 	ErrExpired = errors.New("jwtauth: token expired")
 	// ErrNotYetValid: nbf, or an iat that no clock could have given, is to come.
 	ErrNotYetValid = errors.New("jwtauth: token not valid yet")
-	// ErrIssuer: not issued by the issuer of [WithIssuer].
+	// ErrIssuer: not issued by the issuer of [WithIssuer]. With
+	// [WithTrustedIssuer] such a token is ErrUnknownKey.
 	ErrIssuer = errors.New("jwtauth: wrong issuer")
-	// ErrAudience: not meant for an audience of [WithAudience].
+	// ErrAudience: not meant for an audience of [WithAudience], or of
+	// [WithTrustedIssuer].
 	ErrAudience = errors.New("jwtauth: wrong audience")
 	// ErrContainer: a genuine token of another container.
 	ErrContainer = errors.New("jwtauth: token of another container")
@@ -98,7 +101,23 @@ func (c Claims) Decode(v any) error {
 	return json.Unmarshal([]byte(c.payload), v)
 }
 
-// readClaims reads the payload of a token whose signature is good.
+// readIssuer reads the claims of a token whose signature is not judged yet, for
+// the source of the keys to judge it with. The claims are worth nothing before
+// that. What is no good payload is refused as it would be behind the signature,
+// by the same reader: a second one could see another issuer.
+func (a *Auth) readIssuer(payload string) (*Claims, keys.Source, error) {
+	c, err := a.readClaims(payload)
+	if err != nil {
+		return nil, nil, err
+	}
+	source := a.sourceOf(c.Issuer)
+	if source == nil {
+		return nil, nil, fmt.Errorf("%w: the issuer %q is not one of WithIssuer or WithTrustedIssuer", ErrUnknownKey, clip(c.Issuer))
+	}
+	return c, source, nil
+}
+
+// readClaims reads the payload of a token. It says nothing about the signature.
 func (a *Auth) readClaims(payload string) (*Claims, error) {
 	c, err := strict.ReadClaims(payload, a.containerClaim)
 	if err != nil {
@@ -148,20 +167,25 @@ func (a *Auth) judgeTime(c *Claims) error {
 }
 
 func (a *Auth) judgeIssuer(c *Claims) error {
-	if a.issuer != "" && c.Issuer != a.issuer {
-		return ErrIssuer
+	if a.issuer == "" || c.Issuer == a.issuer || a.issuers[c.Issuer] != nil {
+		return nil
 	}
-	return nil
+	return ErrIssuer
 }
 
 // judgeAudience wants one of ours among the token's. A token that names an
 // audience where none is configured is refused: RFC 7519, section 4.1.3, says
-// that whoever does not find itself in aud MUST reject.
+// that whoever does not find itself in aud MUST reject. It is asked about issuers
+// that judgeIssuer knows.
 func (a *Auth) judgeAudience(c *Claims) error {
-	if c.Audience == nil && len(a.audience) == 0 {
+	wanted := a.audience
+	if t := a.issuers[c.Issuer]; t != nil {
+		wanted = t.audience
+	}
+	if c.Audience == nil && len(wanted) == 0 {
 		return nil
 	}
-	for _, ours := range a.audience {
+	for _, ours := range wanted {
 		if slices.Contains(c.Audience, ours) {
 			return nil
 		}

@@ -49,6 +49,23 @@ func ExampleWithAudience() {
 	// jwtauth: wrong audience
 }
 
+// What the old service issued stays good, by its own key.
+func ExampleWithTrustedIssuer() {
+	old := must(jwtauth.New(keys.HS256([]byte("the secret of the old service...")), jwtauth.WithIssuer("https://old.example.com")))
+	auth := exampleAuth(jwtauth.WithIssuer("https://api.example.com"), jwtauth.WithAnyContainer(),
+		jwtauth.WithTrustedIssuer("https://old.example.com", keys.HS256([]byte("the secret of the old service..."))))
+	get(auth.Private(hello), "/", must(old.Issue("my-container", jwtauth.Subject("alice"))))
+	get(auth.Private(hello), "/", must(auth.Issue("", jwtauth.Subject("bob"))))
+
+	// Whoever has one key cannot sign for the issuer of the other.
+	forger := exampleAuth(jwtauth.WithIssuer("https://old.example.com"))
+	get(auth.Private(hello), "/", must(forger.Issue("my-container", jwtauth.Subject("alice"))))
+	// Output:
+	// 200 hello, alice
+	// 200 hello, bob
+	// 403 {"code":"token_not_valid","detail":"The token is not valid."}
+}
+
 func ExampleWithTTL() {
 	auth := atNoon(jwtauth.WithTTL(15 * time.Minute))
 	verify(auth, must(auth.Issue("my-container")))

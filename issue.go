@@ -182,7 +182,7 @@ func appendText(to []byte, text string) []byte {
 
 // sign makes a compact JWS of a payload (RFC 7515, section 5.1).
 func (a *Auth) sign(payload []byte) (string, error) {
-	set, err := a.keySet(context.Background(), "")
+	set, err := keySet(context.Background(), a.source, "")
 	if err != nil {
 		return "", err
 	}

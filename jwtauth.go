@@ -58,7 +58,8 @@
 // expired nor yet to come, of our issuer and audience where those are
 // configured, not revoked, and of the container that the request names. Anything
 // else is denied with 403, or with 503 where keys or revocations cannot be
-// consulted. Every step fails closed.
+// consulted. Every step fails closed. Where several issuers are trusted
+// ([WithTrustedIssuer]), a key of ours is one of the token's own issuer.
 //
 // Tokens are looked for in "Authorization: Bearer", then in "?token=": see
 // [Extractor] and [WithExtractors].
@@ -111,10 +112,11 @@ import (
 // is safe for concurrent use.
 type Auth struct {
 	config
-	source keys.Source
-	memory *sieve.Cache[remembered]           // nil: remembers nothing
-	header atomic.Pointer[strict.KnownHeader] // of the token accepted last
-	issued atomic.Pointer[issuedHeader]       // of the token issued last
+	source  keys.Source
+	issuers map[string]*trustedIssuer          // nil without WithTrustedIssuer; else all, its own too
+	memory  *sieve.Cache[remembered]           // nil: remembers nothing
+	header  atomic.Pointer[strict.KnownHeader] // of the token accepted last
+	issued  atomic.Pointer[issuedHeader]       // of the token issued last
 
 	stamper RevocationStamper // nil if the revocations want no stamps
 	marker  RevocationMarker  // nil if they make no marks
@@ -181,6 +183,15 @@ func New(source keys.Source, opts ...Option) (*Auth, error) {
 		return nil, fmt.Errorf("jwtauth: New: %w", err)
 	}
 	a := &Auth{config: c, source: source, vary: []string{"Authorization"}}
+	if len(c.trusted) > 0 {
+		a.issuers = map[string]*trustedIssuer{c.issuer: {c.issuer, source, c.audience}}
+		for _, t := range c.trusted {
+			if len(t.audience) == 0 {
+				t.audience = c.audience
+			}
+			a.issuers[t.issuer] = &t
+		}
+	}
 	a.stamper, _ = c.revocations.(RevocationStamper)
 	if m, ok := c.revocations.(RevocationMarker); ok && same(m.Marked(), c.revocations) {
 		a.marker = m
@@ -231,6 +242,10 @@ func judgeSource(source keys.Source) error {
 		if source == nil {
 			return errors.New("the source of keys is a nil *keys.Ring; make one with keys.NewRing or keys.OpenRing")
 		}
+	case *keys.Remote:
+		if source == nil {
+			return errors.New("the source of keys is a nil *keys.Remote; make one with keys.NewRemote")
+		}
 	}
 	return nil
 }
@@ -249,9 +264,21 @@ func (a *Auth) Issue(container string, opts ...IssueOption) (string, error) {
 	return token, err
 }
 
-// keySet asks the source. It fails closed: no keys, no verdict.
-func (a *Auth) keySet(ctx context.Context, kid string) (*keys.Set, error) {
-	set, err := a.source.Keys(ctx, kid)
+// sourceOf returns the source whose keys alone judge the tokens of an issuer, nil
+// if nobody's do. Without WithTrustedIssuer all have the one of New.
+func (a *Auth) sourceOf(issuer string) keys.Source {
+	if a.issuers == nil {
+		return a.source
+	}
+	if t := a.issuers[issuer]; t != nil {
+		return t.source
+	}
+	return nil
+}
+
+// keySet asks a source. It fails closed: no keys, no verdict.
+func keySet(ctx context.Context, source keys.Source, kid string) (*keys.Set, error) {
+	set, err := source.Keys(ctx, kid)
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("%w: keys: %w", ErrUnavailable, err)
@@ -325,7 +352,8 @@ func (a *Auth) Recheck(ctx context.Context, c Claims) error {
 }
 
 // Issuer returns what [WithIssuer] set, "" if nothing did: the iss of the tokens
-// that a revocation is about.
+// that a revocation is about, unless [WithTrustedIssuer] adds others, whose
+// tokens say it in Claims.Issuer.
 func (a *Auth) Issuer() string { return a.issuer }
 
 // verdict is what became of one token. The claims are there once they were
@@ -457,7 +485,7 @@ func (a *Auth) judge(ctx context.Context, token string) (v verdict) {
 	var set *keys.Set
 	if known := a.recall(token); known != nil {
 		v.kid = known.kid
-		if set, v.err = a.keySet(ctx, known.kid); v.err != nil {
+		if set, v.err = keySet(ctx, a.sourceOf(known.claims.Issuer), known.kid); v.err != nil {
 			return v
 		}
 		if set == known.set.Value() {
@@ -476,17 +504,27 @@ func (a *Auth) judge(ctx context.Context, token string) (v verdict) {
 		return v
 	}
 	v.kid = t.KeyID
+	var claims *Claims
+	source := a.source
+	if a.issuers != nil {
+		if claims, source, v.err = a.readIssuer(t.Payload); v.err != nil {
+			return v
+		}
+	}
 	if set == nil {
-		if set, v.err = a.keySet(ctx, t.KeyID); v.err != nil {
+		if set, v.err = keySet(ctx, source, t.KeyID); v.err != nil {
 			return v
 		}
 	}
 	if v.err = verify(set, t); v.err != nil {
 		return v
 	}
-	if v.claims, v.err = a.readClaims(t.Payload); v.err != nil {
-		return v
+	if claims == nil {
+		if claims, v.err = a.readClaims(t.Payload); v.err != nil {
+			return v
+		}
 	}
+	v.claims = claims // not before the signature was good: they are logged, and Inspect returns them
 	if v.err = a.judgeClaims(ctx, t.Header, v.claims); v.err == nil {
 		a.remember(own, t.KeyID, set, v.claims)
 		a.rememberHeader(known, own, t.Header)

@@ -99,6 +99,7 @@ func TestNewRefusesABadKeyAndSaysWhatIsWrong(t *testing.T) {
 		"a nil key":      {(*keys.Key)(nil), "nil *keys.Key"},
 		"a bad key":      {new(keys.Key), "zero Key"},
 		"a nil ring":     {(*keys.Ring)(nil), "keys.NewRing"},
+		"a nil remote":   {(*keys.Remote)(nil), "keys.NewRemote"},
 		"a short secret": {keys.HS256(secret[:31]), "31 bytes"},
 	} {
 		t.Run(name, func(t *testing.T) {

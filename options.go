@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
 
 	"github.com/joinednode/jwtauth/internal/strict"
+	"github.com/joinednode/jwtauth/keys"
 )
 
 // Defaults, and the bounds of what may be configured.
@@ -33,6 +35,7 @@ const (
 type config struct {
 	issuer         string
 	audience       []string
+	trusted        []trustedIssuer
 	typ            string
 	typeRequired   bool
 	ttl            time.Duration
@@ -54,7 +57,8 @@ type config struct {
 }
 
 // Option configures [New]. What it is given is judged by New, whose error
-// names the option. If an option is given twice, the last one counts.
+// names the option. If an option is given twice, the last one counts, but for
+// [WithTrustedIssuer], of which all do.
 type Option func(*config) error
 
 // defaults is the configuration of New without options.
@@ -97,11 +101,31 @@ func configure(opts []Option) (config, error) {
 	case c.container == nil:
 		c.container = func(r *http.Request) string { return r.PathValue("container") }
 	}
+	errs = append(errs, judgeTrusted(c))
 	return c, errors.Join(errs...)
+}
+
+// judgeTrusted wants each issuer once: whose keys judge a token must never
+// depend on which option came first.
+func judgeTrusted(c config) error {
+	if len(c.trusted) > 0 && c.issuer == "" {
+		return errors.New("WithTrustedIssuer needs WithIssuer, which says whose tokens are judged by the keys of New; set it too")
+	}
+	var errs []error
+	for i, t := range c.trusted {
+		switch {
+		case t.issuer == c.issuer:
+			errs = append(errs, fmt.Errorf("WithTrustedIssuer(%q): it is that of WithIssuer, whose keys New was given; leave it out", t.issuer))
+		case slices.ContainsFunc(c.trusted[:i], func(other trustedIssuer) bool { return other.issuer == t.issuer }):
+			errs = append(errs, fmt.Errorf("WithTrustedIssuer(%q) was given twice; give it once, with one source of all its keys", t.issuer))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // WithIssuer puts iss on what is issued, and requires it, byte for byte, of
 // what is accepted (RFC 7519, section 4.1.1). Without it, iss is not looked at.
+// [WithTrustedIssuer] adds issuers that are accepted besides.
 func WithIssuer(issuer string) Option {
 	return func(c *config) error {
 		c.issuer = issuer
@@ -118,10 +142,45 @@ func WithAudience(audience ...string) Option {
 		if len(audience) == 0 {
 			return errors.New("WithAudience was given none; name at least one, or leave the option out")
 		}
-		for _, value := range audience {
-			if err := judgeText("WithAudience", value); err != nil {
-				return err
-			}
+		return judgeTexts("WithAudience", audience)
+	}
+}
+
+// trustedIssuer is who else issues what an Auth accepts.
+type trustedIssuer struct {
+	issuer   string
+	source   keys.Source
+	audience []string // none: what WithAudience says
+}
+
+// WithTrustedIssuer also accepts the tokens of another issuer, such as an
+// identity provider or the service that this one replaces. It may be given
+// several times, and needs [WithIssuer], which names the Auth's own.
+//
+// A token's iss is compared byte for byte, and only the keys of that issuer
+// judge it, whatever its kid and its algorithm say: nobody signs for anybody
+// else (RFC 8725, section 3.8). If its source fails, its tokens alone are
+// [ErrUnavailable]. Without an iss, or with that of nobody here, a token is
+// refused with [ErrUnknownKey] and no key is asked for, so that the response is
+// that to any token that is not genuine, and never [ErrIssuer].
+//
+// If an audience is given, the issuer's tokens must have one of these values
+// instead of those of [WithAudience]; otherwise that option's rule is theirs too.
+// Whatever else is configured holds for the tokens of all: type, lifetime,
+// container and revocations. [Auth.Issue] uses the keys of New alone.
+//
+// A trusted issuer is trusted with every container and every subject. The same
+// sub, jti or sid of two issuers are two things (RFC 7519, section 4.1.2): keep
+// what you know of them by Claims.Issuer as well, and name it in revocations.
+func WithTrustedIssuer(issuer string, source keys.Source, audience ...string) Option {
+	return func(c *config) error {
+		c.trusted = append(c.trusted, trustedIssuer{issuer, source, append([]string(nil), audience...)})
+		if err := judgeText("WithTrustedIssuer", issuer); err != nil {
+			return err
+		}
+		err := errors.Join(judgeSource(source), judgeTexts("its audience", audience))
+		if err != nil {
+			return fmt.Errorf("WithTrustedIssuer(%q): %w", issuer, err)
 		}
 		return nil
 	}
@@ -365,6 +424,15 @@ func judgeText(option, value string) error {
 		return fmt.Errorf("%s was given an empty string; leave it out", option)
 	case !utf8.ValidString(value):
 		return fmt.Errorf("%s was given invalid UTF-8 (%q)", option, value)
+	}
+	return nil
+}
+
+func judgeTexts(option string, values []string) error {
+	for _, value := range values {
+		if err := judgeText(option, value); err != nil {
+			return err
+		}
 	}
 	return nil
 }

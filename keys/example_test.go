@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -384,6 +385,66 @@ func ExampleRing_JWKS() {
 	mux.ServeHTTP(w, httptest.NewRequest("GET", "/.well-known/jwks.json", nil))
 	fmt.Println(w.Code, w.Body) // secrets are never published
 	// Output: 200 {"keys":[]}
+}
+
+// One service issues and publishes its keys; others follow them, and can only verify.
+func ExampleNewRemote() {
+	key, err := keys.Generate("EdDSA")
+	if err != nil {
+		log.Fatal(err)
+	}
+	ring, err := keys.NewRing(key)
+	if err != nil {
+		log.Fatal(err)
+	}
+	issuer, err := jwtauth.New(ring)
+	if err != nil {
+		log.Fatal(err)
+	}
+	server := httptest.NewTLSServer(ring.JWKS())
+	defer server.Close()
+
+	remote, err := keys.NewRemote(server.URL,
+		keys.WithClient(server.Client()), // which trusts the server's certificate
+		keys.WithRemoteLogger(slog.New(slog.DiscardHandler)))
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	go remote.Run(ctx)
+	verifier, err := jwtauth.New(remote)
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	token, err := issuer.Issue("demo")
+	if err != nil {
+		log.Fatal(err)
+	}
+	claims, err := verifier.Verify(ctx, token, "demo")
+	fmt.Println(claims.Container, err)
+
+	next, err := keys.Generate("EdDSA")
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := ring.Rotate(next); err != nil {
+		log.Fatal(err)
+	}
+	token, err = issuer.Issue("demo")
+	if err != nil {
+		log.Fatal(err)
+	}
+	claims, err = verifier.Verify(ctx, token, "demo") // fetches the new key
+	fmt.Println(claims.Container, err)
+
+	_, err = verifier.Issue("demo")
+	fmt.Println(errors.Is(err, jwtauth.ErrNoSigningKey))
+	// Output:
+	// demo <nil>
+	// demo <nil>
+	// true
 }
 
 func make32() []byte {

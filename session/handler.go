@@ -353,6 +353,11 @@ func (m server) caller(r *http.Request, refreshToken string) (c jwtauth.Claims, 
 		if token, err = m.accessToken(r); err == nil {
 			c, err = m.access.Inspect(ctx, token)
 		}
+		if own := m.access.Issuer(); own != "" && c.Issuer != own && (err == nil || errors.Is(err, jwtauth.ErrRevoked)) {
+			// Of jwtauth.WithTrustedIssuer: good for calls, and no business with sessions
+			// here, whatever sub and sid it names.
+			c, err = jwtauth.Claims{}, jwtauth.ErrIssuer
+		}
 	}
 	if err == nil && (c.SessionID == "" || c.Subject == "") {
 		err = fmt.Errorf("%w: a token of no session", jwtauth.ErrMalformed)

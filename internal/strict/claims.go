@@ -29,7 +29,9 @@ func Reserved(name, containerClaim string) bool {
 	return foldsTo(name, registered) || foldsTo(name, []string{containerClaim})
 }
 
-// ReadClaims reads a payload whose signature is known to be good.
+// ReadClaims reads a payload, usually one whose signature is known to be good:
+// where the issuer says whose keys judge that, it is a stranger's, and costs no
+// more than time in proportion to its size.
 // containerClaim is the name of the container's claim.
 func ReadClaims(payload, containerClaim string) (Claims, error) {
 	var c Claims

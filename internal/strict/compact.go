@@ -23,7 +23,7 @@ type Token struct {
 	// Signature is the decoded third segment.
 	Signature []byte
 	// Payload is the decoded second segment, not looked at yet: claims are read
-	// only once the signature is known to be good.
+	// only once the signature is known to be good, or to know whose key judges it.
 	Payload string
 }
 

@@ -1,0 +1,585 @@
+package keys
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Defaults of a [Remote].
+const (
+	DefaultFetchTimeout = 5 * time.Second
+	DefaultMaxStale     = 6 * time.Hour
+)
+
+const (
+	// A set is used for as long as the server says, within these bounds, and for
+	// usualFresh where it does not say.
+	leastFresh, usualFresh, mostFresh = time.Minute, 5 * time.Minute, time.Hour
+
+	// A failed fetch is tried again after leastRetry at most, then after up to twice as
+	// long, up to mostRetry.
+	leastRetry, mostRetry = time.Second, time.Minute
+
+	// Unknown key ids cause at most askBurst fetches at once and one more every
+	// askEvery. An id that a fetch did not bring is not asked for again for unknownFor.
+	askBurst, askEvery = 5, 5 * time.Second
+	unknownFor         = 30 * time.Second
+
+	maxRemoteText, maxKeys  = 1 << 20, 256
+	maxRedirects, maxKidLen = 5, 1024
+)
+
+// Remote is a [Source] of the public keys that another service publishes as a JWK Set
+// (RFC 7517, section 5). It only verifies: an Auth of it refuses to issue.
+//
+//	remote, err := keys.NewRemote("https://issuer.example.com/.well-known/jwks.json")
+//	...
+//	go remote.Run(ctx)
+//	auth, err := jwtauth.New(remote, jwtauth.WithIssuer("https://issuer.example.com"))
+//
+// With [Remote.Run] the keys are fetched before they are needed and renewed before they
+// are old. Without, the first request fetches them while it and others wait, and later
+// ones cause it in the background. As long as there are keys, no request waits for the
+// network but one that names an unknown key id, for that may be a new one: a fetch
+// that all of them share decides. Where too many have asked already, or the fetch
+// fails, the answer is "cannot know now", 503, and never that of a wrong token. An id
+// that a fetch did not bring is refused without another one for 30 seconds.
+//
+// While the server cannot be reached or answers nonsense, the last good keys are used,
+// until they are older than [WithMaxStale]: then nobody knows, 503. A key that the
+// server withdraws or replaces under its id verifies until the next fetch, which is
+// what its Cache-Control allows: a minute at least, an hour at most.
+//
+// Taken are public keys for signatures, at most 256, each with the algorithm that its
+// alg or else its type fixes: see [Signer]. Others are left out and logged: secrets,
+// private keys, keys whose use, key_ops or alg is for something else or unknown, keys
+// that are too short, and a second key under the id of another. A set without any
+// that can be used counts as an outage. A key without an id verifies tokens of every
+// id, so that beside one no id is unknown: new keys are found by renewal alone.
+//
+// A Remote is safe for concurrent use. It looks at no wall clock, only at how much time
+// has passed.
+type Remote struct {
+	url      *url.URL
+	client   *http.Client
+	logger   *slog.Logger
+	timeout  time.Duration
+	maxStale time.Duration
+	insecure bool
+
+	started time.Time // with the monotonic clock, which does not jump
+	current atomic.Pointer[remoteSet]
+	running atomic.Int32
+
+	due atomic.Int64 // when the next fetch is, since the start; written under mu
+
+	mu       sync.Mutex               // for what follows; never held for long
+	flight   *flight                  // under way, or nil
+	failed   error                    // of the last fetch, nil if it was good
+	failures int                      // in a row
+	unknown  map[string]time.Duration // key ids that a fetch did not bring, and when
+	asked    time.Duration            // askEvery ahead with each fetch for an unknown id
+	expiry   *time.Timer              // takes away the keys when they are too old
+}
+
+// remoteSet is what a fetch brought.
+type remoteSet struct {
+	set   *Set
+	left  []string // why keys were left out
+	etag  string
+	fresh time.Duration
+}
+
+// flight is one fetch, which all who want its outcome wait for.
+type flight struct {
+	done chan struct{}
+	err  error
+}
+
+// RemoteOption is an option of [NewRemote].
+type RemoteOption func(*Remote) error
+
+// WithClient sets the client that fetches: one of its own with the transport of
+// net/http unless set. It is copied. Its Timeout counts as [WithFetchTimeout] does, and
+// its CheckRedirect is asked about redirects that stay on the host; others are refused.
+func WithClient(client *http.Client) RemoteOption {
+	return func(r *Remote) error {
+		if client == nil {
+			return errors.New("WithClient was given nil; leave it out for a client of its own")
+		}
+		r.client = client
+		return nil
+	}
+}
+
+// WithFetchTimeout sets how long a fetch may take, body included: 5 seconds unless set,
+// a minute at most.
+func WithFetchTimeout(d time.Duration) RemoteOption {
+	return func(r *Remote) error {
+		if r.timeout = d; d <= 0 || d > time.Minute {
+			return fmt.Errorf("WithFetchTimeout(%v): it must lie between 0 and a minute", d)
+		}
+		return nil
+	}
+}
+
+// WithMaxStale sets for how long keys are used after they were last fetched or found
+// unchanged, while the server is out: 6 hours unless set, from a minute to 30 days. For
+// as long may a key that the server has withdrawn verify, should somebody keep the
+// answers from coming.
+func WithMaxStale(d time.Duration) RemoteOption {
+	return func(r *Remote) error {
+		if r.maxStale = d; d < leastFresh || d > 30*24*time.Hour {
+			return fmt.Errorf("WithMaxStale(%v): it must lie between %v and 30 days", d, leastFresh)
+		}
+		return nil
+	}
+}
+
+// WithRemoteLogger sets where outages, their ends and keys that are left out are
+// logged: [slog.Default] unless set.
+func WithRemoteLogger(logger *slog.Logger) RemoteOption {
+	return func(r *Remote) error {
+		if logger == nil {
+			return errors.New("WithRemoteLogger was given nil; leave it out for slog.Default")
+		}
+		r.logger = logger
+		return nil
+	}
+}
+
+// InsecureAllowHTTP lets the URL be one of plain HTTP: whoever is on the way can then
+// put keys of their own into the set, and issue any token. For tests, and networks
+// that are encrypted by other means.
+func InsecureAllowHTTP() RemoteOption {
+	return func(r *Remote) error {
+		r.insecure = true
+		return nil
+	}
+}
+
+// NewRemote returns a Remote. It fetches nothing yet: an error is about what it was
+// given.
+func NewRemote(rawURL string, opts ...RemoteOption) (*Remote, error) {
+	r := &Remote{
+		client: &http.Client{}, timeout: DefaultFetchTimeout, maxStale: DefaultMaxStale,
+		started: time.Now(), unknown: map[string]time.Duration{}, asked: -askBurst * askEvery,
+	}
+	var errs []error
+	for i, opt := range opts {
+		if opt == nil {
+			errs = append(errs, fmt.Errorf("option %d is nil; leave it out", i+1))
+		} else if err := opt(r); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	u, err := url.Parse(rawURL)
+	switch {
+	case err != nil || u.Hostname() == "" || u.User != nil || u.Scheme != "https" && u.Scheme != "http":
+		errs = append(errs, errors.New("the URL must be one such as https://issuer.example.com/.well-known/jwks.json, without a password"))
+	case u.Scheme == "http" && !r.insecure:
+		errs = append(errs, errors.New("the URL is one of plain HTTP; use https, or see InsecureAllowHTTP"))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, fmt.Errorf("keys: NewRemote: %w", err)
+	}
+	r.url = u
+	own := *r.client
+	own.CheckRedirect = r.judgeRedirect(r.client.CheckRedirect)
+	r.client = &own
+	return r, nil
+}
+
+// judgeRedirect refuses to follow where somebody else would give the keys, and leaves
+// the rest to the caller.
+func (r *Remote) judgeRedirect(callers func(*http.Request, []*http.Request) error) func(*http.Request, []*http.Request) error {
+	return func(next *http.Request, via []*http.Request) error {
+		switch {
+		case next.URL.Host != r.url.Host || next.URL.Scheme != "https" && next.URL.Scheme != r.url.Scheme:
+			return errors.New("a redirect to another host, or to plain HTTP")
+		case len(via) > maxRedirects:
+			return errors.New("too many redirects")
+		case callers != nil:
+			return callers(next, via)
+		}
+		return nil
+	}
+}
+
+// now is the time since the start.
+func (r *Remote) now() time.Duration { return time.Since(r.started) }
+
+// Keys implements [Source]. See [Remote] for when it waits, at most until ctx ends.
+func (r *Remote) Keys(ctx context.Context, kid string) (*Set, error) {
+	for range 3 {
+		have, err := r.fresh(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if have.set.mayKnow(kid) {
+			return have.set, nil
+		}
+		f := r.ask(kid, have)
+		if f == nil {
+			return have.set, nil
+		}
+		// Of a fetch that was under way nobody knows whether it comes before the key.
+		// The next round tells.
+		if err := r.wait(ctx, f); err != nil {
+			return nil, err
+		}
+	}
+	return nil, errBusy
+}
+
+// fresh are the keys that there are. While Run is at work it sees to their renewal, and
+// this is two atomic loads.
+func (r *Remote) fresh(ctx context.Context) (*remoteSet, error) {
+	have := r.current.Load()
+	switch {
+	case have == nil:
+		if err := r.wait(ctx, r.fetchIfDue()); err != nil {
+			return nil, err
+		}
+		if have = r.current.Load(); have == nil {
+			return nil, errNone
+		}
+	case r.running.Load() == 0 && r.isDue():
+		r.fetchIfDue() // which this request does not wait for
+	}
+	return have, nil
+}
+
+func (r *Remote) isDue() bool { return r.now() >= time.Duration(r.due.Load()) }
+
+// mayKnow reports that a set can judge tokens with that id.
+func (s *Set) mayKnow(kid string) bool {
+	return kid == "" || slices.ContainsFunc(s.keys, func(m *material) bool { return m.id == "" || m.id == kid })
+}
+
+var (
+	errBusy = errors.New("keys: Remote: many unknown key ids were asked for a moment ago")
+	errNone = errors.New("keys: Remote: the keys are too old")
+)
+
+// ask makes a fetch that tells of an id which the keys at hand lack, unless one is under
+// way or too many were made. It returns nil if it is known that there is no such key.
+func (r *Remote) ask(kid string, have *remoteSet) *flight {
+	if len(kid) > maxKidLen { // readRemote takes none such
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := r.now()
+	r.asked = max(r.asked, now-askBurst*askEvery)
+	at, missed := r.unknown[kid]
+	switch {
+	case r.current.Load() != have: // a fetch landed meanwhile
+		return ended(nil)
+	case missed && now-at < unknownFor:
+		return nil
+	case r.flight != nil:
+		return r.flight
+	case r.failed != nil && !r.isDue():
+		return ended(r.failed)
+	case r.asked+askEvery > now:
+		return ended(errBusy)
+	}
+	r.asked += askEvery
+	return r.fetch(kid)
+}
+
+// fetchIfDue makes a fetch, unless one is under way or was made a moment ago.
+func (r *Remote) fetchIfDue() *flight {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case r.flight != nil:
+		return r.flight
+	case !r.isDue():
+		return ended(r.failed)
+	}
+	return r.fetch("")
+}
+
+func ended(err error) *flight {
+	f := &flight{done: make(chan struct{}), err: err}
+	close(f.done)
+	return f
+}
+
+func (r *Remote) wait(ctx context.Context, f *flight) error {
+	select {
+	case <-f.done:
+		return f.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// fetch begins a fetch, for an id that nobody knows or for all. r.mu is held. The fetch
+// belongs to all who wait for it, and to no request.
+func (r *Remote) fetch(kid string) *flight {
+	f := &flight{done: make(chan struct{})}
+	r.flight = f
+	go func() {
+		defer close(f.done)
+		have := r.current.Load()
+		got, err := r.get(have, kid != "")
+		if f.err = err; err != nil {
+			r.fail(err)
+		} else {
+			r.land(have, got, kid)
+		}
+	}()
+	return f
+}
+
+// fail says when a failed fetch is tried again. Those of a fleet that failed at once
+// do not come back at once.
+func (r *Remote) fail(err error) {
+	r.mu.Lock()
+	after := min(leastRetry<<min(r.failures, 10), mostRetry)
+	r.due.Store(int64(r.now() + after/2 + rand.N(after/2)))
+	r.flight, r.failed = nil, err
+	r.failures++
+	r.mu.Unlock()
+	r.log().Error("jwtauth: the JWK Set cannot be fetched; the last good keys, if any, stay for a while", "url", r.url.Redacted(), "error", err)
+}
+
+// land takes over what a fetch brought, and says when the next is due.
+func (r *Remote) land(have, got *remoteSet, kid string) {
+	changed := have == nil || !slices.Equal(have.left, got.left)
+	if have != nil && have.set.same(got.set) {
+		got.set = have.set // by whose identity caches know that nothing changed
+	} else {
+		changed = true
+	}
+
+	r.mu.Lock()
+	now, recovered := r.now(), r.failed != nil
+	r.flight, r.failed, r.failures = nil, nil, 0
+	r.due.Store(int64(now + got.fresh*9/10 + rand.N(got.fresh/10)))
+	if kid != "" && !got.set.mayKnow(kid) {
+		// They stay few, since fetches for an id are.
+		maps.DeleteFunc(r.unknown, func(_ string, at time.Duration) bool { return now-at >= unknownFor })
+		r.unknown[strings.Clone(kid)] = now
+	}
+	if r.expiry != nil {
+		r.expiry.Stop()
+	}
+	r.expiry = time.AfterFunc(r.maxStale, func() { r.expire(got) })
+	r.current.Store(got)
+	r.mu.Unlock()
+
+	if recovered {
+		r.log().Info("jwtauth: the JWK Set can be fetched again", "url", r.url.Redacted())
+	}
+	if changed {
+		r.log().Info("jwtauth: the keys are those of the JWK Set", "url", r.url.Redacted(), "kids", got.set.ids(), "left out", got.left)
+	}
+}
+
+// expire takes keys away that were not renewed in time.
+func (r *Remote) expire(old *remoteSet) {
+	if !r.current.CompareAndSwap(old, nil) {
+		return
+	}
+	r.mu.Lock()
+	outage := r.failed != nil
+	r.mu.Unlock()
+	if outage { // else nobody asked for so long, and who does next fetches
+		r.log().Error("jwtauth: the keys of the JWK Set are too old; every token is answered with 503", "url", r.url.Redacted(), "age", r.maxStale)
+	}
+}
+
+// same reports that two sets verify the same, in whatever order their keys are.
+func (s *Set) same(other *Set) bool {
+	within := func(a, b *Set) bool {
+		return !slices.ContainsFunc(a.keys, func(m *material) bool { return !b.has(m) })
+	}
+	return within(s, other) && within(other, s)
+}
+
+// has reports that a set has that very key, under that id.
+func (s *Set) has(m *material) bool {
+	return slices.ContainsFunc(s.keys, func(other *material) bool { return other.id == m.id && other.sameKey(m) })
+}
+
+func (s *Set) ids() (ids []string) {
+	for _, m := range s.keys {
+		ids = append(ids, m.id)
+	}
+	return ids
+}
+
+// get makes one request, past all caches on the way if so.
+func (r *Remote) get(have *remoteSet, past bool) (*remoteSet, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), r.timeout)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, r.url.String(), nil)
+	if err != nil {
+		return nil, fmt.Errorf("keys: Remote: %w", err)
+	}
+	request.Header.Set("Accept", "application/jwk-set+json, application/json")
+	if past {
+		request.Header.Set("Cache-Control", "no-cache")
+	}
+	if have != nil && have.etag != "" {
+		request.Header.Set("If-None-Match", have.etag)
+	}
+	response, err := r.client.Do(request)
+	if err != nil {
+		return nil, fmt.Errorf("keys: Remote: %w", err)
+	}
+	defer response.Body.Close()
+	switch {
+	case response.StatusCode == http.StatusNotModified && have != nil && have.etag != "":
+		again := *have
+		again.fresh = r.freshFor(response.Header, have.fresh)
+		return &again, nil
+	case response.StatusCode != http.StatusOK:
+		return nil, fmt.Errorf("keys: Remote: the server answered %d", response.StatusCode)
+	}
+	text, err := io.ReadAll(io.LimitReader(response.Body, maxRemoteText+1))
+	if err != nil {
+		return nil, fmt.Errorf("keys: Remote: the answer broke off: %w", err)
+	}
+	if len(text) > maxRemoteText {
+		return nil, fmt.Errorf("keys: Remote: the answer has more than %d bytes", maxRemoteText)
+	}
+	set, left, err := readRemote(text)
+	if err != nil {
+		return nil, fmt.Errorf("keys: Remote: %w", err)
+	}
+	return &remoteSet{set, left, response.Header.Get("ETag"), r.freshFor(response.Header, usualFresh)}, nil
+}
+
+// freshFor is for how long an answer may be used (RFC 9111, section 5.2), within our
+// bounds.
+func (r *Remote) freshFor(header http.Header, unlessSaid time.Duration) time.Duration {
+	fresh, forbidden := unlessSaid, false
+	for directive := range strings.SplitSeq(strings.Join(header.Values("Cache-Control"), ","), ",") {
+		name, value, _ := strings.Cut(strings.ToLower(strings.TrimSpace(directive)), "=")
+		switch name {
+		case "no-store", "no-cache":
+			forbidden = true
+		case "max-age":
+			fresh = seconds(strings.Trim(value, `"`)) - seconds(header.Get("Age"))
+		}
+	}
+	if forbidden {
+		fresh = 0
+	}
+	// At half time there are tries left before the keys are too old.
+	return min(max(fresh, leastFresh), mostFresh, r.maxStale/2)
+}
+
+// seconds reads a number of seconds; what is none is 0.
+func seconds(text string) time.Duration {
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		return 0
+	}
+	return time.Duration(min(max(n, 0), 1<<30)) * time.Second
+}
+
+// readRemote takes the keys that can be used out of a JWK Set, and says why it left
+// out the others.
+func readRemote(text []byte) (set *Set, left []string, err error) {
+	members, err := readMembers(text)
+	if err != nil {
+		return nil, nil, fmt.Errorf("the answer is no JWK Set: %w", err)
+	}
+	var texts []json.RawMessage
+	if err := json.Unmarshal(members["keys"], &texts); err != nil {
+		return nil, nil, errors.New(`the answer is no JWK Set; it needs {"keys": [ ... ]}`)
+	}
+	if len(texts) > maxKeys {
+		return nil, nil, fmt.Errorf("the JWK Set has %d keys, and %d are the most", len(texts), maxKeys)
+	}
+	set = new(Set)
+	for i, text := range texts {
+		key, err := readRemoteKey(text)
+		if err == nil {
+			err = set.judgeDuplicate(key)
+		}
+		if err != nil { // which may repeat the key's alg, of any length
+			left = append(left, fmt.Sprintf("key %d: %.200v", i+1, err))
+			continue
+		}
+		set.keys = append(set.keys, key.m)
+	}
+	if len(set.keys) == 0 {
+		return nil, nil, fmt.Errorf("the JWK Set has no key that can be used, of %d: %q", len(texts), left[:min(len(left), 3)])
+	}
+	return set, left, nil
+}
+
+// judgeDuplicate refuses a key under the id of another one, and a key that is there.
+func (s *Set) judgeDuplicate(k Key) error {
+	if k.ID() != "" && slices.Contains(s.ids(), k.ID()) || s.has(k.m) {
+		return errors.New("another key before it has its id, or is the same")
+	}
+	return nil
+}
+
+// privateMembers are those that no public key has (RFC 7518, section 6).
+var privateMembers = []string{"d", "p", "q", "dp", "dq", "qi", "oth", "k"}
+
+func readRemoteKey(text []byte) (Key, error) {
+	members, err := readMembers(text)
+	if err != nil {
+		return Key{}, err
+	}
+	for _, private := range privateMembers {
+		if _, is := members[private]; is {
+			return Key{}, errors.New("a secret or a private key, which nobody should publish")
+		}
+	}
+	key, err := parseJWK(text)
+	if err == nil {
+		err = key.Err()
+	}
+	if err == nil && len(key.ID()) > maxKidLen {
+		err = fmt.Errorf("its id has more than %d bytes", maxKidLen)
+	}
+	return key, err
+}
+
+// Run fetches the keys, and renews them before they are old, until ctx ends, and
+// returns its error. A failure is logged, and tried again. Of several at once one does
+// the work. A fetch that is under way when ctx ends comes to its own end.
+func (r *Remote) Run(ctx context.Context) error {
+	r.running.Add(1)
+	defer r.running.Add(-1)
+	for ctx.Err() == nil {
+		_ = r.wait(ctx, r.fetchIfDue()) // of a failure it says when to try again
+		select {
+		case <-ctx.Done():
+		case <-time.After(max(time.Duration(r.due.Load())-r.now(), leastRetry/10)):
+		}
+	}
+	return ctx.Err()
+}
+
+func (r *Remote) log() *slog.Logger {
+	if r.logger == nil {
+		return slog.Default()
+	}
+	return r.logger
+}

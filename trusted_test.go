@@ -1,0 +1,562 @@
+package jwtauth_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/joinednode/jwtauth"
+	"github.com/joinednode/jwtauth/keys"
+	"github.com/joinednode/jwtauth/revoke"
+)
+
+// Two issuers beside the tests' own, one with a key of another kind and one with
+// a key of the same. All three keys have one kid.
+const (
+	provider = "https://id.example.com"
+	elder    = "https://old.example.com"
+
+	hsHeader = `{"alg":"HS256","kid":"the-kid","typ":"JWT"}`
+	edHeader = `{"alg":"EdDSA","kid":"the-kid","typ":"JWT"}`
+)
+
+var (
+	providerKey = ed25519.NewKeyFromSeed(bytes.Repeat([]byte("p"), 32))
+	providerPub = providerKey.Public().(ed25519.PublicKey)
+	elderSecret = []byte(strings.Repeat("another!", 4))
+
+	ownSource      = keys.HS256(secret).WithID("the-kid")
+	providerSource = keys.Verifier(providerPub).WithID("the-kid")
+	elderSource    = keys.HS256(elderSecret).WithID("the-kid")
+)
+
+// trusting is an Auth of three issuers.
+func trusting(t testing.TB, opts ...jwtauth.Option) *jwtauth.Auth {
+	t.Helper()
+	return trustingKeys(t, ownSource, providerSource, elderSource, opts...)
+}
+
+func trustingKeys(t testing.TB, own, provided, old keys.Source, opts ...jwtauth.Option) *jwtauth.Auth {
+	t.Helper()
+	auth, err := jwtauth.New(own, append([]jwtauth.Option{
+		atNow(), jwtauth.WithTrustedIssuer(provider, provided), jwtauth.WithIssuer(issuer), jwtauth.WithTrustedIssuer(elder, old),
+	}, opts...)...)
+	require.NoError(t, err)
+	return auth
+}
+
+func ofIssuer(iss any) string { return claimsJSON(map[string]any{"iss": iss}) }
+
+func byOwn(payload string) string   { return sign(hsHeader, payload) }
+func byElder(payload string) string { return signWith(elderSecret, hsHeader, payload) }
+func byProvider(payload string) string {
+	signed := b64(edHeader) + "." + b64(payload)
+	return signed + "." + b64(string(ed25519.Sign(providerKey, []byte(signed))))
+}
+
+// notGenuine are tokens that an Auth of several issuers must not take for
+// anybody's, by what is wrong.
+func notGenuine(t testing.TB) map[string]struct {
+	token string
+	want  error
+} {
+	t.Helper()
+	type bad = struct {
+		token string
+		want  error
+	}
+	der, err := x509.MarshalPKIXPublicKey(providerPub)
+	require.NoError(t, err)
+	inPEM := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
+	twice := func(first, name, second string) string {
+		return strings.Replace(ofIssuer(first), "{", fmt.Sprintf(`{%s:%q,`, name, second), 1)
+	}
+	return map[string]bad{
+		"our key for the provider":        {byOwn(ofIssuer(provider)), jwtauth.ErrUnknownKey},
+		"our key for the elder":           {byOwn(ofIssuer(elder)), jwtauth.ErrSignature},
+		"the elder's key for us":          {byElder(ofIssuer(issuer)), jwtauth.ErrSignature},
+		"the elder's key for a provider":  {byElder(ofIssuer(provider)), jwtauth.ErrUnknownKey},
+		"the provider's key for us":       {byProvider(ofIssuer(issuer)), jwtauth.ErrUnknownKey},
+		"the provider's key for the old":  {byProvider(ofIssuer(elder)), jwtauth.ErrUnknownKey},
+		"the elder's iss made ours":       {splice(byElder(ofIssuer(elder)), byOwn(ofIssuer(issuer))), jwtauth.ErrSignature},
+		"our iss made the elder's":        {splice(byOwn(ofIssuer(issuer)), byElder(ofIssuer(elder))), jwtauth.ErrSignature},
+		"our iss made the provider's":     {splice(byOwn(ofIssuer(issuer)), byProvider(ofIssuer(provider))), jwtauth.ErrUnknownKey},
+		"one provider's claims changed":   {splice(byProvider(ofIssuer(provider)), byProvider(claimsJSON(map[string]any{"iss": provider, "sub": "root"}))), jwtauth.ErrSignature},
+		"a public key as a secret, ours":  {signWith(providerPub, hsHeader, ofIssuer(issuer)), jwtauth.ErrSignature},
+		"a public key as a secret":        {signWith(providerPub, hsHeader, ofIssuer(provider)), jwtauth.ErrUnknownKey},
+		"a public key's PEM as a secret":  {signWith(inPEM, hsHeader, ofIssuer(provider)), jwtauth.ErrUnknownKey},
+		"no signature for the provider":   {b64(`{"alg":"none","kid":"the-kid"}`) + "." + b64(ofIssuer(provider)) + "." + b64("x"), jwtauth.ErrUnknownKey},
+		"a stranger's key":                {signWith(bytes.Repeat([]byte("s"), 32), hsHeader, ofIssuer(elder)), jwtauth.ErrSignature},
+		"a stranger's key, and expired":   {signWith(bytes.Repeat([]byte("s"), 32), hsHeader, claimsJSON(map[string]any{"iss": elder, "exp": 1})), jwtauth.ErrSignature},
+		"an issuer that nobody knows":     {byOwn(ofIssuer("https://nobody.example.com")), jwtauth.ErrUnknownKey},
+		"the same, by the provider":       {byProvider(ofIssuer("https://nobody.example.com")), jwtauth.ErrUnknownKey},
+		"the same, by nobody":             {b64(hsHeader) + "." + b64(ofIssuer("https://nobody.example.com")) + "." + b64("x"), jwtauth.ErrUnknownKey},
+		"the same, expired":               {byOwn(claimsJSON(map[string]any{"iss": "https://nobody.example.com", "exp": 1})), jwtauth.ErrUnknownKey},
+		"no issuer":                       {byOwn(claimsJSON(nil)), jwtauth.ErrUnknownKey},
+		"no issuer, by the provider":      {byProvider(claimsJSON(nil)), jwtauth.ErrUnknownKey},
+		"an empty issuer":                 {byOwn(ofIssuer("")), jwtauth.ErrUnknownKey},
+		"an issuer with a slash behind":   {byProvider(ofIssuer(provider + "/")), jwtauth.ErrUnknownKey},
+		"an issuer cut short":             {byProvider(ofIssuer(provider[:len(provider)-1])), jwtauth.ErrUnknownKey},
+		"an issuer in capitals":           {byProvider(ofIssuer(strings.ToUpper(provider))), jwtauth.ErrUnknownKey},
+		"an issuer with a NUL behind":     {byProvider(ofIssuer(provider + "\x00")), jwtauth.ErrUnknownKey},
+		"an issuer deeper down":           {byOwn(claimsJSON(map[string]any{"x": map[string]any{"iss": issuer}})), jwtauth.ErrUnknownKey},
+		"ours, then the elder":            {byElder(twice(elder, `"iss"`, issuer)), jwtauth.ErrMalformed},
+		"the elder, then ours":            {byElder(twice(issuer, `"iss"`, elder)), jwtauth.ErrMalformed},
+		"ours twice":                      {byOwn(twice(issuer, `"iss"`, issuer)), jwtauth.ErrMalformed},
+		"ours, then the elder by escapes": {byElder(twice(elder, `"i\u0073s"`, issuer)), jwtauth.ErrMalformed},
+		"an ISS besides":                  {byElder(twice(elder, `"ISS"`, issuer)), jwtauth.ErrMalformed},
+		"an iss by an odd fold":           {byElder(twice(elder, `"i\u017fs"`, issuer)), jwtauth.ErrMalformed},
+		"both in an array":                {byElder(ofIssuer([]string{issuer, elder})), jwtauth.ErrMalformed},
+		"an issuer that is null":          {byOwn(strings.Replace(ofIssuer(issuer), `"`+issuer+`"`, "null", 1)), jwtauth.ErrMalformed},
+		"a payload with data behind":      {byElder(ofIssuer(elder) + ofIssuer(issuer)), jwtauth.ErrMalformed},
+		"a payload that is no object":     {byOwn(`"` + issuer + `"`), jwtauth.ErrMalformed},
+		"no exp":                          {byProvider(claimsJSON(map[string]any{"iss": provider, "exp": nil})), jwtauth.ErrMalformed},
+	}
+}
+
+func TestEachIssuerHasItsOwnKeys(t *testing.T) {
+	for name, token := range map[string]string{
+		"our own":                             byOwn(ofIssuer(issuer)),
+		"the provider's":                      byProvider(ofIssuer(provider)),
+		"the elder's":                         byElder(ofIssuer(elder)),
+		"the elder's, iss written by escapes": byElder(strings.Replace(ofIssuer(elder), `"iss":"h`, `"\u0069ss":"\u0068`, 1)),
+		"one that is issued":                  mustIssue(t, trusting(t), "demo"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			auth := trusting(t)
+			remember(t, auth, token)
+			_, s := serve(auth.Private, request("GET", demoPath, bearer(token)))
+			require.True(t, s.ok)
+			var own struct{ Iss string }
+			require.NoError(t, s.claims.Decode(&own))
+			require.Equal(t, own.Iss, s.claims.Issuer)
+		})
+	}
+}
+
+func TestNobodySignsForAnotherIssuer(t *testing.T) {
+	garbage := byOwn(ofIssuer(issuer))
+	garbage = garbage[:len(garbage)-10] + flip(garbage[len(garbage)-10:])
+	for name, test := range notGenuine(t) {
+		t.Run(name, func(t *testing.T) {
+			var log logBuffer
+			auth := trusting(t, jwtauth.WithLogger(log.logger()))
+			// What was accepted before helps nobody.
+			for _, good := range []string{byOwn(ofIssuer(issuer)), byProvider(ofIssuer(provider)), byElder(ofIssuer(elder))} {
+				remember(t, auth, good)
+			}
+			for range 2 {
+				claims, err := auth.Verify(t.Context(), test.token, "demo")
+				require.ErrorIs(t, err, test.want)
+				require.NotErrorIs(t, err, jwtauth.ErrIssuer)
+				require.Zero(t, claims)
+				claims, err = auth.Inspect(t.Context(), test.token)
+				require.ErrorIs(t, err, test.want)
+				require.Zero(t, claims, "claims that nobody signed must not get out")
+			}
+			require.False(t, auth.Remembers(test.token))
+			require.NotContains(t, log.String(), "jti=", "a jti that nobody signed")
+			leaks(t, "the log", log.String(), test.token)
+
+			for _, opts := range [][]jwtauth.Option{nil, {jwtauth.WithStatus(jwtauth.BearerStatus)}} {
+				auth := trusting(t, opts...)
+				for policy, wrap := range policies(auth) {
+					want, _ := serve(wrap, request("GET", demoPath, bearer(garbage)))
+					got, s := serve(wrap, request("GET", demoPath, bearer(test.token)))
+					require.False(t, s.ok)
+					require.Equal(t, policy == "Public", s.ran)
+					require.Equal(t, answer(want), answer(got), "whoever has no genuine token learns nothing")
+				}
+			}
+		})
+	}
+}
+
+// answer is all that a client sees of a response.
+func answer(w *httptest.ResponseRecorder) string {
+	return fmt.Sprintf("%d %v %s", w.Code, w.Result().Header, w.Body)
+}
+
+func TestTheLogSaysWhichIssuerIsNotTrusted(t *testing.T) {
+	for name, test := range map[string]struct{ iss, want, not string }{
+		"one with a slash too many": {provider + "/", `the issuer \"https://id.example.com/\" is not one of`, "jti="},
+		"none":                      {"", `the issuer \"\" is not one of`, "jti="},
+		"a very long one":           {strings.Repeat("i", 999), `\"` + strings.Repeat("i", 64) + "…", strings.Repeat("i", 65)},
+		"one that breaks the line":  {"a\nlevel=ERROR", `a\\nlevel=ERROR`, "a\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var log logBuffer
+			_, err := trusting(t, jwtauth.WithLogger(log.logger())).Verify(t.Context(), byOwn(ofIssuer(test.iss)), "demo")
+			require.ErrorIs(t, err, jwtauth.ErrUnknownKey)
+			require.Contains(t, log.String(), "reason=unknown_key")
+			require.Contains(t, log.String(), test.want)
+			require.NotContains(t, log.String(), test.not)
+			require.Equal(t, 1, strings.Count(log.String(), "\n"))
+		})
+	}
+}
+
+// The payload is read before the signature only where it must be, and both times
+// by the same rules.
+func TestAPayloadIsReadAlikeBeforeAndBehindTheSignature(t *testing.T) {
+	alone, err := jwtauth.New(ownSource, atNow(), jwtauth.WithIssuer(issuer))
+	require.NoError(t, err)
+	several := trusting(t)
+	for name, payload := range map[string]string{
+		"good":                 ofIssuer(issuer),
+		"no JSON":              "iss",
+		"no UTF-8":             `{"iss":"` + issuer + "\xff" + `","exp":9999999999}`,
+		"a lone surrogate":     `{"iss":"\ud800","exp":9999999999}`,
+		"a name twice":         `{"iss":"` + issuer + `","exp":9999999999,"x":1,"x":2}`,
+		"a name twice, deeper": `{"iss":"` + issuer + `","exp":9999999999,"x":{"y":1,"y":2}}`,
+		"a folded name":        strings.Replace(ofIssuer(issuer), `"jti"`, `"JTI"`, 1),
+		"a number as iss":      ofIssuer(7),
+		"exp as a string":      claimsJSON(map[string]any{"iss": issuer, "exp": "9999999999"}),
+		"exp without end":      `{"iss":"` + issuer + `","exp":1e999}`,
+		"no exp":               claimsJSON(map[string]any{"iss": issuer, "exp": nil}),
+		"expired":              claimsJSON(map[string]any{"iss": issuer, "exp": 1}),
+		"an audience":          claimsJSON(map[string]any{"iss": issuer, "aud": "elsewhere"}),
+		"nested very deep":     `{"iss":"` + issuer + `","exp":9999999999,"x":` + strings.Repeat("[", 99) + strings.Repeat("]", 99) + `}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			want, wantErr := alone.Verify(t.Context(), byOwn(payload), "demo")
+			got, gotErr := several.Verify(t.Context(), byOwn(payload), "demo")
+			require.Equal(t, wantErr, gotErr)
+			require.Equal(t, want, got)
+			require.Equal(t, name == "good", gotErr == nil)
+		})
+	}
+	forged := signWith(elderSecret, hsHeader, "no JSON")
+	_, err = alone.Verify(t.Context(), forged, "demo")
+	require.ErrorIs(t, err, jwtauth.ErrSignature, "where one source has all the keys, the signature comes first")
+	_, err = several.Verify(t.Context(), forged, "demo")
+	require.ErrorIs(t, err, jwtauth.ErrMalformed)
+}
+
+// asked is a source that counts.
+type asked struct {
+	key  keys.Source
+	err  error
+	kids []string
+}
+
+func (a *asked) Keys(ctx context.Context, kid string) (*keys.Set, error) {
+	a.kids = append(a.kids, kid)
+	if a.err != nil {
+		return nil, a.err
+	}
+	return a.key.Keys(ctx, kid)
+}
+
+func TestOnlyTheSourceOfTheTokensIssuerIsAsked(t *testing.T) {
+	own, provided, old := &asked{key: ownSource}, &asked{key: providerSource}, &asked{key: elderSource}
+	auth := trustingKeys(t, own, provided, old)
+	present := func(name, token string, want ...*asked) {
+		t.Helper()
+		for _, a := range []*asked{own, provided, old} {
+			a.kids = nil
+		}
+		auth.Verify(t.Context(), token, "demo")
+		for _, a := range []*asked{own, provided, old} {
+			if len(want) > 0 && a == want[0] {
+				require.Equal(t, []string{"the-kid"}, a.kids, name)
+			} else {
+				require.Empty(t, a.kids, name)
+			}
+		}
+	}
+	for _, when := range []string{"first seen", "remembered"} {
+		present("ours, "+when, byOwn(ofIssuer(issuer)), own)
+		present("the provider's, "+when, byProvider(ofIssuer(provider)), provided)
+		present("the elder's, "+when, byElder(ofIssuer(elder)), old)
+		present("forged, "+when, byOwn(ofIssuer(elder)), old)
+		present("nobody's, "+when, byOwn(ofIssuer("nobody")))
+		present("without an issuer, "+when, byOwn(claimsJSON(nil)))
+		present("malformed, "+when, byOwn("{}"))
+	}
+}
+
+func TestAnOutageOfOneIssuersKeysIsItsTokensAlone(t *testing.T) {
+	sources := map[string]*asked{issuer: {key: ownSource}, provider: {key: providerSource}, elder: {key: elderSource}}
+	tokens := map[string]string{issuer: byOwn(ofIssuer(issuer)), provider: byProvider(ofIssuer(provider)), elder: byElder(ofIssuer(elder))}
+	for down := range sources {
+		for _, remembered := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, remembered: %v", down, remembered), func(t *testing.T) {
+				auth := trustingKeys(t, sources[issuer], sources[provider], sources[elder])
+				if remembered {
+					for _, token := range tokens {
+						remember(t, auth, token)
+					}
+				}
+				sources[down].err = errors.New("connection refused")
+				defer func() { sources[down].err = nil }()
+				for iss, token := range tokens {
+					w, s := serve(auth.Private, request("GET", demoPath, bearer(token)))
+					require.Equal(t, iss != down, s.ran, iss)
+					if iss == down {
+						require.Equal(t, http.StatusServiceUnavailable, w.Code)
+						require.Equal(t, "unavailable", bodyOf(t, w).Code)
+					}
+				}
+				w, _ := serve(auth.Private, request("GET", demoPath, bearer(byOwn(ofIssuer("nobody")))))
+				require.Equal(t, http.StatusForbidden, w.Code, "which no key could change")
+				_, err := auth.Issue("demo")
+				require.Equal(t, down == issuer, errors.Is(err, jwtauth.ErrUnavailable), "Issue needs our own keys alone")
+				sources[down].err = nil
+				_, err = auth.Verify(t.Context(), tokens[down], "demo")
+				require.NoError(t, err)
+			})
+		}
+	}
+}
+
+func TestARememberedTokenIsJudgedByTheKeysOfItsIssuer(t *testing.T) {
+	tokens := map[string]string{issuer: byOwn(ofIssuer(issuer)), provider: byProvider(ofIssuer(provider)), elder: byElder(ofIssuer(elder))}
+	for rotated := range tokens {
+		t.Run(rotated, func(t *testing.T) {
+			rings := map[string]*keys.Ring{}
+			for iss, key := range map[string]keys.Key{issuer: ownSource, provider: keys.Signer(providerKey).WithID("the-kid"), elder: elderSource} {
+				ring, err := keys.NewRing(key)
+				require.NoError(t, err)
+				rings[iss] = ring
+			}
+			auth := trustingKeys(t, rings[issuer], rings[provider], rings[elder])
+			for _, token := range tokens {
+				remember(t, auth, token)
+			}
+			require.NoError(t, rings[rotated].Rotate(keys.HS256([]byte(strings.Repeat("the next", 4))).WithID("next")))
+			for _, token := range tokens {
+				remember(t, auth, token)
+			}
+			require.NoError(t, rings[rotated].Retire("the-kid"))
+			for iss, token := range tokens {
+				_, err := auth.Verify(t.Context(), token, "demo")
+				if iss == rotated {
+					require.ErrorIs(t, err, jwtauth.ErrUnknownKey)
+					require.False(t, auth.Remembers(token), "a retired key is nothing to keep")
+				} else {
+					require.NoError(t, err)
+					require.True(t, auth.Remembers(token), "nobody else's keys changed")
+				}
+			}
+		})
+	}
+}
+
+func TestARevocationIsOfOneIssuersTokens(t *testing.T) {
+	payload := func(iss string) string {
+		return claimsJSON(map[string]any{"iss": iss, "sub": "alice", "sid": "s1"})
+	}
+	tokens := map[string]string{issuer: byOwn(payload(issuer)), provider: byProvider(payload(provider)), elder: byElder(payload(elder))}
+	for revoked := range tokens {
+		for kind, take := range map[string]func(*revoke.List) error{
+			"token":     func(l *revoke.List) error { return l.RevokeToken(t.Context(), revoked, "the-jti", now.Add(time.Hour)) },
+			"session":   func(l *revoke.List) error { return l.RevokeSession(t.Context(), revoked, "s1") },
+			"subject":   func(l *revoke.List) error { return l.RevokeSubject(t.Context(), revoked, "alice") },
+			"container": func(l *revoke.List) error { return l.RevokeContainer(t.Context(), revoked, "demo") },
+		} {
+			for _, remembered := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s of %s, remembered: %v", kind, revoked, remembered), func(t *testing.T) {
+					list, err := revoke.New(revoke.NewMemory(), revoke.WithClock(func() time.Time { return now }))
+					require.NoError(t, err)
+					auth := trusting(t, jwtauth.WithRevocations(list))
+					held := map[string]jwtauth.Claims{}
+					for iss, token := range tokens {
+						if remembered {
+							remember(t, auth, token)
+						}
+						held[iss], err = trusting(t).Verify(t.Context(), token, "demo")
+						require.NoError(t, err)
+					}
+					require.NoError(t, take(list))
+					for iss, token := range tokens {
+						var want error
+						if iss == revoked {
+							want = jwtauth.ErrRevoked
+						}
+						_, err := auth.Verify(t.Context(), token, "demo")
+						require.ErrorIs(t, err, want, iss)
+						require.ErrorIs(t, auth.Recheck(t.Context(), held[iss]), want, iss)
+						c, err := auth.Inspect(t.Context(), token)
+						require.ErrorIs(t, err, want, iss)
+						require.Equal(t, iss, c.Issuer)
+					}
+				})
+			}
+		}
+	}
+}
+
+func TestTheAudienceIsThatOfTheIssuer(t *testing.T) {
+	api, recipes := jwtauth.WithAudience("api"), []string{"recipes", "kitchen"}
+	for name, test := range map[string]struct {
+		own    jwtauth.Option
+		theirs []string
+		iss    string
+		aud    any
+		want   error
+	}{
+		"theirs, with theirs":                         {api, recipes, elder, "recipes", nil},
+		"theirs, with another of theirs":              {api, recipes, elder, []string{"x", "kitchen"}, nil},
+		"theirs, with ours":                           {api, recipes, elder, "api", jwtauth.ErrAudience},
+		"theirs, with none":                           {api, recipes, elder, nil, jwtauth.ErrAudience},
+		"theirs, with an empty list":                  {api, recipes, elder, []string{}, jwtauth.ErrAudience},
+		"ours, with ours":                             {api, recipes, issuer, "api", nil},
+		"ours, with theirs":                           {api, recipes, issuer, "recipes", jwtauth.ErrAudience},
+		"ours, with none":                             {api, recipes, issuer, nil, jwtauth.ErrAudience},
+		"a third one's, with ours":                    {api, recipes, provider, "api", nil},
+		"a third one's, with theirs":                  {api, recipes, provider, "recipes", jwtauth.ErrAudience},
+		"theirs where none is said, with ours":        {api, nil, elder, "api", nil},
+		"theirs where none is said, with none":        {api, nil, elder, nil, jwtauth.ErrAudience},
+		"theirs, with theirs, where we have none":     {nil, recipes, elder, "recipes", nil},
+		"theirs, with none, where we have none":       {nil, recipes, elder, nil, jwtauth.ErrAudience},
+		"ours, with none, where we have none":         {nil, recipes, issuer, nil, nil},
+		"ours, with theirs, where we have none":       {nil, recipes, issuer, "recipes", jwtauth.ErrAudience},
+		"theirs, with none, where nobody has one":     {nil, nil, elder, nil, nil},
+		"theirs, with any, where nobody has one":      {nil, nil, elder, "api", jwtauth.ErrAudience},
+		"a third one's, with any, where it says none": {nil, recipes, provider, "recipes", jwtauth.ErrAudience},
+	} {
+		t.Run(name, func(t *testing.T) {
+			theirs := append([]string(nil), test.theirs...)
+			opts := []jwtauth.Option{
+				atNow(), jwtauth.WithIssuer(issuer),
+				jwtauth.WithTrustedIssuer(elder, elderSource, theirs...), jwtauth.WithTrustedIssuer(provider, providerSource),
+			}
+			if test.own != nil {
+				opts = append(opts, test.own)
+			}
+			auth, err := jwtauth.New(ownSource, opts...)
+			require.NoError(t, err)
+			clear(theirs) // which is the caller's to change
+			signer := map[string]func(string) string{issuer: byOwn, elder: byElder, provider: byProvider}[test.iss]
+			claims := map[string]any{"iss": test.iss, "aud": test.aud}
+			for range 2 {
+				_, err = auth.Verify(t.Context(), signer(claimsJSON(claims)), "demo")
+				require.ErrorIs(t, err, test.want)
+			}
+			claims["exp"] = now.Unix() - 1
+			c, err := auth.Inspect(t.Context(), signer(claimsJSON(claims)))
+			require.ErrorIs(t, err, jwtauth.ErrExpired)
+			require.Equal(t, test.want == nil, c.Issuer == test.iss, "what is not meant for us is not ours to end")
+		})
+	}
+}
+
+func TestIssueUsesOurOwnKeysAlone(t *testing.T) {
+	auth := trusting(t, jwtauth.WithAudience("api"))
+	token := mustIssue(t, auth, "demo")
+	require.Contains(t, decodePayload(t, token), `"iss":"`+issuer+`"`)
+	require.Equal(t, issuer, auth.Issuer())
+	alone, err := jwtauth.New(ownSource, atNow(), jwtauth.WithIssuer(issuer), jwtauth.WithAudience("api"))
+	require.NoError(t, err)
+	_, err = alone.Verify(t.Context(), token, "demo")
+	require.NoError(t, err)
+
+	_, err = trustingKeys(t, providerSource, ownSource, elderSource).Issue("demo")
+	require.ErrorIs(t, err, jwtauth.ErrNoSigningKey, "though the others could")
+}
+
+func TestWhatElseIsConfiguredHoldsForAllIssuers(t *testing.T) {
+	for name, test := range map[string]struct {
+		opt     jwtauth.Option
+		changes map[string]any
+		want    error
+	}{
+		"the type":      {jwtauth.WithType("at+jwt"), nil, jwtauth.ErrType},
+		"the expiry":    {jwtauth.WithLeeway(0), map[string]any{"exp": now.Unix()}, jwtauth.ErrExpired},
+		"the container": {jwtauth.WithLeeway(0), map[string]any{"container": "other"}, jwtauth.ErrContainer},
+		"the lifetime":  {jwtauth.WithRevocations(blocked{}), map[string]any{"exp": now.Add(jwtauth.DefaultTTL).Unix() + 1}, jwtauth.ErrRevoked},
+		"the size":      {jwtauth.WithMaxTokenSize(256), map[string]any{"x": strings.Repeat("x", 256)}, jwtauth.ErrMalformed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			claims := map[string]any{"iss": provider}
+			for name, value := range test.changes {
+				claims[name] = value
+			}
+			_, err := trusting(t, test.opt).Verify(t.Context(), byProvider(claimsJSON(claims)), "demo")
+			require.ErrorIs(t, err, test.want)
+		})
+	}
+}
+
+func TestTrustedIssuersThatCannotBe(t *testing.T) {
+	ours, theirs := jwtauth.WithIssuer(issuer), jwtauth.WithTrustedIssuer(elder, elderSource)
+	for name, test := range map[string]struct {
+		opts []jwtauth.Option
+		want []string
+	}{
+		"without an issuer of our own":  {[]jwtauth.Option{theirs}, []string{"WithTrustedIssuer needs WithIssuer"}},
+		"our own":                       {[]jwtauth.Option{jwtauth.WithTrustedIssuer(issuer, elderSource), ours}, []string{`WithTrustedIssuer("` + issuer + `"): it is that of WithIssuer`}},
+		"one twice":                     {[]jwtauth.Option{ours, theirs, jwtauth.WithTrustedIssuer(provider, providerSource), theirs}, []string{`WithTrustedIssuer("` + elder + `") was given twice`}},
+		"one without a name":            {[]jwtauth.Option{ours, jwtauth.WithTrustedIssuer("", elderSource)}, []string{"WithTrustedIssuer was given an empty string"}},
+		"one that is not UTF-8":         {[]jwtauth.Option{ours, jwtauth.WithTrustedIssuer("\xff", elderSource)}, []string{"WithTrustedIssuer was given invalid UTF-8"}},
+		"no source":                     {[]jwtauth.Option{ours, jwtauth.WithTrustedIssuer(elder, nil)}, []string{`WithTrustedIssuer("` + elder + `"): the source of keys is nil`}},
+		"a nil key":                     {[]jwtauth.Option{ours, jwtauth.WithTrustedIssuer(elder, (*keys.Key)(nil))}, []string{`WithTrustedIssuer("` + elder + `"): the source of keys is a nil *keys.Key`}},
+		"a nil ring":                    {[]jwtauth.Option{ours, jwtauth.WithTrustedIssuer(elder, (*keys.Ring)(nil))}, []string{`WithTrustedIssuer("` + elder + `"): the source of keys is a nil *keys.Ring`}},
+		"a bad key":                     {[]jwtauth.Option{ours, jwtauth.WithTrustedIssuer(elder, keys.HS256(secret[:31]))}, []string{`WithTrustedIssuer("` + elder + `"): `, "31 bytes"}},
+		"an empty audience":             {[]jwtauth.Option{ours, jwtauth.WithTrustedIssuer(elder, elderSource, "api", "")}, []string{`WithTrustedIssuer("` + elder + `"): its audience was given an empty string`}},
+		"an audience that is not UTF-8": {[]jwtauth.Option{ours, jwtauth.WithTrustedIssuer(elder, elderSource, "\xff")}, []string{`WithTrustedIssuer("` + elder + `"): its audience was given invalid UTF-8`}},
+		"several at once":               {[]jwtauth.Option{jwtauth.WithTrustedIssuer(elder, nil, ""), jwtauth.WithTTL(0)}, []string{"source of keys is nil", "its audience", "WithTTL", "needs WithIssuer"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			auth, err := jwtauth.New(ownSource, test.opts...)
+			require.Nil(t, auth)
+			for _, want := range test.want {
+				require.ErrorContains(t, err, want)
+			}
+		})
+	}
+	_, err := jwtauth.New(ownSource, ours, theirs, jwtauth.WithTrustedIssuer(provider, elderSource))
+	require.NoError(t, err, "two issuers may share keys, such as one server's two tenants")
+}
+
+// A token is parsed once, whoever may have issued it.
+func TestSeveralIssuersCostNoAllocation(t *testing.T) {
+	token := byOwn(ofIssuer(issuer))
+	for name, opt := range map[string]jwtauth.Option{"first seen": jwtauth.WithCache(0), "remembered": jwtauth.WithCache(8)} {
+		t.Run(name, func(t *testing.T) {
+			alone, err := jwtauth.New(ownSource, atNow(), jwtauth.WithIssuer(issuer), opt)
+			require.NoError(t, err)
+			count := func(auth *jwtauth.Auth) float64 {
+				return testing.AllocsPerRun(200, func() { auth.Verify(context.Background(), token, "demo") })
+			}
+			require.Equal(t, count(alone), count(trusting(t, opt)))
+		})
+	}
+}
+
+// FuzzTrustedIssuer signs whatever it is given by each of three keys: what one of
+// them gets in is its own issuer's, as the standard library reads it.
+func FuzzTrustedIssuer(f *testing.F) {
+	for _, iss := range []any{issuer, provider, elder, "nobody", nil, 7, []string{issuer, elder}} {
+		f.Add(ofIssuer(iss))
+	}
+	f.Add(`{"iss":"` + elder + `","i\u0073s":"` + issuer + `","container":"demo","exp":9999999999}`)
+	auth := trusting(f)
+	f.Fuzz(func(t *testing.T, payload string) {
+		for iss, token := range map[string]string{issuer: byOwn(payload), provider: byProvider(payload), elder: byElder(payload)} {
+			claims, err := auth.Verify(t.Context(), token, "demo")
+			if err != nil {
+				require.Zero(t, claims)
+				require.NotErrorIs(t, err, jwtauth.ErrIssuer)
+				continue
+			}
+			var c struct{ Iss string }
+			require.NoError(t, json.Unmarshal([]byte(payload), &c))
+			require.Equal(t, iss, c.Iss)
+			require.Equal(t, iss, claims.Issuer)
+		}
+	})
+}
