@@ -1,0 +1,160 @@
+// Command fleet shows keys that rotate under load: an issuer and two verifiers, each a
+// process of its own, and a crowd of clients.
+//
+//	go run ./examples/fleet
+//
+// The verifiers know the issuer by its JWK Set alone. While clients call both, the
+// issuer's key is rotated, the old one is retired, one verifier is cut off from the
+// issuer during the next rotation, and recovers. It prints what happens, and ends with
+// how many requests were wrongly refused, and how many wrong tokens were let in: none,
+// or it fails.
+package main
+
+import (
+	"bufio"
+	"context"
+	"crypto/rand"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// role makes this program one of the processes.
+const role = "FLEET_ROLE"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	var err error
+	switch os.Getenv(role) {
+	case "issuer":
+		err = issue(ctx)
+	case "verifier":
+		err = verify(ctx)
+	default:
+		err = run(ctx, os.Args[1:], os.Stdout)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "fleet:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string, stdout io.Writer) error {
+	flags := flag.NewFlagSet("fleet", flag.ContinueOnError)
+	step := flags.Duration("step", 3*time.Second, "how long the crowd goes on after each step")
+	crowd := flags.Int("clients", 8, "`number` of clients that call all the time")
+	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	if *step <= 0 || *crowd < 1 || flags.NArg() > 0 {
+		return errors.New("-step and -clients must be above zero, and there are no arguments")
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	begun := time.Now()
+	say := func(format string, args ...any) {
+		fmt.Fprintf(stdout, "%5.1fs  %s\n", time.Since(begun).Seconds(), fmt.Sprintf(format, args...))
+	}
+
+	ownerKey := rand.Text()
+	issuer, err := start(ctx, role+"=issuer", "FLEET_OWNER_KEY="+ownerKey)
+	if err != nil {
+		return err
+	}
+	link, err := newLink(issuer)
+	if err != nil {
+		return err
+	}
+	defer link.Close()
+	f := &fleet{issuer: issuer, ownerKey: ownerKey, verifiers: []*verifier{{name: "verifier 1"}, {name: "verifier 2"}}}
+	for i, jwks := range []string{issuer, link.URL} {
+		if f.verifiers[i].url, err = start(ctx, role+"=verifier", "FLEET_ISSUER="+issuerName, "FLEET_JWKS="+jwks+jwksPath); err != nil {
+			return err
+		}
+	}
+	say("the issuer is %s, verifier 1 %s, and verifier 2 %s", issuer, f.verifiers[0].url, f.verifiers[1].url)
+	finish := f.load(ctx, *crowd)
+	steps := []struct {
+		says string
+		do   func() error
+	}{
+		{"%d clients call both verifiers", func() error { return nil }},
+		{"the issuer has a new key, which does not sign yet", func() error { return f.tell(ctx, "add") }},
+		{"the new key signs; verifiers that do not know it ask", func() error { return f.tell(ctx, "rotate") }},
+		{"the old key is retired, since its tokens have expired", func() error {
+			if err := sleep(ctx, tokenTTL+time.Second); err != nil {
+				return err
+			}
+			return f.tell(ctx, "retire")
+		}},
+		{"verifier 2 is cut off from the issuer: it goes on with the keys that it has", func() error { link.cut(); return nil }},
+		{"the key is rotated while it is: it cannot know the new one, and says so (503)", func() error {
+			return errors.Join(f.tell(ctx, "add"), f.tell(ctx, "rotate"), f.meets503(ctx))
+		}},
+		{"verifier 2 reaches the issuer again", func() error { link.mend(); return f.recovers(ctx, f.verifiers[1]) }},
+	}
+	for i, s := range steps {
+		if err := s.do(); err != nil {
+			return err
+		}
+		if i == 0 {
+			s.says = fmt.Sprintf(s.says, *crowd)
+		}
+		say("%s", s.says)
+		if err := sleep(ctx, *step); err != nil {
+			return err
+		}
+		say("  %s", f.count())
+	}
+	finish()
+	say("in all: %s", f.count())
+	fmt.Fprintf(stdout, "wrongly refused: %d\nwrong tokens let in: %d\n", f.refused.Load(), f.letIn.Load())
+	if f.refused.Load()+f.letIn.Load() > 0 {
+		return errors.New("the fleet has failed")
+	}
+	return nil
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}
+
+// start starts this program in another role, and returns the address that it prints. It
+// ends with ctx, or when this process does, which closes its input.
+func start(ctx context.Context, env ...string) (string, error) {
+	exe, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	cmd := exec.CommandContext(ctx, exe)
+	cmd.Env, cmd.Stderr = append(os.Environ(), env...), os.Stderr
+	out, err1 := cmd.StdoutPipe()
+	_, err2 := cmd.StdinPipe()
+	if err := errors.Join(err1, err2); err != nil {
+		return "", err
+	}
+	if err := cmd.Start(); err != nil {
+		return "", err
+	}
+	address, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		return "", fmt.Errorf("%s did not start: %w", env[0], errors.Join(err, cmd.Wait()))
+	}
+	go func() { _ = cmd.Wait() }()
+	return strings.TrimSpace(address), nil
+}

@@ -1,0 +1,38 @@
+package main
+
+import (
+	"context"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// The processes that the test starts are its own binary.
+func TestMain(m *testing.M) {
+	if os.Getenv(role) != "" {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+func TestNobodyIsWronglyRefusedWhileKeysRotate(t *testing.T) {
+	var out strings.Builder
+	require.NoError(t, run(t.Context(), []string{"-step", "500ms", "-clients", "3"}, &out), "%s", &out)
+	t.Log(out.String())
+	require.Contains(t, out.String(), "\nwrongly refused: 0\nwrong tokens let in: 0\n")
+	require.Contains(t, out.String(), "verifier 2 reaches the issuer again")
+	require.NotContains(t, out.String(), "in all: 0 accepted")
+	require.NotRegexp(t, `in all: .* 0 answered 503`, out.String(), "the verifier that was cut off could not know")
+}
+
+func TestWrongFlagsAreErrors(t *testing.T) {
+	for _, args := range [][]string{{"-step", "0s"}, {"-clients", "0"}, {"argument"}, {"-unknown"}} {
+		require.Error(t, run(t.Context(), args, &strings.Builder{}), args)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.Error(t, run(ended, nil, &strings.Builder{}))
+}

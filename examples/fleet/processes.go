@@ -1,0 +1,121 @@
+package main
+
+import (
+	"context"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/joinednode/jwtauth"
+	"github.com/joinednode/jwtauth/keys"
+)
+
+const (
+	issuerName = "https://issuer.example.com"
+	jwksPath   = "/.well-known/jwks.json"
+	container  = "fleet"
+	// tokenTTL is short, so that nobody waits long for the end of a rotation.
+	tokenTTL = 3 * time.Second
+)
+
+// issue is the process that signs. Its ring is in memory: a service keeps it in a file,
+// by keys.LoadOrCreateRing.
+func issue(ctx context.Context) error {
+	first, err := keys.Generate("EdDSA")
+	if err != nil {
+		return err
+	}
+	ring, err := keys.NewRing(first)
+	if err != nil {
+		return err
+	}
+	auth, err := jwtauth.New(ring, jwtauth.WithIssuer(issuerName), jwtauth.WithTTL(tokenTTL))
+	if err != nil {
+		return err
+	}
+	ownerKey := os.Getenv("FLEET_OWNER_KEY")
+	owner := func(r *http.Request) error {
+		if _, password, _ := r.BasicAuth(); subtle.ConstantTimeCompare([]byte(password), []byte(ownerKey)) != 1 {
+			return errors.New("not the owner")
+		}
+		return nil
+	}
+	mux := http.NewServeMux()
+	mux.Handle("POST /create-token/{container}", auth.TokenEndpoint(func(r *http.Request, _ string) ([]jwtauth.IssueOption, error) {
+		return []jwtauth.IssueOption{jwtauth.Subject("client")}, owner(r)
+	}))
+	mux.Handle(jwksPath, ring.JWKS())
+	var next, old keys.Key
+	for step, do := range map[string]func() error{
+		"add": func() (err error) {
+			if next, err = keys.Generate("EdDSA"); err != nil {
+				return err
+			}
+			return ring.Add(next)
+		},
+		"rotate": func() error {
+			old, _ = ring.Key(ring.IDs()[0])
+			return ring.Rotate(next)
+		},
+		"retire": func() error { return ring.Retire(old.ID()) },
+	} {
+		// They come one after the other, from the program that started this one.
+		mux.HandleFunc("POST /"+step, func(w http.ResponseWriter, r *http.Request) {
+			if err := owner(r); err != nil {
+				http.Error(w, err.Error(), http.StatusForbidden)
+			} else if err := do(); err != nil {
+				http.Error(w, err.Error(), http.StatusInternalServerError)
+			}
+		})
+	}
+	return serve(ctx, mux)
+}
+
+// verify is a process that has no secret: it knows the issuer's JWK Set alone.
+func verify(ctx context.Context) error {
+	// All are on this machine. Elsewhere it is https, and no option.
+	remote, err := keys.NewRemote(os.Getenv("FLEET_JWKS"), keys.InsecureAllowHTTP(), keys.WithFetchTimeout(2*time.Second))
+	if err != nil {
+		return err
+	}
+	go remote.Run(ctx)
+	auth, err := jwtauth.New(remote, jwtauth.WithIssuer(os.Getenv("FLEET_ISSUER")))
+	if err != nil {
+		return err
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /run/{container}/hello", auth.Private(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, "hello")
+	})))
+	return serve(ctx, mux)
+}
+
+// serve prints its address, and serves until ctx ends or whoever started this process
+// does.
+func serve(ctx context.Context, handler http.Handler) error {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	fmt.Printf("http://%s\n", listener.Addr())
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	go func() {
+		io.Copy(io.Discard, os.Stdin)
+		stop()
+	}()
+	go func() {
+		<-ctx.Done()
+		server.Close()
+	}()
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
