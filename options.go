@@ -169,6 +169,11 @@ type trustedIssuer struct {
 // Whatever else is configured holds for the tokens of all: type, lifetime,
 // container and revocations. [Auth.Issue] uses the keys of New alone.
 //
+// Its tokens must have the same typ, a container unless [WithAnyContainer] is set, and
+// with revocations an iat and no longer a life than WithMaxLifetime: those of identity
+// providers often differ. A revocation of a subject or a container takes back the
+// tokens of one issuer: name each.
+//
 // A trusted issuer is trusted with every container and every subject. The same
 // sub, jti or sid of two issuers are two things (RFC 7519, section 4.1.2): keep
 // what you know of them by Claims.Issuer as well, and name it in revocations.

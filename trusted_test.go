@@ -532,7 +532,9 @@ func TestSeveralIssuersCostNoAllocation(t *testing.T) {
 			count := func(auth *jwtauth.Auth) float64 {
 				return testing.AllocsPerRun(200, func() { auth.Verify(context.Background(), token, "demo") })
 			}
-			require.Equal(t, count(alone), count(trusting(t, opt)))
+			// By chance a pool loses some under the race detector; a second reading of the
+			// claims costs more than one.
+			require.InDelta(t, count(alone), count(trusting(t, opt)), 1)
 		})
 	}
 }

@@ -67,9 +67,14 @@ const (
 // Taken are public keys for signatures, at most 256, each with the algorithm that its
 // alg or else its type fixes: see [Signer]. Others are left out and logged: secrets,
 // private keys, keys whose use, key_ops or alg is for something else or unknown, keys
-// that are too short, and a second key under the id of another. A set without any
-// that can be used counts as an outage. A key without an id verifies tokens of every
-// id, so that beside one no id is unknown: new keys are found by renewal alone.
+// that are too short, ids that are empty or have over 1024 bytes, and a second key under
+// the id and the algorithm of another. A set without any that can be used counts as an
+// outage. A key without an id verifies tokens of every id, so that beside one no id is
+// unknown: new keys are found by renewal alone.
+//
+// So an issuer publishes a key, and signs with it once the answers from before have run
+// out: see [Ring]. Tokens of a key that replaces another under its id, or that caches on
+// the way keep from being seen, are refused until a fetch brings it.
 //
 // A Remote is safe for concurrent use. It looks at no wall clock, only at how much time
 // has passed.
@@ -81,7 +86,8 @@ type Remote struct {
 	maxStale time.Duration
 	insecure bool
 
-	started time.Time // with the monotonic clock, which does not jump
+	wake    chan struct{} // tells Run that a fetch failed
+	started time.Time     // with the monotonic clock, which does not jump
 	current atomic.Pointer[remoteSet]
 	running atomic.Int32
 
@@ -177,7 +183,7 @@ func InsecureAllowHTTP() RemoteOption {
 func NewRemote(rawURL string, opts ...RemoteOption) (*Remote, error) {
 	r := &Remote{
 		client: &http.Client{}, timeout: DefaultFetchTimeout, maxStale: DefaultMaxStale,
-		started: time.Now(), unknown: map[string]time.Duration{}, asked: -askBurst * askEvery,
+		wake: make(chan struct{}, 1), started: time.Now(), unknown: map[string]time.Duration{}, asked: -askBurst * askEvery,
 	}
 	var errs []error
 	for i, opt := range opts {
@@ -243,7 +249,19 @@ func (r *Remote) Keys(ctx context.Context, kid string) (*Set, error) {
 			return nil, err
 		}
 	}
-	return nil, errBusy
+	have, err := r.fresh(ctx)
+	if err != nil || !have.set.mayKnow(kid) && !r.isUnknown(kid) {
+		return nil, errors.Join(err, errBusy)
+	}
+	return have.set, nil
+}
+
+// isUnknown reports that a fetch for an id was made a moment ago, and did not bring it.
+func (r *Remote) isUnknown(kid string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	at, missed := r.unknown[kid]
+	return missed && r.now()-at < unknownFor
 }
 
 // fresh are the keys that there are. While Run is at work it sees to their renewal, and
@@ -358,6 +376,10 @@ func (r *Remote) fail(err error) {
 	r.flight, r.failed = nil, err
 	r.failures++
 	r.mu.Unlock()
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
 	r.log().Error("jwtauth: the JWK Set cannot be fetched; the last good keys, if any, stay for a while", "url", r.url.Redacted(), "error", err)
 }
 
@@ -530,10 +552,14 @@ func readRemote(text []byte) (set *Set, left []string, err error) {
 	return set, left, nil
 }
 
-// judgeDuplicate refuses a key under the id of another one, and a key that is there.
+// judgeDuplicate refuses a key that is there, and one under the id and the algorithm of
+// another: which of them judged a token would follow from their order.
 func (s *Set) judgeDuplicate(k Key) error {
-	if k.ID() != "" && slices.Contains(s.ids(), k.ID()) || s.has(k.m) {
-		return errors.New("another key before it has its id, or is the same")
+	likewise := func(m *material) bool {
+		return k.ID() != "" && m.id == k.ID() && m.algorithm.name == k.Algorithm()
+	}
+	if slices.ContainsFunc(s.keys, likewise) || s.has(k.m) {
+		return errors.New("another key before it has its id and algorithm, or is the same")
 	}
 	return nil
 }
@@ -571,6 +597,7 @@ func (r *Remote) Run(ctx context.Context) error {
 		_ = r.wait(ctx, r.fetchIfDue()) // of a failure it says when to try again
 		select {
 		case <-ctx.Done():
+		case <-r.wake: // to look at when it is due now
 		case <-time.After(max(time.Duration(r.due.Load())-r.now(), leastRetry/10)):
 		}
 	}

@@ -1329,3 +1329,47 @@ type fixedAnswer string
 func (a fixedAnswer) RoundTrip(*http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader(string(a)))}, nil
 }
+
+// RFC 7517, section 4.5: keys of different types may have one id.
+func TestKeysOfOneIDAndTwoAlgorithmsAreTwo(t *testing.T) {
+	ed, rsa := publishedAs(t, "a", anEdKey()), publishedAs(t, "a", anRSAKey())
+	for _, text := range []string{jwksText(t, ed, rsa), jwksText(t, rsa, ed)} {
+		i := newIssuer(t)
+		i.publish(text)
+		set, err := i.Keys(t.Context(), "a")
+		require.NoError(t, err)
+		require.NoError(t, i.verify("a", anEdKey()))
+		require.ErrorIs(t, set.Verify("RS256", "a", message, []byte("x")), keys.ErrSignature, "there is one to judge by")
+		require.NotContains(t, i.logged(), "another key before it")
+	}
+}
+
+// A request found out that the server is down: Run need not wait for the next renewal.
+func TestRunTriesAgainWhatARequestCouldNotFetch(t *testing.T) {
+	warm(t, func(t *testing.T, i *issuer) {
+		stop := i.run(t)
+		defer stop()
+		i.answer(nil)
+		wontSay(t, i.verify("second", anotherEdKey()))
+		count := i.fetches()
+		i.publish(both(t))
+		time.Sleep(2 * time.Second)
+		require.Greater(t, i.fetches(), count)
+		require.NoError(t, i.verify("second", anotherEdKey()))
+		require.Contains(t, i.logged(), "can be fetched again")
+	})
+}
+
+// Each of several unknown ids is told by its own fetch, which waits for the others'.
+func TestManyUnknownIDsAtOnceAreToldApart(t *testing.T) {
+	warm(t, func(t *testing.T, i *issuer) {
+		i.answer(slowly(time.Second, serving(both(t))))
+		verdicts := make(chan error, 3)
+		for _, kid := range []string{"one", "two", "three"} {
+			go func() { verdicts <- i.verify(kid, anEdKey()) }()
+		}
+		for range 3 {
+			require.ErrorIs(t, <-verdicts, keys.ErrUnknownKey)
+		}
+	})
+}

@@ -2,36 +2,61 @@ package main
 
 import (
 	"context"
+	"crypto/ed25519"
+	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/joinednode/jwtauth"
+	"github.com/joinednode/jwtauth/keys"
 )
 
-// fleet is what the crowd of clients knows, and counts.
+// fleet is what the crowd of clients knows.
 type fleet struct {
 	issuer, ownerKey string
 	verifiers        []*verifier
-
-	accepted, unsure, refused, letIn atomic.Int64
+	broken           atomic.Int64 // calls without an answer, or with one that none should have
 }
 
+// verifier is one, and what the crowd counted there.
 type verifier struct {
-	name, url string
+	name, url                        string
+	accepted, unsure, refused, letIn atomic.Int64
 }
 
 var client = &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
 
-func (f *fleet) count() string {
-	return fmt.Sprintf("%d accepted, %d answered 503 and asked again, %d wrongly refused, %d wrong tokens let in",
-		f.accepted.Load(), f.unsure.Load(), f.refused.Load(), f.letIn.Load())
+// count says what was counted, and is an error if anything went wrong.
+func (f *fleet) count() (says string, err error) {
+	for _, v := range f.verifiers {
+		says += fmt.Sprintf("%s: %d accepted, %d answered 503 and asked again; ", v.name, v.accepted.Load(), v.unsure.Load())
+		if v.refused.Load()+v.letIn.Load() > 0 {
+			err = errors.New("the fleet has failed")
+		}
+	}
+	if n := f.broken.Load(); n > 0 {
+		err = fmt.Errorf("%d calls had no answer, or one that none should have", n)
+	}
+	return strings.TrimSuffix(says, "; "), err
+}
+
+// sum is a count over all verifiers.
+func (f *fleet) sum(of func(*verifier) *atomic.Int64) (n int64) {
+	for _, v := range f.verifiers {
+		n += of(v).Load()
+	}
+	return n
 }
 
 // send sends a request as the owner of the container.
@@ -68,20 +93,20 @@ func (f *fleet) mint(ctx context.Context) (string, error) {
 	return answer.Token, err
 }
 
-// call is the status of a call with a token.
-func (v *verifier) call(ctx context.Context, token string) (int, error) {
+// call is the status of a call with a token, and the answer.
+func (v *verifier) call(ctx context.Context, token string) (int, string, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, v.url+"/run/"+container+"/hello", nil)
 	if err != nil {
-		return 0, err
+		return 0, "", err
 	}
 	r.Header.Set("Authorization", "Bearer "+token)
 	response, err := client.Do(r)
 	if err != nil {
-		return 0, err
+		return 0, "", err
 	}
 	defer response.Body.Close()
-	io.Copy(io.Discard, response.Body)
-	return response.StatusCode, nil
+	body, err := io.ReadAll(response.Body)
+	return response.StatusCode, string(body), err
 }
 
 // load is a crowd that calls until it is told to finish.
@@ -101,37 +126,81 @@ func (f *fleet) load(ctx context.Context, crowd int) (finish func()) {
 }
 
 // visit mints a token and calls with it while it is young, as clients do; and once with
-// one that nobody signed.
+// one that a stranger signed in the issuer's name.
 func (f *fleet) visit(ctx context.Context, v *verifier) {
+	minted := time.Now()
 	token, err := f.mint(ctx)
 	if err != nil {
-		time.Sleep(50 * time.Millisecond)
+		f.broke(ctx, v, err)
 		return
 	}
-	forged := token[:strings.LastIndex(token, ".")+1] + strings.Repeat("A", 86)
-	if status, err := v.call(ctx, forged); err == nil && status == http.StatusOK {
-		f.letIn.Add(1)
+	forged, err := forge(token)
+	if err != nil {
+		f.broke(ctx, v, err)
+		return
 	}
-	for minted := time.Now(); ctx.Err() == nil && time.Since(minted) < tokenTTL/3; {
-		status, err := v.call(ctx, token)
-		late := time.Since(minted) > tokenTTL*2/3 // of a machine that is busy elsewhere
-		switch {
+	switch status, body, err := v.call(ctx, forged); {
+	case err != nil || status != http.StatusOK && status != http.StatusForbidden && status != http.StatusServiceUnavailable:
+		f.broke(ctx, v, fmt.Errorf("%d %s: %w", status, body, err))
+	case status == http.StatusOK:
+		v.letIn.Add(1)
+	}
+	for ctx.Err() == nil && time.Since(minted) < tokenTTL/3 {
+		switch status, body, err := v.call(ctx, token); {
 		case err != nil:
+			f.broke(ctx, v, err)
 		case status == http.StatusOK:
-			f.accepted.Add(1)
+			v.accepted.Add(1)
 			time.Sleep(5 * time.Millisecond)
 		case status == http.StatusServiceUnavailable:
-			f.unsure.Add(1)
+			v.unsure.Add(1)
 			time.Sleep(100 * time.Millisecond)
-		case !late:
-			f.refused.Add(1)
+		case strings.Contains(body, `"reason":"expired"`): // on a machine that is busy elsewhere
+			return
+		default:
+			v.refused.Add(1)
 		}
 	}
 }
 
-// meets503 waits until a client that called was told that nobody knows.
-func (f *fleet) meets503(ctx context.Context) error {
-	for before := f.unsure.Load(); f.unsure.Load() == before; {
+// broke counts what nobody should see, unless the crowd was told to go home.
+func (f *fleet) broke(ctx context.Context, v *verifier, err error) {
+	if ctx.Err() == nil {
+		f.broken.Add(1)
+		fmt.Fprintf(os.Stderr, "fleet: %s: %v\n", v.name, err)
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// forge makes the token that a stranger would, who knows all but the key.
+func forge(token string) (string, error) {
+	header, _, _ := strings.Cut(token, ".")
+	text, err := base64.RawURLEncoding.DecodeString(header)
+	if err != nil {
+		return "", err
+	}
+	var names struct{ Kid string }
+	if err := json.Unmarshal(text, &names); err != nil {
+		return "", err
+	}
+	auth, err := jwtauth.New(strangersKey.WithID(names.Kid), jwtauth.WithIssuer(issuerName), jwtauth.WithTTL(tokenTTL))
+	if err != nil {
+		return "", err
+	}
+	return auth.Issue(container)
+}
+
+var strangersKey = func() keys.Key {
+	_, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		panic(err)
+	}
+	return keys.Signer(private)
+}()
+
+// meets503 waits until a client that called was told that the verifier cannot know.
+func (v *verifier) meets503(ctx context.Context) error {
+	for before := v.unsure.Load(); v.unsure.Load() == before; {
 		if err := sleep(ctx, 10*time.Millisecond); err != nil {
 			return err
 		}
@@ -146,7 +215,7 @@ func (f *fleet) recovers(ctx context.Context, v *verifier) error {
 		if err != nil {
 			return err
 		}
-		if status, err := v.call(ctx, token); err == nil && status == http.StatusOK {
+		if status, _, err := v.call(ctx, token); err == nil && status == http.StatusOK {
 			return nil
 		}
 		time.Sleep(100 * time.Millisecond)
