@@ -2,7 +2,6 @@ package keys
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,7 +11,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -284,11 +282,6 @@ func (r *Remote) fresh(ctx context.Context) (*remoteSet, error) {
 
 func (r *Remote) isDue() bool { return r.now() >= time.Duration(r.due.Load()) }
 
-// mayKnow reports that a set can judge tokens with that id.
-func (s *Set) mayKnow(kid string) bool {
-	return kid == "" || slices.ContainsFunc(s.keys, func(m *material) bool { return m.id == "" || m.id == kid })
-}
-
 var (
 	errBusy = errors.New("keys: Remote: many unknown key ids were asked for a moment ago")
 	errNone = errors.New("keys: Remote: the keys are too old")
@@ -429,26 +422,6 @@ func (r *Remote) expire(old *remoteSet) {
 	}
 }
 
-// same reports that two sets verify the same, in whatever order their keys are.
-func (s *Set) same(other *Set) bool {
-	within := func(a, b *Set) bool {
-		return !slices.ContainsFunc(a.keys, func(m *material) bool { return !b.has(m) })
-	}
-	return within(s, other) && within(other, s)
-}
-
-// has reports that a set has that very key, under that id.
-func (s *Set) has(m *material) bool {
-	return slices.ContainsFunc(s.keys, func(other *material) bool { return other.id == m.id && other.sameKey(m) })
-}
-
-func (s *Set) ids() (ids []string) {
-	for _, m := range s.keys {
-		ids = append(ids, m.id)
-	}
-	return ids
-}
-
 // get makes one request, past all caches on the way if so.
 func (r *Remote) get(have *remoteSet, past bool) (*remoteSet, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), r.timeout)
@@ -489,102 +462,6 @@ func (r *Remote) get(have *remoteSet, past bool) (*remoteSet, error) {
 		return nil, fmt.Errorf("keys: Remote: %w", err)
 	}
 	return &remoteSet{set, left, response.Header.Get("ETag"), r.freshFor(response.Header, usualFresh)}, nil
-}
-
-// freshFor is for how long an answer may be used (RFC 9111, section 5.2), within our
-// bounds.
-func (r *Remote) freshFor(header http.Header, unlessSaid time.Duration) time.Duration {
-	fresh, forbidden := unlessSaid, false
-	for directive := range strings.SplitSeq(strings.Join(header.Values("Cache-Control"), ","), ",") {
-		name, value, _ := strings.Cut(strings.ToLower(strings.TrimSpace(directive)), "=")
-		switch name {
-		case "no-store", "no-cache":
-			forbidden = true
-		case "max-age":
-			fresh = seconds(strings.Trim(value, `"`)) - seconds(header.Get("Age"))
-		}
-	}
-	if forbidden {
-		fresh = 0
-	}
-	// At half time there are tries left before the keys are too old.
-	return min(max(fresh, leastFresh), mostFresh, r.maxStale/2)
-}
-
-// seconds reads a number of seconds; what is none is 0.
-func seconds(text string) time.Duration {
-	n, err := strconv.Atoi(text)
-	if err != nil {
-		return 0
-	}
-	return time.Duration(min(max(n, 0), 1<<30)) * time.Second
-}
-
-// readRemote takes the keys that can be used out of a JWK Set, and says why it left
-// out the others.
-func readRemote(text []byte) (set *Set, left []string, err error) {
-	members, err := readMembers(text)
-	if err != nil {
-		return nil, nil, fmt.Errorf("the answer is no JWK Set: %w", err)
-	}
-	var texts []json.RawMessage
-	if err := json.Unmarshal(members["keys"], &texts); err != nil {
-		return nil, nil, errors.New(`the answer is no JWK Set; it needs {"keys": [ ... ]}`)
-	}
-	if len(texts) > maxKeys {
-		return nil, nil, fmt.Errorf("the JWK Set has %d keys, and %d are the most", len(texts), maxKeys)
-	}
-	set = new(Set)
-	for i, text := range texts {
-		key, err := readRemoteKey(text)
-		if err == nil {
-			err = set.judgeDuplicate(key)
-		}
-		if err != nil { // which may repeat the key's alg, of any length
-			left = append(left, fmt.Sprintf("key %d: %.200v", i+1, err))
-			continue
-		}
-		set.keys = append(set.keys, key.m)
-	}
-	if len(set.keys) == 0 {
-		return nil, nil, fmt.Errorf("the JWK Set has no key that can be used, of %d: %q", len(texts), left[:min(len(left), 3)])
-	}
-	return set, left, nil
-}
-
-// judgeDuplicate refuses a key that is there, and one under the id and the algorithm of
-// another: which of them judged a token would follow from their order.
-func (s *Set) judgeDuplicate(k Key) error {
-	likewise := func(m *material) bool {
-		return k.ID() != "" && m.id == k.ID() && m.algorithm.name == k.Algorithm()
-	}
-	if slices.ContainsFunc(s.keys, likewise) || s.has(k.m) {
-		return errors.New("another key before it has its id and algorithm, or is the same")
-	}
-	return nil
-}
-
-// privateMembers are those that no public key has (RFC 7518, section 6).
-var privateMembers = []string{"d", "p", "q", "dp", "dq", "qi", "oth", "k"}
-
-func readRemoteKey(text []byte) (Key, error) {
-	members, err := readMembers(text)
-	if err != nil {
-		return Key{}, err
-	}
-	for _, private := range privateMembers {
-		if _, is := members[private]; is {
-			return Key{}, errors.New("a secret or a private key, which nobody should publish")
-		}
-	}
-	key, err := parseJWK(text)
-	if err == nil {
-		err = key.Err()
-	}
-	if err == nil && len(key.ID()) > maxKidLen {
-		err = fmt.Errorf("its id has more than %d bytes", maxKidLen)
-	}
-	return key, err
 }
 
 // Run fetches the keys, and renews them before they are old, until ctx ends, and

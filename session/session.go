@@ -539,6 +539,10 @@ func isID(id string) bool {
 // LogoutAll ends all sessions of a subject but those excepted, and returns how
 // many. A login that is under way meanwhile is not ended. The error is
 // jwtauth.ErrUnavailable, if one could not be ended: call it again.
+//
+// Whoever calls it for the subject of a token, where jwtauth.WithTrustedIssuer trusts
+// others as well, compares Claims.Issuer with Auth().Issuer() first: a subject of theirs
+// may have the name of one here. So with [Manager.Logout] and [Manager.Sessions].
 func (m *Manager) LogoutAll(ctx context.Context, subject string, except ...string) (int, error) {
 	// By the clock of another process some may live a little longer.
 	all, err := m.store.List(ctx, subject, m.now().Add(-skew))
