@@ -22,6 +22,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/joinednode/jwtauth/internal/freeport"
 	"github.com/joinednode/jwtauth/store/redisstore"
 	"github.com/joinednode/jwtauth/store/sqlstore"
 )
@@ -115,11 +116,9 @@ func binary(t *testing.T, name string) string {
 
 func newServer(t *testing.T, s *server) *server {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	s.port = strconv.Itoa(listener.Addr().(*net.TCPAddr).Port)
-	require.NoError(t, listener.Close())
+	s.port = freeport.Port(t)
 	// Not in t.TempDir, into which another user could not look.
+	var err error
 	s.dir, err = os.MkdirTemp("", "faults")
 	require.NoError(t, err)
 	t.Cleanup(func() { os.RemoveAll(s.dir) })

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -18,6 +17,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
+	"github.com/joinednode/jwtauth/internal/freeport"
 	"github.com/joinednode/jwtauth/store/redisstore"
 )
 
@@ -44,14 +44,6 @@ type server struct {
 	output  bytes.Buffer
 }
 
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
-}
-
 func newServer(t *testing.T, args ...string) *server {
 	t.Helper()
 	binary, err := exec.LookPath("redis-server")
@@ -61,7 +53,7 @@ func newServer(t *testing.T, args ...string) *server {
 		}
 		t.Skip("there is no redis-server in the PATH; this test needs one of its own")
 	}
-	port := freePort(t)
+	port := freeport.Port(t)
 	s := &server{addr: "127.0.0.1:" + port}
 	s.args = append([]string{
 		binary, "--port", port, "--bind", "127.0.0.1", "--dir", t.TempDir(), "--save", "", "--appendonly", "no",
@@ -119,7 +111,7 @@ func newCluster(t *testing.T) *redis.ClusterClient {
 	var clients [nodes]*redis.Client
 	var addrs, ports, buses []string
 	for i := range nodes {
-		bus := freePort(t)
+		bus := freeport.Port(t)
 		s := newServer(t, "--cluster-enabled", "yes", "--cluster-port", bus, "--cluster-config-file", filepath.Join(t.TempDir(), "nodes.conf"))
 		_, port, err := net.SplitHostPort(s.addr)
 		require.NoError(t, err)
