@@ -37,8 +37,10 @@ const (
 	askBurst, askEvery = 5, 5 * time.Second
 	unknownFor         = 30 * time.Second
 
-	maxRemoteText, maxKeys  = 1 << 20, 256
-	maxRedirects, maxKidLen = 5, 1024
+	maxRemoteText = 1 << 20 // bytes of a JWK Set
+	maxKeys       = 256     // in a JWK Set
+	maxKidLen     = 1024    // bytes of a key id that is asked for
+	maxRedirects  = 5
 )
 
 // Remote is a [Source] of the public keys that another service publishes as a JWK Set
@@ -213,8 +215,8 @@ func NewRemote(rawURL string, opts ...RemoteOption) (*Remote, error) {
 func (r *Remote) judgeRedirect(callers func(*http.Request, []*http.Request) error) func(*http.Request, []*http.Request) error {
 	return func(next *http.Request, via []*http.Request) error {
 		switch {
-		case next.URL.Host != r.url.Host || next.URL.Scheme != "https" && next.URL.Scheme != r.url.Scheme:
-			return errors.New("a redirect to another host, or to plain HTTP")
+		case !strings.EqualFold(next.URL.Host, r.url.Host) || next.URL.Scheme != "https" && next.URL.Scheme != r.url.Scheme:
+			return fmt.Errorf("a redirect to another host, or to plain HTTP: %s://%s", next.URL.Scheme, next.URL.Host)
 		case len(via) > maxRedirects:
 			return errors.New("too many redirects")
 		case callers != nil:
@@ -373,7 +375,7 @@ func (r *Remote) fail(err error) {
 	case r.wake <- struct{}{}:
 	default:
 	}
-	r.log().Error("jwtauth: the JWK Set cannot be fetched; the last good keys, if any, stay for a while", "url", r.url.Redacted(), "error", err)
+	r.log().Error("jwtauth: the JWK Set cannot be fetched; the last good keys, if any, stay for a while", "url", r.where(), "error", err)
 }
 
 // land takes over what a fetch brought, and says when the next is due.
@@ -402,10 +404,10 @@ func (r *Remote) land(have, got *remoteSet, kid string) {
 	r.mu.Unlock()
 
 	if recovered {
-		r.log().Info("jwtauth: the JWK Set can be fetched again", "url", r.url.Redacted())
+		r.log().Info("jwtauth: the JWK Set can be fetched again", "url", r.where())
 	}
 	if changed {
-		r.log().Info("jwtauth: the keys are those of the JWK Set", "url", r.url.Redacted(), "kids", got.set.ids(), "left out", got.left)
+		r.log().Info("jwtauth: the keys are those of the JWK Set", "url", r.where(), "kids", got.set.ids(), "left out", got.left)
 	}
 }
 
@@ -418,7 +420,7 @@ func (r *Remote) expire(old *remoteSet) {
 	outage := r.failed != nil
 	r.mu.Unlock()
 	if outage { // else nobody asked for so long, and who does next fetches
-		r.log().Error("jwtauth: the keys of the JWK Set are too old; every token is answered with 503", "url", r.url.Redacted(), "age", r.maxStale)
+		r.log().Error("jwtauth: the keys of the JWK Set are too old; every token is answered with 503", "url", r.where(), "age", r.maxStale)
 	}
 }
 
@@ -439,7 +441,7 @@ func (r *Remote) get(have *remoteSet, past bool) (*remoteSet, error) {
 	}
 	response, err := r.client.Do(request)
 	if err != nil {
-		return nil, fmt.Errorf("keys: Remote: %w", err)
+		return nil, fmt.Errorf("keys: Remote: %w", r.withoutQuery(err))
 	}
 	defer response.Body.Close()
 	switch {
@@ -452,7 +454,7 @@ func (r *Remote) get(have *remoteSet, past bool) (*remoteSet, error) {
 	}
 	text, err := io.ReadAll(io.LimitReader(response.Body, maxRemoteText+1))
 	if err != nil {
-		return nil, fmt.Errorf("keys: Remote: the answer broke off: %w", err)
+		return nil, fmt.Errorf("keys: Remote: the answer broke off: %w", r.withoutQuery(err))
 	}
 	if len(text) > maxRemoteText {
 		return nil, fmt.Errorf("keys: Remote: the answer has more than %d bytes", maxRemoteText)

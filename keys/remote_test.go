@@ -17,11 +17,13 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -409,6 +411,21 @@ func TestARequestWaitsNoLongerThanItsContextAndTheFetchGoesOn(t *testing.T) {
 	require.Equal(t, 1, i.fetches(), "by the fetch that nobody waited for")
 }
 
+func TestTheCaseOfAHostDoesNotMatterInARedirect(t *testing.T) {
+	i := newIssuer(t)
+	i.answer(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/jwks" {
+			redirecting("https://Issuer.Example.com/moved")(w, r)
+			return
+		}
+		serving(first(t))(w, r)
+	})
+	remote, err := keys.NewRemote("https://issuer.example.com/jwks", keys.WithClient(&http.Client{Transport: i}), keys.WithRemoteLogger(slog.New(slog.DiscardHandler)))
+	require.NoError(t, err)
+	_, err = remote.Keys(t.Context(), "first")
+	require.NoError(t, err)
+}
+
 func TestARedirectThatStaysOnTheHostIsFollowed(t *testing.T) {
 	i, server := tlsIssuer(t)
 	answer := func(w http.ResponseWriter, r *http.Request) {
@@ -428,6 +445,71 @@ func TestARedirectThatStaysOnTheHostIsFollowed(t *testing.T) {
 	require.NoError(t, err)
 	require.ErrorContains(t, i.verify("first", anEdKey()), "none at all", "unless the caller says no")
 }
+
+// It may be a secret.
+func TestTheQueryOfTheURLIsInNoLogAndNoError(t *testing.T) {
+	queries := map[string]string{
+		"a value":                          "v=1&api_key=the%2Fsecret",
+		"a query without a name":           "the-secret",
+		"a value that begins like another": "tenant=acme-corp&api_key=acme-corp-secret",
+		"a value in small letters":         "api_key=the%2fsecret",
+		"a value with a space":             "api_key=the%20secret",
+		"a value with a plus":              "api_key=the+secret",
+		"a value without a name":           "v=1&the-secret",
+		"a value behind a semicolon":       "v=1;api_key=the-secret",
+	}
+	for name, test := range map[string]struct {
+		transport func(i *issuer) http.RoundTripper
+		says      string
+		is        error
+	}{
+		"a server that is down": {func(i *issuer) http.RoundTripper { return i }, "keys: Remote: " + errDown.Error(), errDown},
+		"a client within the client, which names the URL": {func(i *issuer) http.RoundTripper {
+			return roundTripper(func(r *http.Request) (*http.Response, error) { return (&http.Client{Transport: i}).Get(r.URL.String()) })
+		}, errDown.Error(), errDown},
+		"a Location that is no URL and repeats the query": {func(*issuer) http.RoundTripper {
+			return roundTripper(func(r *http.Request) (*http.Response, error) {
+				w := httptest.NewRecorder()
+				value := r.URL.RawQuery[strings.LastIndexByte(r.URL.RawQuery, '=')+1:]
+				decoded, err := url.QueryUnescape(value)
+				require.NoError(t, err)
+				w.Header().Set("Location", "https://issuer.example.com:84x43/"+url.PathEscape(decoded)+"?"+value+"&"+url.QueryEscape(decoded)+"&"+decoded)
+				w.WriteHeader(http.StatusFound)
+				return w.Result(), nil
+			})
+		}, "invalid port", nil},
+		"a body that breaks off and names the URL": {func(*issuer) http.RoundTripper {
+			return roundTripper(func(r *http.Request) (*http.Response, error) {
+				w := httptest.NewRecorder()
+				response := w.Result()
+				response.Body = io.NopCloser(iotest.ErrReader(fmt.Errorf("%w: %v", errDown, r.URL)))
+				return response, nil
+			})
+		}, "broke off", errDown},
+		"a server that answers": {func(i *issuer) http.RoundTripper { i.publish(first(t)); return i }, "the keys are those of the JWK Set", nil},
+	} {
+		for kind, query := range queries {
+			t.Run(name+", "+kind, func(t *testing.T) {
+				i := newIssuer(t)
+				remote, err := keys.NewRemote("https://issuer.example.com/jwks?"+query,
+					keys.WithClient(&http.Client{Transport: test.transport(i)}), keys.WithRemoteLogger(slog.New(slog.NewTextHandler(i, nil))))
+				require.NoError(t, err)
+				_, err = remote.Keys(t.Context(), "first")
+				if test.is != nil {
+					require.ErrorIs(t, err, test.is)
+				}
+				said := fmt.Sprint(err, i.logged())
+				require.Contains(t, said, test.says)
+				require.Contains(t, said, "url=https://issuer.example.com/jwks ")
+				require.NotContains(t, said, "secret")
+			})
+		}
+	}
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 func TestPlainHTTPIsForWhoAsksForIt(t *testing.T) {
 	server := httptest.NewServer(serving(first(t)))

@@ -1,0 +1,55 @@
+package keys
+
+import (
+	"errors"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// The query of a Remote's URL may hold a secret, which no log and no error is to say.
+
+// where is the URL without its query, which may hold a secret.
+func (r *Remote) where() string { return r.url.Scheme + "://" + r.url.Host + r.url.EscapedPath() }
+
+// withoutQuery is an error of the client that does not say the query: the URL that it
+// says itself is left out, and where others say it, as of a Location, it is made illegible.
+func (r *Remote) withoutQuery(err error) error {
+	if whole := (*url.Error)(nil); errors.As(err, &whole) {
+		err = whole.Err
+	}
+	text := err.Error()
+	for _, secret := range secretsOf(r.url.RawQuery) {
+		text = strings.ReplaceAll(text, secret, "…")
+	}
+	return told{err, text}
+}
+
+// secretsOf are what a query holds, in all the ways in which it may be written, the longest
+// first. What is shorter than 8 bytes is no secret, and may be part of an address.
+func secretsOf(query string) []string {
+	all := []string{query}
+	for _, pair := range strings.FieldsFunc(query, func(r rune) bool { return r == '&' || r == ';' }) {
+		_, value, named := strings.Cut(pair, "=")
+		if !named {
+			value = pair
+		}
+		decoded, err := url.QueryUnescape(value)
+		if err != nil {
+			decoded = value
+		}
+		all = append(all, value, decoded, url.QueryEscape(decoded), url.PathEscape(decoded))
+	}
+	all = slices.DeleteFunc(all, func(s string) bool { return len(s) < 8 })
+	slices.SortFunc(all, func(a, b string) int { return len(b) - len(a) })
+	return all
+}
+
+// told is an error in other words.
+type told struct {
+	error
+	text string
+}
+
+func (t told) Error() string { return t.text }
+func (t told) Unwrap() error { return t.error }
