@@ -49,7 +49,9 @@ type ringState struct {
 }
 
 // NewRing returns a ring in which active signs and all keys verify. Asymmetric
-// keys without an id get one, their RFC 7638 thumbprint. A key that is bad, an
+// keys without an id get one, their RFC 7638 thumbprint: what such a key signed
+// outside of a ring names no key, and is refused here: until that has expired, ask
+// an Auth of the bare key as well. A key that is bad, an
 // active one that cannot sign, two of one id and two secrets without one are
 // errors.
 func NewRing(active Key, others ...Key) (*Ring, error) {

@@ -81,13 +81,16 @@ func LoadOrCreateRing(path, alg string, opts ...RingOption) (*Ring, error) {
 
 func openRing(path string, opts []RingOption) (*Ring, error) {
 	r := &Ring{file: &ringFile{path: path}}
-	for _, opt := range opts {
+	var errs []error
+	for i, opt := range opts {
 		if opt == nil {
-			return nil, errors.New("an option is nil; leave it out")
+			errs = append(errs, fmt.Errorf("option %d is nil; leave it out", i+1))
+		} else if err := opt(r.file); err != nil {
+			errs = append(errs, err)
 		}
-		if err := opt(r.file); err != nil {
-			return nil, err
-		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
 	}
 	_, err := r.follow()
 	return r, err

@@ -263,7 +263,7 @@ func TestRingOptionsThatAreWrong(t *testing.T) {
 	_, err := keys.LoadOrCreateRing(path, "EdDSA", keys.WithRingLogger(nil))
 	require.ErrorContains(t, err, "WithRingLogger was given nil")
 	_, err = keys.LoadOrCreateRing(path, "EdDSA", nil)
-	require.ErrorContains(t, err, "an option is nil")
+	require.ErrorContains(t, err, "option 1 is nil")
 	require.NoFileExists(t, path)
 }
 
@@ -425,6 +425,25 @@ func TestABrokenFileIsReportedAndTheKeysStay(t *testing.T) {
 			require.NoError(t, os.Chmod(ring.path, 0o644))
 			requireKept(ring.wait(moment), "chmod 600")
 		}
+	})
+}
+
+// Whoever starts again without the file is told, or makes another key, which is then
+// the only one for those that follow the file.
+func TestAKeyFileThatIsLostIsANewKeyOnlyForWhoMayCreateIt(t *testing.T) {
+	follow(t, func(t *testing.T, ring *followed) {
+		token := tokenBy(t, ring)
+		require.NoError(t, os.Remove(ring.path))
+		_, err := keys.OpenRing(ring.path)
+		require.ErrorIs(t, err, fs.ErrNotExist)
+		require.Contains(t, ring.wait(moment), "no such file")
+		requireAccepted(t, ring, token)
+
+		made, err := keys.LoadOrCreateRing(ring.path, "EdDSA")
+		require.NoError(t, err)
+		ring.wait(moment)
+		require.Equal(t, made.IDs(), ring.IDs())
+		requireUnknown(t, ring, token)
 	})
 }
 
