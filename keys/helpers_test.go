@@ -33,7 +33,7 @@ var algorithms = []string{
 	"RS256", "RS384", "RS512",
 	"PS256", "PS384", "PS512",
 	"ES256", "ES384", "ES512",
-	"EdDSA",
+	"EdDSA", "Ed25519",
 }
 
 // Keys are dear to make, so every test takes the same ones.
@@ -84,7 +84,7 @@ func private(alg string) any {
 		return aP384Key()
 	case "ES512":
 		return aP521Key()
-	case "EdDSA":
+	case "EdDSA", "Ed25519":
 		return anEdKey()
 	}
 	return anRSAKey()
@@ -101,7 +101,7 @@ func anotherPrivate(alg string) any {
 		return anotherP384Key()
 	case "ES512":
 		return anotherP521Key()
-	case "EdDSA":
+	case "EdDSA", "Ed25519":
 		return anotherEdKey()
 	}
 	return anotherRSAKey()
@@ -156,6 +156,8 @@ func publicForms(t testing.TB, public any) [][]byte {
 
 func isSymmetric(alg string) bool { return strings.HasPrefix(alg, "HS") }
 
+func isEd25519(alg string) bool { return alg == "EdDSA" || alg == "Ed25519" }
+
 func keyOf(alg string, private any) keys.Key {
 	if secret, ok := private.([]byte); ok {
 		return keys.HS256(secret).WithAlgorithm(alg)
@@ -180,7 +182,7 @@ func signed(t testing.TB, set *keys.Set, message []byte) []byte {
 	return signature
 }
 
-// hashOf returns the hash of every algorithm but EdDSA, and the digest.
+// hashOf returns the hash of every algorithm but that of Ed25519, and the digest.
 func hashOf(alg string, message []byte) (crypto.Hash, []byte) {
 	hash := map[string]crypto.Hash{"256": crypto.SHA256, "384": crypto.SHA384, "512": crypto.SHA512}[alg[2:]]
 	h := hash.New()
@@ -191,7 +193,7 @@ func hashOf(alg string, message []byte) (crypto.Hash, []byte) {
 // independentVerify is RFC 7518, section 3, by the standard library alone.
 func independentVerify(alg string, public any, message, signature []byte) bool {
 	if public, ok := public.(ed25519.PublicKey); ok {
-		return alg == "EdDSA" && ed25519.Verify(public, message, signature)
+		return isEd25519(alg) && ed25519.Verify(public, message, signature)
 	}
 	hash, digest := hashOf(alg, message)
 	switch public := public.(type) {

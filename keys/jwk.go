@@ -51,7 +51,7 @@ func generateRaw(alg string) (any, error) {
 		return ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
 	case "ES512":
 		return ecdsa.GenerateKey(elliptic.P521(), rand.Reader)
-	case "EdDSA":
+	case "EdDSA", "Ed25519":
 		_, private, err := ed25519.GenerateKey(rand.Reader)
 		return private, err
 	}

@@ -4,6 +4,7 @@
 //	auth, err := jwtauth.New(keys.Signer(privateKey))      // a key pair, KMS or HSM
 //	auth, err := jwtauth.New(keys.Verifier(publicKey))     // verifies, cannot issue
 //	auth, err := jwtauth.New(ring)                         // keys that rotate: see Ring, OpenRing
+//	auth, err := jwtauth.New(remote)                       // keys that another service publishes: see Remote
 //
 // A key has exactly one algorithm, fixed when it is made, and a token that
 // names another is refused: what a token says of itself never chooses how it is
@@ -36,13 +37,13 @@ var (
 	ErrNoSigningKey = errors.New("jwtauth: no key that can sign")
 )
 
-// Source gives the keys to verify and sign with. [Key] and [Ring] are sources;
-// so is whatever else answers with a set that one of them gave.
+// Source gives the keys to verify and sign with. [Key], [Ring] and [Remote] are
+// sources; so is whatever else answers with a set that one of them gave.
 //
 // Keys is called on every request by any number of goroutines, so it should be
-// no dearer than an atomic load. kid is the id that the token names, "" if it
-// names none or a token is to be signed; a source may ignore it. A change of
-// keys is a new *Set: holders of the old one tell by its identity. An error
+// no dearer than an atomic load; when a Remote waits, it says. kid is the id that the
+// token names, "" if it names none or a token is to be signed; a source may ignore it. A
+// change of keys is a new *Set: holders of the old one tell by its identity. An error
 // means "cannot know now", and the request is answered with 503: it fails
 // closed, and never blames the token.
 type Source interface {
@@ -119,8 +120,7 @@ func symmetric(secret []byte, alg string) Key {
 
 // Signer returns a key that signs and verifies. The key's type fixes its
 // algorithm: Ed25519 is EdDSA (RFC 8037), P-256 ES256, P-384 ES384, P-521
-// ES512, RSA of 2048 bits or more RS256; see [Key.WithAlgorithm] for the other
-// RSA ones.
+// ES512, RSA of 2048 bits or more RS256; see [Key.WithAlgorithm] for others.
 //
 // Any crypto.Signer will do, so the private key may live in a KMS or an HSM. It
 // must be safe for concurrent use, and each of its signatures is verified
@@ -172,9 +172,10 @@ func (k Key) WithID(kid string) Key {
 }
 
 // WithAlgorithm returns the key with another algorithm (RFC 7518, section 3.1),
-// which must fit it: RS256, RS384, RS512, PS256, PS384 or PS512 for RSA, and
-// HS256, HS384 or HS512 for a secret that is long enough. The others have one
-// that fits.
+// which must fit it: RS256, RS384, RS512, PS256, PS384 or PS512 for RSA,
+// HS256, HS384 or HS512 for a secret that is long enough, and EdDSA or Ed25519 for an
+// Ed25519 key, which are two names of one algorithm (RFC 9864): tokens must say the one
+// that their key has. The others have one that fits.
 func (k Key) WithAlgorithm(alg string) Key {
 	if k.Err() != nil {
 		return k

@@ -46,6 +46,7 @@ var algorithms = []algorithm{
 	{name: "ES384", hash: crypto.SHA384, curve: elliptic.P384()},
 	{name: "ES512", hash: crypto.SHA512, curve: elliptic.P521()},
 	{name: "EdDSA"},
+	{name: "Ed25519"}, // another name of EdDSA with such a key (RFC 9864, section 2.2)
 }
 
 const (
@@ -121,7 +122,7 @@ func (m *material) kind() (kind string, fitting []string) {
 			}
 		}
 	case ed25519.PublicKey:
-		return "an Ed25519 key", []string{"EdDSA"}
+		return "an Ed25519 key", []string{"EdDSA", "Ed25519"}
 	}
 	return "a secret", []string{"HS256", "HS384", "HS512"}
 }
@@ -236,7 +237,11 @@ func (m *material) arm() error {
 		return nil
 	}
 	a, public := m.algorithm, m.public
-	verifier, err := jws.NewVerifier(jwa.SignatureAlgorithm(a.name))
+	known := jwa.SignatureAlgorithm(a.name) // to jwx
+	if a.name == "Ed25519" {
+		known = jwa.EdDSA
+	}
+	verifier, err := jws.NewVerifier(known)
 	if err != nil {
 		return err
 	}
@@ -250,7 +255,7 @@ func (m *material) arm() error {
 		return nil
 	}
 	private := m.signer()
-	signer, err := jws.NewSigner(jwa.SignatureAlgorithm(a.name))
+	signer, err := jws.NewSigner(known)
 	if err != nil {
 		return err
 	}

@@ -25,7 +25,7 @@ import (
 const issuer = "https://issuer.example.com"
 
 // algorithms are all that a JWK Set can publish: those of secrets it cannot.
-var algorithms = []string{"EdDSA", "ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}
+var algorithms = []string{"EdDSA", "Ed25519", "ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}
 
 // peer is jose, in a process of its own.
 type peer struct {
