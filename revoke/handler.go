@@ -61,7 +61,7 @@ const retryAfter = "5"
 //     [jwtauth.ErrUnavailable], keys or revocations cannot be consulted, or the store
 //     failed. The client must assume that the token is good, and try again.
 //
-// It fails closed: 200 means that the entry is in the store. token_type_hint is
+// It fails closed: 200 for a live token means that the entry is in the store. token_type_hint is
 // ignored: there is one kind of token. No answer and no log line holds a token.
 // The handler is safe for concurrent use. Handler panics if auth or authorize is
 // nil.

@@ -10,9 +10,9 @@ import (
 	"sync/atomic"
 )
 
-// set is what a list remembers. Whoever looks something up takes no lock and
-// allocates nothing: tables only grow, and one that is full, or full of what has
-// expired, is replaced by another.
+// set is what a list remembers. Whoever looks something up takes no lock, and
+// allocates nothing while the issuer is that of the last look-up: tables only grow, and
+// one that is full, or full of what has expired, is replaced by another.
 //
 // Issuer and id are kept as 128 bits of two hashes with secret seeds. Nobody can
 // choose texts that meet, and that two do by chance is less likely than that the
@@ -40,7 +40,7 @@ type table struct {
 // first; it is 0 in a free one.
 type slot struct {
 	hash    [2]atomic.Uint64
-	epoch   atomic.Int64 // microseconds since 1970; what has no stamp is hit whatever it is
+	epoch   atomic.Int64 // microseconds since 1970; the greatest for kinds that hit whatever the stamp
 	expires atomic.Int64 // microseconds since 1970
 }
 

@@ -1,0 +1,108 @@
+package revoke
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+)
+
+// Run follows the log until ctx ends, and returns its error. A failure is logged
+// once, and tried again; a list that has become stale recovers by itself. It also
+// takes expired entries out of the log now and then. Without it a list over a
+// shared log knows what it revokes itself and is stale, unless [List.Sync] is
+// called; one over [NewMemory] needs neither.
+func (l *List) Run(ctx context.Context) error {
+	ticker := time.NewTicker(l.interval)
+	defer ticker.Stop()
+	failed := false
+	for {
+		err := l.Sync(ctx)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if (err != nil) != failed {
+			if failed = err != nil; failed {
+				l.log().ErrorContext(ctx, "revoke: the log cannot be read", "error", err)
+			} else {
+				l.log().InfoContext(ctx, "revoke: the log can be read again")
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-ticker.C:
+		}
+	}
+}
+
+func (l *List) log() *slog.Logger {
+	if l.logger == nil {
+		return slog.Default()
+	}
+	return l.logger
+}
+
+// Sync reads the log up to its end, for a start that wants to be ready before it
+// serves, and for tests. It takes at most a third of the bound of [WithStaleness]
+// for each part, and returns the store's error.
+func (l *List) Sync(ctx context.Context) error {
+	l.following.Lock()
+	defer l.following.Unlock()
+	err := l.sync(ctx)
+	if err != nil {
+		err = fmt.Errorf("revoke: reading the log: %w", err)
+		l.failure.Store(&err)
+		return err
+	}
+	l.failure.Store(nil)
+	l.purge(ctx)
+	return nil
+}
+
+func (l *List) sync(ctx context.Context) error {
+	for {
+		began := l.now() // what is appended from here on may be missing
+		part, err := l.since(ctx)
+		if err != nil {
+			return err
+		}
+		for _, e := range part.Entries {
+			if err := e.Validate(); err != nil {
+				return fmt.Errorf("an entry that this version cannot judge: %w", err)
+			}
+			l.apply(e)
+		}
+		if part.More && part.Cursor == l.cursor {
+			return errors.New("the store says that there is more, and its cursor does not move")
+		}
+		l.cursor = part.Cursor
+		if !part.More {
+			raise(&l.read, began)
+			return nil
+		}
+	}
+}
+
+func (l *List) since(ctx context.Context) (Part, error) {
+	ctx, cancel := context.WithTimeout(ctx, l.staleness/3)
+	defer cancel()
+	return l.store.Since(ctx, l.cursor, batch)
+}
+
+// purge takes out of the log what no list needs any more, not before the process
+// has run for a while: a clock that is wrong at the start would cost what still
+// counts. It fails quietly: the next one does it.
+func (l *List) purge(ctx context.Context) {
+	now := l.past()
+	if now.Sub(l.purged) < purgeEvery {
+		return
+	}
+	l.purged = now
+	ctx, cancel := context.WithTimeout(ctx, l.staleness/3)
+	defer cancel()
+	if err := l.store.Purge(ctx, now.Add(-margin)); err != nil {
+		l.log().DebugContext(ctx, "revoke: the log cannot be purged", "error", err)
+	}
+}
