@@ -51,6 +51,11 @@ var configurations = map[string]struct {
 		opts:      []jwtauth.Option{jwtauth.WithIssuer(issuer), jwtauth.WithAudience("api", "web", "other-than-api")},
 		container: "a container/ü",
 	},
+	"another issuer that is trusted": {
+		opts: []jwtauth.Option{jwtauth.WithIssuer(issuer),
+			jwtauth.WithTrustedIssuer("https://id.example.com", keys.HS256([]byte("0123456789abcdef0123456789abcdef")))},
+		container: "demo",
+	},
 	"no containers": {
 		opts:    []jwtauth.Option{jwtauth.WithAnyContainer(), jwtauth.WithIssuer(issuer)},
 		leftOut: []string{"of another container"},

@@ -51,7 +51,11 @@ func (a *Auth) Bad(container string, opts ...jwtauth.IssueOption) []BadToken {
 		{"that is not valid yet", a.NotYetValid(container, opts...), jwtauth.ErrNotYetValid},
 	}
 	if !anyIssuer {
-		bad = append(bad, BadToken{"of another issuer", a.WrongIssuer(container, opts...), jwtauth.ErrIssuer})
+		wrong := jwtauth.ErrIssuer
+		if a.choosesKeysByIssuer(container, opts) {
+			wrong = jwtauth.ErrUnknownKey
+		}
+		bad = append(bad, BadToken{"of another issuer", a.WrongIssuer(container, opts...), wrong})
 	}
 	bad = append(bad, BadToken{"for another audience", a.WrongAudience(container, opts...), jwtauth.ErrAudience})
 	if !anyContainer {
@@ -163,7 +167,18 @@ func (a *Auth) NotYetValid(container string, opts ...jwtauth.IssueOption) string
 	return d.sign()
 }
 
-// WrongIssuer returns a token of another issuer: [jwtauth.ErrIssuer]. Without
+// choosesKeysByIssuer reports that the Auth has [jwtauth.WithTrustedIssuer]: then a
+// token of nobody's issuer is refused before its signature is looked at.
+func (a *Auth) choosesKeysByIssuer(container string, opts []jwtauth.IssueOption) bool {
+	a.t.Helper()
+	d := a.draft("Bad", container, opts)
+	set(d.claims, "iss", other(d.issuer))
+	_, err := a.VerifyAnyContainer(context.Background(), d.withSignature(ed25519.Sign(stranger, []byte(d.message()))))
+	return errors.Is(err, jwtauth.ErrUnknownKey)
+}
+
+// WrongIssuer returns a token of another issuer: [jwtauth.ErrIssuer], or
+// [jwtauth.ErrUnknownKey] with [jwtauth.WithTrustedIssuer]. Without
 // [jwtauth.WithIssuer] no issuer is compared, so that it is fatal to the test.
 func (a *Auth) WrongIssuer(container string, opts ...jwtauth.IssueOption) string {
 	a.t.Helper()
