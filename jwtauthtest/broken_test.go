@@ -38,7 +38,7 @@ func findEveryFlaw[S any](t *testing.T, flaws []flaw[S], suite func(t *testing.T
 	}
 	program, err := os.Executable()
 	require.NoError(t, err)
-	command := exec.CommandContext(t.Context(), program, "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=2m", "-test.parallel=24")
+	command := exec.CommandContext(t.Context(), program, "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=1h", "-test.parallel=24")
 	command.Env = append(os.Environ(), inside+"=1")
 	out, err := command.CombinedOutput()
 	var failed *exec.ExitError

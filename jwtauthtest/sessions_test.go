@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -223,8 +224,14 @@ func gapped(method string) func() session.Store {
 	return bent(func(sh *shelf) { sh.gap[method] = moment })
 }
 
-// moment is enough for others to come in between.
-func moment() { time.Sleep(10 * time.Millisecond) }
+// moment is enough for others to come in between, also on a machine that had no time for
+// them meanwhile: whoever can go on then goes first.
+func moment() {
+	time.Sleep(10 * time.Millisecond)
+	for range 100 {
+		runtime.Gosched()
+	}
+}
 
 // deaf is a shelf one of whose methods does not look at its context.
 func deaf(method string) func() session.Store {
