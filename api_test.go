@@ -44,6 +44,8 @@ var (
 	_ func(jwtauth.Claims, any) error                                              = jwtauth.Claims.Decode
 	_ func(jwtauth.Policy) string                                                  = jwtauth.Policy.String
 	_ func(error) int                                                              = jwtauth.BearerStatus
+	_ func(error) string                                                           = jwtauth.Reason
+	_ func(jwtauth.Location) string                                                = jwtauth.Location.String
 	_ [3]jwtauth.Policy                                                            = [...]jwtauth.Policy{jwtauth.Private, jwtauth.Public, jwtauth.Optional}
 	_ [4]jwtauth.Location                                                          = [...]jwtauth.Location{jwtauth.InHeader, jwtauth.InQuery, jwtauth.InForm, jwtauth.InCookie}
 	_ [2]time.Duration                                                             = [...]time.Duration{jwtauth.DefaultTTL, jwtauth.MaxLeeway}
@@ -92,6 +94,9 @@ var _ = []func() jwtauth.Option{
 	func() jwtauth.Option { return jwtauth.WithStatus(func(error) int { return 0 }) },
 	func() jwtauth.Option { return jwtauth.WithRealm("") },
 	func() jwtauth.Option { return jwtauth.WithLogger((*slog.Logger)(nil)) },
+	func() jwtauth.Option {
+		return jwtauth.WithObserver(func(context.Context, jwtauth.Decision) {})
+	},
 	func() jwtauth.Option { return jwtauth.WithClock(func() time.Time { return time.Time{} }) },
 	func() jwtauth.Option { return jwtauth.WithMaxTokenSize(0) },
 	func() jwtauth.Option { return jwtauth.WithCache(0) },
@@ -114,6 +119,7 @@ var _ = []any{
 	jwtauth.Presented{Token: "", In: jwtauth.Location(0), Name: ""},
 	jwtauth.Rule{Policy: jwtauth.Policy(0), Container: ""},
 	jwtauth.Denial{Err: error(nil), Status: 0, Code: "", Detail: "", Reason: ""},
+	jwtauth.Decision{Operation: "", Policy: jwtauth.Policy(0), Allowed: false, Reason: "", Source: jwtauth.Location(0), Remembered: false},
 }
 
 var (

@@ -19,10 +19,11 @@ import (
 var (
 	// ErrNoToken: the request carries no token where one was looked for.
 	ErrNoToken = errors.New("jwtauth: no token")
-	// ErrAmbiguousToken: one place holds several tokens (RFC 6750, section 2).
+	// ErrAmbiguousToken: one place holds several tokens (RFC 6750, section 3.1).
 	ErrAmbiguousToken = errors.New("jwtauth: more than one token")
 	// ErrMalformed: not a compact JWS with claims that every reader understands
-	// alike (RFC 7515, RFC 7519), or not presented as RFC 6750 says.
+	// alike (RFC 7515, RFC 7519), or not presented as RFC 6750 says; a query or a
+	// form that does not parse; and what an extractor of others calls wrong.
 	ErrMalformed = errors.New("jwtauth: malformed token")
 	// ErrUnknownKey: no key has the token's algorithm and key id; or, where
 	// [WithTrustedIssuer] is used, its iss is that of nobody who has keys here.
@@ -51,8 +52,8 @@ var (
 	// ErrCrossOrigin: a cookie, or a request for a token, that a page of another
 	// origin may have caused.
 	ErrCrossOrigin = errors.New("jwtauth: cross-origin request")
-	// ErrForbidden: denied whatever the token: a path with two meanings, or a
-	// token that may not be minted.
+	// ErrForbidden: denied whatever the token: a path with two meanings, CONNECT,
+	// what a rule of [Auth.Protect] refuses, or a token that may not be minted.
 	ErrForbidden = errors.New("jwtauth: forbidden")
 	// ErrUnavailable: keys, revocations or rules cannot be consulted now, so
 	// that nothing is known about the token.

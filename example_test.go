@@ -422,6 +422,20 @@ func ExampleWithLogger() {
 	// level=DEBUG msg="jwtauth: refused" reason=malformed error="jwtauth: malformed token: a character outside base64url"
 }
 
+func ExampleWithObserver() {
+	auth := exampleAuth(jwtauth.WithObserver(func(_ context.Context, d jwtauth.Decision) {
+		fmt.Println(d.Operation, d.Allowed, d.Reason)
+	}))
+	auth.Verify(context.Background(), "not.a.token!", "my-container")
+	// Output: verify false malformed
+}
+
+func ExampleReason() {
+	_, err := exampleAuth().Verify(context.Background(), "not.a.token!", "my-container")
+	fmt.Println(jwtauth.Reason(err))
+	// Output: malformed
+}
+
 func ExampleBearerStatus() {
 	fmt.Println(jwtauth.BearerStatus(jwtauth.ErrExpired), jwtauth.BearerStatus(jwtauth.ErrContainer))
 	// Output: 401 403

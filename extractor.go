@@ -57,6 +57,21 @@ const (
 	InCookie
 )
 
+// String returns "header", "query", "form", "cookie" or "Location(n)".
+func (l Location) String() string {
+	switch l {
+	case InHeader:
+		return "header"
+	case InQuery:
+		return "query"
+	case InForm:
+		return "form"
+	case InCookie:
+		return "cookie"
+	}
+	return fmt.Sprintf("Location(%d)", int(l))
+}
+
 // ambient reports whether browsers add the credential to requests that other
 // sites cause.
 func (p Presented) ambient() bool {
@@ -129,9 +144,10 @@ func FromQuery(name string) Extractor {
 }
 
 // FromCookie looks for a cookie. Browsers send cookies by themselves, so the
-// request must also pass [WithCrossOriginProtection]. An empty cookie, as
-// servers leave it behind, is nothing; two of one name, which a neighbouring
-// domain can cause, are [ErrAmbiguousToken].
+// request must also pass [WithCrossOriginProtection]; GET, HEAD and OPTIONS do from
+// any origin, but for those with Upgrade, so handlers must change nothing on them. An
+// empty cookie, as servers leave it behind, is nothing; two of one name, which a
+// neighbouring domain can cause, are [ErrAmbiguousToken].
 func FromCookie(name string) Extractor {
 	s := &source{in: InCookie, name: name}
 	if !isHTTPToken(name) {
@@ -464,11 +480,14 @@ func (u urlTokens) cutForm(form, body url.Values) url.Values {
 	return form
 }
 
-// guard keeps an allowed response out of caches, and its address out of the
-// Referer fields of what its page asks for.
-func (u urlTokens) guard(header http.Header) {
+// cutURL returns the request without the tokens of its URL, and what is to know of
+// them. Where there are some, the response is kept out of caches, let in or not, and
+// its address out of the Referer fields of what browsers ask for next.
+func (a *Auth) cutURL(w http.ResponseWriter, r *http.Request) (*http.Request, urlTokens) {
+	u := a.urlTokens(r)
 	if u.found || u.broken {
-		header.Set("Cache-Control", "private, no-store")
-		header.Set("Referrer-Policy", "no-referrer")
+		w.Header().Set("Cache-Control", "private, no-store")
+		w.Header().Set("Referrer-Policy", "no-referrer")
 	}
+	return u.cut(r), u
 }

@@ -211,6 +211,15 @@ func (l *logBuffer) logger() *slog.Logger {
 	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
+// captureDefaultLog gives the test the lines of the default logger.
+func captureDefaultLog(t *testing.T) *logBuffer {
+	var log logBuffer
+	before := slog.Default()
+	slog.SetDefault(log.logger())
+	t.Cleanup(func() { slog.SetDefault(before) })
+	return &log
+}
+
 // sourceFunc is a source of keys of a test's own.
 type sourceFunc func(ctx context.Context, kid string) (*keys.Set, error)
 

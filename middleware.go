@@ -2,14 +2,11 @@ package jwtauth
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
-	"unicode/utf8"
 )
 
 // Policy says who may pass a route. The zero Policy is Private, and a value
@@ -82,8 +79,8 @@ func (a *Auth) Optional(next http.Handler) http.Handler {
 func (a *Auth) fixed(rule Rule, next http.Handler) http.Handler {
 	mustHandle(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		u := a.urlTokens(r)
-		a.serve(w, u.cut(r), u, rule, next)
+		r, u := a.cutURL(w, r)
+		a.serve(w, r, u, rule, next)
 	})
 }
 
@@ -99,11 +96,10 @@ func (a *Auth) Protect(rule func(*http.Request) (Rule, error)) func(http.Handler
 	return func(next http.Handler) http.Handler {
 		mustHandle(next)
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			u := a.urlTokens(r)
-			r = u.cut(r)
+			r, u := a.cutURL(w, r)
 			decided, err := a.decide(r, rule)
 			if err != nil {
-				a.logRefusal(r.Context(), verdict{err: err})
+				a.report(r.Context(), Decision{Operation: "request"}, verdict{err: err})
 				a.deny(w, r, err)
 				return
 			}
@@ -144,19 +140,30 @@ func (a *Auth) serve(w http.ResponseWriter, r *http.Request, u urlTokens, rule R
 			addVary(header, field)
 		}
 	}
+	allowed := v.err == nil || rule.mayRun(v.err)
+	a.report(r.Context(), Decision{Operation: "request", Policy: rule.Policy, Allowed: allowed}, v)
+	if !allowed {
+		a.deny(w, r, v.err)
+		return
+	}
 	s := newState(r.Context())
 	if s.claims = nil; v.err == nil {
 		s.claims = v.claims
 		v.presented.guard(header)
-	} else if reason, _ := reasonOf(v.err); reason != "no_token" || rule.Policy == Private {
-		a.logRefusal(r.Context(), v)
-		if rule.Policy != Public {
-			a.deny(w, r, v.err)
-			return
-		}
 	}
-	u.guard(header)
 	next.ServeHTTP(w, r.WithContext(s))
+}
+
+// mayRun reports whether a request without a good token runs all the same.
+func (rule Rule) mayRun(err error) bool {
+	switch rule.Policy {
+	case Public:
+		return true
+	case Optional:
+		reason, _ := reasonOf(err)
+		return reason == "no_token"
+	}
+	return false
 }
 
 // guard keeps the response to a credential out of shared caches, which for the
@@ -233,293 +240,4 @@ func NewContext(ctx context.Context, c Claims) context.Context {
 	c = c.own()
 	s.claims = &c
 	return s
-}
-
-// Denial is a refused request as the client is to see it; Err alone is for logs.
-type Denial struct {
-	Err    error
-	Status int // 403 unless WithStatus says otherwise; 503 for ErrUnavailable
-	// Code is "not_authenticated" where no token came, "unavailable" where
-	// nothing can be known now, else "token_not_valid".
-	Code   string
-	Detail string // one sentence for people, the same for all with this Code
-	// Reason is why a genuine token was refused: expired, not_yet_valid,
-	// wrong_type, wrong_issuer, wrong_audience, wrong_container or revoked. For
-	// all else it is empty: whoever has no genuine token learns nothing.
-	Reason string
-}
-
-// reasons names each error for logs, and those that only a genuine token can
-// meet for clients too. The first that an error is decides.
-var reasons = []struct {
-	err     error
-	name    string
-	genuine bool
-}{
-	{ErrUnavailable, "unavailable", false},
-	{ErrForbidden, "forbidden", false},
-	{ErrAmbiguousToken, "ambiguous", false},
-	{ErrMalformed, "malformed", false},
-	{ErrUnknownKey, "unknown_key", false},
-	{ErrSignature, "wrong_signature", false},
-	{ErrCrossOrigin, "cross_origin", false},
-	{ErrNoContainer, "no_container", false},
-	{ErrNoSigningKey, "no_signing_key", false},
-	{ErrType, "wrong_type", true},
-	{ErrExpired, "expired", true},
-	{ErrNotYetValid, "not_yet_valid", true},
-	{ErrIssuer, "wrong_issuer", true},
-	{ErrAudience, "wrong_audience", true},
-	{ErrRevoked, "revoked", true},
-	{ErrContainer, "wrong_container", true},
-	{ErrNoToken, "no_token", false}, // last: it also stands behind a path that is denied
-}
-
-// reasonOf returns the name of an error, "" for one that is none of this
-// package's, and whether only a genuine token meets it.
-func reasonOf(err error) (name string, genuine bool) {
-	if err == nil {
-		return "", false
-	}
-	for _, r := range reasons {
-		if err == r.err { // most are, and to look behind them takes longer
-			return r.name, r.genuine
-		}
-	}
-	for _, r := range reasons {
-		if errors.Is(err, r.err) {
-			return r.name, r.genuine
-		}
-	}
-	return "", false
-}
-
-// Deny writes the response to a request that is not let in, with the error of
-// [Auth.Check], [Auth.Verify] or [Auth.Recheck], or [ErrForbidden] for what a
-// good token may not do. An error that is none of this package's is denied like
-// a bad token.
-func (a *Auth) Deny(w http.ResponseWriter, r *http.Request, err error) {
-	if err == nil {
-		err = ErrForbidden
-	}
-	a.deny(w, a.urlTokens(r).cut(r), err)
-}
-
-// deny expects a request whose URL holds no token.
-func (a *Auth) deny(w http.ResponseWriter, r *http.Request, err error) {
-	a.write(w, r, a.denialOf(err))
-}
-
-func (a *Auth) denialOf(err error) Denial {
-	d := Denial{Err: err, Code: "token_not_valid", Detail: "The token is not valid."}
-	switch {
-	case errors.Is(err, ErrUnavailable):
-		d.Status = http.StatusServiceUnavailable
-		d.Code, d.Detail = "unavailable", "The token cannot be judged now. Try again."
-		return d
-	case errors.Is(err, ErrNoToken):
-		d.Code, d.Detail = "not_authenticated", "A token is needed."
-	}
-	if d.Status = a.status(err); d.Status < 400 || d.Status > 599 {
-		d.Status = http.StatusForbidden
-	}
-	if name, genuine := reasonOf(err); genuine {
-		d.Reason = name
-	}
-	return d
-}
-
-// write sets the headers of every denial and leaves the rest to WithDenial's
-// function.
-func (a *Auth) write(w http.ResponseWriter, r *http.Request, d Denial) {
-	header := w.Header()
-	set(header, "Cache-Control", "no-store")
-	set(header, "Www-Authenticate", a.challenge(d))
-	if d.Code == "unavailable" {
-		set(header, "Retry-After", retryAfter)
-	}
-	a.denial(w, r, d)
-}
-
-// retryAfter is how many seconds a client should wait after a 503.
-const retryAfter = "5"
-
-// set is header.Set for a name that is in canonical form already. To refuse a
-// token must cost no more than to accept one, or refusals would be a weapon.
-func set(header http.Header, name, value string) { header[name] = []string{value} }
-
-// challenge is the WWW-Authenticate field of RFC 6750, section 3: without an
-// error where no token came, where nothing is known about it, or where another
-// would not help.
-func (a *Auth) challenge(d Denial) string {
-	switch {
-	case d.Code != "token_not_valid", errors.Is(d.Err, ErrForbidden):
-		return a.bearer
-	case d.Status == http.StatusBadRequest:
-		return a.bearerError + `error="invalid_request"`
-	case errors.Is(d.Err, ErrContainer):
-		return a.bearerError + `error="insufficient_scope"`
-	}
-	return a.bearerError + `error="invalid_token"`
-}
-
-// challenges returns the beginnings of the challenge, alone and before an error.
-func challenges(realm string) (bearer, bearerError string) {
-	if realm == "" {
-		return "Bearer", "Bearer "
-	}
-	bearer = `Bearer realm="` + quoted.Replace(realm) + `"`
-	return bearer, bearer + ", "
-}
-
-// quoted escapes what a quoted-string of RFC 9110, section 5.6.4, must not hold.
-var quoted = strings.NewReplacer(`\`, `\\`, `"`, `\"`)
-
-// writeDenial is the default of WithDenial.
-func writeDenial(w http.ResponseWriter, _ *http.Request, d Denial) {
-	// All three are texts of this package, which need no escapes.
-	body := `{"code":"` + d.Code + `","detail":"` + d.Detail + `"`
-	if d.Reason != "" {
-		body += `,"reason":"` + d.Reason + `"`
-	}
-	writeBody(w, d.Status, []byte(body+"}\n"))
-}
-
-func writeJSON(w http.ResponseWriter, status int, body any) {
-	text, err := json.Marshal(body)
-	if err != nil {
-		panic("jwtauth: " + err.Error()) // there is no such body
-	}
-	writeBody(w, status, append(text, '\n'))
-}
-
-func writeBody(w http.ResponseWriter, status int, json []byte) {
-	set(w.Header(), "Content-Type", "application/json")
-	set(w.Header(), "X-Content-Type-Options", "nosniff")
-	w.WriteHeader(status)
-	w.Write(json) // a client that is gone needs no answer
-}
-
-// BearerStatus is for [WithStatus]: the statuses of RFC 6750, section 3.1. 400
-// for more than one token; 403 for a token of another container, and for what no
-// other token could change (ErrCrossOrigin, ErrForbidden); 401 otherwise.
-func BearerStatus(err error) int {
-	switch {
-	case errors.Is(err, ErrAmbiguousToken):
-		return http.StatusBadRequest
-	case errors.Is(err, ErrContainer), errors.Is(err, ErrCrossOrigin), errors.Is(err, ErrForbidden):
-		return http.StatusForbidden
-	}
-	return http.StatusUnauthorized
-}
-
-// TokenEndpoint issues tokens over HTTP: a POST to a route that names a
-// container is answered with 200 and
-//
-//	{"token": "…", "token_type": "Bearer", "expires_in": 864000, "container": "…"}
-//
-// where expires_in is in seconds. authorize decides who may have a token of
-// that container, and with which options: its error denies with 403 whatever
-// [WithStatus] says, or with 503 if it is [ErrUnavailable]. There is no door without it: TokenEndpoint
-// panics if authorize is nil. Pages of other origins are refused, see
-// [WithCrossOriginProtection]; other methods than POST get 405.
-func (a *Auth) TokenEndpoint(authorize func(r *http.Request, container string) ([]IssueOption, error)) http.Handler {
-	if authorize == nil {
-		panic("jwtauth: TokenEndpoint: authorize is nil, and without it anyone could have a token")
-	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodPost {
-			w.Header().Set("Allow", http.MethodPost)
-			writeJSON(w, http.StatusMethodNotAllowed, map[string]string{"code": "method_not_allowed", "detail": "Use POST."})
-			return
-		}
-		u := a.urlTokens(r)
-		r = u.cut(r)
-		minted, err := a.mint(r, authorize)
-		if err != nil {
-			a.logRefusal(r.Context(), verdict{err: err})
-			d := a.denialOf(err)
-			if d.Status != http.StatusServiceUnavailable { // no token was asked for: WithStatus has no say
-				d.Status, d.Code, d.Reason = http.StatusForbidden, "not_authenticated", ""
-				d.Detail = "You may not have a token of this container."
-			}
-			a.write(w, r, d)
-			return
-		}
-		u.guard(w.Header())
-		w.Header().Set("Cache-Control", "no-store")
-		writeJSON(w, http.StatusOK, minted)
-	})
-}
-
-// minted is the answer of the token endpoint (RFC 6749, section 5.1, but for
-// the name of the token, which is the recipe model's).
-type minted struct {
-	Token     string `json:"token"`
-	TokenType string `json:"token_type"`
-	ExpiresIn int64  `json:"expires_in"`
-	Container string `json:"container,omitempty"`
-}
-
-func (a *Auth) mint(r *http.Request, authorize func(*http.Request, string) ([]IssueOption, error)) (minted, error) {
-	if err := judgePath(r); err != nil {
-		return minted{}, err
-	}
-	if err := a.judgeOrigin(r); err != nil {
-		return minted{}, err
-	}
-	container := a.containerOf(r, Rule{})
-	switch {
-	case container == "" && !a.anyContainer:
-		return minted{}, ErrNoContainer
-	case !utf8.ValidString(container):
-		return minted{}, fmt.Errorf("%w: a container that is not UTF-8", ErrForbidden)
-	}
-	opts, err := authorize(r, container)
-	if err != nil {
-		return minted{}, fmt.Errorf("%w: %w", ErrForbidden, err) // of both, ErrUnavailable decides
-	}
-	token, ttl, err := a.issue(container, opts)
-	if err != nil {
-		// Not the client's fault: the options of authorize, or the keys.
-		return minted{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
-	}
-	return minted{token, "Bearer", int64(ttl.Seconds()), container}, nil
-}
-
-// logRefusal writes the one line about a refusal. What the server is to blame
-// for is an error; a private route without a container is one that must be
-// seen even where no logger is set, since it denies everyone.
-func (a *Auth) logRefusal(ctx context.Context, v verdict) {
-	level, logger := slog.LevelDebug, a.logger
-	switch {
-	case errors.Is(v.err, ErrNoContainer):
-		level = slog.LevelError
-		if !logger.Enabled(ctx, level) {
-			logger = slog.Default()
-		}
-	case errors.Is(v.err, ErrUnavailable):
-		level = slog.LevelError
-	}
-	if !logger.Enabled(ctx, level) {
-		return
-	}
-	name, _ := reasonOf(v.err)
-	attrs := []slog.Attr{slog.String("reason", name), slog.String("error", v.err.Error())}
-	if v.kid != "" {
-		attrs = append(attrs, slog.String("kid", clip(v.kid)))
-	}
-	if v.claims != nil && v.claims.ID != "" {
-		attrs = append(attrs, slog.String("jti", clip(v.claims.ID)))
-	}
-	logger.LogAttrs(ctx, level, "jwtauth: refused", attrs...)
-}
-
-// clip shortens what a stranger may have chosen.
-func clip(s string) string {
-	const most = 64
-	if len(s) <= most {
-		return s
-	}
-	return strings.ToValidUTF8(s[:most], "") + "…"
 }

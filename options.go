@@ -1,6 +1,7 @@
 package jwtauth
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -54,6 +55,7 @@ type config struct {
 	realm          string
 	cache          int
 	logger         *slog.Logger
+	observe        func(context.Context, Decision)
 }
 
 // Option configures [New]. What it is given is judged by New, whose error
@@ -192,7 +194,7 @@ func WithTrustedIssuer(issuer string, source keys.Source, audience ...string) Op
 }
 
 // WithTTL sets how long an issued token lives: [DefaultTTL] unless set, at
-// least a second, rounded down to whole ones.
+// least a second, rounded down to whole seconds.
 func WithTTL(d time.Duration) Option {
 	return func(c *config) error {
 		c.ttl = d
@@ -202,7 +204,8 @@ func WithTTL(d time.Duration) Option {
 
 // WithMaxLifetime bounds what [TTL] may ask for, and, where there are
 // revocations, the lifetime of tokens accepted: the larger of ten days and
-// [WithTTL] unless set.
+// [WithTTL] unless set. There a token that lives longer, or has no iat, is
+// [ErrRevoked], since the list might forget it before it expires.
 func WithMaxLifetime(d time.Duration) Option {
 	return func(c *config) error {
 		c.maxLifetime = d
@@ -375,6 +378,22 @@ func WithLogger(logger *slog.Logger) Option {
 	}
 }
 
+// WithObserver has observe called once for every decision, whatever became of it,
+// for metrics and traces: module otel has one for OpenTelemetry. Nested middlewares
+// decide one by one. It gets the context of the request, or of the call, runs before
+// the handler or the denial, and must be safe for concurrent use, and quick. It has
+// no say in the decision. [Auth.Extract] decides nothing. Unless set, it costs
+// nothing.
+func WithObserver(observe func(ctx context.Context, d Decision)) Option {
+	return func(c *config) error {
+		c.observe = observe
+		if observe == nil {
+			return errors.New("WithObserver was given nil; leave it out if nobody counts")
+		}
+		return nil
+	}
+}
+
 // WithCache sets how many accepted tokens are remembered, so that a token that
 // comes again costs no parsing and no cryptography: [DefaultCache] unless set,
 // at most 1<<24; 0 remembers none. It bounds memory: n tokens take about n KiB at
@@ -469,7 +488,7 @@ func Subject(subject string) IssueOption {
 }
 
 // TTL sets how long this token lives, instead of [WithTTL]: at least a second,
-// rounded down to whole ones, and at most [WithMaxLifetime].
+// rounded down to whole seconds, and at most [WithMaxLifetime].
 func TTL(d time.Duration) IssueOption {
 	return func(i *issue) { i.ttl = d }
 }
