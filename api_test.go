@@ -252,7 +252,7 @@ type middlewareOf = func(*session.Manager, http.Handler) http.Handler
 
 var _ = []session.Option{
 	session.WithAccess([]jwtauth.Option{}...), session.WithContainers(), session.WithAccessTTL(0), session.WithRefreshTTL(0),
-	session.WithMaxAge(0), session.WithGrace(0), session.WithStoreTimeout(0), session.WithClock(nil), session.WithClaims(nil), session.WithRevocations((*revoke.List)(nil)),
+	session.WithMaxAge(0), session.WithGrace(0), session.WithStoreTimeout(0), session.WithClock(nil), session.WithObserver(nil), session.WithClaims(nil), session.WithRevocations((*revoke.List)(nil)),
 	session.WithRefreshKeys(keys.Source(nil)), session.WithoutRefresh(), session.WithoutAccess(),
 	session.WithEvents(func(session.Event) {}), session.WithLogger(nil),
 	session.WithSimpleJWTBodies(), session.WithCookies(session.Cookies{Path: "", TrustedOrigins: []string{}}),

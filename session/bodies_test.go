@@ -1,14 +1,17 @@
 package session_test
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/joinednode/jwtauth"
 	"github.com/joinednode/jwtauth/keys"
 	"github.com/joinednode/jwtauth/session"
 )
@@ -154,4 +157,41 @@ func TestSimpleJWTBodiesOfABrowserWithCookies(t *testing.T) {
 	require.Equal(t, 200, p.status)
 	p.takenAway(t)
 	require.JSONEq(t, noCredentials, b.post(t, "refresh", "").body)
+}
+
+// Each kind of token has an Auth of its own, and what the other one makes of it counts
+// for nothing: neither its outage nor its bounds.
+func TestSimpleJWTVerifiesEachKindByItsOwnAuth(t *testing.T) {
+	own := &keysThatFail{Key: keys.HS256([]byte("another secret of 32 bytes, or so"))}
+	m := newManager(t, session.WithSimpleJWTBodies(), session.WithRefreshKeys(own),
+		session.WithAccess(jwtauth.WithMaxTokenSize(32<<10), jwtauth.WithContainerClaim("tenant")),
+		session.WithClaims(func(context.Context, session.Session) (string, []jwtauth.IssueOption, error) {
+			return "", []jwtauth.IssueOption{jwtauth.Claim("container", 5), jwtauth.Claim("big", strings.Repeat("x", 10_000))}, nil
+		}))
+	handler := m.Handler(func(*http.Request, session.Credentials) (string, []session.LoginOption, error) {
+		return "", nil, session.ErrCredentials
+	})
+	pair := login(t, m, "alice")
+	verify := func(token string) int {
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, httptest.NewRequest("POST", "/verify/", strings.NewReader(object("token", token))))
+		return w.Code
+	}
+	require.Equal(t, 200, verify(pair.AccessToken), "one that no refresh token could be")
+	require.Equal(t, 200, verify(pair.RefreshToken))
+	own.down = true
+	require.Equal(t, 503, verify(pair.RefreshToken), "an outage, after which it is as good as before")
+	require.Equal(t, 200, verify(pair.AccessToken))
+}
+
+type keysThatFail struct {
+	keys.Key
+	down bool
+}
+
+func (k *keysThatFail) Keys(ctx context.Context, kid string) (*keys.Set, error) {
+	if k.down {
+		return nil, errOutage
+	}
+	return k.Key.Keys(ctx, kid)
 }

@@ -59,7 +59,9 @@ type Cookies struct {
 //     jwtauth.FromCookie(AccessCookie), too;
 //   - whatever browsers do by themselves must come from this origin or a trusted one
 //     (see [http.CrossOriginProtection]), each POST to Handler included: 403
-//     otherwise. Its own protection takes the place of one given to WithAccess;
+//     otherwise. Its own protection takes the place of one given to WithAccess. GET,
+//     HEAD and OPTIONS pass from any origin, but for WebSockets: handlers must change
+//     nothing on them;
 //   - tokens of more than 4096 bytes, name of the cookie included, which browsers
 //     drop, are an outage, before anything changes.
 //

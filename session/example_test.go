@@ -186,6 +186,19 @@ func ExampleWithEvents() {
 	// logout of alice
 }
 
+func ExampleWithObserver() {
+	m, _ := exampleManager(session.WithObserver(func(_ context.Context, d jwtauth.Decision) {
+		fmt.Printf("%s %t %q\n", d.Operation, d.Allowed, d.Reason)
+	}))
+	pair := must(m.Login(context.Background(), "alice"))
+	must(m.Refresh(context.Background(), pair.RefreshToken))
+	must(m.Refresh(context.Background(), pair.RefreshToken))
+	// Output:
+	// login true ""
+	// refresh true ""
+	// refresh true "replayed"
+}
+
 // Browsers get cookies, which no script can read, and apps get the tokens.
 func ExampleWithCookies() {
 	sessions, _ := exampleManager(session.WithCookies(session.Cookies{

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/joinednode/jwtauth"
+	"github.com/joinednode/jwtauth/internal/strict"
 )
 
 // Credentials are what a client sent to create/. They hide themselves from logs.
@@ -53,7 +54,8 @@ func (c Credentials) LogValue() slog.Value { return slog.StringValue(c.String())
 //
 //	  - POST create/ {"email" or "username", "password"}: 200 with a [Pair]. Any field
 //	    reaches authenticate. It returns the subject, which it has authenticated, or
-//	    [ErrCredentials]: 401, always the same, whatever was wrong. It should take as
+//	    [ErrCredentials]: 401 with the code credentials_not_valid, always the same,
+//	    whatever was wrong. It should take as
 //	    long for users that do not exist, and limit how often one may try: this
 //	    package does neither. Any other error is 503.
 //	  - POST refresh/ {"refresh_token"}: 200 with a [Pair], as [Manager.Refresh].
@@ -61,7 +63,8 @@ func (c Credentials) LogValue() slog.Value { return slog.StringValue(c.String())
 //	  - POST logout/: 204. It ends the session of the access token that the request
 //	    brings, or of {"refresh_token"}, and both its tokens; with "session_id" that
 //	    session of the same subject instead, with "everywhere": true all of them. It
-//	    is not an error if it had ended already.
+//	    is not an error if it had ended already; but a token whose session has ended
+//	    may end no other: 401.
 //	  - GET sessions/: 200 {"sessions"}, those of the subject of the access token that
 //	    the request brings.
 //
@@ -103,19 +106,20 @@ func (m *Manager) serve(authenticate func(r *http.Request, c Credentials) (strin
 	}
 	s := server{m, authenticate, byCookies}
 	type endpoint struct {
-		methods string // as Allow has them
-		serve   func(w http.ResponseWriter, r *http.Request, body fields)
+		methods   string // as Allow has them
+		operation string // as the observer has it
+		serve     func(w http.ResponseWriter, r *http.Request, body fields)
 	}
 	endpoints := map[string]endpoint{
-		"create":   {http.MethodPost, s.create},
-		"verify":   {http.MethodPost, s.verify},
-		"logout":   {http.MethodPost, s.logout},
-		"sessions": {"GET, HEAD", s.sessions},
+		"create":   {http.MethodPost, "login", s.create},
+		"verify":   {http.MethodPost, "verify", s.verify},
+		"logout":   {http.MethodPost, "verify", s.logout},
+		"sessions": {"GET, HEAD", "verify", s.sessions},
 	}
 	if !m.noRefresh {
-		endpoints["refresh"] = endpoint{http.MethodPost, s.renew}
+		endpoints["refresh"] = endpoint{http.MethodPost, "refresh", s.renew}
 		if m.simple() {
-			endpoints["blacklist"] = endpoint{http.MethodPost, s.blacklist}
+			endpoints["blacklist"] = endpoint{http.MethodPost, "verify", s.blacklist}
 		}
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -133,7 +137,9 @@ func (m *Manager) serve(authenticate func(r *http.Request, c Credentials) (strin
 		if s.byCookies {
 			// A login, too: a page could log its victim in as somebody else.
 			if err := m.crossOrigin.Check(r); err != nil {
-				s.deny(w, r, fmt.Errorf("%w: %w", jwtauth.ErrCrossOrigin, err))
+				err = fmt.Errorf("%w: %w", jwtauth.ErrCrossOrigin, err)
+				m.decided(r.Context(), e.operation, reason(err), false)
+				s.deny(w, r, err)
 				return
 			}
 		}
@@ -176,15 +182,17 @@ func (m server) create(w http.ResponseWriter, r *http.Request, body fields) {
 	var pair Pair
 	if err == nil {
 		pair, err = m.Login(r.Context(), subject, opts...)
+	} else {
+		m.decided(r.Context(), "login", reason(err), false)
 	}
 	switch {
 	case err == nil:
 		m.deliver(w, r, pair)
+	case errors.Is(err, jwtauth.ErrUnavailable):
+		m.deny(w, r, err)
 	case errors.Is(err, ErrCredentials), errors.Is(err, ErrSubjectGone):
 		w.Header().Set("WWW-Authenticate", m.bodies.challenge("Bearer"))
 		m.writeProblem(w, r, http.StatusUnauthorized, "credentials_not_valid", "No active account was found with these credentials.")
-	case errors.Is(err, jwtauth.ErrUnavailable):
-		m.deny(w, r, err)
 	default: // the server's mistake, such as no subject
 		m.deny(w, r, m.outage(r.Context(), "a login", err))
 	}
@@ -225,6 +233,7 @@ func (m server) renew(w http.ResponseWriter, r *http.Request, body fields) {
 		return
 	}
 	if token == "" {
+		m.decided(r.Context(), "refresh", reason(jwtauth.ErrNoToken), false)
 		m.deny(w, r, jwtauth.ErrNoToken)
 		return
 	}
@@ -249,18 +258,30 @@ func (m server) verify(w http.ResponseWriter, r *http.Request, body fields) {
 			err = jwtauth.ErrNoToken
 		}
 	}
-	if err == nil {
-		_, err = m.access.VerifyAnyContainer(r.Context(), token)
-	}
-	// Perhaps it is of the other kind, which may have other keys.
-	if m.simple() && (errors.Is(err, jwtauth.ErrType) || errors.Is(err, jwtauth.ErrUnknownKey) || errors.Is(err, jwtauth.ErrSignature)) {
-		_, err = m.Manager.refresh.VerifyAnyContainer(r.Context(), token)
+	if err != nil {
+		m.decided(r.Context(), "verify", reason(err), false)
+	} else {
+		err = m.verifyEither(r.Context(), token)
 	}
 	if err != nil {
 		m.deny(w, r, err)
 		return
 	}
 	writeJSON(w, http.StatusOK, struct{}{})
+}
+
+// verifyEither judges an access token or, for the clients of simplejwt, a refresh token.
+// Which of them it is a token says itself, and whoever judges it demands that type.
+func (m server) verifyEither(ctx context.Context, token string) error {
+	if m.simple() {
+		if t, err := strict.Parse(token, maxBody); err == nil && t.Type == RefreshType {
+			_, err := m.Manager.refresh.VerifyAnyContainer(ctx, token)
+			m.decided(ctx, "verify", reason(err), err == nil)
+			return err
+		}
+	}
+	_, err := m.access.VerifyAnyContainer(ctx, token)
+	return err
 }
 
 // blacklist is a logout by the refresh token alone.
@@ -351,16 +372,20 @@ func (m server) caller(r *http.Request, refreshToken string) (c jwtauth.Claims, 
 	if refreshToken == "" || m.byCookies && hopeless {
 		var token string
 		if token, err = m.accessToken(r); err == nil {
-			c, err = m.access.Inspect(ctx, token)
+			c, err = m.access.Inspect(ctx, token) // which is observed
+		} else {
+			m.decided(ctx, "verify", reason(err), false)
 		}
 		if own := m.access.Issuer(); own != "" && c.Issuer != own && (err == nil || errors.Is(err, jwtauth.ErrRevoked)) {
 			// Of jwtauth.WithTrustedIssuer: good for calls, and no business with sessions
 			// here, whatever sub and sid it names.
 			c, err = jwtauth.Claims{}, jwtauth.ErrIssuer
 		}
+	} else {
+		m.decided(ctx, "verify", reason(err), err == nil)
 	}
-	if err == nil && (c.SessionID == "" || c.Subject == "") {
-		err = fmt.Errorf("%w: a token of no session", jwtauth.ErrMalformed)
+	if (err == nil || errors.Is(err, jwtauth.ErrRevoked)) && (c.SessionID == "" || c.Subject == "") {
+		c, err = jwtauth.Claims{}, fmt.Errorf("%w: a token of no session", jwtauth.ErrMalformed)
 	}
 	return c, err
 }
@@ -397,8 +422,9 @@ func (m server) sessions(w http.ResponseWriter, r *http.Request, _ fields) {
 
 // Deliver writes a pair as [Manager.Handler] does for create/: for logins by other
 // ways, such as OIDC or a code by SMS; where those end in a redirect, see
-// [Manager.SetCookies]. The error is that of writing, or that of SetCookies, of which
-// the client hears nothing but 503.
+// [Manager.SetCookies]. With [WithCookies] it sets cookies: for an app that keeps its
+// tokens itself write the Pair as JSON instead. The error is that of writing, or that
+// of SetCookies, of which the client hears nothing but 503.
 func (m *Manager) Deliver(w http.ResponseWriter, r *http.Request, p Pair) error {
 	w.Header().Set("Cache-Control", "no-store")
 	if m.cookies == nil {

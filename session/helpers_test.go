@@ -171,6 +171,8 @@ type faulty struct {
 
 	// before is called when Advance is, and once: what others do at that moment.
 	before func()
+	// got is called after each reading of a session.
+	got func()
 	// advanced is called after each rotation that took place in the store.
 	advanced func(session.Session)
 }
@@ -189,6 +191,9 @@ func (f faultyStore) Create(ctx context.Context, s session.Session) error {
 
 func (f faultyStore) Get(ctx context.Context, subject, id string) (s session.Session, found bool, err error) {
 	err = f.fault.hit("Get", func() (err error) { s, found, err = f.store.Get(ctx, subject, id); return err })
+	if f.got != nil {
+		f.got()
+	}
 	return s, found, err
 }
 

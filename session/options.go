@@ -40,6 +40,7 @@ type config struct {
 	noAccess     bool
 	noRefresh    bool
 	events       func(Event)
+	observe      func(context.Context, jwtauth.Decision)
 	logger       *slog.Logger
 	bodies       bodies
 	cookies      *Cookies
@@ -87,6 +88,11 @@ func WithAccessTTL(d time.Duration) Option {
 
 // WithRefreshTTL sets how long a session lasts that is not refreshed, in whole
 // seconds: 14 days unless set. Each refresh lengthens it anew, up to [WithMaxAge].
+//
+// Whoever shortens it keeps, until the old tokens have expired, a list
+// ([WithRevocations]) whose revoke.WithMaxLifetime is the old one: what lives longer
+// than the list remembers, 14 days without that option, is refused as revoked. The
+// same holds for [WithAccessTTL].
 func WithRefreshTTL(d time.Duration) Option {
 	return func(c *config) error {
 		c.refreshTTL = d
@@ -123,8 +129,8 @@ const maxGrace = 10 * time.Minute
 // set, at least a millisecond, and at most half of the grace and its 10 seconds, so that
 // whoever waited in vain is not late. A store that takes longer is an outage: 503,
 // and not a request that hangs, if it obeys its context. Logging in asks the store once,
-// refreshing at least twice, and a logout at least once besides the revocation list,
-// which has 5 seconds of its own.
+// refreshing twice, and up to six times against others that are faster, and a logout at
+// least once besides the revocation list, which has 5 seconds of its own.
 func WithStoreTimeout(d time.Duration) Option {
 	return func(c *config) error {
 		if c.storeTimeout = d; d < time.Millisecond {
@@ -153,7 +159,11 @@ type claimsFunc = func(ctx context.Context, s Session) (container string, opts [
 // exp) wins.
 //
 // It is asked at every login and every refresh, replays included, so that what a
-// token says is never older than the token. It must be safe for concurrent use.
+// token says is never older than the token; with [WithoutAccess], too, for the sake of
+// ErrSubjectGone. A slow one makes each of them slow, and for as long a refresh token may
+// be replaced without being taken for stolen: give it a time-out of its own. It must be
+// safe for concurrent use.
+//
 // [ErrSubjectGone] ends the session, a 401; any other error leaves it as it is, a
 // 503.
 func WithClaims(claims func(ctx context.Context, s Session) (container string, opts []jwtauth.IssueOption, err error)) Option {
@@ -180,7 +190,9 @@ func WithRevocations(list *revoke.List) Option {
 }
 
 // WithRefreshKeys sets other keys for refresh tokens: those of access tokens
-// unless set. Whoever retires a key ends all sessions whose refresh token it signed.
+// unless set. Keys that take longer to sign than a quarter of the grace and its 10
+// seconds make each rotation an outage. Whoever retires a key ends all sessions whose
+// refresh token it signed.
 func WithRefreshKeys(source keys.Source) Option {
 	return func(c *config) error {
 		if c.refreshKeys = source; source == nil {
@@ -220,8 +232,26 @@ func WithEvents(report func(Event)) Option {
 	}
 }
 
+// WithObserver has observe called once for every decision: those about access tokens,
+// as [jwtauth.WithObserver] has it (one given to [WithAccess] takes its place there), and
+// the operations "login" and "refresh" of this package, in code and over HTTP; verify/,
+// sessions/ and logout/ are "verify": what the token that came is worth by itself. What is
+// 400, for a body that makes no sense, is no decision. Beside the names of
+// [jwtauth.Reason] theirs are wrong_credentials, subject_gone, reused and, of a refresh
+// that is allowed, replayed. It must be safe for concurrent use, and quick. For who did
+// what there is [WithEvents].
+func WithObserver(observe func(ctx context.Context, d jwtauth.Decision)) Option {
+	return func(c *config) error {
+		if c.observe = observe; observe == nil {
+			return errors.New("WithObserver was given nil; leave it out if nobody counts")
+		}
+		return nil
+	}
+}
+
 // WithLogger sets where outages, thefts and a store that was put back are logged:
-// [slog.Default] unless set. No token or password is.
+// [slog.Default] unless set. No token, password or subject is: [WithEvents] names
+// subjects.
 func WithLogger(logger *slog.Logger) Option {
 	return func(c *config) error {
 		if c.logger = logger; logger == nil {

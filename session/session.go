@@ -16,9 +16,9 @@
 //
 // # What is promised
 //
-// A right client is never logged out by what networks do: two tabs that refresh at
-// once, and a client that never got its answer and asks again within the grace of
-// [WithGrace], are given the same successor, and the chain of tokens does not fork.
+// Within the grace of [WithGrace] a right client is not logged out by what networks
+// do: two tabs that refresh at once, and a client that never got its answer and asks
+// again, are given the same successor, and the chain of tokens does not fork.
 // An outage of the store, of the revocation list, of a key or of a callback is a
 // 503, after which the client keeps its tokens and tries again.
 //
@@ -34,7 +34,8 @@
 // outage for as long; and so does a tab that comes with the token before the last,
 // where three of them refresh one after the other within a moment: clients should
 // refresh one at a time. A thief who wins the race within it holds the same token as the
-// right client, and is seen only as [Replayed] events until one of them is late.
+// right client, and is seen only as [Replayed] events until one of them is late; what
+// the callback of [WithClaims] takes is added to the grace of whoever waits for it.
 // Whoever holds an access token has what it opens until it expires or the session
 // ends. Where the store replicates asynchronously, or is put back from a backup,
 // rotations can be lost: a client then holds a token of a generation that the store
@@ -50,14 +51,11 @@ package session
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -153,7 +151,8 @@ func (m *Manager) open(source keys.Source) (err error) {
 	if most := max(m.accessTTL, m.refreshTTL); m.list.MaxLifetime() < most {
 		return fmt.Errorf("WithRevocations was given a list that forgets after %v, and tokens may live %v; give it revoke.WithMaxLifetime(%[2]v) or more", m.list.MaxLifetime(), most)
 	}
-	// Tokens that were issued before a lifetime was shortened are good, too.
+	// Tokens that were issued before a lifetime was shortened are good, too, as far
+	// as the list's memory goes.
 	longest := m.list.MaxLifetime()
 	own := func(kind string, ttl time.Duration) []jwtauth.Option {
 		return []jwtauth.Option{
@@ -162,6 +161,9 @@ func (m *Manager) open(source keys.Source) (err error) {
 		}
 	}
 	first := []jwtauth.Option{jwtauth.WithStatus(status)}
+	if m.observe != nil {
+		first = append(first, jwtauth.WithObserver(m.observe))
+	}
 	if m.simple() {
 		first = append(first, jwtauth.WithDenial(m.writeDenial(true)))
 	}
@@ -208,34 +210,21 @@ func (m *Manager) Auth() *jwtauth.Auth { return m.access }
 // Require lets a request through that brings a live access token: it is the
 // Private of [Manager.Auth]. Denials are 401 with the code token_not_valid, or
 // not_authenticated where there is no token; 403 where no other token would help.
+// Where jwtauth.WithTrustedIssuer is set, handlers that look up a subject look at
+// Claims.Issuer, too.
 func (m *Manager) Require(next http.Handler) http.Handler { return m.access.Private(next) }
-
-// Pair is what a login or a refresh gives. Its JSON is that of RFC 6749, section
-// 5.1, and refresh_expires_in.
-type Pair struct {
-	AccessToken      string `json:"access_token,omitempty"`
-	RefreshToken     string `json:"refresh_token,omitempty"`
-	TokenType        string `json:"token_type"`                   // always Bearer
-	ExpiresIn        int64  `json:"expires_in,omitempty"`         // of the access token, in seconds
-	RefreshExpiresIn int64  `json:"refresh_expires_in,omitempty"` // of the refresh token, in seconds
-
-	SessionID string `json:"-"`
-	Subject   string `json:"-"`
-}
-
-// String hides the tokens.
-func (p Pair) String() string { return "session.Pair of " + p.SessionID }
-
-// GoString is [Pair.String].
-func (p Pair) GoString() string { return p.String() }
-
-// LogValue is [Pair.String].
-func (p Pair) LogValue() slog.Value { return slog.StringValue(p.String()) }
 
 // Login makes a session of a subject, whom the caller has authenticated, and its
 // first tokens. The error is [ErrSubjectGone] if [WithClaims] says so,
-// jwtauth.ErrUnavailable for an outage, and another for an impossible subject.
+// jwtauth.ErrUnavailable for an outage, or where the subject was revoked while this call
+// was under way, and another for an impossible subject.
 func (m *Manager) Login(ctx context.Context, subject string, opts ...LoginOption) (Pair, error) {
+	pair, err := m.login(ctx, subject, opts)
+	m.decided(ctx, "login", reason(err), err == nil)
+	return pair, err
+}
+
+func (m *Manager) login(ctx context.Context, subject string, opts []LoginOption) (Pair, error) {
 	if subject == "" || len(subject) > MaxText || !utf8.ValidString(subject) || strings.ContainsFunc(subject, unicode.IsControl) {
 		return Pair{}, fmt.Errorf("session: Login: a subject must be valid UTF-8, without control characters, and have 1 to %d bytes", MaxText)
 	}
@@ -256,102 +245,27 @@ func (m *Manager) Login(ctx context.Context, subject string, opts ...LoginOption
 		s.MaxExpires = earlier(s.MaxExpires, now.Truncate(time.Second).Add(m.accessTTL))
 	}
 	s.IdleExpires = m.idle(s, now)
-	pair, err := m.sign(ctx, s)
+	says, err := m.ask(ctx, s)
 	if err != nil {
 		return Pair{}, fmt.Errorf("session: Login: %w", err)
+	}
+	pair, err := m.sign(ctx, s, says)
+	if err != nil {
+		return Pair{}, fmt.Errorf("session: Login: %w", err)
+	}
+	// What was revoked since the session began lies before what was signed meanwhile.
+	switch err := m.notRevoked(ctx, jwtauth.Claims{Issuer: m.access.Issuer(), Subject: subject, SessionID: s.ID, Stamp: s.Created.UnixMicro()}); {
+	case errors.Is(err, jwtauth.ErrRevoked):
+		m.log().WarnContext(ctx, "session: a login was refused, since its subject was revoked meanwhile", "session", s.ID)
+		return Pair{}, fmt.Errorf("session: Login: %w: the subject was revoked meanwhile", jwtauth.ErrUnavailable)
+	case err != nil:
+		return Pair{}, m.outage(ctx, "Login", err)
 	}
 	if err := m.store.Create(ctx, s); err != nil {
 		return Pair{}, m.outage(ctx, "Login", err)
 	}
 	m.report(LoggedIn, s, "")
 	return pair, nil
-}
-
-// maxRounds is how often a refresh that loses against others judges again.
-const maxRounds = 3
-
-// Refresh gives the pair that follows a refresh token, which it replaces. See the
-// package's documentation for who is refused.
-//
-// The errors are jwtauth.ErrExpired; jwtauth.ErrRevoked, with [ErrReused] if this
-// very call ended the session and [ErrSubjectGone] if the callback did; those of a
-// token that is not genuine; and jwtauth.ErrUnavailable, after which the same
-// token is to be used again: as good as before or, if only the answer of the store
-// was lost, as one that was replaced a moment ago.
-func (m *Manager) Refresh(ctx context.Context, refreshToken string) (Pair, error) {
-	t, err := m.read(ctx, refreshToken)
-	if err != nil {
-		return Pair{}, fmt.Errorf("session: Refresh: %w", err)
-	}
-	for range maxRounds {
-		s, found, err := m.store.Get(ctx, t.subject, t.session)
-		if err != nil {
-			return Pair{}, m.outage(ctx, "Refresh", err)
-		}
-		now := m.now()
-		v := judge(s, found, t.generation, now, m.grace)
-		switch {
-		case v == gone:
-			return Pair{}, fmt.Errorf("session: Refresh: %w: the session was ended", jwtauth.ErrRevoked)
-		case t.revoked && v != stolen:
-			return Pair{}, m.refuseRevoked(ctx, s)
-		case v == expired, t.expired && v != replay:
-			return Pair{}, fmt.Errorf("session: Refresh: %w: the session has ended", jwtauth.ErrExpired)
-		case v == ahead:
-			m.log().WarnContext(ctx, "session: a refresh token is ahead of the store, which may be an older backup",
-				"session", s.ID, "subject", s.Subject, "presented", t.generation, "stored", s.Generation)
-			return Pair{}, fmt.Errorf("session: Refresh: %w: a generation that the store does not know", jwtauth.ErrRevoked)
-		case v == stolen:
-			if err := m.end(ctx, s.Subject, s.ID, ReasonReused); err != nil {
-				return Pair{}, m.outage(ctx, "Refresh", err)
-			}
-			m.log().WarnContext(ctx, "session: a refresh token was used again, and the session ended", "session", s.ID, "subject", s.Subject)
-			return Pair{}, fmt.Errorf("session: Refresh: %w: %w", ErrReused, jwtauth.ErrRevoked)
-		case v == replay:
-			pair, err := m.signFor(ctx, s, t)
-			if err != nil {
-				return Pair{}, fmt.Errorf("session: Refresh: %w", err)
-			}
-			m.report(Replayed, s, "")
-			return pair, nil
-		}
-		next := m.successor(s, now)
-		pair, err := m.signFor(ctx, next, t) // first, so that a failure changes nothing
-		if err != nil {
-			return Pair{}, fmt.Errorf("session: Refresh: %w", err)
-		}
-		won, err := m.store.Advance(ctx, next, m.now())
-		if err != nil {
-			return Pair{}, m.outage(ctx, "Refresh", err)
-		}
-		if won {
-			m.report(Refreshed, next, "")
-			return pair, nil
-		}
-	}
-	return Pair{}, m.outage(ctx, "Refresh", errors.New("others were faster again and again"))
-}
-
-// refuseRevoked answers a token that the list refuses. If it does so for the whole
-// session, which is live in the store, then ending it failed half-way: it is done
-// now, for those who do not have this list.
-func (m *Manager) refuseRevoked(ctx context.Context, s Session) error {
-	ended, err := m.list.Revoked(ctx, jwtauth.Claims{Issuer: m.access.Issuer(), SessionID: s.ID})
-	if ended {
-		err = m.end(ctx, s.Subject, s.ID, ReasonLogout)
-	}
-	if err != nil {
-		return m.outage(ctx, "Refresh", err)
-	}
-	return fmt.Errorf("session: Refresh: %w", jwtauth.ErrRevoked)
-}
-
-// successor is a session after its rotation.
-func (m *Manager) successor(s Session, now time.Time) Session {
-	s.Generation++
-	s.Rotated = later(now, s.Rotated)
-	s.IdleExpires = m.idle(s, now)
-	return s
 }
 
 // idle is when a session ends that is not refreshed from now on, by a clock that
@@ -380,139 +294,10 @@ func (m *Manager) now() time.Time { return m.clock().UTC().Truncate(time.Microse
 // stamp is a moment that lies after everything that was revoked up to now.
 func (m *Manager) stamp(now time.Time) time.Time { return time.UnixMicro(m.list.Stamp(now)).UTC() }
 
-// refreshClaims are those of a refresh token that are not registered.
-type refreshClaims struct {
-	Generation int64 `json:"gen"`
-	MaxExpires int64 `json:"max_exp"` // seconds since 1970, for clients
-}
-
-// presented is what a genuine refresh token says.
-type presented struct {
-	claims           jwtauth.Claims
-	subject, session string
-	generation       int64
-	expired, revoked bool // by itself, or by the list
-}
-
-// read judges a refresh token by itself.
-func (m *Manager) read(ctx context.Context, token string) (presented, error) {
-	c, err := m.inspectRefresh(ctx, token)
-	isExpired, isRevoked := errors.Is(err, jwtauth.ErrExpired), errors.Is(err, jwtauth.ErrRevoked)
-	if err != nil && !isExpired && !isRevoked {
-		return presented{}, err
-	}
-	var own refreshClaims
-	if err := c.Decode(&own); err != nil {
-		return presented{}, fmt.Errorf("%w: %w", jwtauth.ErrMalformed, err)
-	}
-	if c.Subject == "" || c.SessionID == "" || c.ID != refreshID(c.SessionID, own.Generation) {
-		return presented{}, fmt.Errorf("%w: not a refresh token of a session", jwtauth.ErrMalformed)
-	}
-	return presented{c, c.Subject, c.SessionID, own.Generation, isExpired, isRevoked}, nil
-}
-
-// inspectRefresh judges a refresh token by itself and by the list, and returns the
-// claims of a genuine one beside ErrExpired and ErrRevoked. One that is not valid
-// yet is good, by a clock that lags behind or was set back: the store knows.
-func (m *Manager) inspectRefresh(ctx context.Context, token string) (jwtauth.Claims, error) {
-	c, err := m.refresh.Inspect(ctx, token)
-	early, late := errors.Is(err, jwtauth.ErrNotYetValid), errors.Is(err, jwtauth.ErrExpired)
-	if c.ExpiresAt.IsZero() || !early && !late {
-		return c, err
-	}
-	// Time was judged first, and the list not asked.
-	if revoked := m.notRevoked(ctx, c); revoked != nil || early {
-		err = revoked
-	}
-	return c, err
-}
-
-func (m *Manager) notRevoked(ctx context.Context, c jwtauth.Claims) error {
-	switch revoked, err := m.list.Revoked(ctx, c); {
-	case err != nil:
-		return fmt.Errorf("%w: revocations: %w", jwtauth.ErrUnavailable, err)
-	case revoked:
-		return jwtauth.ErrRevoked
-	}
-	return nil
-}
-
-// signFor is sign for a session that is in the store, and is ended if its subject
-// is gone, and for the token t that was presented.
-func (m *Manager) signFor(ctx context.Context, s Session, t presented) (Pair, error) {
-	pair, err := m.sign(ctx, s)
-	if errors.Is(err, ErrSubjectGone) {
-		if err := m.end(ctx, s.Subject, s.ID, ReasonSubjectGone); err != nil {
-			return Pair{}, m.outage(ctx, "ending it", err)
-		}
-		return Pair{}, fmt.Errorf("%w: %w", err, jwtauth.ErrRevoked)
-	}
-	if err != nil {
-		return Pair{}, err
-	}
-	// What was revoked since the token was judged may lie before what was signed
-	// meanwhile.
-	if err := m.notRevoked(ctx, t.claims); err != nil {
-		return Pair{}, err
-	}
-	return pair, nil
-}
-
-// sign makes the pair of a session. The refresh token of a generation is the same
-// whoever makes it, but for its signature: nothing secret needs to be kept for it.
-func (m *Manager) sign(ctx context.Context, s Session) (Pair, error) {
-	pair := Pair{TokenType: "Bearer", SessionID: s.ID, Subject: s.Subject}
-	var container string
-	var opts []jwtauth.IssueOption
-	if !m.noAccess && m.claims != nil {
-		var err error
-		container, opts, err = m.claims(ctx, s)
-		switch {
-		case errors.Is(err, ErrSubjectGone):
-			return Pair{}, err
-		case err != nil:
-			return Pair{}, m.outage(ctx, "the callback of WithClaims", err)
-		}
-	}
-	now := m.now() // the callback may have taken its time
-	if !now.Before(earlier(s.IdleExpires, s.MaxExpires)) {
-		return Pair{}, fmt.Errorf("%w: the session has ended", jwtauth.ErrExpired)
-	}
-	if !m.noAccess {
-		ttl := min(m.accessTTL, earlier(s.IdleExpires, s.MaxExpires).Sub(now.Truncate(time.Second)))
-		token, err := m.access.Issue(container, append(slices.Clip(opts), jwtauth.Subject(s.Subject), jwtauth.SessionID(s.ID),
-			jwtauth.TTL(ttl), jwtauth.IssuedAt(time.Time{}), jwtauth.Stamp(time.Time{}))...)
-		if err != nil {
-			return Pair{}, m.outage(ctx, "issuing an access token", err)
-		}
-		pair.AccessToken, pair.ExpiresIn = token, int64(ttl/time.Second)
-	}
-	if !m.noRefresh {
-		life := s.IdleExpires.Sub(s.Rotated.Truncate(time.Second))
-		token, err := m.refresh.Issue("", jwtauth.Subject(s.Subject), jwtauth.SessionID(s.ID), jwtauth.ID(refreshID(s.ID, s.Generation)),
-			jwtauth.IssuedAt(s.Rotated), jwtauth.Stamp(s.Created), jwtauth.TTL(life), jwtauth.Claim("gen", s.Generation), jwtauth.Claim("max_exp", s.MaxExpires.Unix()))
-		if err != nil {
-			return Pair{}, m.outage(ctx, "issuing a refresh token", err)
-		}
-		pair.RefreshToken, pair.RefreshExpiresIn = token, int64(s.IdleExpires.Sub(now.Truncate(time.Second))/time.Second)
-	}
-	if m.cookies != nil { // now, before the store is told that it was given out
-		if err := fitCookies(pair); err != nil {
-			return Pair{}, m.outage(ctx, "signing", err)
-		}
-	}
-	return pair, nil
-}
-
-// refreshID is the jti of a refresh token, which follows from what it is.
-func refreshID(session string, generation int64) string {
-	sum := sha256.Sum256([]byte("jwtauth refresh token\x00" + session + "\x00" + strconv.FormatInt(generation, 10)))
-	return base64.RawURLEncoding.EncodeToString(sum[:16])
-}
-
-// Logout ends a session of a subject, both of which must match. The error is
-// [ErrNoSession] if there is none, or it has ended, and jwtauth.ErrUnavailable for
-// an outage, after which it may have ended or not: call it again.
+// Logout ends a session of a subject, both of which must match. One that was ended
+// before is no error. The error is [ErrNoSession] if there is none, or it has expired,
+// and jwtauth.ErrUnavailable for an outage, after which it may have ended or not: call
+// it again. About subjects of trusted issuers see [Manager.LogoutAll].
 func (m *Manager) Logout(ctx context.Context, subject, sessionID string) error {
 	if !isID(sessionID) {
 		return fmt.Errorf("session: Logout: %w", ErrNoSession)
@@ -537,7 +322,7 @@ func isID(id string) bool {
 }
 
 // LogoutAll ends all sessions of a subject but those excepted, and returns how
-// many. A login that is under way meanwhile is not ended. The error is
+// many had to be. A login that is under way meanwhile is not ended. The error is
 // jwtauth.ErrUnavailable, if one could not be ended: call it again.
 //
 // Whoever calls it for the subject of a token, where jwtauth.WithTrustedIssuer trusts
@@ -589,7 +374,8 @@ func (m *Manager) end(ctx context.Context, subject, id, reason string) error {
 }
 
 // Sessions returns the live sessions of a subject, the one that was refreshed last
-// first. The error is jwtauth.ErrUnavailable.
+// first. The error is jwtauth.ErrUnavailable. About subjects of trusted issuers see
+// [Manager.LogoutAll].
 func (m *Manager) Sessions(ctx context.Context, subject string) ([]Session, error) {
 	all, err := m.store.List(ctx, subject, m.now())
 	if err != nil {
@@ -605,6 +391,28 @@ func (m *Manager) report(kind EventKind, s Session, reason string) {
 	}
 }
 
+// decided tells the observer of what m.access does not report by itself.
+func (m *Manager) decided(ctx context.Context, operation, reason string, allowed bool) {
+	if m.observe != nil {
+		m.observe(ctx, jwtauth.Decision{Operation: operation, Allowed: allowed, Reason: reason})
+	}
+}
+
+// reason is the name of an error as WithObserver tells it.
+func reason(err error) string {
+	switch {
+	case errors.Is(err, jwtauth.ErrUnavailable): // first: a callback's error may be any
+		return jwtauth.Reason(err)
+	case errors.Is(err, ErrCredentials):
+		return "wrong_credentials"
+	case errors.Is(err, ErrSubjectGone):
+		return "subject_gone"
+	case errors.Is(err, ErrReused):
+		return "reused"
+	}
+	return jwtauth.Reason(err)
+}
+
 func (m *Manager) log() *slog.Logger {
 	if m.logger == nil {
 		return slog.Default()
@@ -613,9 +421,13 @@ func (m *Manager) log() *slog.Logger {
 }
 
 // outage logs an error of a store, a callback or a key, and makes it the client's
-// 503.
+// 503. Clients that hang up may be many, and are none.
 func (m *Manager) outage(ctx context.Context, where string, err error) error {
-	m.log().ErrorContext(ctx, "session: "+where+" failed", "error", err)
+	level := slog.LevelError
+	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+		level = slog.LevelDebug
+	}
+	m.log().Log(ctx, level, "session: "+where+" failed", "error", err)
 	return fmt.Errorf("session: %s: %w: %w", where, jwtauth.ErrUnavailable, err)
 }
 

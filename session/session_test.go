@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -84,6 +82,7 @@ func TestNewRefusesABadConfigurationAndNamesIt(t *testing.T) {
 		"no list":                             {session.NewMemory(), []session.Option{session.WithRevocations(nil)}, "WithRevocations"},
 		"no refresh keys":                     {session.NewMemory(), []session.Option{session.WithRefreshKeys(nil)}, "WithRefreshKeys"},
 		"nobody who listens":                  {session.NewMemory(), []session.Option{session.WithEvents(nil)}, "WithEvents"},
+		"nobody who counts":                   {session.NewMemory(), []session.Option{session.WithObserver(nil)}, "WithObserver"},
 		"no logger":                           {session.NewMemory(), []session.Option{session.WithLogger(nil)}, "WithLogger"},
 		"no token at all":                     {session.NewMemory(), []session.Option{session.WithoutAccess(), session.WithoutRefresh()}, "leave no token"},
 		"containers that nobody names":        {session.NewMemory(), []session.Option{session.WithContainers()}, "needs WithClaims"},
@@ -162,35 +161,6 @@ func TestNoKindOfTokenIsJudgedAsAnother(t *testing.T) {
 		require.NotErrorIs(t, err, jwtauth.ErrUnavailable, name)
 	}
 	refresh(t, m, pair.RefreshToken)
-}
-
-func TestRequireLetsInWhoHasALiveAccessToken(t *testing.T) {
-	clock := newClock()
-	m := newManager(t, session.WithClock(clock.now))
-	pair := login(t, m, "alice")
-	handler := m.Require(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c, _ := jwtauth.FromContext(r.Context())
-		w.Write([]byte(c.Subject))
-	}))
-	get := func(token string) *httptest.ResponseRecorder {
-		r := httptest.NewRequest("GET", "/", nil)
-		if token != "" {
-			r.Header.Set("Authorization", "Bearer "+token)
-		}
-		w := httptest.NewRecorder()
-		handler.ServeHTTP(w, r)
-		return w
-	}
-	require.Equal(t, "alice", get(pair.AccessToken).Body.String())
-	for want, token := range map[string]string{`"not_authenticated"`: "", `"token_not_valid"`: pair.RefreshToken} {
-		w := get(token)
-		require.Equal(t, 401, w.Code)
-		require.Contains(t, w.Body.String(), want)
-	}
-	clock.advance(15 * time.Minute)
-	w := get(pair.AccessToken)
-	require.Equal(t, 401, w.Code)
-	require.Contains(t, w.Body.String(), `"reason":"expired"`)
 }
 
 func TestClaimsAreAskedForAtEveryLoginAndRefresh(t *testing.T) {
@@ -448,7 +418,7 @@ func TestOneKindOfTokenMayBeEnough(t *testing.T) {
 		require.Empty(t, all, "it ends with its token")
 	})
 	t.Run("refresh alone", func(t *testing.T) {
-		m := newManager(t, session.WithClock(clock.now), session.WithoutAccess(), claimsSay("", nil, errors.New("nobody asks")))
+		m := newManager(t, session.WithClock(clock.now), session.WithoutAccess())
 		pair := login(t, m, "alice")
 		require.Empty(t, pair.AccessToken)
 		require.Zero(t, pair.ExpiresIn)
@@ -456,6 +426,21 @@ func TestOneKindOfTokenMayBeEnough(t *testing.T) {
 		require.Empty(t, next.AccessToken)
 		require.NotEqual(t, pair.RefreshToken, next.RefreshToken)
 	})
+}
+
+func TestWithoutAccessTheCallbackSeesWhoIsGone(t *testing.T) {
+	var gone error
+	m := newManager(t, session.WithoutAccess(), session.WithClaims(func(context.Context, session.Session) (string, []jwtauth.IssueOption, error) {
+		return "", nil, gone
+	}))
+	pair := login(t, m, "alice")
+	gone = session.ErrSubjectGone
+	_, err := m.Refresh(t.Context(), pair.RefreshToken)
+	require.ErrorIs(t, err, session.ErrSubjectGone)
+	_, err = m.Login(t.Context(), "alice")
+	require.ErrorIs(t, err, session.ErrSubjectGone)
+	gone = nil
+	requireEnded(t, m, pair)
 }
 
 func TestRefreshTokensMayHaveKeysOfTheirOwn(t *testing.T) {

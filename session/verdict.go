@@ -2,8 +2,8 @@ package session
 
 import "time"
 
-// skew is how far the clocks of two processes may lie apart, in the question
-// whether a retry still comes in time.
+// skew is added to the grace for the clocks of two processes, and to the end of a
+// session where it is ended: twice the 5 seconds that clocks may lie apart.
 const skew = 10 * time.Second
 
 // verdict is what is to be done about a refresh token.
