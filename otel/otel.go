@@ -1,0 +1,200 @@
+// Package otel tells OpenTelemetry what package jwtauth decides: a counter of
+// decisions, attributes on the span of the request, and how far a process is behind
+// the revocation list.
+//
+//	observe, err := otel.Observer()
+//	...
+//	auth, err := jwtauth.New(key, jwtauth.WithObserver(observe))
+//	sessions, err := session.New(key, store, session.WithObserver(observe))
+//
+// # What is measured
+//
+// The counter jwtauth.decisions ({decision}) has these attributes, each of which has
+// few values, so that no client can make series of its own choosing, and those of
+// [WithAttributes]:
+//
+//	jwtauth.operation   request, verify, recheck, mint; login, refresh of package session
+//	jwtauth.policy      private, public, optional; of a request alone, and private where
+//	                    a rule of Protect gave none
+//	jwtauth.allowed     true, false
+//	jwtauth.reason      why no token counts, such as expired; absent if one does.
+//	                    Package session adds some, and replayed of a refresh that is allowed
+//	jwtauth.source      header, query, form, cookie; absent if no token was found, or
+//	                    an extractor of others does not say where
+//	jwtauth.remembered  true if the token had been accepted before
+//
+// They are also set on the span of the context, if it is recorded: what is absent is
+// "" there, and of several decisions the last one stands. No token, no claim and no text that a client
+// chose is among them.
+//
+// [ObserveRevocations] adds the gauges jwtauth.revocations.age (s),
+// jwtauth.revocations.entries ({entry}) and jwtauth.revocations.ready (1 or 0).
+package otel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/joinednode/jwtauth"
+	"github.com/joinednode/jwtauth/revoke"
+)
+
+// scope is the name of the instrumentation.
+const scope = "github.com/joinednode/jwtauth/otel"
+
+type config struct {
+	provider   metric.MeterProvider
+	attributes []attribute.KeyValue
+}
+
+// Option configures [Observer] and [ObserveRevocations].
+type Option func(*config) error
+
+// WithMeterProvider sets who makes the instruments: the global provider unless set.
+func WithMeterProvider(provider metric.MeterProvider) Option {
+	return func(c *config) error {
+		if c.provider = provider; provider == nil {
+			return errors.New("WithMeterProvider was given nil; leave it out for the global one")
+		}
+		return nil
+	}
+}
+
+// WithAttributes adds attributes to all that is measured and to spans, such as a name for
+// each of several Auths, or lists: two lists of one provider without are one to its
+// gauges, and the last one registered hides the other.
+func WithAttributes(attributes ...attribute.KeyValue) Option {
+	return func(c *config) error {
+		for _, a := range attributes {
+			if a.Key == "" || strings.HasPrefix(string(a.Key), "jwtauth.") {
+				return fmt.Errorf("WithAttributes was given one named %q; give it one of its own, as those of jwtauth are taken", a.Key)
+			}
+		}
+		c.attributes = append(c.attributes, attributes...)
+		return nil
+	}
+}
+
+func configure(opts []Option) (c config, m metric.Meter, err error) {
+	var errs []error
+	for i, opt := range opts {
+		if opt == nil {
+			errs = append(errs, fmt.Errorf("option %d is nil; leave it out", i+1))
+		} else if err := opt(&c); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if c.provider == nil {
+		c.provider = otel.GetMeterProvider()
+	}
+	return c, c.provider.Meter(scope), errors.Join(errs...)
+}
+
+// Observer returns a function for [jwtauth.WithObserver] and for WithObserver of
+// package session. One may serve any number of them. It is safe for concurrent use.
+// Errors name the option, or are those of the meter.
+func Observer(opts ...Option) (func(ctx context.Context, d jwtauth.Decision), error) {
+	c, m, err := configure(opts)
+	if err != nil {
+		return nil, fmt.Errorf("otel: Observer: %w", err)
+	}
+	decisions, err := m.Int64Counter("jwtauth.decisions",
+		metric.WithUnit("{decision}"), metric.WithDescription("Decisions about tokens, requests and sessions."))
+	if err != nil {
+		return nil, fmt.Errorf("otel: Observer: %w", err)
+	}
+	var known sync.Map // of told, by Decision: there are few
+	return func(ctx context.Context, d jwtauth.Decision) {
+		found, ok := known.Load(d)
+		if !ok {
+			found, _ = known.LoadOrStore(d, tell(d, c.attributes))
+		}
+		t := found.(told)
+		decisions.Add(ctx, 1, t.options...)
+		if span := trace.SpanFromContext(ctx); span.IsRecording() {
+			span.SetAttributes(t.attributes...)
+		}
+	}, nil
+}
+
+// told is a Decision as OpenTelemetry has it.
+type told struct {
+	attributes []attribute.KeyValue // all, so that none of an earlier decision stays on a span
+	options    []metric.AddOption
+}
+
+func tell(d jwtauth.Decision, more []attribute.KeyValue) told {
+	var policy, source string
+	if d.Operation == "request" {
+		policy = d.Policy.String()
+	}
+	if d.Source != 0 {
+		source = d.Source.String()
+	}
+	attributes := append(slices.Clip(more),
+		attribute.String("jwtauth.operation", d.Operation),
+		attribute.Bool("jwtauth.allowed", d.Allowed),
+		attribute.Bool("jwtauth.remembered", d.Remembered),
+	)
+	present := slices.Clone(attributes)
+	for name, value := range map[string]string{"jwtauth.policy": policy, "jwtauth.reason": d.Reason, "jwtauth.source": source} {
+		attributes = append(attributes, attribute.String(name, value))
+		if value != "" {
+			present = append(present, attribute.String(name, value))
+		}
+	}
+	return told{attributes, []metric.AddOption{metric.WithAttributeSet(attribute.NewSet(present...))}}
+}
+
+// ObserveRevocations has the meter ask a list how it does whenever metrics are
+// collected, until the registration is taken back by Unregister. Age is the time
+// since the log was last read, and absent if it never was. Ready is 0 while the list
+// refuses to answer, which denies every request with 503.
+func ObserveRevocations(list *revoke.List, opts ...Option) (metric.Registration, error) {
+	c, m, err := configure(opts)
+	if list == nil {
+		err = errors.Join(err, errors.New("the list is nil; make one with revoke.New"))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("otel: ObserveRevocations: %w", err)
+	}
+	age, err1 := m.Float64ObservableGauge("jwtauth.revocations.age",
+		metric.WithUnit("s"), metric.WithDescription("Time since the revocation log was last read."))
+	entries, err2 := m.Int64ObservableGauge("jwtauth.revocations.entries",
+		metric.WithUnit("{entry}"), metric.WithDescription("Revocations that this process remembers."))
+	ready, err3 := m.Int64ObservableGauge("jwtauth.revocations.ready",
+		metric.WithDescription("1 if revocations can be judged, 0 if not."))
+	if err := errors.Join(err1, err2, err3); err != nil {
+		return nil, fmt.Errorf("otel: ObserveRevocations: %w", err)
+	}
+	whose := metric.WithAttributes(c.attributes...)
+	registration, err := m.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+		s := list.Status()
+		if s.Age >= 0 {
+			o.ObserveFloat64(age, s.Age.Seconds(), whose)
+		}
+		o.ObserveInt64(entries, int64(s.Entries), whose)
+		o.ObserveInt64(ready, oneIf(s.Ready), whose)
+		return nil
+	}, age, entries, ready)
+	if err != nil {
+		return nil, fmt.Errorf("otel: ObserveRevocations: %w", err)
+	}
+	return registration, nil
+}
+
+func oneIf(yes bool) int64 {
+	if yes {
+		return 1
+	}
+	return 0
+}
