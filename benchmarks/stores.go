@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/joinednode/jwtauth/keys"
+	"github.com/joinednode/jwtauth/revoke"
 	"github.com/joinednode/jwtauth/session"
 )
 
@@ -33,14 +34,16 @@ const turns = 5
 const (
 	advancing       = "**jwtauth** Advance"
 	refreshingThere = "**jwtauth** Manager.Refresh"
+	polling         = "**jwtauth** Since, nothing new"
 )
 
 // step is one operation of one worker, which has a session of its own.
 type step func() error
 
 // bare are the floors of one session: what the driver itself takes for a
-// statement, or a script, that reads the row and for one that writes it.
-type bare struct{ read, write step }
+// statement, or a script, that reads the row and for one that writes it, and what
+// for the least that a server answers.
+type bare struct{ read, write, ask step }
 
 // line is a subject before it is known how many work at once.
 type line struct {
@@ -120,7 +123,8 @@ func measureStores(s settings, stdout, stderr io.Writer) (stores, error) {
 				subjects = append(subjects, subject{name: together(name, n)})
 			}
 			printTable(stdout, together(c.name, n), c.results, subjects,
-				base{"against the bare write", together(c.bareWrite, n)}, base{"against the bare refresh", together(c.bareRefresh, n)})
+				base{"against the bare write", together(c.bareWrite, n)}, base{"against the bare refresh", together(c.bareRefresh, n)},
+				base{"against the bare answer", together(c.bareAsk, n)})
 		}
 	}
 	all.printRefused(stdout)
@@ -138,6 +142,10 @@ func measureStore(p place, s settings, stdout, stderr io.Writer) (c storeCosts, 
 	}
 	defer func() { err = errors.Join(err, o.close()) }()
 	fmt.Fprintf(stdout, "- %s: %s\n", p.name, o.about)
+	// A log in use, which polls read to its end.
+	if err := o.revocations.Append(ctx, revoke.Entry{Kind: revoke.Token, ID: newID(), Expires: time.Now().Add(24 * time.Hour)}); err != nil {
+		return c, err
+	}
 	var subjects []subject
 	// What is compared is timed a moment apart.
 	lines := o.lines(ctx, p)
@@ -179,13 +187,18 @@ func (o *opened) lines(ctx context.Context, p place) []line {
 		{advancing, func() (step, error) { return advances(ctx, o.sessions) }},
 		{p.bareRefresh, func() (step, error) { return o.bareRefreshes(ctx, private) }},
 		{refreshingThere, func() (step, error) { return refreshesIn(ctx, o.sessions, private) }},
+		{p.bareAsk, func() (step, error) {
+			b, err := o.bare(ctx)
+			return b.ask, err
+		}},
+		{polling, func() (step, error) { return polls(ctx, o.revocations) }},
 	}
 	return append(all, o.extra(ctx, private)...)
 }
 
 // names are those of lines, for the tables.
 func (p place) names() []string {
-	return append([]string{p.bareWrite, advancing, p.bareRefresh, refreshingThere}, p.extra...)
+	return append([]string{p.bareWrite, advancing, p.bareRefresh, refreshingThere, p.bareAsk, polling}, p.extra...)
 }
 
 // newSession is a row like those that a Manager makes.
@@ -252,6 +265,25 @@ func (o *opened) bareRefreshes(ctx context.Context, private ed25519.PrivateKey) 
 		ed25519.Sign(private, refresh)
 		return b.write()
 	}, nil
+}
+
+var errNews = errors.New("nobody revokes, and yet the log has news")
+
+// polls is what each process of a fleet does by the clock: it reads the log from where
+// it was, mostly for nothing.
+func polls(ctx context.Context, log revoke.Store) (step, error) {
+	part, err := revoke.Part{More: true}, error(nil)
+	for part.More && err == nil {
+		part, err = log.Since(ctx, part.Cursor, 1000)
+	}
+	cursor := part.Cursor
+	return func() error {
+		part, err := log.Since(ctx, cursor, 1000)
+		if err == nil && len(part.Entries) > 0 {
+			err = errNews
+		}
+		return err
+	}, err
 }
 
 func together(name string, n int) string {

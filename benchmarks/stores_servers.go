@@ -32,8 +32,9 @@ type place struct {
 	open     func(ctx context.Context, p place) (*opened, error)
 
 	// What is measured there besides ours.
-	bareWrite, bareRefresh string
-	extra                  []string // lines beside: ours in another way, and further floors
+	bareWrite, bareRefresh, bareAsk string
+
+	extra []string // lines beside: ours in another way, and further floors
 
 	driver  string // its name in database/sql
 	module  string
@@ -60,15 +61,17 @@ const mostConnections = 8
 const (
 	bareSQLWrite   = "floor: a bare prepared UPDATE"
 	bareSQLRefresh = "floor: a bare SELECT and UPDATE, prepared, and the signatures"
+	bareSQLAsk     = "floor: a bare prepared SELECT 1"
 	bareLuaWrite   = "floor: a bare EVALSHA of the same size"
 	bareLuaRefresh = "floor: two bare EVALSHA of the same sizes and the signatures"
+	bareLuaAsk     = "floor: a bare PING"
 
 	threeTrips = ", without interpolateParams"
 )
 
 // places names the same servers as the tests do.
 func places(dir string) []place {
-	inSQL := place{open: openSQL, bareWrite: bareSQLWrite, bareRefresh: bareSQLRefresh}
+	inSQL := place{open: openSQL, bareWrite: bareSQLWrite, bareRefresh: bareSQLRefresh, bareAsk: bareSQLAsk}
 	file, postgres, maria := inSQL, inSQL, inSQL
 	file.name, file.dialect, file.driver, file.module = "SQLite", sqlstore.SQLite, "sqlite", "modernc.org/sqlite"
 	file.at = "file:" + filepath.Join(dir, "stores.db") + "?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)"
@@ -78,7 +81,7 @@ func places(dir string) []place {
 	maria.variable, maria.extra = "JWTAUTH_TEST_MYSQL", []string{advancing + threeTrips, refreshingThere + threeTrips}
 	all := []place{file, postgres, maria, {
 		name: "Redis", variable: "JWTAUTH_TEST_REDIS", open: openRedis, module: "github.com/redis/go-redis/v9",
-		bareWrite: bareLuaWrite, bareRefresh: bareLuaRefresh,
+		bareWrite: bareLuaWrite, bareRefresh: bareLuaRefresh, bareAsk: bareLuaAsk,
 	}}
 	for i := range all {
 		if all[i].variable != "" {
@@ -176,6 +179,7 @@ func bareSQL(db *sql.DB, p place, store session.Store) func(ctx context.Context)
 		row := newSession()
 		reading, err1 := db.PrepareContext(ctx, read)
 		writing, err2 := db.PrepareContext(ctx, write)
+		asking, err3 := db.PrepareContext(ctx, "SELECT 1")
 		gen := row.Generation
 		return bare{
 			read: func() error {
@@ -197,7 +201,11 @@ func bareSQL(db *sql.DB, p place, store session.Store) func(ctx context.Context)
 				}
 				return err
 			},
-		}, errors.Join(err1, err2, store.Create(ctx, row))
+			ask: func() error {
+				var one int
+				return asking.QueryRowContext(ctx).Scan(&one)
+			},
+		}, errors.Join(err1, err2, err3, store.Create(ctx, row))
 	}
 }
 
@@ -341,6 +349,7 @@ func bareRedis(ctx context.Context, options *redis.Options, client *redis.Client
 			}
 			return err
 		},
+		ask: func() error { return client.Ping(ctx).Err() },
 	}, nil
 }
 
