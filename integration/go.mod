@@ -10,6 +10,7 @@ require (
 	github.com/joinednode/jwtauth v0.1.0
 	github.com/redis/go-redis/v9 v9.22.0
 	github.com/stretchr/testify v1.12.1
+	golang.org/x/mod v0.38.0
 	modernc.org/sqlite v1.58.0
 )
 
