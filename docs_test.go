@@ -56,3 +56,46 @@ func TestThePrograms(t *testing.T) {
 	require.Equal(t, strings.TrimSpace(shown["README.md"]), strings.TrimSpace(shown["the package comment"]),
 		"the README and the package comment show one program")
 }
+
+var (
+	link = regexp.MustCompile(`\]\(([^)]+)\)`)
+	code = regexp.MustCompile("(?s)```.*?```|`[^`]*`")
+)
+
+// Links to other sites are not followed.
+func TestEveryLinkOfADocumentLeadsToAFile(t *testing.T) {
+	pages, err := filepath.Glob("docs/*.md")
+	require.NoError(t, err)
+	require.NotEmpty(t, pages)
+	for _, page := range append(pages, "README.md", "CHANGELOG.md", "SECURITY.md") {
+		text, err := os.ReadFile(page)
+		require.NoError(t, err)
+		for _, found := range link.FindAllStringSubmatch(code.ReplaceAllString(string(text), ""), -1) {
+			to, heading, _ := strings.Cut(found[1], "#")
+			if strings.Contains(to, ":") {
+				continue
+			}
+			target := page
+			if to != "" {
+				target = filepath.Join(filepath.Dir(page), to)
+			}
+			_, err := os.Stat(target)
+			require.NoError(t, err, "%s links to %s", page, found[1])
+			if heading != "" {
+				shown, err := os.ReadFile(target)
+				require.NoError(t, err)
+				require.Contains(t, anchors(string(shown)), heading, "%s links to %s", page, found[1])
+			}
+		}
+	}
+}
+
+// anchors are the headings of a page as links name them.
+func anchors(page string) (all []string) {
+	for line := range strings.Lines(page) {
+		if title := strings.TrimLeft(line, "#"); title != line {
+			all = append(all, strings.ReplaceAll(strings.ToLower(strings.TrimSpace(title)), " ", "-"))
+		}
+	}
+	return all
+}

@@ -1,0 +1,231 @@
+// Package moving_test holds the code of the pages docs/from-*.md, so that it is
+// compiled and run, beside the libraries that the pages are about.
+package moving_test
+
+import (
+	"crypto"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"expvar"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/stretchr/testify/require"
+
+	"github.com/joinednode/jwtauth"
+	"github.com/joinednode/jwtauth/keys"
+)
+
+var oldSecret = []byte("the secret of the former server, 39 bytes")
+
+// countOld counts the calls that come with a token of the former server.
+func countOld(issuer string, old *expvar.Int, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if claims, ok := jwtauth.FromContext(r.Context()); ok && claims.Issuer != issuer {
+			old.Add(1)
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// must keeps the examples short; a server would report the error and stop.
+func must[T any](value T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return value
+}
+
+// newPair is the key of the new server, and its public half, which is no secret.
+func newPair() (keys.Key, crypto.PublicKey) {
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	return keys.Signer(private).WithID("2026-11"), public
+}
+
+// call sends a request to a real server, and returns the status and the body.
+func call(h http.Handler, method, path string, change ...func(*http.Request)) (int, string) {
+	server := httptest.NewServer(h)
+	defer server.Close()
+	r := must(http.NewRequest(method, server.URL+path, nil))
+	for _, c := range change {
+		c(r)
+	}
+	response := must(server.Client().Do(r))
+	defer response.Body.Close()
+	return response.StatusCode, strings.TrimSpace(string(must(io.ReadAll(response.Body))))
+}
+
+// get prints the answer to a call with a token.
+func get(who string, h http.Handler, path, token string) {
+	status, body := call(h, "GET", path, bearer(token))
+	fmt.Printf("%s: %d %s\n", who, status, body)
+}
+
+func bearer(token string) func(*http.Request) {
+	return func(r *http.Request) { r.Header.Add("Authorization", "Bearer "+token) }
+}
+
+func header(name, value string) func(*http.Request) {
+	return func(r *http.Request) { r.Header.Add(name, value) }
+}
+
+// sign makes a token as whoever has the key could.
+func sign(method jwt.SigningMethod, key any, head map[string]any, claims jwt.MapClaims) string {
+	token := jwt.NewWithClaims(method, claims)
+	for name, value := range head {
+		if token.Header[name] = value; value == nil {
+			delete(token.Header, name)
+		}
+	}
+	return must(token.SignedString(key))
+}
+
+// with returns claims that live for an hour, changed.
+func with(changes jwt.MapClaims) jwt.MapClaims {
+	claims := jwt.MapClaims{"exp": time.Now().Add(time.Hour).Unix(), "iat": time.Now().Unix()}
+	for name, value := range changes {
+		if claims[name] = value; value == nil {
+			delete(claims, name)
+		}
+	}
+	return claims
+}
+
+// difference is a request that the former library and this one answer with these
+// statuses, as the pages say.
+type difference struct {
+	name     string
+	method   string // GET unless set
+	change   []func(*http.Request)
+	old, new int
+}
+
+func testDifferences(t *testing.T, path string, old, here http.Handler, cases []difference) {
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			method := "GET"
+			if c.method != "" {
+				method = c.method
+			}
+			status, body := call(old, method, path, c.change...)
+			require.Equal(t, c.old, status, "the former library: %s", body)
+			status, body = call(here, method, path, c.change...)
+			require.Equal(t, c.new, status, "this one: %s", body)
+		})
+	}
+}
+
+// hostile are tokens that whoever has a genuine one, and the public keys, can make.
+func hostile(t *testing.T, genuine, kid string, public crypto.PublicKey) map[string]string {
+	t.Helper()
+	part := strings.Split(genuine, ".")
+	var claims jwt.MapClaims
+	text, err := jwt.NewParser().DecodeSegment(part[1])
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(text, &claims))
+	der, err := x509.MarshalPKIXPublicKey(public)
+	require.NoError(t, err)
+	text = pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
+	_, stranger, err := ed25519.GenerateKey(rand.Reader)
+	require.NoError(t, err)
+	claims["sub"] = "mallory"
+
+	named := map[string]any{"kid": kid}
+	return map[string]string{
+		"without an algorithm":                       sign(jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, nil, claims),
+		"without an algorithm, under the new kid":    sign(jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, named, claims),
+		"HS256 by the text of the public key":        sign(jwt.SigningMethodHS256, text, nil, claims),
+		"that, under the new kid":                    sign(jwt.SigningMethodHS256, text, named, claims),
+		"HS256 by the bytes of the public key":       sign(jwt.SigningMethodHS256, der, named, claims),
+		"EdDSA by a stranger, under the new kid":     sign(jwt.SigningMethodEdDSA, stranger, named, claims),
+		"EdDSA by a stranger, without a kid":         sign(jwt.SigningMethodEdDSA, stranger, nil, claims),
+		"genuine, its signature gone":                part[0] + "." + part[1] + ".",
+		"genuine, its claims those of somebody else": part[0] + "." + strings.Split(sign(jwt.SigningMethodHS256, oldSecret, nil, claims), ".")[1] + "." + part[2],
+	}
+}
+
+// testHostile wants the genuine token let in, and none of the others.
+func testHostile(t *testing.T, h http.Handler, path, genuine, kid string, public crypto.PublicKey) {
+	t.Helper()
+	status, body := call(h, "GET", path, bearer(genuine))
+	require.Equal(t, http.StatusOK, status, body)
+	for name, token := range hostile(t, genuine, kid, public) {
+		t.Run(name, func(t *testing.T) {
+			status, body := call(h, "GET", path, bearer(token))
+			require.Equal(t, http.StatusUnauthorized, status, body)
+		})
+	}
+}
+
+// sources are the files here that are the code of a page. The page's library is
+// named with its version, which go.mod must have, where it is a Go module.
+var sources = map[string]struct{ file, module string }{
+	"from-go-chi-jwtauth.md":          {"chi_test.go", "github.com/go-chi/jwtauth/v5"},
+	"from-auth0-go-jwt-middleware.md": {"auth0_test.go", "github.com/auth0/go-jwt-middleware/v3"},
+	"from-golang-jwt.md":              {"golangjwt_test.go", "github.com/golang-jwt/jwt/v5"},
+	"from-djoser-simplejwt.md":        {"djoser_test.go", ""},
+}
+
+func TestThePagesShowCodeOfTheExamples(t *testing.T) {
+	pages, err := filepath.Glob("../../docs/from-*.md")
+	require.NoError(t, err)
+	require.Len(t, pages, len(sources), "each page has an entry in sources")
+	shared := read(t, "pages_test.go")
+	mod := read(t, "../go.mod")
+	for _, path := range pages {
+		t.Run(filepath.Base(path), func(t *testing.T) {
+			page, source := read(t, path), sources[filepath.Base(path)]
+			require.NotEmpty(t, source.file, "the page has no entry in sources")
+			code := read(t, source.file)
+			require.Regexp(t, `(?s)\nfunc Example\w*\(\) \{.*\n\t// Output:`, code, "the file has no example that is run")
+			blocks := regexp.MustCompile("(?ms)^```go\n(.*?)^```").FindAllStringSubmatch(page, -1)
+			require.NotEmpty(t, blocks, "the page has no code")
+			for _, block := range blocks {
+				found := contains(code, block[1]) || contains(shared, block[1])
+				require.True(t, found, "not in %s, line by line:\n%s", source.file, block[1])
+			}
+			if source.module != "" {
+				version := regexp.MustCompile(regexp.QuoteMeta(source.module) + ` (v\S+)`).FindStringSubmatch(mod)
+				require.NotNil(t, version, "go.mod has no %s", source.module)
+				require.True(t, strings.Contains(page, version[1]), "the page was checked against another version than %s", version[1])
+			}
+		})
+	}
+}
+
+func read(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(name)
+	require.NoError(t, err)
+	return string(text)
+}
+
+// contains reports whether whole lines of code are part of a source, whatever their
+// indentation.
+func contains(source, code string) bool {
+	return strings.Contains(flush(source), flush(code))
+}
+
+func flush(text string) string {
+	var b strings.Builder
+	b.WriteByte('\n')
+	for line := range strings.Lines(text) {
+		b.WriteString(strings.TrimSpace(line) + "\n")
+	}
+	return b.String()
+}
