@@ -35,7 +35,7 @@ type verifier struct {
 	accepted, unsure, refused, letIn atomic.Int64
 }
 
-var client = &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
+var client = &http.Client{Timeout: time.Minute, Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
 
 // count says what was counted, and is an error if anything went wrong.
 func (f *fleet) count() (says string, err error) {
@@ -203,6 +203,18 @@ func (v *verifier) meets503(ctx context.Context) error {
 	for before := v.unsure.Load(); v.unsure.Load() == before; {
 		if err := sleep(ctx, 10*time.Millisecond); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// accepts waits until more calls were accepted than before, for a minute at most.
+func (v *verifier) accepts(ctx context.Context, before int64) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for v.accepted.Load() == before {
+		if err := sleep(ctx, 10*time.Millisecond); err != nil {
+			return fmt.Errorf("%s has accepted nothing: %w", v.name, err)
 		}
 	}
 	return nil
