@@ -20,6 +20,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/joinednode/jwtauth/integration/internal/rendezvous"
 )
 
 // program is an example that runs as its users run it.
@@ -95,6 +97,9 @@ type wire struct {
 	mu   sync.Mutex
 	sent []sent
 	lose map[string]int // how many answers to a path are lost from now on
+
+	meeting string // a path whose requests wait for each other
+	point   rendezvous.Point
 }
 
 type sent struct {
@@ -106,7 +111,7 @@ type sent struct {
 func (p *program) wire(t *testing.T) *wire {
 	t.Helper()
 	w := &wire{lose: map[string]int{}}
-	w.Server = httptest.NewServer(&httputil.ReverseProxy{
+	proxy := &httputil.ReverseProxy{
 		// The host stays, by which the program knows its own origin.
 		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(p.url); r.Out.Host = r.In.Host },
 		ModifyResponse: func(r *http.Response) error {
@@ -121,9 +126,31 @@ func (p *program) wire(t *testing.T) *wire {
 			return nil
 		},
 		ErrorHandler: func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
-	})
+	}
+	meeting := w.point.Before(proxy)
+	w.Server = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if w.meets(r.URL.Path) {
+			meeting.ServeHTTP(rw, r)
+			return
+		}
+		proxy.ServeHTTP(rw, r)
+	}))
 	t.Cleanup(w.Close)
 	return w
+}
+
+// together has the next n requests to a path go on when all of them are there.
+func (w *wire) together(path string, n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.meeting = path
+	w.point.Await(n)
+}
+
+func (w *wire) meets(path string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return path == w.meeting
 }
 
 func (w *wire) losing(path string, n int) {

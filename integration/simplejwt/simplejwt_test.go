@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/joinednode/jwtauth"
+	"github.com/joinednode/jwtauth/integration/internal/rendezvous"
 	"github.com/joinednode/jwtauth/keys"
 	"github.com/joinednode/jwtauth/session"
 )
@@ -53,11 +54,15 @@ func TestAClientOfDjangoNeedsNoChange(t *testing.T) {
 		}
 		return c.Username, nil, nil
 	}))
-	mux.Handle("/api/me/", sessions.Require(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	// All three are refused at once: one that is refused after another's refresh would
+	// refresh once more, and could outrun the first.
+	var calls rendezvous.Point
+	mux.HandleFunc("POST /together", func(http.ResponseWriter, *http.Request) { calls.Await(3) })
+	mux.Handle("/api/me/", calls.Before(sessions.Require(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		claims, _ := jwtauth.FromContext(r.Context())
 		w.Header().Set("Content-Type", "application/json")
 		json.NewEncoder(w).Encode(map[string]string{"user": claims.Subject})
-	})))
+	}))))
 	mux.HandleFunc("POST /expire", func(http.ResponseWriter, *http.Request) { later.Add(int64(session.DefaultAccessTTL)) })
 	server := httptest.NewServer(mux)
 	defer server.Close()
