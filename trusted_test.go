@@ -9,6 +9,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -529,11 +530,15 @@ func TestSeveralIssuersCostNoAllocation(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			alone, err := jwtauth.New(ownSource, atNow(), jwtauth.WithIssuer(issuer), opt)
 			require.NoError(t, err)
+			// By chance a pool loses some under the race detector, so the best of some counts.
 			count := func(auth *jwtauth.Auth) float64 {
-				return testing.AllocsPerRun(200, func() { auth.Verify(context.Background(), token, "demo") })
+				best := math.Inf(1)
+				for range 10 {
+					best = min(best, testing.AllocsPerRun(100, func() { auth.Verify(context.Background(), token, "demo") }))
+				}
+				return best
 			}
-			// By chance a pool loses some under the race detector; a second reading of the
-			// claims costs more than one.
+			// A second reading of the claims costs more than one.
 			require.InDelta(t, count(alone), count(trusting(t, opt)), 1)
 		})
 	}

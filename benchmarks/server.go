@@ -165,6 +165,7 @@ func (s *server) callers(prefix string) (callers, error) {
 	}
 	for i, token := range s.tokens {
 		o := fhttp.NewHTTPOptions(s.url + prefix + container + "/hello")
+		o.HTTPReqTimeOut = time.Minute
 		if err := o.AddAndValidateExtraHeader("Authorization: " + bearer(token)); err != nil {
 			return nil, err
 		}

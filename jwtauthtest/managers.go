@@ -32,8 +32,8 @@ type house struct {
 	events   []session.EventKind
 }
 
-// newHouse has the longest grace there is, so that a retry is in time however slow
-// the store is.
+// newHouse has the longest grace there is, and much patience, so that a retry is in
+// time, and an answer, however slow the store is.
 func newHouse(t *testing.T, store session.Store, managers int) *house {
 	t.Helper()
 	revocations, err := revoke.New(revoke.NewMemory(), revoke.WithMaxLifetime(session.DefaultRefreshTTL))
@@ -41,7 +41,7 @@ func newHouse(t *testing.T, store session.Store, managers int) *house {
 	h := &house{}
 	for range managers {
 		m, err := session.New(keys.HS256([]byte("a secret that only these tests have")), store, session.WithRevocations(revocations),
-			session.WithGrace(10*time.Minute), session.WithEvents(h.report), session.WithLogger(slog.New(slog.DiscardHandler)))
+			session.WithGrace(10*time.Minute), session.WithStoreTimeout(5*time.Minute), session.WithEvents(h.report), session.WithLogger(slog.New(slog.DiscardHandler)))
 		require.NoError(t, err)
 		h.managers = append(h.managers, m)
 	}

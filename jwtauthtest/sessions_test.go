@@ -5,7 +5,9 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"maps"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -327,23 +329,22 @@ func (w writesBack) Advance(ctx context.Context, next session.Session, now time.
 	return true, nil
 }
 
-// expiring has all rows that are made as told expire with a new one, and never
+// expiring has all rows that are as told expire when a new one first would, and never
 // looks at its expiry again.
 func expiring(which func(s, made session.Session) bool) func() session.Store {
 	return bent(func(sh *shelf) {
-		sh.made = func(sh *shelf, _ place, made session.Session) {
-			if time.Until(made.IdleExpires) > time.Minute {
-				return
-			}
-			time.AfterFunc(time.Until(made.IdleExpires), func() {
-				sh.mu.Lock()
-				defer sh.mu.Unlock()
-				for at, s := range sh.rows {
-					if which(s, made) {
-						delete(sh.rows, at)
-					}
-				}
+		var soon []session.Session
+		sh.made = func(_ *shelf, _ place, made session.Session) { soon = append(soon, made) }
+		enter := sh.enter
+		sh.enter = func(ctx context.Context, method string) error {
+			sh.mu.Lock()
+			defer sh.mu.Unlock()
+			soon = slices.DeleteFunc(soon, func(made session.Session) bool {
+				late := time.Now().After(made.IdleExpires)
+				maps.DeleteFunc(sh.rows, func(_ place, s session.Session) bool { return late && which(s, made) })
+				return late
 			})
+			return enter(ctx, method)
 		}
 	})
 }

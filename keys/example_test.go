@@ -361,7 +361,7 @@ func ExampleOpenRing() {
 	}
 	fmt.Println(file.Add(next), file.Save(path))
 
-	for range 100 { // within a second, if the machine is not asleep
+	for range 600 { // within a second, if the machine is not asleep
 		if _, ok := ring.Key(next.ID()); ok {
 			fmt.Println("followed")
 			break

@@ -181,7 +181,7 @@ func TestARemoteVerifiesWhatItsIssuerSigns(t *testing.T) {
 		ring := newRing(t, key(alg))
 		server := httptest.NewTLSServer(ring.JWKS())
 		defer server.Close()
-		remote, err := keys.NewRemote(server.URL, keys.WithClient(server.Client()), keys.WithRemoteLogger(slog.New(slog.DiscardHandler)))
+		remote, err := keys.NewRemote(server.URL, keys.WithClient(server.Client()), keys.WithRemoteLogger(slog.New(slog.DiscardHandler)), keys.WithFetchTimeout(time.Minute))
 		require.NoError(t, err)
 		requireAccepted(t, remote, tokenBy(t, ring))
 		requireUnknown(t, remote, tokenBy(t, anotherKey(alg).WithID("other")))
@@ -335,6 +335,7 @@ func tlsIssuer(t *testing.T, opts ...keys.RemoteOption) (*issuer, *httptest.Serv
 	opts = append([]keys.RemoteOption{
 		keys.WithClient(server.Client()),
 		keys.WithRemoteLogger(slog.New(slog.NewTextHandler(i, nil))),
+		keys.WithFetchTimeout(time.Minute),
 	}, opts...)
 	var err error
 	i.Remote, err = keys.NewRemote(server.URL+"/jwks", opts...)

@@ -97,7 +97,7 @@ func (d *desk) open(t *testing.T, opts ...jwtauth.Option) {
 	t.Helper()
 	tokens := jwtauthtest.New(t)
 	logger := slog.New(slog.NewTextHandler(d, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	d.list = newList(t, d.log, revoke.WithClock(tokens.Clock.Now), revoke.WithLogger(logger))
+	d.list = newList(t, d.log, revoke.WithClock(tokens.Clock.Now), revoke.WithLogger(logger), revoke.WithStaleness(time.Hour))
 	auth, err := jwtauth.New(jwtauthtest.Key(), append([]jwtauth.Option{jwtauth.WithIssuer(issuer),
 		jwtauth.WithRevocations(d.list), jwtauth.WithClock(tokens.Clock.Now)}, opts...)...)
 	require.NoError(t, err)

@@ -453,7 +453,7 @@ func TestALogThatWasReplacedIsReadAgain(t *testing.T) {
 
 func TestALongLogIsReadInParts(t *testing.T) {
 	log := newNetwork()
-	list, follower := newList(t, log), newList(t, log)
+	list, follower := newList(t, log), newList(t, log, revoke.WithStaleness(time.Hour))
 	const entries = 25_000
 	for i := range entries {
 		require.NoError(t, list.RevokeToken(t.Context(), issuer, fmt.Sprint(i), time.Now().Add(time.Hour)))

@@ -132,7 +132,7 @@ func TestAnOlderBackupEndsNothing(t *testing.T) {
 	old := openFile(t, backup)
 	require.NoError(t, old.NewLog(t.Context()))
 	turns := &turning{Store: openFile(t, path).Revocations()}
-	list, err := revoke.New(turns)
+	list, err := revoke.New(turns, revoke.WithStaleness(patience))
 	require.NoError(t, err)
 	require.NoError(t, list.Sync(t.Context()))
 	survivor := service{list: list}

@@ -160,7 +160,7 @@ func connectSQL(t *testing.T, driver, source string, d sqlstore.Dialect) (servic
 	}
 	db.SetMaxOpenConns(30)
 	t.Cleanup(func() { db.Close() })
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	store, err := sqlstore.New(db, d)
 	if err == nil {

@@ -29,7 +29,7 @@ const commands = {
   },
   // Judges a token by a JWK Set on a server.
   async verify({ token, jwks }) {
-    const { payload, protectedHeader } = await jose.jwtVerify(token, jose.createRemoteJWKSet(new URL(jwks)), { issuer, typ: "JWT" });
+    const { payload, protectedHeader } = await jose.jwtVerify(token, jose.createRemoteJWKSet(new URL(jwks), { timeoutDuration: 60_000 }), { issuer, typ: "JWT" });
     return { payload, header: protectedHeader };
   },
   async thumbprint({ jwk }) {

@@ -64,7 +64,7 @@ func newDrill(t *testing.T) *drill {
 	issuer := httptest.NewServer(d.ring.JWKS())
 	t.Cleanup(issuer.Close)
 	d.jwks = issuer.URL
-	remote, err := keys.NewRemote(issuer.URL, keys.InsecureAllowHTTP())
+	remote, err := keys.NewRemote(issuer.URL, keys.InsecureAllowHTTP(), keys.WithFetchTimeout(time.Minute))
 	require.NoError(t, err)
 	go remote.Run(ctx)
 	d.verifier, err = jwtauth.New(remote)
@@ -198,10 +198,10 @@ func TestARevocationMissesTokensOfAClockThatIsEarlierThanTheSkew(t *testing.T) {
 		{"beyond", 3 * time.Second, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			log := one{revoke.NewMemory()}
+			log, now := one{revoke.NewMemory()}, time.Now()
 			process := func(off time.Duration) (*revoke.List, *jwtauth.Auth) {
-				clock := func() time.Time { return time.Now().Add(off) }
-				list, err := revoke.New(log, revoke.WithClock(clock))
+				clock := func() time.Time { return now.Add(off) }
+				list, err := revoke.New(log, revoke.WithClock(clock), revoke.WithStaleness(time.Hour))
 				require.NoError(t, err)
 				require.NoError(t, list.Sync(t.Context()))
 				auth, err := jwtauth.New(key, jwtauth.WithClock(clock), jwtauth.WithRevocations(list))

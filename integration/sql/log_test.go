@@ -228,7 +228,7 @@ func TestALockedRowIsNotWaitedForLongerThanTheContext(t *testing.T) {
 			begun := time.Now()
 			require.Error(t, do(ctx), name)
 			t.Logf("%s returned after %v", name, time.Since(begun))
-			require.Less(t, time.Since(begun), 3*time.Second, name)
+			require.Less(t, time.Since(begun), 30*time.Second, "%s: MySQL itself gives up after 50 seconds", name)
 			cancel()
 		}
 		_, found, err := s.Sessions().Get(t.Context(), "alice", "id")
@@ -305,7 +305,7 @@ func TestPurgeWaitsForNobodyOnPostgreSQL(t *testing.T) {
 	require.NoError(t, err)
 	_, err = tx.ExecContext(t.Context(), s.text("UPDATE $sessions SET label = 'busy' WHERE id = 'b'"))
 	require.NoError(t, err)
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	require.NoError(t, s.Sessions().Purge(ctx, time.Now()))
 	require.NoError(t, tx.Commit())

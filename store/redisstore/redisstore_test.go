@@ -265,11 +265,14 @@ func TestWhatWasAcknowledgedOutlivesACrash(t *testing.T) {
 				}
 			})
 		}
-		time.Sleep(300 * time.Millisecond)
+		require.Eventually(t, func() bool {
+			mu.Lock()
+			defer mu.Unlock()
+			return len(ended) >= 8
+		}, time.Minute, 10*time.Millisecond, "they write")
 		s.kill()
 		writing.Wait()
 		s.start(t)
-		require.NotEmpty(t, ended)
 		for _, row := range append(advanced, ended...) {
 			is(t, db.Sessions(), row)
 		}
@@ -285,7 +288,7 @@ func TestAServerThatHangsIsAnErrorInTime(t *testing.T) {
 	for _, enabled := range []bool{false, true} {
 		t.Run(fmt.Sprint("ContextTimeoutEnabled ", enabled), func(t *testing.T) {
 			s := newServer(t)
-			client := s.client(t, func(o *redis.Options) { o.ContextTimeoutEnabled, o.ReadTimeout = enabled, 2*time.Second })
+			client := s.client(t, func(o *redis.Options) { o.ContextTimeoutEnabled, o.ReadTimeout = enabled, 2*time.Minute })
 			db := apart(t, client)
 			row := sessionOf("alice")
 			require.NoError(t, db.Sessions().Create(t.Context(), row))
@@ -294,13 +297,13 @@ func TestAServerThatHangsIsAnErrorInTime(t *testing.T) {
 			before := runtime.NumGoroutine()
 			s.signal(t, syscall.SIGSTOP)
 			for name, call := range calls(db, row, cursor) {
-				const wait, most = 200 * time.Millisecond, 1500 * time.Millisecond
+				const wait, most = 200 * time.Millisecond, time.Minute
 				begun := time.Now()
 				ctx, cancel := context.WithTimeout(t.Context(), wait)
 				err := call(ctx)
 				cancel()
 				assert.ErrorIs(t, err, context.DeadlineExceeded, name)
-				assert.Less(t, time.Since(begun), most, name)
+				require.Less(t, time.Since(begun), most, name)
 
 				if enabled {
 					continue // go-redis obeys deadlines alone
@@ -310,7 +313,7 @@ func TestAServerThatHangsIsAnErrorInTime(t *testing.T) {
 				time.AfterFunc(wait, cancel)
 				err = call(ctx)
 				assert.ErrorIs(t, err, context.Canceled, name)
-				assert.Less(t, time.Since(begun), most, name)
+				require.Less(t, time.Since(begun), most, name)
 			}
 			s.signal(t, syscall.SIGCONT)
 			// What was asked for may have happened.
@@ -559,7 +562,7 @@ func TestSessionsExpireByThemselves(t *testing.T) {
 	const ahead = 7 * day
 	near := func(until time.Time, left time.Duration) {
 		t.Helper()
-		require.InDelta(t, (time.Until(until) + day).Seconds(), left.Seconds(), 5)
+		require.InDelta(t, (time.Until(until) + day).Seconds(), left.Seconds(), 60)
 	}
 	long := sessionOf("alice")
 	long.MaxExpires = long.IdleExpires.Add(20 * day)
@@ -568,10 +571,10 @@ func TestSessionsExpireByThemselves(t *testing.T) {
 	near(long.IdleExpires.Add(ahead), left("p:*:ids"))
 	first := long.IdleExpires
 
-	// One that is gone two seconds from now.
+	// One that is gone some seconds from now.
 	short := sessionOf("alice")
 	endSoon := func() {
-		short.MaxExpires = time.Now().UTC().Truncate(time.Second).Add(-day + 2*time.Second)
+		short.MaxExpires = time.Now().UTC().Truncate(time.Second).Add(-day + 6*time.Second)
 		short.IdleExpires = short.MaxExpires.Add(-time.Second)
 	}
 	endSoon()

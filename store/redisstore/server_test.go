@@ -36,6 +36,10 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// patience is how long anything may take, however slow the machine. A client that has
+// less asks again, and Append twice is two entries.
+const patience = time.Minute
+
 // server is a redis-server of a test's own.
 type server struct {
 	addr    string
@@ -73,7 +77,7 @@ func (s *server) start(t *testing.T) {
 	require.NoError(t, s.process.Start())
 	client := redis.NewClient(&redis.Options{Addr: s.addr, MaxRetries: -1})
 	defer client.Close()
-	for end := time.Now().Add(20 * time.Second); client.Ping(t.Context()).Err() != nil; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(patience); client.Ping(t.Context()).Err() != nil; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			s.kill()
 			require.Fail(t, "redis-server does not answer", s.output.String())
@@ -95,7 +99,7 @@ func (s *server) signal(t *testing.T, signal syscall.Signal) {
 // client returns a client of it, with what change changes.
 func (s *server) client(t *testing.T, change ...func(o *redis.Options)) *redis.Client {
 	t.Helper()
-	o := &redis.Options{Addr: s.addr}
+	o := &redis.Options{Addr: s.addr, ReadTimeout: patience}
 	for _, change := range change {
 		change(o)
 	}
@@ -131,7 +135,7 @@ func newCluster(t *testing.T) *redis.ClusterClient {
 		}
 		return true
 	}, time.Minute, 50*time.Millisecond, "cluster_state:ok")
-	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: addrs})
+	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: addrs, ReadTimeout: patience})
 	t.Cleanup(func() { client.Close() })
 	return client
 }
@@ -157,6 +161,7 @@ func givenClient(t *testing.T) *redis.Client {
 	}
 	options, err := redis.ParseURL(given)
 	require.NoError(t, err, "JWTAUTH_TEST_REDIS")
+	options.ReadTimeout = patience
 	client := redis.NewClient(options)
 	t.Cleanup(func() { client.Close() })
 	require.NoError(t, client.Ping(t.Context()).Err(), "JWTAUTH_TEST_REDIS is set")
