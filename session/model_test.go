@@ -357,12 +357,10 @@ func TestATheftThatMeetsAnOutageIsEndedOnceItIsOver(t *testing.T) {
 			right := s.refreshes(s.first, session.Refreshed)
 			s.advance(time.Hour)
 			s.faults.fault = &c
-			s.fails(s.first, jwtauth.ErrUnavailable)
+			s.fails(s.first, jwtauth.ErrUnavailable, session.Reused) // who may never come again
 
 			// The same token again: as good, or as bad, as before.
-			_, err := s.m.Refresh(t.Context(), s.first.RefreshToken)
-			require.ErrorIs(t, err, jwtauth.ErrRevoked)
-			assert.Equal(t, []session.EventKind{session.Reused}, s.kinds(), "the theft is reported")
+			s.fails(s.first, session.ErrReused, session.Reused)
 			all, err := s.m.Sessions(t.Context(), "alice")
 			require.NoError(t, err)
 			assert.Empty(t, all, "the session is not listed any more")
@@ -371,6 +369,28 @@ func TestATheftThatMeetsAnOutageIsEndedOnceItIsOver(t *testing.T) {
 			other := s.manager(newList(t, revoke.NewMemory(), s.now))
 			_, err = other.Refresh(t.Context(), right.RefreshToken)
 			require.ErrorIs(t, err, jwtauth.ErrRevoked, "whoever has the other token does not stay")
+		})
+	}
+}
+
+// The victim comes before the thief does again, whose token is that of an ended session
+// then.
+func TestATheftWhoseEndWasHalfDoneIsReportedOnceThoughTheVictimCompletesIt(t *testing.T) {
+	for _, c := range []fault{{call: "Revoke"}, {call: "Revoke", after: true}} {
+		t.Run(fmt.Sprintf("%s fails (after its effect: %v)", c.call, c.after), func(t *testing.T) {
+			s := newScene(t)
+			right := s.refreshes(s.first, session.Refreshed)
+			s.advance(time.Hour)
+			s.faults.fault = &c
+			s.fails(s.first, jwtauth.ErrUnavailable, session.Reused)
+			_, err := s.m.Refresh(t.Context(), right.RefreshToken)
+			require.ErrorIs(t, err, jwtauth.ErrRevoked)
+			_, err = s.m.Refresh(t.Context(), s.first.RefreshToken)
+			require.ErrorIs(t, err, jwtauth.ErrRevoked)
+			require.NotContains(t, s.kinds(), session.Reused)
+			all, err := s.m.Sessions(t.Context(), "alice")
+			require.NoError(t, err)
+			require.Empty(t, all)
 		})
 	}
 }
@@ -791,12 +811,17 @@ func (w *world) refresh(who string, k int, c *chain, token string, number int64)
 		w.met["outage"]++
 		require.ErrorIs(w, err, jwtauth.ErrUnavailable, "an outage")
 		require.Zero(w, pair)
-		require.Empty(w, events)
 		require.True(w, !rotated || w.faults.fault.call == "Advance", "whatever else fails changes nothing")
 		if call := w.faults.fault.call; call == "Append" || call == "Revoke" {
 			require.True(w, stolen || c.fouled, "only theft ends a session, and what an outage left half done")
 			c.doubtful, c.fouled = !c.ended, true
+			if stolen { // an event each time, until the session has ended
+				require.Equal(w, []session.EventKind{session.Reused}, kinds)
+				c.ends--
+				return pair, failed
+			}
 		}
+		require.Empty(w, events)
 		return pair, failed
 	}
 	require.NotErrorIs(w, err, jwtauth.ErrUnavailable, "an outage where nothing failed")

@@ -280,7 +280,9 @@ const (
 	// Replayed: a token that had just been replaced gave its successor again. A few
 	// are two tabs and lost answers; many of one session are worth a look.
 	Replayed EventKind = "replayed"
-	// Reused: a token that had long been replaced came again. The session was ended.
+	// Reused: a token that had long been replaced came again. The session was ended; or,
+	// if the store or the log failed, is when either token comes again: then there may
+	// be one event more.
 	Reused EventKind = "reused"
 	// LoggedOut: the session was ended by Logout, LogoutAll, or because its subject
 	// is gone.

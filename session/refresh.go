@@ -58,8 +58,10 @@ func (m *Manager) next(ctx context.Context, refreshToken string) (Pair, error) {
 			return Pair{}, fmt.Errorf("session: Refresh: %w: a generation that the store does not know", jwtauth.ErrRevoked)
 		case v == stolen:
 			m.log().WarnContext(ctx, "session: a refresh token was used again, and its session ends", "session", s.ID)
-			// A thief who hangs up must not stop that, or the alarm.
+			// A thief who hangs up must not stop that, or the alarm; nor must an outage,
+			// after which the thief may not come again, or find the session ended.
 			if err := m.end(context.WithoutCancel(ctx), s.Subject, s.ID, ReasonReused); err != nil {
+				m.report(Reused, s, ReasonReused)
 				return Pair{}, m.outage(ctx, "Refresh", err)
 			}
 			return Pair{}, fmt.Errorf("session: Refresh: %w: %w", ErrReused, jwtauth.ErrRevoked)

@@ -41,7 +41,7 @@ func (s Session) live(now time.Time) bool {
 
 // Reasons for which a Manager ends a session.
 const (
-	ReasonLogout      = "logout"       // Logout and LogoutAll
+	ReasonLogout      = "logout"       // Logout and LogoutAll, or a list refused it before the store knew
 	ReasonReused      = "reused"       // a refresh token was used again: theft
 	ReasonSubjectGone = "subject_gone" // the callback of WithClaims said so
 )
