@@ -5,6 +5,8 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+
+	"github.com/joinednode/jwtauth/internal/unobserved"
 )
 
 // Decision is what became of one judgement, for [WithObserver]: enough to count,
@@ -25,8 +27,8 @@ type Decision struct {
 	// beside Allowed where a route may do without: no_token, and whatever is wrong
 	// with a token on a Public one. Package session adds names of its own.
 	Reason string
-	// Source is where the token was found; zero if none was, if it did not come with a
-	// request, or if an extractor of others does not say.
+	// Source is where the token of a "request" was found; zero of all else, if none was,
+	// or if an extractor of others does not say.
 	Source Location
 	// Remembered: the token had been accepted before, so that no signature was
 	// verified now. See [WithCache].
@@ -36,6 +38,9 @@ type Decision struct {
 // report is where a judgement leaves for those who run the server. No token on a
 // route that may do without is nothing to log.
 func (a *Auth) report(ctx context.Context, d Decision, v verdict) {
+	if (v.err != nil || a.observe != nil) && unobserved.Is(ctx) {
+		return
+	}
 	if v.err != nil {
 		d.Reason = Reason(v.err)
 		if !d.Allowed || d.Reason != "no_token" {

@@ -10,6 +10,7 @@ import (
 	"net/url"
 
 	"github.com/joinednode/jwtauth"
+	"github.com/joinednode/jwtauth/internal/unobserved"
 )
 
 // maxForm is how many bytes the body of a revocation request may have.
@@ -163,7 +164,7 @@ func (l *List) answer(w http.ResponseWriter, r *http.Request, auth *jwtauth.Auth
 		return unavailable
 	}
 	if verdict == nil {
-		if _, err := auth.VerifyAnyContainer(ctx, token); err == nil {
+		if _, err := auth.VerifyAnyContainer(unobserved.Context(ctx), token); err == nil {
 			l.log().ErrorContext(ctx, "revoke: the Auth of a Handler does not ask its list; make it with jwtauth.WithRevocations")
 			return notAsking
 		}

@@ -1,6 +1,7 @@
 package revoke_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -561,6 +562,22 @@ func TestAnAuthThatDoesNotAskTheListIsFoundOut(t *testing.T) {
 	require.Equal(t, 500, got.status)
 	require.Equal(t, "server_error", got.says(t))
 	require.Contains(t, d.logs(), "WithRevocations")
+}
+
+// What the handler asks to be sure of its Auth is nobody's decision.
+func TestARevocationIsOneDecision(t *testing.T) {
+	var seen []jwtauth.Decision
+	var logs bytes.Buffer
+	d := newDesk(t, jwtauth.WithObserver(func(_ context.Context, made jwtauth.Decision) { seen = append(seen, made) }),
+		jwtauth.WithLogger(slog.New(slog.NewTextHandler(&logs, &slog.HandlerOptions{Level: slog.LevelDebug}))))
+	token := d.Token("demo")
+	require.Equal(t, 200, d.takeBack(t, token).status)
+	require.Equal(t, []jwtauth.Decision{{Operation: "verify", Allowed: true}}, seen)
+	require.Empty(t, logs.String())
+	require.Equal(t, 200, d.takeBack(t, token).status)
+	require.Equal(t, jwtauth.Decision{Operation: "verify", Reason: "revoked", Remembered: true}, seen[1])
+	require.Len(t, seen, 2)
+	require.Contains(t, logs.String(), "reason=revoked")
 }
 
 func TestManyMayTakeBackAtOnce(t *testing.T) {
