@@ -19,8 +19,8 @@
 //	jwtauth.allowed     true, false
 //	jwtauth.reason      why no token counts, such as expired; absent if one does.
 //	                    Package session adds some, and replayed of a refresh that is allowed
-//	jwtauth.source      header, query, form, cookie; absent if no token was found, or
-//	                    an extractor of others does not say where
+//	jwtauth.source      header, query, form, cookie; absent if it was no request, if no
+//	                    token was found, or an extractor of others does not say where
 //	jwtauth.remembered  true if the token had been accepted before
 //
 // They are also set on the span of the context, if it is recorded: what is absent is
