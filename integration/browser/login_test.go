@@ -2,6 +2,7 @@ package browser_test
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -44,23 +45,33 @@ func (s *service) login(t *testing.T, browser context.Context, mode string) *tab
 	return p
 }
 
-// logout is seen by all tabs.
-func (p *tab) logout() {
+// logout is seen by all tabs. It returns how many clicks it took.
+func (p *tab) logout() int {
 	p.Helper()
-	p.insist("#logout-button", `document.body.dataset.state === "out"`)
+	return p.insist("#logout-button", `document.body.dataset.state === "out"`)
 }
 
-// insist clicks, and clicks again where the answer is another, as people do: the page
-// waits five seconds, and repeats a call once, before it says that it is in vain.
-func (p *tab) insist(selector, expression string) {
+// atOnce is the least that an access token lives here: what fails sooner has failed.
+// What takes longer may meet one that has expired again, for the page repeats a call
+// once, or end the five seconds that the page waits for an answer.
+const atOnce = time.Second
+
+// insist clicks, and waits for what that leads to. It clicks again, as people do, only
+// where the page was at work for longer than atOnce; it returns how often.
+func (p *tab) insist(selector, expression string) (clicks int) {
 	p.Helper()
 	p.click(selector)
-	for begun := time.Now(); ; p.do(chromedp.Evaluate(`document.querySelector("`+selector+`").click()`, nil)) {
-		p.until(`!document.querySelector("[aria-busy]")`)
+	for begun, clicked, slow := time.Now(), time.Now(), false; ; time.Sleep(20 * time.Millisecond) {
 		if eval[bool](p, `Boolean(`+expression+`)`) {
-			return
+			return clicks + 1
 		}
 		require.Less(p, time.Since(begun), patience, "never: %s", expression)
+		busy := eval[bool](p, `Boolean(document.querySelector("[aria-busy]"))`)
+		slow = slow || busy && time.Since(clicked) > atOnce
+		if slow && !busy {
+			clicks, clicked, slow = clicks+1, time.Now(), false
+			p.do(chromedp.Evaluate(`document.querySelector("`+selector+`").click()`, nil))
+		}
 	}
 }
 
@@ -88,7 +99,9 @@ func TestLoginCallExpiryAndSilentRefresh(t *testing.T) {
 		p := s.login(t, chromium(t), mode)
 		p.call()
 		require.Contains(t, eval[string](p, `document.getElementById("output").textContent`), `"subject"`)
-		p.insist("#sessions-button", `document.querySelectorAll("#sessions li[data-current=true]").length === 1`)
+		const listed = `document.querySelectorAll("#sessions li[data-current=true]").length === 1`
+		p.until(listed + ` || document.getElementById("message").textContent.includes("took too long")`)
+		p.insist("#sessions-button", listed)
 		s.expires(t, p, endpoints)
 		require.NotZero(t, s.count("GET", "/api/me", 401), "it was refused in between")
 		p.until(`document.body.dataset.state === "in"`)
@@ -98,10 +111,11 @@ func TestLoginCallExpiryAndSilentRefresh(t *testing.T) {
 		p.until(`document.body.dataset.state === "in"`)
 		p.call()
 
-		p.logout()
+		clicks := p.logout()
 		require.Empty(t, eval[string](p, `String(localStorage.getItem("access_token") ?? "") + String(localStorage.getItem("refresh_token") ?? "")`))
 		require.Empty(t, p.cookies())
 		require.NotZero(t, s.count("POST", endpoints+"logout/", 204))
+		require.LessOrEqual(t, s.count("POST", endpoints+"logout/", 204), clicks)
 	})
 }
 
@@ -118,6 +132,7 @@ func TestTwoTabsThatRefreshAtOnceStayLoggedIn(t *testing.T) {
 			before := s.count("GET", "/api/me", 401)
 			for begun, done := time.Now(), false; !done; time.Sleep(300 * time.Millisecond) { // until both were refused at once
 				require.Less(t, time.Since(begun), patience, "never both, and both let in then")
+				clicked := time.Now()
 				for _, p := range []*tab{first, second} {
 					p.do(chromedp.Evaluate(`document.getElementById("call-five-button").click()`, nil))
 				}
@@ -126,6 +141,7 @@ func TestTwoTabsThatRefreshAtOnceStayLoggedIn(t *testing.T) {
 					p.until(`!document.querySelector("[aria-busy]")`)
 					done = eval[bool](p, letIn) && done
 				}
+				require.True(t, done || time.Since(clicked) > atOnce, "both are let in")
 				done = done && s.count("GET", "/api/me", 401) >= before+6
 			}
 		}
@@ -159,7 +175,10 @@ func TestARefreshWhoseAnswerIsLostLogsNobodyOut(t *testing.T) {
 		p := s.login(t, chromium(t), mode)
 		s.losing(endpoints+"refresh/", 1)
 		s.expires(t, p, endpoints)
-		require.GreaterOrEqual(t, s.count("POST", endpoints+"refresh/", 200), 2, "it asked again")
+		asked := slices.DeleteFunc(s.all(), func(r sent) bool { return r.path != "/api/me" && r.path != endpoints+"refresh/" })
+		lost := slices.IndexFunc(asked, func(r sent) bool { return r.path == endpoints+"refresh/" })
+		require.Less(t, lost+1, len(asked))
+		require.Equal(t, endpoints+"refresh/", asked[lost+1].path, "it asked again, by itself")
 		p.until(`document.body.dataset.state === "in"`)
 		p.call()
 		require.Zero(t, s.count("POST", endpoints+"refresh/", 401))

@@ -153,7 +153,10 @@ func (w *wire) meets(path string) bool {
 	return path == w.meeting
 }
 
+// losing loses the next n answers to a path. On connections that were used before,
+// browsers ask again by themselves: there are none from now on.
 func (w *wire) losing(path string, n int) {
+	w.Config.SetKeepAlivesEnabled(false)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.lose[path] = n
