@@ -31,6 +31,7 @@ var (
 	_ func(*jwtauth.Auth, *http.Request) (jwtauth.Claims, error)                   = (*jwtauth.Auth).Check
 	_ func(*jwtauth.Auth, *http.Request) (jwtauth.Presented, error)                = (*jwtauth.Auth).Extract
 	_ func(*jwtauth.Auth, context.Context, jwtauth.Claims) error                   = (*jwtauth.Auth).Recheck
+	_ func(*jwtauth.Auth, context.Context, string) error                           = (*jwtauth.Auth).CheckContainer
 	_ func(*jwtauth.Auth, http.Handler) http.Handler                               = (*jwtauth.Auth).Private
 	_ func(*jwtauth.Auth, http.Handler) http.Handler                               = (*jwtauth.Auth).Public
 	_ func(*jwtauth.Auth, http.Handler) http.Handler                               = (*jwtauth.Auth).Optional

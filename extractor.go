@@ -306,33 +306,44 @@ func isAlphanumeric(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
 }
 
-// sentURL is what a middleware changed in the URL of a request when it cut the
-// tokens. It stays in the context, for one further in to judge them.
-type sentURL struct {
-	query string // as the client sent it
-	uri   string // RequestURI as it was passed on
-}
+// sentURL is the query of a request as the client sent it. A middleware that cut
+// tokens out of the URL keeps it in the context, for one further in to look for them.
+type sentURL struct{ query string }
 
-// sentQuery returns the query of a request as the client sent it. A request that
-// a handler made of its own, even with this one's context, is another: it
-// presents nothing that it does not hold.
+// cutMark is the RawFragment of a URL out of which tokens were cut. A copy of the URL
+// keeps it, as http.StripPrefix makes one; a URL that a handler makes has none. No
+// server reads a fragment, and nothing prints a RawFragment without one.
+const cutMark = "jwtauth: tokens were cut"
+
+// sentQuery returns the query of a request as the client sent it. A request that a
+// handler makes, even in the context of this one or by Clone, sends nothing that its
+// own URL does not hold.
 func sentQuery(r *http.Request) string {
-	if s := stateOf(r.Context()); s != nil && s.sent != nil && s.sent.uri == r.RequestURI {
+	if s := stateOf(r.Context()); s != nil && s.sent != nil && r.URL.RawFragment == cutMark {
 		return s.sent.query
 	}
 	return r.URL.RawQuery
 }
 
-// asSent makes an extractor that is not of this package see the query as the
-// client sent it.
+// asSent makes a custom extractor see the query as the client sent it.
 func asSent(e Extractor) Extractor {
 	return func(r *http.Request) (Presented, error) {
-		if query := sentQuery(r); query != r.URL.RawQuery {
-			r = r.WithContext(r.Context())
-			r.URL = withQuery(r.URL, query)
+		query := sentQuery(r)
+		if query == r.URL.RawQuery {
+			return e(r)
 		}
-		return e(r)
+		view := r.WithContext(r.Context())
+		view.URL = withQuery(r.URL, query)
+		defer keepBody(r, view)
+		return e(view)
 	}
+}
+
+// keepBody gives a request the body of a copy that may have been read, with what was
+// made of it. Form is left out: it may hold a token of the URL, and net/http makes it
+// again.
+func keepBody(r, view *http.Request) {
+	r.Body, r.PostForm, r.MultipartForm = view.Body, view.PostForm, view.MultipartForm
 }
 
 func withQuery(u *url.URL, query string) *url.URL {
@@ -437,9 +448,10 @@ func (u urlTokens) cut(r *http.Request) *http.Request {
 		}
 	}
 	s := newState(r.Context())
-	s.sent = &sentURL{query: sentQuery(r), uri: uri}
+	s.sent = &sentURL{sentQuery(r)}
 	r2 := r.WithContext(s)
 	r2.URL = withQuery(r.URL, u.cutQuery(r.URL.RawQuery))
+	r2.URL.RawFragment = cutMark
 	r2.RequestURI = uri
 	if r.Form != nil {
 		r2.Form = u.cutForm(r.Form, r.PostForm)

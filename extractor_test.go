@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"mime/multipart"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -416,6 +417,44 @@ func TestAQueryThatDoesNotParse(t *testing.T) {
 	}
 }
 
+// A query that does not parse may hold a token, which nobody can cut out of it.
+func TestPrivate_AnswersAQueryThatDoesNotParseAsOneWithAToken(t *testing.T) {
+	auth := newAuth(t)
+	for _, query := range []string{"token=" + goodToken() + "&a=%", "a;b", "%=1"} {
+		for policy, wrap := range policies(auth) {
+			r := request("GET", demoPath, nil)
+			r.URL.RawQuery = query
+			w, s := serve(wrap, r)
+			want := "no-store"
+			if policy == "Public" {
+				want = "private, no-store"
+				require.Empty(t, s.r.URL.RawQuery)
+			}
+			require.Equal(t, want, w.Header().Get("Cache-Control"), "%s %s", policy, query)
+			require.Equal(t, "no-referrer", w.Header().Get("Referrer-Policy"), "%s %s", policy, query)
+		}
+	}
+}
+
+func TestExtract_OfAQueryThatDoesNotParse(t *testing.T) {
+	auth, headerOnly := newAuth(t), newAuth(t, jwtauth.WithExtractors(jwtauth.FromHeader("Authorization", "Bearer")))
+	for _, query := range []string{"token=" + goodToken() + "&a=%", "token=" + goodToken() + "&a;b", "%=1"} {
+		for name, header := range map[string]http.Header{"no header": nil, "a good header": bearer(goodToken())} {
+			r := request("GET", demoPath, header)
+			r.URL.RawQuery = query
+			p, err := auth.Extract(r)
+			require.ErrorIs(t, err, jwtauth.ErrMalformed, "%s, %s", name, query)
+			require.Empty(t, p.Token, "%s, %s", name, query)
+			require.Equal(t, query, r.URL.RawQuery, "Extract changes nothing")
+		}
+		r := request("GET", demoPath, bearer(goodToken()))
+		r.URL.RawQuery = query
+		p, err := headerOnly.Extract(r)
+		require.NoError(t, err, "where no token is looked for in the query")
+		require.Equal(t, goodToken(), p.Token)
+	}
+}
+
 func TestAnInnerMiddlewareFindsTheTokenThatAnOuterOneCut(t *testing.T) {
 	outer := newAuth(t)
 	inner := newAuth(t)
@@ -482,17 +521,177 @@ func rewritten(next http.Handler) http.Handler {
 	})
 }
 
-func TestARequestThatAHandlerMakesPresentsNothingOfItsOwn(t *testing.T) {
+// The outer request has its token in the query alone, and a handler opens another
+// private handler with a request that it makes.
+func TestPrivate_OfARequestThatAHandlerMakes(t *testing.T) {
 	auth := newAuth(t)
-	inner := auth.Private(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("ran") }))
-	outer := auth.Private(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		r2, err := http.NewRequestWithContext(r.Context(), "GET", demoPath, nil)
-		require.NoError(t, err)
-		r2.SetPathValue("container", "demo")
-		inner.ServeHTTP(w, r2)
+	token := goodToken()
+	for name, test := range map[string]struct {
+		make func(t *testing.T, r *http.Request) *http.Request
+		ran  bool
+	}{
+		"the request itself": {func(t *testing.T, r *http.Request) *http.Request { return r }, true},
+		"a clone":            {func(t *testing.T, r *http.Request) *http.Request { return r.Clone(r.Context()) }, true},
+		"a clone with another path in its URL": {func(t *testing.T, r *http.Request) *http.Request {
+			r2 := r.Clone(r.Context())
+			r2.URL.Path = "/run/demo/other"
+			return r2
+		}, true},
+		"a clone with another request target": {func(t *testing.T, r *http.Request) *http.Request {
+			r2 := r.Clone(r.Context())
+			r2.RequestURI = "/run/demo/other"
+			return r2
+		}, true},
+		"a new request in the same context": {func(t *testing.T, r *http.Request) *http.Request {
+			r2, err := http.NewRequestWithContext(r.Context(), "GET", demoPath, nil)
+			require.NoError(t, err)
+			return r2
+		}, false},
+		"a new request with the URL as text": {func(t *testing.T, r *http.Request) *http.Request {
+			r2, err := http.NewRequestWithContext(r.Context(), "GET", r.URL.String(), nil)
+			require.NoError(t, err)
+			return r2
+		}, false},
+		"a new request with the same request target": {func(t *testing.T, r *http.Request) *http.Request {
+			r2, err := http.NewRequestWithContext(r.Context(), "GET", r.URL.String(), nil)
+			require.NoError(t, err)
+			r2.RequestURI = r.RequestURI
+			return r2
+		}, false},
+		"a new request with the headers of this one": {func(t *testing.T, r *http.Request) *http.Request {
+			r2, err := http.NewRequestWithContext(r.Context(), "GET", demoPath, nil)
+			require.NoError(t, err)
+			r2.Header, r2.RequestURI = r.Header, r.RequestURI
+			return r2
+		}, false},
+		"a clone with a new URL": {func(t *testing.T, r *http.Request) *http.Request {
+			r2 := r.Clone(r.Context())
+			r2.URL = &url.URL{Path: demoPath}
+			return r2
+		}, false},
+		"a clone with a new URL and new headers": {func(t *testing.T, r *http.Request) *http.Request {
+			r2 := r.Clone(r.Context())
+			r2.URL, r2.Header = &url.URL{Path: demoPath}, http.Header{}
+			return r2
+		}, false},
+		"a clone with a new URL that holds a bad token": {func(t *testing.T, r *http.Request) *http.Request {
+			r2 := r.Clone(r.Context())
+			r2.URL = &url.URL{Path: demoPath, RawQuery: "token=garbage"}
+			return r2
+		}, false},
+		"a clone with a new URL that holds the token": {func(t *testing.T, r *http.Request) *http.Request {
+			r2 := r.Clone(r.Context())
+			r2.URL = &url.URL{Path: demoPath, RawQuery: "token=" + token}
+			return r2
+		}, true},
+	} {
+		for server, target := range map[string]string{"net/http": demoPath + "?token=" + token, "net/http/cgi": ""} {
+			t.Run(name+", "+server, func(t *testing.T) {
+				var s seen
+				inner := auth.Private(&s)
+				outer := auth.Private(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					r2 := test.make(t, r)
+					r2.SetPathValue("container", "demo")
+					inner.ServeHTTP(w, r2)
+				}))
+				r := request("GET", demoPath+"?token="+token, nil)
+				r.RequestURI = target // net/http/cgi and fcgi leave it empty
+				w, _ := serve(func(http.Handler) http.Handler { return outer }, r)
+				require.Equal(t, test.ran, s.ran, w.Body)
+				if s.ran {
+					leaks(t, "the request", fmt.Sprintf("%+v %+v %s %s", s.r, s.r.URL, s.r.URL, s.r.RequestURI), token)
+				}
+			})
+		}
+	}
+}
+
+func TestPrivate_FindsTheCutTokenBehindStripPrefix(t *testing.T) {
+	auth := newAuth(t, jwtauth.WithContainer(func(*http.Request) string { return "demo" }))
+	var s seen
+	handler := auth.Public(http.StripPrefix("/api", auth.Private(&s)))
+	handler.ServeHTTP(httptest.NewRecorder(), request("GET", "/api/x?token="+goodToken(), nil))
+	require.True(t, s.ok)
+	require.Equal(t, "/x", s.r.URL.String())
+}
+
+// An extractor may read the body, in ways that this package cannot see. Whatever it
+// is shown, the handler reads the same body.
+func TestExtractor_ThatReadsTheBodyLeavesItToTheHandler(t *testing.T) {
+	const field = "access_token"
+	fromForm := jwtauth.FromForm(field)
+	extractors := map[string]jwtauth.Extractor{
+		"FromForm":                  fromForm,
+		"a closure around FromForm": func(r *http.Request) (jwtauth.Presented, error) { return fromForm(r) },
+		"a closure around FromForm and FromQuery": func(r *http.Request) (jwtauth.Presented, error) {
+			if p, err := jwtauth.FromQuery("token")(r); err != nil || p.Token != "" {
+				return p, err
+			}
+			return fromForm(r)
+		},
+		"FormValue": func(r *http.Request) (jwtauth.Presented, error) {
+			r.FormValue(field)
+			return jwtauth.Presented{Token: r.PostForm.Get(field), In: jwtauth.InForm, Name: field}, nil
+		},
+		"PostFormValue": func(r *http.Request) (jwtauth.Presented, error) {
+			return jwtauth.Presented{Token: r.PostFormValue(field), In: jwtauth.InForm, Name: field}, nil
+		},
+		"a reader of the body that puts it back": func(r *http.Request) (jwtauth.Presented, error) {
+			text, err := io.ReadAll(r.Body)
+			r.Body = io.NopCloser(strings.NewReader(string(text)))
+			form, _ := url.ParseQuery(string(text))
+			return jwtauth.Presented{Token: form.Get(field), In: jwtauth.InForm, Name: field}, err
+		},
+	}
+	token, expired := goodToken(), sign(header, claimsJSON(map[string]any{"exp": 1}))
+	for name, extractor := range extractors {
+		for _, query := range []string{"", "?a=url", "?a=url&token=" + token, "?token=" + expired} {
+			auth := newAuth(t, jwtauth.WithExtractors(extractor, jwtauth.FromQuery("token")))
+			for depth, outer := range map[string]func(http.Handler) http.Handler{
+				"one middleware":                       func(next http.Handler) http.Handler { return next },
+				"one inside another":                   auth.Public,
+				"one inside another of only FromQuery": newAuth(t, jwtauth.WithExtractors(jwtauth.FromQuery("token"))).Public,
+			} {
+				t.Run(fmt.Sprintf("%s, %.13q, %s", name, query, depth), func(t *testing.T) {
+					queryFirst := strings.Contains(name, "FromQuery")
+					allowed := !queryFirst || !strings.Contains(query, expired)
+					wrap := func(next http.Handler) http.Handler { return outer(auth.Public(next)) }
+					body := "a=body&" + field + "=" + token
+					r := httptest.NewRequest("POST", demoPath+query, strings.NewReader(body))
+					r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+					_, s := serve(wrap, r)
+					require.Equal(t, allowed, s.ok)
+					require.NoError(t, s.r.ParseForm())
+					require.Equal(t, url.Values{"a": {"body"}, field: {token}}, s.r.PostForm)
+					want := url.Values{"a": {"body"}, field: {token}}
+					if strings.Contains(query, "a=url") {
+						want["a"] = append(want["a"], "url")
+					}
+					require.Equal(t, want, s.r.Form, "the form lacks the token of the URL")
+				})
+			}
+		}
+	}
+}
+
+func TestExtractor_ThatReadsAMultipartBodyLeavesItToTheHandler(t *testing.T) {
+	var body strings.Builder
+	form := multipart.NewWriter(&body)
+	require.NoError(t, form.WriteField("access_token", goodToken()))
+	require.NoError(t, form.WriteField("b", "body"))
+	require.NoError(t, form.Close())
+	auth := newAuth(t, jwtauth.WithExtractors(func(r *http.Request) (jwtauth.Presented, error) {
+		return jwtauth.Presented{Token: r.PostFormValue("access_token"), In: jwtauth.InForm, Name: "access_token"}, nil
 	}))
-	w, _ := serve(func(http.Handler) http.Handler { return outer }, request("GET", demoPath+"?token="+goodToken(), nil))
-	require.Equal(t, http.StatusForbidden, w.Code)
+	for _, query := range []string{"", "?a=url", "?a=url&token=garbage"} {
+		r := httptest.NewRequest("POST", demoPath+query, strings.NewReader(body.String()))
+		r.Header.Set("Content-Type", form.FormDataContentType())
+		_, s := serve(func(next http.Handler) http.Handler { return newAuth(t).Public(auth.Private(next)) }, r)
+		require.True(t, s.ok, query)
+		require.Equal(t, "body", s.r.FormValue("b"), query)
+		require.NotContains(t, s.r.Form, "token", query)
+		require.Equal(t, []string{"body"}, s.r.MultipartForm.Value["b"], query)
+	}
 }
 
 func TestCopiesOfAURLThatSomethingOutsideChanged(t *testing.T) {

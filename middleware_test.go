@@ -76,6 +76,15 @@ func TestProtectComparesWithTheContainerOfTheRule(t *testing.T) {
 	require.True(t, s.ok)
 }
 
+func TestProtect_ComparesWithTheContainerOfTheRuleBesideWithAnyContainer(t *testing.T) {
+	auth := newAuth(t, jwtauth.WithAnyContainer())
+	for container, want := range map[string]bool{"demo": true, "": true, "other": false} {
+		rule := func(*http.Request) (jwtauth.Rule, error) { return jwtauth.Rule{Container: container}, nil }
+		_, s := serve(auth.Protect(rule), request("GET", "/run/alias/notify", bearer(goodToken())))
+		require.Equal(t, want, s.ran, "a rule for %q", container)
+	}
+}
+
 func TestARuleAndAHandlerSeeOneRequest(t *testing.T) {
 	post := func(target, body string) *http.Request {
 		r := httptest.NewRequest("POST", target, strings.NewReader(body))

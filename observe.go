@@ -15,7 +15,7 @@ import (
 type Decision struct {
 	// Operation is what was asked: "request" by the middleware and [Auth.Check],
 	// "verify" by [Auth.Verify], [Auth.VerifyAnyContainer] and [Auth.Inspect],
-	// "recheck" by [Auth.Recheck], and "mint" of [Auth.TokenEndpoint]. Package
+	// "recheck" by [Auth.Recheck] and [Auth.CheckContainer], and "mint" of [Auth.TokenEndpoint]. Package
 	// session adds "login" and "refresh".
 	Operation string
 	// Policy is the route's, of a request; Private where a rule of [Auth.Protect]

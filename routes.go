@@ -2,6 +2,7 @@ package jwtauth
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -23,7 +24,7 @@ import (
 //	})
 //	http.ListenAndServe(addr, wrap(router))
 //
-// A request is judged by the pattern that a ServeMux of these patterns picks,
+// A request has the policy of the pattern that a ServeMux of these patterns picks,
 // most specific first, methods and hosts included. Its container is what
 // [WithContainer] finds in a copy of the request that has that pattern's path
 // values (no router has run yet), else the pattern's {container}, else what
@@ -33,18 +34,22 @@ import (
 // pattern names a host. Routes itself never redirects, and leaves the request's
 // own path values and Pattern as they are.
 //
-// Routers differ in what they match: ServeMux decodes each segment, some take
-// the path as it is spelled, some decode it whole, escaped slashes included. A
-// path that these would give different policies is private, and one that they
-// would give different containers is denied. The patterns must be those of the
-// router, with no middleware between that rewrites paths.
+// Routers differ in what they match. ServeMux decodes each segment, of the path
+// and of the pattern. Others compare a pattern as it is written with the path as it
+// is spelled, or with the whole path decoded. A path that these would give different
+// policies is private, and one that they would give different containers is denied.
+// So a public name that needs escapes, such as "grüße", needs a token, unless the
+// wrapped handler is itself the [http.ServeMux] that has this very pattern and the
+// client escapes no more than that. The patterns must be those of the router, with no middleware between that
+// rewrites paths. A router may still read a container in a way of its own, as gin
+// reads a plus: compare it with [Auth.CheckContainer].
 //
 // A pattern that ServeMux refuses, that conflicts with another or that no
 // request can match, and a policy that does not exist, are errors that quote it.
 // All of them are reported at once.
 func (a *Auth) Routes(routes map[string]Policy) (func(http.Handler) http.Handler, error) {
-	table := routeTable{mux: http.NewServeMux()}
-	errs := []error{judgeServeMux()}
+	table := routeTable{mux: http.NewServeMux(), asWritten: http.NewServeMux()}
+	errs := []error{checkServeMux()}
 	for _, pattern := range slices.Sorted(maps.Keys(routes)) {
 		if err := table.add(pattern, routes[pattern]); err != nil {
 			errs = append(errs, fmt.Errorf("jwtauth: Routes: %q: %w", pattern, err))
@@ -53,12 +58,30 @@ func (a *Auth) Routes(routes map[string]Policy) (func(http.Handler) http.Handler
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	return a.Protect(func(r *http.Request) (Rule, error) { return a.judgeRoute(table, r) }), nil
+	return func(next http.Handler) http.Handler {
+		inner, _ := next.(*http.ServeMux)
+		return a.Protect(func(r *http.Request) (Rule, error) { return a.routeRule(&table, inner, r) })(next)
+	}, nil
 }
 
-// judgeServeMux refuses to go by a ServeMux that takes wildcards for text, as
+// CheckContainer compares the container that a router found with that of the
+// request's token. It is for the inside of a router that [Auth.Routes] wraps, since
+// Routes decides before the router has run, and a router may read a path in a way of
+// its own. It returns nil if they are the same or the context holds no claims, else
+// [ErrContainer], or [ErrNoContainer] for an empty container. Pass the error to
+// [Auth.Deny].
+func (a *Auth) CheckContainer(ctx context.Context, container string) error {
+	s := stateOf(ctx)
+	if s == nil || s.claims == nil {
+		return nil
+	}
+	_, err := a.settle(ctx, "recheck", verdict{claims: s.claims, err: a.judgeContainer(s.claims, container, Private)})
+	return err
+}
+
+// checkServeMux refuses to go by a ServeMux that takes wildcards for text, as
 // GODEBUG=httpmuxgo121=1 makes it: "/" would match what other patterns should.
-func judgeServeMux() error {
+func checkServeMux() error {
 	mux := http.NewServeMux()
 	mux.Handle("/{any}", marker(Public))
 	probe := &http.Request{Method: http.MethodGet, URL: &url.URL{Path: "/a"}}
@@ -68,23 +91,27 @@ func judgeServeMux() error {
 	return nil
 }
 
-// judgeRoute finds the rule of a request in all readings of its path.
-func (a *Auth) judgeRoute(table routeTable, r *http.Request) (Rule, error) {
-	rule := a.routeRule(table.pick(r))
-	raw := r.URL.RawPath
-	if raw == "" { // then all routers go by the decoded path
+// routeRule returns the rule of a request. Where routers may read its path in
+// different ways, the rule is private unless they all agree on the policy. Unless
+// they agree on the container, the request is denied.
+func (a *Auth) routeRule(table *routeTable, inner *http.ServeMux, r *http.Request) (Rule, error) {
+	picked := table.pick(table.mux, r)
+	rule := a.ruleOf(r, picked)
+	escaped, raw := r.URL.EscapedPath(), r.URL.RawPath
+	if raw == "" && (escaped == r.URL.Path && !table.hasEscapes || picked.isChoiceOf(inner, r)) {
 		return rule, nil
 	}
-	for _, path := range []string{r.URL.Path, raw} {
+	// RawPath may be a path of its own where a middleware changed Path and left it.
+	for _, path := range slices.Compact([]string{r.URL.Path, escaped, cmp.Or(raw, escaped)}) {
 		reading := r.WithContext(r.Context())
 		reading.URL = &url.URL{Path: path, RawQuery: r.URL.RawQuery}
-		picked, policy, found := table.pick(reading)
-		other := a.routeRule(picked, policy, found)
+		picked := table.pick(table.asWritten, reading)
+		other := a.ruleOf(r, picked)
 		same := other.Container == rule.Container
-		if decoded, err := url.PathUnescape(other.Container); path == raw && err == nil {
+		if decoded, err := url.PathUnescape(other.Container); path != r.URL.Path && err == nil {
 			same = same || decoded == rule.Container
 		}
-		if found && !same {
+		if picked.found && !same {
 			return Rule{}, fmt.Errorf("%w: a path that routers would take for two containers", ErrForbidden)
 		}
 		if other.Policy != rule.Policy {
@@ -94,19 +121,22 @@ func (a *Auth) judgeRoute(table routeTable, r *http.Request) (Rule, error) {
 	return rule, nil
 }
 
-func (a *Auth) routeRule(picked *http.Request, policy Policy, found bool) Rule {
-	rule := Rule{Policy: policy}
-	if found && !a.anyContainer {
-		rule.Container = cmp.Or(a.container(picked), picked.PathValue("container"))
+func (a *Auth) ruleOf(r *http.Request, picked match) Rule {
+	rule := Rule{Policy: picked.policy}
+	if picked.found && !a.anyContainer {
+		rule.Container = cmp.Or(a.container(picked.r), picked.r.PathValue("container"))
+		keepBody(r, picked.r) // which that function may have read
 	}
 	return rule
 }
 
-// routeTable finds policies by a mux of its own: what a pattern matches is for
+// routeTable finds policies by muxes of its own: what a pattern matches is for
 // ServeMux alone to say.
 type routeTable struct {
-	mux      *http.ServeMux
-	hasHosts bool
+	mux        *http.ServeMux
+	asWritten  *http.ServeMux // takes escapes in patterns for text, as other routers do
+	hasEscapes bool
+	hasHosts   bool
 }
 
 // add registers a pattern. ServeMux panics about a bad one.
@@ -122,6 +152,8 @@ func (t *routeTable) add(pattern string, policy Policy) (err error) {
 	t.mux.Handle(pattern, marker(policy))
 
 	head, path, _ := strings.Cut(pattern, "/") // a pattern without a slash panicked
+	t.asWritten.Handle(head+"/"+strings.ReplaceAll(path, "%", "%25"), marker(policy))
+	t.hasEscapes = t.hasEscapes || strings.Contains(path, "%")
 	method, host := "", head
 	if i := strings.IndexAny(head, " \t"); i >= 0 {
 		method, host = head[:i], strings.TrimLeft(head[i:], " \t")
@@ -146,17 +178,16 @@ func (t *routeTable) add(pattern string, policy Policy) (err error) {
 	return nil
 }
 
-// pick returns the request as the mux saw it, a copy that has the path values of
-// the pattern, and the pattern's policy; Private and false where none matches.
-func (t *routeTable) pick(r *http.Request) (picked *http.Request, policy Policy, found bool) {
+// pick returns what a mux of the table picks for a request.
+func (t *routeTable) pick(mux *http.ServeMux, r *http.Request) match {
 	if t.hasHosts {
 		if host := hostOf(r); host != canonicalHost(host) {
-			return r, Private, false
+			return match{}
 		}
 	}
 	var m match
-	t.mux.ServeHTTP(&m, r.WithContext(r.Context()))
-	return m.r, m.policy, m.r != nil
+	mux.ServeHTTP(&m, r.WithContext(r.Context()))
+	return m
 }
 
 // registeredAt is what ServeMux says of where a pattern was registered: here,
@@ -180,15 +211,27 @@ func canonicalHost(host string) string {
 type marker Policy
 
 func (m marker) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	found := w.(*match)
-	found.r, found.policy = r, Policy(m)
+	*w.(*match) = match{found: true, policy: Policy(m), r: r}
 }
 
-// match is where the table's mux answers. What it writes by itself (a redirect,
-// 404, 405) goes nowhere, and means that no pattern matches.
+// match is what a table's mux picked. The zero match means that no pattern matches,
+// and is private. A match is also where the mux answers: what it writes by itself (a
+// redirect, 404, 405) goes nowhere.
 type match struct {
-	r      *http.Request
+	found  bool
 	policy Policy
+	r      *http.Request // a copy, with the path values of the pattern
+}
+
+// isChoiceOf reports whether a ServeMux picks the pattern of the match, so that its
+// reading of the path is the only one. Behind a pattern that takes any number of
+// segments there may be a router that reads them again.
+func (m match) isChoiceOf(mux *http.ServeMux, r *http.Request) bool {
+	if mux == nil || !m.found || strings.HasSuffix(m.r.Pattern, "/") || strings.HasSuffix(m.r.Pattern, "...}") {
+		return false
+	}
+	_, pattern := mux.Handler(r)
+	return pattern == m.r.Pattern
 }
 
 func (*match) Header() http.Header         { return http.Header{} }

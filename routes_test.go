@@ -2,6 +2,7 @@ package jwtauth_test
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -383,6 +384,84 @@ func TestRoutersThatReadPathsInAnotherWay(t *testing.T) {
 			var s seen
 			wrap(&s).ServeHTTP(httptest.NewRecorder(), r)
 			require.Equal(t, test.ran, s.ran)
+		})
+	}
+}
+
+func TestRoutes_WhereTheContainerIsReadFromTheBody(t *testing.T) {
+	auth := newAuth(t, jwtauth.WithContainer(func(r *http.Request) string { return r.PostFormValue("tenant") }))
+	wrap, err := auth.Routes(map[string]jwtauth.Policy{"/run/{recipe}": jwtauth.Private})
+	require.NoError(t, err)
+	for _, target := range []string{"/run/notify", "/run/gr%C3%BC%C3%9Fe", "/run/notif%79", "/run/notify?token=" + goodToken()} {
+		r := httptest.NewRequest("POST", target, strings.NewReader("tenant=demo&a=1"))
+		r.Header = bearer(goodToken())
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		var s seen
+		wrap(&s).ServeHTTP(httptest.NewRecorder(), r)
+		require.True(t, s.ok, target)
+		require.Equal(t, "1", s.r.FormValue("a"), target)
+	}
+}
+
+// Which container counts where several places could say it.
+func TestRoutes_WhichContainerCounts(t *testing.T) {
+	fromHeader := jwtauth.WithContainer(func(r *http.Request) string { return r.Header.Get("X-Container") })
+	constant := func(container string) jwtauth.Option {
+		return jwtauth.WithContainer(func(*http.Request) string { return container })
+	}
+	for name, test := range map[string]struct {
+		opts      []jwtauth.Option
+		pattern   string
+		container string // of the token
+		ran       bool
+	}{
+		"the pattern's, without WithContainer":             {nil, "/run/{container}/x", "demo", true},
+		"not another one's, without WithContainer":         {nil, "/run/{container}/x", "other", false},
+		"WithContainer's, not the pattern's":               {[]jwtauth.Option{constant("other")}, "/run/{container}/x", "other", true},
+		"not the pattern's, where WithContainer finds one": {[]jwtauth.Option{constant("other")}, "/run/{container}/x", "demo", false},
+		"the pattern's, where WithContainer finds none":    {[]jwtauth.Option{constant("")}, "/run/{container}/x", "demo", true},
+		"a header's, not the pattern's":                    {[]jwtauth.Option{fromHeader}, "/run/{container}/x", "by-header", true},
+		"not the pattern's beside a header's":              {[]jwtauth.Option{fromHeader}, "/run/{container}/x", "demo", false},
+		"a header's, where the pattern names none":         {[]jwtauth.Option{fromHeader}, "/run/{tenant}/x", "by-header", true},
+		"none at all": {nil, "/run/{tenant}/x", "demo", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			captureDefaultLog(t)
+			auth := newAuth(t, test.opts...)
+			wrap, err := auth.Routes(map[string]jwtauth.Policy{test.pattern: jwtauth.Private})
+			require.NoError(t, err)
+			var s seen
+			r := request("GET", "/run/demo/x", bearer(mustIssue(t, auth, test.container)))
+			r.Header.Set("X-Container", "by-header")
+			wrap(&s).ServeHTTP(httptest.NewRecorder(), r)
+			require.Equal(t, test.ran, s.ran)
+		})
+	}
+}
+
+func TestCheckContainer(t *testing.T) {
+	auth := newAuth(t)
+	anyContainer := newAuth(t, jwtauth.WithAnyContainer())
+	claims, err := auth.Verify(t.Context(), goodToken(), "demo")
+	require.NoError(t, err)
+	known := jwtauth.NewContext(t.Context(), claims)
+	for name, test := range map[string]struct {
+		auth      *jwtauth.Auth
+		ctx       context.Context
+		container string
+		want      error
+	}{
+		"the same container":          {auth, known, "demo", nil},
+		"another container":           {auth, known, "other", jwtauth.ErrContainer},
+		"a container in another case": {auth, known, "Demo", jwtauth.ErrContainer},
+		"no container":                {auth, known, "", jwtauth.ErrNoContainer},
+		"no claims":                   {auth, t.Context(), "demo", nil},
+		"no container in a service without containers": {anyContainer, known, "", nil},
+		"another one in a service without containers":  {anyContainer, known, "other", jwtauth.ErrContainer},
+	} {
+		t.Run(name, func(t *testing.T) {
+			captureDefaultLog(t)
+			require.ErrorIs(t, test.auth.CheckContainer(test.ctx, test.container), test.want)
 		})
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"net/http"
+	"net/http/httptest"
 	"testing"
 
 	"github.com/gin-gonic/gin"
@@ -43,6 +44,26 @@ func TestGinDecodesAPlusAsASpace(t *testing.T) {
 	engine.GET("/run/:container/notify", run)
 	w := routertest.Send(t, engine, "GET", "/run/a+b/notify", "", "")
 	require.Equal(t, "a b", routertest.Read(t, w).Container)
+}
+
+func TestCheckContainer_DeniesWhatGinReadsInAnotherWay(t *testing.T) {
+	auth := routertest.New(t)
+	engine := gin.New()
+	engine.UseEscapedPath = true
+	engine.Use(func(c *gin.Context) {
+		if err := auth.CheckContainer(c.Request.Context(), c.Param("container")); err != nil {
+			auth.Deny(c.Writer, c.Request, err)
+			c.Abort()
+		}
+	})
+	engine.GET("/run/:container/notify", run)
+	wrap, err := auth.Routes(map[string]jwtauth.Policy{"/run/{container}/notify": jwtauth.Private})
+	require.NoError(t, err)
+	send := func(path, container string) *httptest.ResponseRecorder {
+		return routertest.Send(t, wrap(engine), "GET", path, routertest.Issue(t, auth, container), "")
+	}
+	require.Equal(t, "ab", routertest.Read(t, send("/run/ab/notify", "ab")).Container)
+	routertest.RequireDenied(t, send("/run/a+b/notify", "a+b"), "token_not_valid", "wrong_container")
 }
 
 func TestNothingRunsBehindADenial(t *testing.T) {
