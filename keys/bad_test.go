@@ -9,7 +9,11 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
+	"encoding/pem"
 	"math/big"
 	"slices"
 	"strings"
@@ -109,6 +113,10 @@ func changedECDSA(change func(*ecdsa.PrivateKey)) *ecdsa.PrivateKey {
 	return changed
 }
 
+// over31Bits is a variable, since an int of 32 bits cannot hold it as a constant. There
+// it becomes another exponent that is refused.
+var over31Bits int64 = 1<<31 + 1
+
 func TestABadRSAKeySaysWhatIsWrong(t *testing.T) {
 	short, err := rsa.GenerateKey(rand.Reader, 1024)
 	require.NoError(t, err)
@@ -131,7 +139,7 @@ func TestABadRSAKeySaysWhatIsWrong(t *testing.T) {
 		"exponent 2":                      {changedRSA(exponent(2)), []string{"exponent", "65537"}},
 		"an even exponent":                {changedRSA(exponent(65536)), []string{"exponent", "65537"}},
 		"a negative exponent":             {changedRSA(exponent(-65537)), []string{"exponent", "65537"}},
-		"an exponent that crypto/rsa verifies nothing with": {changedRSA(exponent(1<<31 + 1)), []string{"exponent", "65537"}},
+		"an exponent that crypto/rsa verifies nothing with": {changedRSA(exponent(int(over31Bits))), []string{"exponent", "65537"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			requireBad(t, keys.Signer(c.key), c.says...)
@@ -223,42 +231,173 @@ func TestABadEd25519KeySaysWhatIsWrong(t *testing.T) {
 	}
 }
 
-// An Ed25519 key of zeros is a point of small order: anybody could sign for it.
-// The standard library, which does not judge the key, shows how.
-func TestAnEd25519KeyOfZerosWouldBeForgeable(t *testing.T) {
-	zeros := make(ed25519.PublicKey, ed25519.PublicKeySize)
+// edwards is arithmetic on the curve of Ed25519 (RFC 8032, section 5.1), by math/big
+// alone and in affine coordinates.
+var edwards = struct{ p, d, sqrtMinus1 *big.Int }{
+	p: new(big.Int).Sub(new(big.Int).Lsh(big.NewInt(1), 255), big.NewInt(19)),
+}
+
+func init() {
+	p := edwards.p
+	edwards.d = new(big.Int).Mul(big.NewInt(-121665), new(big.Int).ModInverse(big.NewInt(121666), p))
+	edwards.d.Mod(edwards.d, p)
+	edwards.sqrtMinus1 = new(big.Int).Exp(big.NewInt(2), new(big.Int).Rsh(new(big.Int).Sub(p, big.NewInt(1)), 2), p)
+}
+
+// decodePoint returns the point of 32 bytes as a reader does that takes y modulo p, and
+// the sign of an x that is 0 for nothing. It returns false if there is none.
+func decodePoint(encoded []byte) (x, y *big.Int, ok bool) {
+	p, one := edwards.p, big.NewInt(1)
+	bigEndian := slices.Clone(encoded)
+	slices.Reverse(bigEndian)
+	negative := bigEndian[0]>>7 == 1
+	bigEndian[0] &= 0x7f
+	y = new(big.Int).SetBytes(bigEndian)
+	y.Mod(y, p)
+	yy := new(big.Int).Mul(y, y)
+	u := new(big.Int).Sub(yy, one)
+	v := new(big.Int).Add(new(big.Int).Mul(edwards.d, yy), one)
+	xx := new(big.Int).Mul(u, v.ModInverse(v, p))
+	xx.Mod(xx, p)
+	if x = new(big.Int).ModSqrt(xx, p); x == nil {
+		return nil, nil, false
+	}
+	if negative != (x.Bit(0) == 1) {
+		x.Sub(p, x).Mod(x, p)
+	}
+	return x, y, true
+}
+
+func double(x, y *big.Int) (*big.Int, *big.Int) {
+	p, one := edwards.p, big.NewInt(1)
+	xx, yy := new(big.Int).Mul(x, x), new(big.Int).Mul(y, y)
+	t := new(big.Int).Mul(edwards.d, new(big.Int).Mul(xx, yy))
+	above := new(big.Int).Mul(new(big.Int).Mul(x, y), big.NewInt(2))
+	sum := new(big.Int).Add(xx, yy)
+	x3 := above.Mul(above, new(big.Int).ModInverse(new(big.Int).Mod(new(big.Int).Add(one, t), p), p))
+	y3 := sum.Mul(sum, new(big.Int).ModInverse(new(big.Int).Mod(new(big.Int).Sub(one, t), p), p))
+	return x3.Mod(x3, p), y3.Mod(y3, p)
+}
+
+// smallOrder returns every encoding of a point whose order divides 8: such a point has a
+// y of those below, in all spellings of 255 bits, with either sign.
+func smallOrder(t *testing.T) [][]byte {
+	p := edwards.p
+	// The y of a point of order 8: doubled it has order 4, so that y is 0 there, and
+	// x² = -y². From the curve's equation follows d·y⁴ + 2y² - 1 = 0.
+	root := new(big.Int).ModSqrt(new(big.Int).Mod(new(big.Int).Add(big.NewInt(1), edwards.d), p), p)
+	if root == nil { // then the other one
+		t.Fatal("1 + d has no square root")
+	}
+	var ys []*big.Int
+	for _, r := range []*big.Int{root, new(big.Int).Sub(p, root)} {
+		yy := new(big.Int).Mul(new(big.Int).Sub(r, big.NewInt(1)), new(big.Int).ModInverse(edwards.d, p))
+		if y := new(big.Int).ModSqrt(yy.Mod(yy, p), p); y != nil {
+			ys = append(ys, y, new(big.Int).Sub(p, y))
+		}
+	}
+	ys = append(ys, big.NewInt(0), big.NewInt(1), new(big.Int).Sub(p, big.NewInt(1)))
+	var all [][]byte
+	for _, y := range ys {
+		for _, spelled := range []*big.Int{y, new(big.Int).Add(y, p)} {
+			if spelled.BitLen() > 255 {
+				continue
+			}
+			for _, sign := range []byte{0, 0x80} {
+				encoded := spelled.FillBytes(make([]byte, 32))
+				encoded[0] |= sign
+				slices.Reverse(encoded)
+				all = append(all, encoded)
+			}
+		}
+	}
+	return all
+}
+
+// Anyone can sign for a public key of small order, as the standard library shows, which
+// does not look at the order of a key.
+func TestVerifier_RefusesEd25519KeysUnderWhichAnyoneCanSign(t *testing.T) {
 	forged := make([]byte, ed25519.SignatureSize)
 	forged[0] = 1 // R is the neutral element, S is 0
-	accepted := false
-	for i := range byte(64) {
-		accepted = accepted || ed25519.Verify(zeros, []byte{i}, forged)
+	all := smallOrder(t)
+	require.Len(t, all, 14)
+	for _, encoded := range all {
+		t.Run(hex.EncodeToString(encoded), func(t *testing.T) {
+			x, y, ok := decodePoint(encoded)
+			require.True(t, ok)
+			for range 3 {
+				x, y = double(x, y)
+			}
+			require.Zero(t, x.Sign(), "8 times the point is the neutral element")
+			require.Zero(t, y.Cmp(big.NewInt(1)), "8 times the point is the neutral element")
+
+			accepted := false
+			for i := 0; i < 256 && !accepted; i++ {
+				accepted = ed25519.Verify(encoded, []byte{byte(i)}, forged)
+			}
+			require.True(t, accepted, "a forged signature")
+			requireWeak(t, encoded)
+		})
 	}
-	require.True(t, accepted)
-	requireBad(t, keys.Verifier(zeros))
+}
+
+// Two encodings of one key would be two keys to everything that compares bytes.
+func TestVerifier_RefusesEd25519KeysThatAreNotCanonical(t *testing.T) {
+	points := 0
+	for beyond := range int64(19) {
+		for _, sign := range []byte{0, 0x80} {
+			encoded := new(big.Int).Add(edwards.p, big.NewInt(beyond)).FillBytes(make([]byte, 32))
+			encoded[0] |= sign
+			slices.Reverse(encoded)
+			if _, _, ok := decodePoint(encoded); ok {
+				points++
+			}
+			requireWeak(t, encoded)
+		}
+	}
+	require.NotZero(t, points)
+	good := anEdKey().Public().(ed25519.PublicKey)
+	require.NoError(t, keys.Verifier(good).Err())
+}
+
+// requireWeak requires that a public key is refused whichever way it comes.
+func requireWeak(t *testing.T, encoded ed25519.PublicKey) {
+	t.Helper()
+	requireBad(t, keys.Verifier(encoded), "Ed25519")
+	requireBad(t, keys.Verifier(&encoded), "type *ed25519.PublicKey")
+	requireBad(t, keys.Signer(kms{public: encoded}), "Ed25519")
+	x := base64.RawURLEncoding.EncodeToString(encoded)
+	_, err := keys.ParseJWK([]byte(`{"kty":"OKP","crv":"Ed25519","x":"` + x + `"}`))
+	require.Error(t, err)
+	der, err := x509.MarshalPKIXPublicKey(encoded)
+	require.NoError(t, err)
+	_, err = keys.ParsePEM(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
+	require.ErrorContains(t, err, "Ed25519")
 }
 
 func TestAPrivateKeyThatIsNotItsPublicHalfsIsABadKey(t *testing.T) {
 	otherEd := slices.Concat(anEdKey().Seed(), []byte(anotherEdKey().Public().(ed25519.PublicKey)))
 	n := aP256Key().Curve.Params().N
 	for name, private := range map[string]crypto.Signer{
-		"RSA with another's modulus":         changedRSA(func(k *rsa.PrivateKey) { k.N = anotherRSAKey().N }),
-		"RSA with another's modulus, bare":   changedRSA(func(k *rsa.PrivateKey) { k.N = anotherRSAKey().N; k.Precomputed = rsa.PrecomputedValues{} }),
-		"RSA with another's exponent":        changedRSA(func(k *rsa.PrivateKey) { k.D = anotherRSAKey().D }),
-		"RSA with another's exponent, bare":  changedRSA(func(k *rsa.PrivateKey) { k.D = anotherRSAKey().D; k.Precomputed = rsa.PrecomputedValues{} }),
-		"RSA with another public exponent":   changedRSA(func(k *rsa.PrivateKey) { k.E = 3 }),
-		"RSA with another's primes":          changedRSA(func(k *rsa.PrivateKey) { k.Primes = anotherRSAKey().Primes }),
-		"RSA without primes":                 changedRSA(func(k *rsa.PrivateKey) { k.Primes = nil; k.Precomputed = rsa.PrecomputedValues{} }),
-		"RSA with nil primes":                changedRSA(func(k *rsa.PrivateKey) { k.Primes = []*big.Int{nil, nil}; k.Precomputed = rsa.PrecomputedValues{} }),
-		"RSA without a private exponent":     changedRSA(func(k *rsa.PrivateKey) { k.D = nil }),
-		"ECDSA with another's number":        changedECDSA(func(k *ecdsa.PrivateKey) { k.D = anotherP256Key().D }),
-		"ECDSA with another's point":         changedECDSA(func(k *ecdsa.PrivateKey) { k.PublicKey = anotherP256Key().PublicKey }),
-		"ECDSA without a number":             changedECDSA(func(k *ecdsa.PrivateKey) { k.D = nil }),
-		"ECDSA with the number zero":         changedECDSA(func(k *ecdsa.PrivateKey) { k.D = new(big.Int) }),
-		"ECDSA with a negative number":       changedECDSA(func(k *ecdsa.PrivateKey) { k.D = new(big.Int).Neg(k.D) }),
-		"ECDSA with a number past the order": changedECDSA(func(k *ecdsa.PrivateKey) { k.D = new(big.Int).Add(k.D, n) }),
-		"ECDSA with the order for a number":  changedECDSA(func(k *ecdsa.PrivateKey) { k.D = n }),
-		"ECDSA with an absurd number":        changedECDSA(func(k *ecdsa.PrivateKey) { k.D = new(big.Int).Lsh(k.D, 10_000) }),
-		"Ed25519 with another's public key":  ed25519.PrivateKey(otherEd),
+		"RSA with another's modulus":            changedRSA(func(k *rsa.PrivateKey) { k.N = anotherRSAKey().N }),
+		"RSA with another's modulus, bare":      changedRSA(func(k *rsa.PrivateKey) { k.N = anotherRSAKey().N; k.Precomputed = rsa.PrecomputedValues{} }),
+		"RSA with another's exponent":           changedRSA(func(k *rsa.PrivateKey) { k.D = anotherRSAKey().D }),
+		"RSA with another's exponent, bare":     changedRSA(func(k *rsa.PrivateKey) { k.D = anotherRSAKey().D; k.Precomputed = rsa.PrecomputedValues{} }),
+		"RSA with another public exponent":      changedRSA(func(k *rsa.PrivateKey) { k.E = 3 }),
+		"RSA with another's primes":             changedRSA(func(k *rsa.PrivateKey) { k.Primes = anotherRSAKey().Primes }),
+		"RSA with another's precomputed values": changedRSA(func(k *rsa.PrivateKey) { k.Precomputed = anotherRSAKey().Precomputed }),
+		"RSA without primes":                    changedRSA(func(k *rsa.PrivateKey) { k.Primes = nil; k.Precomputed = rsa.PrecomputedValues{} }),
+		"RSA with nil primes":                   changedRSA(func(k *rsa.PrivateKey) { k.Primes = []*big.Int{nil, nil}; k.Precomputed = rsa.PrecomputedValues{} }),
+		"RSA without a private exponent":        changedRSA(func(k *rsa.PrivateKey) { k.D = nil }),
+		"ECDSA with another's number":           changedECDSA(func(k *ecdsa.PrivateKey) { k.D = anotherP256Key().D }),
+		"ECDSA with another's point":            changedECDSA(func(k *ecdsa.PrivateKey) { k.PublicKey = anotherP256Key().PublicKey }),
+		"ECDSA without a number":                changedECDSA(func(k *ecdsa.PrivateKey) { k.D = nil }),
+		"ECDSA with the number zero":            changedECDSA(func(k *ecdsa.PrivateKey) { k.D = new(big.Int) }),
+		"ECDSA with a negative number":          changedECDSA(func(k *ecdsa.PrivateKey) { k.D = new(big.Int).Neg(k.D) }),
+		"ECDSA with a number past the order":    changedECDSA(func(k *ecdsa.PrivateKey) { k.D = new(big.Int).Add(k.D, n) }),
+		"ECDSA with the order for a number":     changedECDSA(func(k *ecdsa.PrivateKey) { k.D = n }),
+		"ECDSA with an absurd number":           changedECDSA(func(k *ecdsa.PrivateKey) { k.D = new(big.Int).Lsh(k.D, 10_000) }),
+		"Ed25519 with another's public key":     ed25519.PrivateKey(otherEd),
 	} {
 		t.Run(name, func(t *testing.T) {
 			k := keys.Signer(private)

@@ -7,9 +7,11 @@ import (
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/hmac"
+	"crypto/rand"
 	"crypto/rsa"
-	_ "crypto/sha256" // makes the hashes of every algorithm available
-	_ "crypto/sha512"
+	"crypto/sha256"
+	_ "crypto/sha512" // makes the hashes of every algorithm available
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash"
@@ -64,6 +66,7 @@ type material struct {
 	signs     bool
 
 	secret concealed[[]byte] // HMAC alone
+	proven bool              // the private key belongs to its public half
 	public crypto.PublicKey  // *rsa.PublicKey, *ecdsa.PublicKey or ed25519.PublicKey
 	signer concealed[crypto.Signer]
 
@@ -183,8 +186,11 @@ func (m *material) judgeKeyPair() error {
 		if len(public) != ed25519.PublicKeySize {
 			return fmt.Errorf("the Ed25519 public key has %d bytes; it needs %d", len(public), ed25519.PublicKeySize)
 		}
-		if oneByteRepeated(public) { // zeros are a point of small order, under which anyone can sign
+		if oneByteRepeated(public) {
 			return errors.New("the Ed25519 public key is one byte repeated; it was never filled in")
+		}
+		if isWeakEd25519(public) {
+			return errors.New("the Ed25519 public key is one under which anyone can sign, or is not encoded as RFC 8032 says; make a new one")
 		}
 	default:
 		return fmt.Errorf("keys of type %T are not known; use RSA, ECDSA on P-256, P-384 or P-521, or Ed25519", m.public)
@@ -192,21 +198,58 @@ func (m *material) judgeKeyPair() error {
 	return m.judgePrivate()
 }
 
-// judgePrivate refuses a private key in memory that does not belong to its
-// public half. Other signers are judged by each of their signatures.
+// isWeakEd25519 reports whether a public key is a point of small order, under which
+// signatures can be made without a private key, or does not have the one encoding of its
+// point (RFC 8032, section 5.1.3). The sign of x, the highest bit, does not matter: of
+// each y below both points are of small order.
+func isWeakEd25519(public ed25519.PublicKey) bool {
+	y := slices.Clone(public)
+	y[31] &= 0x7f
+	slices.Reverse(y)
+	if bytes.Compare(y, edP) >= 0 {
+		return true
+	}
+	return slices.ContainsFunc(smallOrderY, func(small []byte) bool { return bytes.Equal(y, small) })
+}
+
+// edP is the order of Ed25519's field, and smallOrderY are the y of its points of order
+// 1, 2, 4 and 8; all big-endian.
+var (
+	edP         = unhex("7fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffed")
+	smallOrderY = [][]byte{
+		unhex("0000000000000000000000000000000000000000000000000000000000000001"),
+		unhex("7fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffec"),
+		unhex("0000000000000000000000000000000000000000000000000000000000000000"),
+		unhex("05fc536d880238b13933c6d305acdfd5f098eff289f4c345b027b2c28f95e826"),
+		unhex("7a03ac9277fdc74ec6cc392cfa53202a0f67100d760b3cba4fd84d3d706a17c7"),
+	}
+)
+
+func unhex(text string) []byte {
+	b, err := hex.DecodeString(text)
+	if err != nil {
+		panic("keys: " + err.Error()) // there is no such constant
+	}
+	return b
+}
+
+// judgePrivate refuses a private key in memory that does not belong to its public half.
+// Go's own checks differ by version, so each key also signs once, and its public half
+// verifies that. Other signers are verified at each of their signatures.
 func (m *material) judgePrivate() error {
-	mismatch := errors.New("the private key does not belong to its public half, or is broken")
-	if m.signer == nil {
+	if m.signer == nil || m.proven {
 		return nil
 	}
+	mismatch := errors.New("the private key does not belong to its public half, or is broken")
 	switch private := m.signer().(type) {
-	case provenSigner:
 	case *rsa.PrivateKey:
-		if private.Validate() != nil {
+		// Go 1.25 takes what was precomputed for validated, whatever the fields say.
+		fields := rsa.PrivateKey{PublicKey: private.PublicKey, D: private.D, Primes: private.Primes}
+		if private.D == nil || fields.Validate() != nil || !signs(private, m.public) {
 			return mismatch
 		}
 	case *ecdsa.PrivateKey:
-		if private.D == nil {
+		if private.D == nil || private.D.Sign() <= 0 || !signs(private, m.public) {
 			return mismatch
 		}
 		d, err := private.Bytes()
@@ -218,13 +261,29 @@ func (m *material) judgePrivate() error {
 			return mismatch
 		}
 	case ed25519.PrivateKey:
-		if !private.Equal(ed25519.NewKeyFromSeed(private.Seed())) {
+		if !private.Equal(ed25519.NewKeyFromSeed(private.Seed())) || !signs(private, m.public) {
 			return mismatch
 		}
 	default:
 		m.signer = conceal[crypto.Signer](provenSigner{private, m.public})
 	}
+	m.proven = true
 	return nil
+}
+
+// signs reports whether a private key makes a signature that its public half verifies.
+func signs(private crypto.Signer, public crypto.PublicKey) (ok bool) {
+	defer func() {
+		if recover() != nil { // as crypto/rsa does about numbers that are no key
+			ok = false
+		}
+	}()
+	probe, opts := sha256.Sum256([]byte("jwtauth: does this key sign?")), crypto.SignerOpts(crypto.SHA256)
+	if _, is := public.(ed25519.PublicKey); is {
+		opts = crypto.Hash(0)
+	}
+	_, err := provenSigner{private, public}.Sign(rand.Reader, probe[:], opts)
+	return err == nil
 }
 
 // arm fixes, once, how the key signs and verifies. The signers and verifiers

@@ -15,6 +15,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"weak"
 )
 
 // Defaults of a [Remote].
@@ -41,6 +42,10 @@ const (
 	maxKeys       = 256     // in a JWK Set
 	maxKidLen     = 1024    // bytes of a key id that is asked for
 	maxRedirects  = 5
+
+	// A forged token costs a verification by each key that it may be of.
+	maxRemoteRSABits = 8192
+	maxWithoutID     = 4 // of one algorithm: one that signs, and some from before and after
 )
 
 // Remote is a [Source] of the public keys that another service publishes as a JWK Set
@@ -67,8 +72,9 @@ const (
 // Taken are public keys for signatures, at most 256, each with the algorithm that its
 // alg or else its type fixes: see [Signer]. Others are left out and logged: secrets,
 // private keys, keys whose use, key_ops or alg is for something else or unknown, keys
-// that are too short, ids that are empty or have over 1024 bytes, and a second key under
-// the id and the algorithm of another. A set without any that can be used counts as an
+// that are too short, RSA keys of more than 8192 bits, ids that are empty or have over
+// 1024 bytes, a second key under the id and the algorithm of another, and a fifth key
+// without an id for one algorithm. A set without any that can be used counts as an
 // outage. A key without an id verifies tokens of every id, so that beside one no id is
 // unknown: new keys are found by renewal alone.
 //
@@ -351,11 +357,18 @@ func (r *Remote) fetch(kid string) *flight {
 	r.flight = f
 	go func() {
 		defer close(f.done)
+		f.err = errors.New("keys: Remote: the HTTP client ended the goroutine of the fetch")
+		defer func() {
+			if problem := recover(); problem != nil { // of the caller's transport or CheckRedirect
+				f.err = fmt.Errorf("keys: Remote: %w", r.withoutQuery(fmt.Errorf("the HTTP client panicked: %v", problem)))
+			}
+			if f.err != nil {
+				r.fail(f.err)
+			}
+		}()
 		have := r.current.Load()
 		got, err := r.get(have, kid != "")
-		if f.err = err; err != nil {
-			r.fail(err)
-		} else {
+		if f.err = err; err == nil {
 			r.land(have, got, kid)
 		}
 	}()
@@ -399,7 +412,13 @@ func (r *Remote) land(have, got *remoteSet, kid string) {
 	if r.expiry != nil {
 		r.expiry.Stop()
 	}
-	r.expiry = time.AfterFunc(r.maxStale, func() { r.expire(got) })
+	// The timer keeps no Remote alive that its users have dropped.
+	remote, set := weak.Make(r), weak.Make(got)
+	r.expiry = time.AfterFunc(r.maxStale, func() {
+		if r, old := remote.Value(), set.Value(); r != nil && old != nil {
+			r.expire(old)
+		}
+	})
 	r.current.Store(got)
 	r.mu.Unlock()
 

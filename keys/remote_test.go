@@ -6,7 +6,9 @@ import (
 	"context"
 	"crypto"
 	"crypto/ecdh"
+	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
 	"encoding/json"
@@ -15,9 +17,11 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -26,6 +30,7 @@ import (
 	"testing/iotest"
 	"testing/synctest"
 	"time"
+	"weak"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -710,7 +715,7 @@ func TestHowLongKeysAreFresh(t *testing.T) {
 		"a word":                  {[]string{"Cache-Control", "max-age=soon"}, time.Minute},
 		"a year":                  {[]string{"Cache-Control", "max-age=31536000"}, time.Hour},
 		"for ever":                {[]string{"Cache-Control", "max-age=9000000000000000000"}, time.Hour},
-		"beyond all numbers":      {[]string{"Cache-Control", "max-age=90000000000000000000000"}, time.Minute},
+		"beyond all numbers":      {[]string{"Cache-Control", "max-age=90000000000000000000000"}, time.Hour},
 		"no-store":                {[]string{"Cache-Control", "no-store, max-age=600"}, time.Minute},
 		"no-cache":                {[]string{"Cache-Control", "max-age=600, no-cache"}, time.Minute},
 		"the clock is a year off": {[]string{"Cache-Control", "max-age=600", "Date", "Fri, 01 Jan 1999 00:00:00 GMT", "Expires", "Fri, 01 Jan 1999 00:10:00 GMT"}, 10 * time.Minute},
@@ -1455,4 +1460,184 @@ func TestManyUnknownIDsAtOnceAreToldApart(t *testing.T) {
 			require.ErrorIs(t, <-verdicts, keys.ErrUnknownKey)
 		}
 	})
+}
+
+func TestRemote_FollowsFewRedirectsAndOnlyOnItsHost(t *testing.T) {
+	for name, test := range map[string]struct {
+		hops     []string // where each answer leads
+		followed bool
+	}{
+		"none":                                {nil, true},
+		"five on the host":                    {[]string{"/1", "/2", "/3", "/4", "/5"}, true},
+		"six on the host":                     {[]string{"/1", "/2", "/3", "/4", "/5", "/6"}, false},
+		"without end":                         {slices.Repeat([]string{"/jwks"}, 50), false},
+		"to the host in capitals":             {[]string{"https://ISSUER.example.com/1"}, true},
+		"to another host":                     {[]string{"https://evil.example.com/1"}, false},
+		"to another host and back":            {[]string{"https://evil.example.com/1", "https://issuer.example.com/2"}, false},
+		"to another host at the second":       {[]string{"/1", "https://evil.example.com/2"}, false},
+		"to a host that begins alike":         {[]string{"https://issuer.example.com.evil.example/1"}, false},
+		"to a subdomain":                      {[]string{"https://a.issuer.example.com/1"}, false},
+		"to another port":                     {[]string{"https://issuer.example.com:8443/1"}, false},
+		"to a host behind a name":             {[]string{"https://issuer.example.com@evil.example/1"}, false},
+		"to another host without a scheme":    {[]string{"//evil.example.com/1"}, false},
+		"to plain HTTP":                       {[]string{"http://issuer.example.com/1"}, false},
+		"to plain HTTP at the second":         {[]string{"/1", "http://issuer.example.com/2"}, false},
+		"to a scheme that fetches from disks": {[]string{"file:///etc/passwd"}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			i := newIssuer(t)
+			next := 0
+			i.answer(func(w http.ResponseWriter, r *http.Request) {
+				if next < len(test.hops) {
+					next++
+					redirecting(test.hops[next-1])(w, r)
+					return
+				}
+				serving(first(t))(w, r)
+			})
+			err := i.verify("first", anEdKey())
+			if test.followed {
+				require.NoError(t, err)
+				return
+			}
+			wontSay(t, err)
+			require.LessOrEqual(t, next, 6)
+		})
+	}
+}
+
+func TestRemote_LeavesOutKeysThatMakeVerificationExpensive(t *testing.T) {
+	rsaOf := func(bits int, kid string) jwkMembers {
+		n := new(big.Int).Add(new(big.Int).Lsh(big.NewInt(1), uint(bits-1)), big.NewInt(1))
+		key := jwkOf(t, &rsa.PublicKey{N: n, E: 65537})
+		if kid != "" {
+			key = key.with("kid", kid)
+		}
+		return key
+	}
+	kinds := map[string]func() jwkMembers{
+		"Ed25519": func() jwkMembers {
+			public, _, err := ed25519.GenerateKey(nil)
+			require.NoError(t, err)
+			return jwkOf(t, public)
+		},
+		"ECDSA": func() jwkMembers {
+			return jwkOf(t, must[*ecdsa.PrivateKey](t)(ecdsa.GenerateKey(elliptic.P256(), rand.Reader)).Public())
+		},
+	}
+	bits := 2048
+	kinds["RSA"] = func() jwkMembers { bits++; return rsaOf(bits, "") }
+	for name, another := range kinds {
+		t.Run("a fifth key without an id, "+name, func(t *testing.T) {
+			i := newIssuer(t)
+			all := []jwkMembers{another(), another(), another(), another()}
+			i.publish(jwksText(t, append(all, publishedAs(t, "first", anEdKey()))...))
+			require.NoError(t, i.verify("first", anEdKey()))
+			require.NotContains(t, i.logged(), "key 4: ", "four are taken")
+
+			i = newIssuer(t)
+			all = append(all, another(), publishedAs(t, "first", anEdKey()), another())
+			i.publish(jwksText(t, all...))
+			require.NoError(t, i.verify("first", anEdKey()))
+			require.Contains(t, i.logged(), "key 5: 4 keys before it")
+			require.Contains(t, i.logged(), "key 7: 4 keys before it")
+		})
+	}
+	t.Run("many keys with ids", func(t *testing.T) {
+		i := newIssuer(t)
+		var all []jwkMembers
+		for n := range 50 {
+			all = append(all, kinds["Ed25519"]().with("kid", fmt.Sprint(n)))
+		}
+		i.publish(jwksText(t, append(all, publishedAs(t, "first", anEdKey()))...))
+		require.NoError(t, i.verify("first", anEdKey()))
+		require.Contains(t, i.logged(), `"left out"=[]`)
+	})
+	for bits, taken := range map[int]bool{8192: true, 8193: false, 16384: false} {
+		t.Run(fmt.Sprint("an RSA key of ", bits, " bits"), func(t *testing.T) {
+			i := newIssuer(t)
+			i.publish(jwksText(t, rsaOf(bits, "large"), publishedAs(t, "first", anEdKey())))
+			require.NoError(t, i.verify("first", anEdKey()))
+			require.Equal(t, !taken, strings.Contains(i.logged(), "8192 are the most"), i.logged())
+		})
+	}
+}
+
+// panics is a body whose reading panics.
+type panics struct{ io.ReadCloser }
+
+func (panics) Read([]byte) (int, error) { panic("in Read") }
+
+// roundTrip is a transport of a test's own.
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// A caller's client runs in a goroutine of the Remote, where a panic would end the
+// process, and nothing else would end the fetch.
+func TestRemote_AClientThatPanicsIsAnOutage(t *testing.T) {
+	const secret = "a-secret-of-the-query"
+	redirect := func(*http.Request) (*http.Response, error) {
+		w := httptest.NewRecorder()
+		redirecting("/moved")(w, nil)
+		return w.Result(), nil
+	}
+	for name, client := range map[string]*http.Client{
+		"the transport panics":               {Transport: roundTrip(func(r *http.Request) (*http.Response, error) { panic("cannot fetch " + r.URL.String()) })},
+		"the transport panics with an error": {Transport: roundTrip(func(r *http.Request) (*http.Response, error) { panic(errors.New(r.URL.RawQuery)) })},
+		"the transport meets a nil":          {Transport: roundTrip(func(r *http.Request) (*http.Response, error) { var m map[string]int; m["a"] = 1; return nil, nil })},
+		"the transport ends the goroutine":   {Transport: roundTrip(func(r *http.Request) (*http.Response, error) { runtime.Goexit(); return nil, nil })},
+		"the body panics": {Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: 200, Body: panics{http.NoBody}, Request: r}, nil
+		})},
+		"CheckRedirect panics": {Transport: roundTrip(redirect), CheckRedirect: func(*http.Request, []*http.Request) error { panic("no") }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				logs := new(issuer)
+				broken := true
+				transport := client.Transport
+				own := *client
+				own.Transport = roundTrip(func(r *http.Request) (*http.Response, error) {
+					if broken {
+						return transport.RoundTrip(r)
+					}
+					w := httptest.NewRecorder()
+					serving(first(t))(w, r)
+					return w.Result(), nil
+				})
+				remote, err := keys.NewRemote("https://issuer.example.com/jwks?key="+secret, keys.WithClient(&own), keys.WithRemoteLogger(slog.New(slog.NewTextHandler(logs, nil))))
+				require.NoError(t, err)
+				for range 2 { // nor does it go on for those who come later
+					_, err = remote.Keys(t.Context(), "first")
+					require.ErrorContains(t, err, "the HTTP client")
+					require.NotContains(t, err.Error(), secret)
+				}
+				require.Contains(t, logs.logged(), "cannot be fetched")
+				require.NotContains(t, logs.logged(), secret)
+
+				broken = false
+				time.Sleep(time.Minute)
+				_, err = remote.Keys(t.Context(), "first")
+				require.NoError(t, err)
+			})
+		})
+	}
+}
+
+func TestRemote_IsFreedOnceItIsDropped(t *testing.T) {
+	freed := func() (weak.Pointer[keys.Remote], weak.Pointer[keys.Set]) {
+		i := newIssuer(t, keys.WithMaxStale(24*time.Hour))
+		i.publish(first(t))
+		set, err := i.Keys(t.Context(), "first")
+		require.NoError(t, err)
+		return weak.Make(i.Remote), weak.Make(set)
+	}
+	remote, set := freed()
+	for range 100 {
+		if runtime.GC(); remote.Value() == nil && set.Value() == nil {
+			return
+		}
+	}
+	require.Fail(t, "something holds it")
 }

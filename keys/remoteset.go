@@ -1,6 +1,8 @@
 package keys
 
 import (
+	"cmp"
+	"crypto/rsa"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -33,10 +35,11 @@ func (r *Remote) freshFor(header http.Header, unlessSaid time.Duration) time.Dur
 	return min(max(fresh, leastFresh), mostFresh, r.maxStale/2)
 }
 
-// seconds reads a number of seconds; what is none is 0.
+// seconds reads a number of seconds, and returns 0 for what is none. One that is too
+// large for any integer is large (RFC 9111, section 1.2.2).
 func seconds(text string) time.Duration {
-	n, err := strconv.Atoi(text)
-	if err != nil {
+	n, err := strconv.ParseInt(text, 10, 64) // of which a range error says the nearest
+	if err != nil && !errors.Is(err, strconv.ErrRange) {
 		return 0
 	}
 	return time.Duration(min(max(n, 0), 1<<30)) * time.Second
@@ -60,7 +63,7 @@ func readRemote(text []byte) (set *Set, left []string, err error) {
 	for i, text := range texts {
 		key, err := readRemoteKey(text)
 		if err == nil {
-			err = set.judgeDuplicate(key)
+			err = cmp.Or(set.judgeDuplicate(key), set.judgeCost(key))
 		}
 		if err != nil { // which may repeat the key's alg, of any length
 			left = append(left, fmt.Sprintf("key %d: %.200v", i+1, err))
@@ -72,6 +75,24 @@ func readRemote(text []byte) (set *Set, left []string, err error) {
 		return nil, nil, fmt.Errorf("the JWK Set has no key that can be used, of %d: %q", len(texts), left[:min(len(left), 3)])
 	}
 	return set, left, nil
+}
+
+// judgeCost refuses a key that makes the verification of a token expensive, one that is
+// forged included: a token is verified by every key without an id that has its algorithm.
+func (s *Set) judgeCost(k Key) error {
+	if public, ok := k.m.public.(*rsa.PublicKey); ok && public.N.BitLen() > maxRemoteRSABits {
+		return fmt.Errorf("its %d bits take long to verify by; %d are the most", public.N.BitLen(), maxRemoteRSABits)
+	}
+	alike := 0
+	for _, m := range s.keys {
+		if k.ID() == "" && m.id == "" && m.algorithm.name == k.Algorithm() {
+			alike++
+		}
+	}
+	if alike >= maxWithoutID {
+		return fmt.Errorf("%d keys before it have its algorithm and no id, which are the most; an id would help", alike)
+	}
+	return nil
 }
 
 // judgeDuplicate refuses a key that is there, and one under the id and the algorithm of

@@ -165,7 +165,7 @@ func TestAnRSASignerThatIgnoresWhatItIsAskedForIsAnError(t *testing.T) {
 		alg  string
 		opts crypto.SignerOpts
 	}{
-		"PSS with the longest salt":   {"PS256", &rsa.PSSOptions{Hash: crypto.SHA256, SaltLength: rsa.PSSSaltLengthAuto}},
+		"PSS with the longest salt":   {"PS256", &rsa.PSSOptions{Hash: crypto.SHA256, SaltLength: longestSalt(crypto.SHA256)}},
 		"PSS with a salt of 20 bytes": {"PS256", &rsa.PSSOptions{Hash: crypto.SHA256, SaltLength: 20}},
 		"PKCS #1 instead of PSS":      {"PS256", crypto.SHA256},
 		"PSS instead of PKCS #1":      {"RS256", &rsa.PSSOptions{Hash: crypto.SHA256, SaltLength: rsa.PSSSaltLengthEqualsHash}},

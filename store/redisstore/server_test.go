@@ -1,3 +1,5 @@
+//go:build unix
+
 package redisstore_test
 
 import (
@@ -72,8 +74,7 @@ func (s *server) start(t *testing.T) {
 	t.Helper()
 	s.process = exec.Command(s.args[0], s.args[1:]...)
 	s.process.Stdout, s.process.Stderr = &s.output, &s.output
-	// It ends with the tests, however they end.
-	s.process.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	s.process.SysProcAttr = endsWithTests()
 	require.NoError(t, s.process.Start())
 	client := redis.NewClient(&redis.Options{Addr: s.addr, MaxRetries: -1})
 	defer client.Close()
