@@ -177,7 +177,7 @@ var (
 	_ jwtauth.RevocationStamper                                            = (*revoke.List)(nil)
 	_ jwtauth.RevocationMarker                                             = (*revoke.List)(nil)
 	_ revoke.Store                                                         = (*revoke.Memory)(nil)
-	_ error                                                                = revoke.ErrStale
+	_ [2]error                                                             = [...]error{revoke.ErrStale, revoke.ErrIssuer}
 	_ [4]revoke.Kind                                                       = [...]revoke.Kind{revoke.Token, revoke.Session, revoke.Subject, revoke.Container}
 	_ func(revoke.Entry) error                                             = revoke.Entry.Validate
 	_ [4]time.Duration                                                     = [...]time.Duration{revoke.DefaultMaxLifetime, revoke.DefaultStaleness, revoke.DefaultInterval, revoke.DefaultSkew}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"weak"
 
 	"github.com/joinednode/jwtauth/internal/strict"
 	"github.com/joinednode/jwtauth/keys"
@@ -156,11 +157,11 @@ func keySet(ctx context.Context, source keys.Source, kid string) (*keys.Set, err
 func (a *Auth) judge(ctx context.Context, token string) (v verdict) {
 	var set *keys.Set
 	if known := a.recall(token); known != nil {
-		v.kid = known.kid
-		if set, v.err = keySet(ctx, a.sourceOf(known.claims.Issuer), known.kid); v.err != nil {
+		v.kid = known.claims.verified.kid
+		if set, v.err = keySet(ctx, a.sourceOf(known.claims.Issuer), v.kid); v.err != nil {
 			return v
 		}
-		if set == known.set.Value() {
+		if set == known.claims.verified.set.Value() {
 			v.claims, v.remembered = &known.claims, true
 			if v.err = a.judgeAgain(ctx, v.claims, &known.marks); v.err == ErrExpired {
 				a.forget(token)
@@ -196,12 +197,34 @@ func (a *Auth) judge(ctx context.Context, token string) (v verdict) {
 			return v
 		}
 	}
+	claims.verified = &verified{token: &own, kid: strings.Clone(t.KeyID), issuer: claims.Issuer, set: weak.Make(set)}
 	v.claims = claims // not before the signature was good: they are logged, and Inspect returns them
 	if v.err = a.judgeClaims(ctx, t.Header, v.claims); v.err == nil {
-		a.remember(own, t.KeyID, set, v.claims)
+		a.remember(own, v.claims)
 		a.rememberHeader(known, own, t.Header)
 	}
 	return v
+}
+
+// checkKey returns nil if the keys of an issuer verify a token that they did verify
+// before, or another Auth did.
+func (a *Auth) checkKey(ctx context.Context, v *verified) error {
+	if v == nil {
+		return nil
+	}
+	source := a.sourceOf(v.issuer)
+	if source == nil {
+		return fmt.Errorf("%w: the issuer %q is not one of WithIssuer or WithTrustedIssuer", ErrUnknownKey, clip(v.issuer))
+	}
+	set, err := keySet(ctx, source, v.kid)
+	if err != nil || set == v.set.Value() {
+		return err
+	}
+	t, _, err := strict.ParseKnowing(nil, *v.token, a.maxTokenSize)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	return verify(set, t)
 }
 
 // messages are lent to keys, which want bytes.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"time"
+	"weak"
 
 	"github.com/joinednode/jwtauth/internal/strict"
 	"github.com/joinednode/jwtauth/keys"
@@ -76,10 +77,20 @@ type Claims struct {
 	IssuedAt, NotBefore, ExpiresAt time.Time // iat, nbf, exp; in UTC
 
 	// Stamp is when the token was issued as a revocation list reckons, in
-	// microseconds since 1970 (iat_us); 0 if it has none. See [RevocationStamper].
+	// microseconds since 1970 (iat_us); 0 if it has none, or if its issuer is one of
+	// [WithTrustedIssuer]. See [RevocationStamper].
 	Stamp int64
 
-	payload string // the JSON as received
+	payload  string    // the JSON as received
+	verified *verified // nil if they were not read from a token
+}
+
+// verified is how a token was verified, to be verified again. The pointers keep fmt, which
+// looks behind one of them, from printing the token. It keeps no retired key alive.
+type verified struct {
+	token       *string
+	kid, issuer string
+	set         weak.Pointer[keys.Set]
 }
 
 // own returns claims that share no memory with c that could be changed.
@@ -124,7 +135,7 @@ func (a *Auth) readClaims(payload string) (*Claims, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
-	return &Claims{
+	claims := &Claims{
 		Issuer:    c.Issuer,
 		Subject:   c.Subject,
 		Container: c.Container,
@@ -136,7 +147,11 @@ func (a *Auth) readClaims(payload string) (*Claims, error) {
 		ExpiresAt: c.ExpiresAt,
 		Stamp:     c.Stamp,
 		payload:   payload,
-	}, nil
+	}
+	if a.issuers != nil && c.Issuer != a.issuer {
+		claims.Stamp = 0 // it says when lists here saw the token issued, and none did
+	}
+	return claims, nil
 }
 
 // judgeType compares typ as it stands, so that no kind of token passes for

@@ -313,7 +313,7 @@ type sentURL struct{ query string }
 // cutMark is the RawFragment of a URL out of which tokens were cut. A copy of the URL
 // keeps it, as http.StripPrefix makes one; a URL that a handler makes has none. No
 // server reads a fragment, and nothing prints a RawFragment without one.
-const cutMark = "jwtauth: tokens were cut"
+const cutMark = "jwtauth: cut"
 
 // sentQuery returns the query of a request as the client sent it. A request that a
 // handler makes, even in the context of this one or by Clone, sends nothing that its

@@ -101,6 +101,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/joinednode/jwtauth/internal/revocation"
 	"github.com/joinednode/jwtauth/internal/sieve"
 	"github.com/joinednode/jwtauth/internal/strict"
 	"github.com/joinednode/jwtauth/keys"
@@ -167,9 +168,10 @@ type RevocationMarker interface {
 // package revoke needs.
 type Marks [4]uint64
 
-// same reports that two checkers are one. What cannot be compared is not.
+// same reports whether two checkers are one. What cannot be compared is not.
 func same(a, b RevocationChecker) bool {
-	return reflect.TypeOf(a) == reflect.TypeOf(b) && reflect.TypeOf(a).Comparable() && a == b
+	x, y := reflect.ValueOf(a), reflect.ValueOf(b)
+	return x.IsValid() && y.IsValid() && x.Comparable() && y.Comparable() && a == b
 }
 
 // New returns an Auth that verifies, and if they can sign also issues, with the
@@ -199,6 +201,14 @@ func New(source keys.Source, opts ...Option) (*Auth, error) {
 	if a.stamper != nil && a.stamper.MaxLifetime() < a.maxLifetime {
 		return nil, fmt.Errorf("jwtauth: New: WithRevocations was given a list that forgets after %v, and tokens may live %v; give it that lifetime, or lower WithMaxLifetime", a.stamper.MaxLifetime(), a.maxLifetime)
 	}
+	issuers := map[string]time.Duration{c.issuer: 0} // and how far their clocks may be ahead
+	if !signsHere(source) {
+		issuers[c.issuer] = max(c.leeway, clockSkew)
+	}
+	for _, t := range c.trusted {
+		issuers[t.issuer] = max(c.leeway, clockSkew)
+	}
+	revocation.Tell(c.revocations, issuers)
 	if c.cache > 0 {
 		a.memory = sieve.New[remembered](c.cache, min(c.cache, math.MaxInt/entrySize)*entrySize)
 	}
@@ -248,6 +258,25 @@ func judgeSource(source keys.Source) error {
 		}
 	}
 	return nil
+}
+
+// signsHere reports whether the tokens of a source are signed by this process, or by one
+// that has the same key: by clocks that are as good as this one. Of a source of another
+// package that is not known.
+func signsHere(source keys.Source) bool {
+	switch source := source.(type) {
+	case *keys.Ring:
+		return true
+	case *keys.Key:
+		return signsHere(*source)
+	case keys.Key:
+		set, err := source.Keys(context.Background(), "")
+		if err == nil {
+			_, _, err = set.SigningKey()
+		}
+		return err == nil
+	}
+	return false
 }
 
 // Issue returns a signed token for a container, with iss if [WithIssuer] is
@@ -318,13 +347,26 @@ func (a *Auth) Extract(r *http.Request) (Presented, error) {
 	return a.find(r, a.urlTokens(r), Private)
 }
 
-// Recheck judges again what may have changed since the claims were verified:
-// time and revocation. Streams that outlive a request (WebSocket, SSE) call it
-// now and then, and end when it returns an error: [ErrExpired],
-// [ErrNotYetValid], [ErrRevoked] or, for "cannot know now", [ErrUnavailable].
+// Recheck checks again what may have changed since the claims were verified: time,
+// revocation, and whether the keys of their issuer still verify their token, so that no
+// stream outlives the retirement of a leaked key. Streams that outlive a request
+// (WebSocket, SSE) call it now and then, and end when it returns an error: [ErrExpired],
+// [ErrNotYetValid], [ErrUnknownKey], [ErrSignature], [ErrRevoked] or, for "cannot know
+// now", [ErrUnavailable]. Claims that were not read from a token, as a test makes them,
+// have no key to ask for.
 func (a *Auth) Recheck(ctx context.Context, c Claims) error {
-	_, err := a.settle(ctx, "recheck", verdict{claims: &c, err: a.judgeAgain(ctx, &c, nil)})
+	_, err := a.settle(ctx, "recheck", verdict{claims: &c, err: a.recheck(ctx, &c)})
 	return err
+}
+
+func (a *Auth) recheck(ctx context.Context, c *Claims) error {
+	if err := a.judgeTime(c); err != nil {
+		return err
+	}
+	if err := a.checkKey(ctx, c.verified); err != nil {
+		return err
+	}
+	return a.judgeRevocation(ctx, c)
 }
 
 // Issuer returns what [WithIssuer] set, "" if nothing did: the iss of the tokens

@@ -2,17 +2,14 @@ package jwtauth
 
 import (
 	"strings"
-	"weak"
+	"unsafe"
 
 	"github.com/joinednode/jwtauth/internal/strict"
-	"github.com/joinednode/jwtauth/keys"
 )
 
 // remembered is what an Auth keeps of a token that it accepted. Only what holds
 // as long as its keys do is taken from it: everything else is judged anew.
 type remembered struct {
-	set    weak.Pointer[keys.Set] // under which the signature was verified; keeps no retired key alive
-	kid    string
 	marks  Marks
 	claims Claims
 }
@@ -38,11 +35,11 @@ func (a *Auth) forget(token string) {
 
 // remember keeps a token that was accepted, which must not be part of a larger
 // text, such as all the header fields of its request.
-func (a *Auth) remember(token, kid string, set *keys.Set, c *Claims) {
+func (a *Auth) remember(token string, c *Claims) {
 	if a.memory == nil {
 		return
 	}
-	m := remembered{set: weak.Make(set), kid: strings.Clone(kid), claims: *c}
+	m := remembered{claims: *c}
 	if a.marker != nil {
 		m.marks = a.marker.Marks(c.own())
 	}
@@ -61,7 +58,7 @@ func (a *Auth) rememberHeader(known *strict.KnownHeader, token string, h strict.
 // size is what the texts of m take, in bytes. The claims are parts of the
 // payload, but for those that were written with escapes.
 func (m *remembered) size() int {
-	n := len(m.kid) + len(m.claims.payload) + 16*cap(m.claims.Audience)
+	n := len(m.claims.verified.kid) + int(unsafe.Sizeof(verified{})) + len(m.claims.payload) + 16*cap(m.claims.Audience)
 	if strings.IndexByte(m.claims.payload, '\\') >= 0 {
 		n += len(m.claims.payload)
 	}

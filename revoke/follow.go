@@ -95,7 +95,7 @@ func (l *List) since(ctx context.Context) (Part, error) {
 // has run for a while: a clock that is wrong at the start would cost what still
 // counts. It fails quietly: the next one does it.
 func (l *List) purge(ctx context.Context) {
-	now := l.past()
+	now := l.past.Now()
 	if now.Sub(l.purged) < purgeEvery {
 		return
 	}

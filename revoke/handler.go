@@ -1,6 +1,7 @@
 package revoke
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -159,17 +160,24 @@ func (l *List) answer(w http.ResponseWriter, r *http.Request, auth *jwtauth.Auth
 	// One that was taken back is so again: the store may have failed the first
 	// time, when this process alone refused the token. So is one that has expired:
 	// other clocks, and an Auth with leeway, may think otherwise.
-	if err := l.RevokeToken(ctx, c.Issuer, c.ID, c.ExpiresAt); err != nil {
+	switch err := l.RevokeToken(ctx, c.Issuer, c.ID, c.ExpiresAt); {
+	case errors.Is(err, ErrIssuer):
+		return l.isNotAsked(ctx)
+	case err != nil:
 		l.log().ErrorContext(ctx, "revoke: a token could not be taken back everywhere", "error", err)
 		return unavailable
 	}
 	if verdict == nil {
 		if _, err := auth.VerifyAnyContainer(unobserved.Context(ctx), token); err == nil {
-			l.log().ErrorContext(ctx, "revoke: the Auth of a Handler does not ask its list; make it with jwtauth.WithRevocations")
-			return notAsking
+			return l.isNotAsked(ctx)
 		}
 	}
 	return nil
+}
+
+func (l *List) isNotAsked(ctx context.Context) *problem {
+	l.log().ErrorContext(ctx, "revoke: the Auth of a Handler does not ask its list; make it with jwtauth.WithRevocations")
+	return notAsking
 }
 
 // crossOrigin trusts no other origin. It is safe for concurrent use.

@@ -4,10 +4,13 @@
 // share it.
 //
 //	list, err := revoke.New(revoke.NewMemory())
-//	auth, err := jwtauth.New(key, jwtauth.WithRevocations(list))
+//	auth, err := jwtauth.New(key, jwtauth.WithIssuer("https://api.example.com"), jwtauth.WithRevocations(list))
 //	...
 //	err = list.RevokeToken(ctx, claims.Issuer, claims.ID, claims.ExpiresAt)
-//	err = list.RevokeContainer(ctx, "https://api.example.com", "my-container")
+//	err = list.RevokeContainer(ctx, auth.Issuer(), "my-container")
+//
+// Each Auth tells its list which issuers it has, and a revocation for another one is
+// [ErrIssuer], since it would revoke nothing.
 //
 // [List.Handler] does it over HTTP (RFC 7009). The entries are in a [Store], a log
 // that all servers append to and follow: [NewMemory] for a single process, which
@@ -19,8 +22,10 @@
 // In the process that revokes: once a method has returned nil, every token that was
 // issued before the call is refused, and every one that is issued from then on is
 // accepted, whatever the clock does. That takes tokens that an Auth with this
-// list issued (they carry a microsecond stamp); of others iat counts, and one
-// issued within the second of the revocation is refused too.
+// list issued (they carry a microsecond stamp). Of others iat counts, and a token that is
+// issued within the second of the revocation is rejected too. The clock of another issuer
+// may be ahead, by 5 seconds or the leeway of the Auth, whichever is more: for as long
+// after the revocation its new tokens are rejected.
 //
 // In other processes the same holds once they have read the entry: within a
 // moment while all is well, and within the bound of [WithStaleness] at the latest,
@@ -41,11 +46,17 @@ import (
 	"time"
 
 	"github.com/joinednode/jwtauth"
+	"github.com/joinednode/jwtauth/internal/past"
+	"github.com/joinednode/jwtauth/internal/revocation"
 )
 
 // ErrStale: the log was not read for longer than the bound, or never, so that
 // nobody knows whether a token was revoked. jwtauth makes it ErrUnavailable.
 var ErrStale = errors.New("revoke: the list is not up to date")
+
+// ErrIssuer: the Auths that ask the list do not know the issuer of a revocation, which
+// would revoke nothing.
+var ErrIssuer = errors.New("revoke: no Auth with this list has the issuer")
 
 // Defaults.
 const (
@@ -57,6 +68,9 @@ const (
 	// margin is how much longer an entry is kept than the tokens it is about: an
 	// Auth may accept them that long after their expiry.
 	margin = jwtauth.MaxLeeway
+	// unstampedAhead is how far the iat of a token may lie ahead of the clock here, for an
+	// Auth without leeway.
+	unstampedAhead = 5 * time.Second
 	// batch is how many entries are read at once.
 	batch = 10_000
 	// purgeEvery is how often expired entries are taken out of the log.
@@ -66,12 +80,13 @@ const (
 // List is a revocation list, for [jwtauth.WithRevocations]. It is safe for
 // concurrent use; what asks it on a request takes no lock.
 type List struct {
+	auths
 	config
-	store       Store
-	local       bool // the store is a Memory
-	seen        set
-	started     time.Time // what the moments below count from, by the monotonic clock
-	startedWall time.Time // the same by the wall clock
+	store   Store
+	local   bool // the store is a Memory
+	seen    set
+	started time.Time   // what the moments below count from, by the monotonic clock
+	past    *past.Clock // by which entries are forgotten
 
 	epoch   atomic.Int64 // the highest that was applied: E of a subject or container
 	stamped atomic.Int64 // the latest stamp that was given to a token
@@ -83,6 +98,9 @@ type List struct {
 
 	failure atomic.Pointer[error] // of the last read, nil if it was good
 }
+
+// auths is embedded under a name of its own, so that it is no part of the API.
+type auths = revocation.Told
 
 // New returns a list of what is in the store's log. It reads nothing yet: until
 // [List.Run] or [List.Sync] has read the log, [List.Revoked] returns [ErrStale].
@@ -111,8 +129,8 @@ func New(store Store, opts ...Option) (*List, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, fmt.Errorf("revoke: New: %w", err)
 	}
-	l := &List{config: c, store: store, local: local, started: time.Now(), startedWall: c.clock()}
-	l.purged = l.startedWall
+	l := &List{config: c, store: store, local: local, started: time.Now(), past: past.New(c.clock)}
+	l.purged = l.past.Now()
 	l.seen.init()
 	if local {
 		memory.follow(l.apply)
@@ -131,8 +149,8 @@ func (l *List) Revoked(_ context.Context, c jwtauth.Claims) (bool, error) {
 		return false, ErrStale
 	}
 	stamp := c.Stamp
-	if stamp == 0 {
-		stamp = c.IssuedAt.UnixMicro()
+	if stamp == 0 { // another issuer's clock may be ahead, and its token outlive "up to now"
+		stamp = c.IssuedAt.Add(-revocation.Ahead(&l.auths, c.Issuer, unstampedAhead)).UnixMicro()
 	}
 	return l.seen.has(Token, c.Issuer, c.ID, 0) ||
 		l.seen.has(Session, c.Issuer, c.SessionID, 0) ||
@@ -220,7 +238,10 @@ func (l *List) revoke(ctx context.Context, method string, e Entry) error {
 	if len(e.ID) > MaxText || len(e.Issuer) > MaxText {
 		return fmt.Errorf("revoke: %s: an issuer or an id has more than %d bytes", method, MaxText)
 	}
-	if e.Kind == Token && e.Expires.Before(l.past()) {
+	if have := revocation.Unknown(&l.auths, e.Issuer, e.Kind == Token || e.Kind == Session); have != "" {
+		return fmt.Errorf("revoke: %s: %w %q, so that nothing would be revoked; they have %s, where \"\" is one without jwtauth.WithIssuer", method, ErrIssuer, e.Issuer, have)
+	}
+	if e.Kind == Token && e.Expires.Before(l.past.Now()) {
 		return nil // as has the token that it is about
 	}
 	upToNow := e.Kind == Subject || e.Kind == Container
@@ -287,23 +308,12 @@ func (l *List) outliving(gone time.Time) time.Time {
 
 // refuse makes an entry count for this process's verdicts, for good: it may come
 // again, and out of order.
-func (l *List) refuse(e Entry) { l.seen.add(e, l.past().UnixMicro()) }
+func (l *List) refuse(e Entry) { l.seen.add(e, l.past.Now().UnixMicro()) }
 
 // apply makes an entry of the log count.
 func (l *List) apply(e Entry) {
 	raise(&l.epoch, e.Epoch)
 	l.refuse(e)
-}
-
-// past is a moment that has come for sure: the wall clock, but no further than the
-// monotonic one. A clock that jumps ahead, and back again, must not make anyone
-// forget what still counts then.
-func (l *List) past() time.Time {
-	wall, monotonic := l.clock(), l.startedWall.Add(time.Since(l.started))
-	if monotonic.Before(wall) {
-		return monotonic
-	}
-	return wall
 }
 
 func (l *List) now() int64 { return int64(time.Since(l.started)) + 1 }

@@ -62,6 +62,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/joinednode/jwtauth"
+	"github.com/joinednode/jwtauth/internal/past"
 	"github.com/joinednode/jwtauth/keys"
 	"github.com/joinednode/jwtauth/revoke"
 )
@@ -99,8 +100,7 @@ type Manager struct {
 	access  *jwtauth.Auth
 	refresh *jwtauth.Auth
 
-	started     time.Time // by the monotonic clock
-	startedWall time.Time // the same by the wall clock
+	past *past.Clock // by which sessions are purged
 }
 
 // New returns a Manager whose tokens the keys of source sign. Without options
@@ -132,8 +132,7 @@ func New(source keys.Source, store Store, opts ...Option) (*Manager, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, fmt.Errorf("session: New: %w", err)
 	}
-	m := &Manager{config: c, store: timely{store, c.storeTimeout}, started: time.Now()}
-	m.startedWall = m.now()
+	m := &Manager{config: c, store: timely{store, c.storeTimeout}, past: past.New(c.clock)}
 	if err := m.open(source); err != nil {
 		return nil, fmt.Errorf("session: New: %w", err)
 	}
@@ -431,12 +430,6 @@ func (m *Manager) outage(ctx context.Context, where string, err error) error {
 	return fmt.Errorf("session: %s: %w: %w", where, jwtauth.ErrUnavailable, err)
 }
 
-// past is a moment that has come for sure: the wall clock, but no further than the
-// monotonic one. A clock that is wrong for a while must cost no session.
-func (m *Manager) past() time.Time {
-	return earlier(m.now(), m.startedWall.Add(time.Since(m.started)))
-}
-
 // purgeEvery is how often [Manager.Run] takes out what has expired.
 const purgeEvery = time.Hour
 
@@ -462,5 +455,5 @@ func (m *Manager) Run(ctx context.Context) error {
 func (m *Manager) purge(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, purgeEvery)
 	defer cancel()
-	return m.store.Purge(ctx, m.past())
+	return m.store.Purge(ctx, m.past.Now().UTC().Truncate(time.Microsecond))
 }
