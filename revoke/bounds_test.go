@@ -100,6 +100,9 @@ func TestRevoke_EntriesOutliveWhatTheyHit(t *testing.T) {
 			if name != "a token" {
 				gone = gone.Add(skew) // another process may still issue it, by its clock
 			}
+			if name == "a session" {
+				gone = gone.Add(time.Hour) // so that it need not be revoked again for as long
+			}
 			require.WithinDuration(t, gone.Add(jwtauth.MaxLeeway+skew), part.Entries[0].Expires, time.Second)
 		})
 	}
@@ -197,4 +200,97 @@ func TestList_ThatStartsIn1970ForgetsWhatHasExpired(t *testing.T) {
 		require.NoError(t, err)
 		require.Len(t, part.Entries, many, "the log keeps what can still hit")
 	})
+}
+
+// A client may present a dead token again and again, at an endpoint that revokes it.
+func TestRevoke_WhatIsRevokedAlreadyIsNotAppended(t *testing.T) {
+	for _, shared := range []bool{false, true} {
+		t.Run(fmt.Sprint("a log that is shared: ", shared), func(t *testing.T) {
+			var log revoke.Store = revoke.NewMemory()
+			if shared {
+				log = newNetwork()
+			}
+			clock := newClock()
+			list := newList(t, log, revoke.WithClock(clock.read))
+			require.NoError(t, list.Sync(t.Context()))
+			entries := func() int {
+				part, err := log.Since(t.Context(), "", 100)
+				require.NoError(t, err)
+				return len(part.Entries)
+			}
+			expires := clock.read().Add(time.Hour)
+			for range 20 {
+				require.NoError(t, list.RevokeToken(t.Context(), issuer, "a token", expires))
+				require.NoError(t, list.RevokeSession(t.Context(), issuer, "a session"))
+			}
+			require.Equal(t, 2, entries())
+
+			require.NoError(t, list.RevokeToken(t.Context(), issuer, "a token", expires.Add(time.Second)))
+			require.Equal(t, 3, entries(), "it lives longer than was said before")
+			clock.move(59 * time.Minute)
+			require.NoError(t, list.RevokeSession(t.Context(), issuer, "a session"))
+			require.Equal(t, 3, entries())
+			clock.move(2 * time.Minute)
+			for range 3 {
+				require.NoError(t, list.RevokeSession(t.Context(), issuer, "a session"))
+			}
+			require.Equal(t, 4, entries(), "its tokens of the next lifetime are revoked, too")
+			for range 3 { // up to now is another now each time
+				require.NoError(t, list.RevokeSubject(t.Context(), issuer, "alice"))
+			}
+			require.Equal(t, 7, entries())
+		})
+	}
+}
+
+func TestRevoke_WhatCouldNotBeWrittenIsWrittenTheNextTime(t *testing.T) {
+	for name, again := range map[string]func(l *revoke.List) error{
+		"a token": func(l *revoke.List) error {
+			return l.RevokeToken(context.Background(), issuer, "x", time.Now().Add(time.Hour).Truncate(time.Hour))
+		},
+		"a session": func(l *revoke.List) error { return l.RevokeSession(context.Background(), issuer, "x") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			log := newNetwork()
+			list := newList(t, log)
+			require.NoError(t, list.Sync(t.Context()))
+			log.fail(errors.New("down"))
+			for range 3 {
+				require.Error(t, again(list))
+			}
+			log.fail(nil)
+			for range 3 {
+				require.NoError(t, again(list))
+			}
+			part, err := log.Since(t.Context(), "", 100)
+			require.NoError(t, err)
+			require.Len(t, part.Entries, 1)
+		})
+	}
+}
+
+// heldLog holds what is appended until it is let go, and then fails.
+type heldLog struct {
+	*network
+	held, let chan struct{}
+}
+
+func (h *heldLog) Append(ctx context.Context, e revoke.Entry) error {
+	h.held <- struct{}{}
+	<-h.let
+	return errors.New("down")
+}
+
+func TestRevoke_ANilErrorMeansThatItIsWrittenThoughAnotherCallIsWritingIt(t *testing.T) {
+	log := &heldLog{newNetwork(), make(chan struct{}), make(chan struct{})}
+	list := newList(t, log)
+	require.NoError(t, list.Sync(t.Context()))
+	errs := make(chan error)
+	for range 2 {
+		go func() { errs <- list.RevokeSession(context.Background(), issuer, "x") }()
+		<-log.held
+	}
+	close(log.let)
+	require.Error(t, <-errs)
+	require.Error(t, <-errs)
 }

@@ -68,6 +68,9 @@ const (
 	// margin is how much longer an entry is kept than the tokens it is about: an
 	// Auth may accept them that long after their expiry.
 	margin = jwtauth.MaxLeeway
+	// sessionSpare is how much longer an entry about a session is kept, so that one which
+	// is revoked again needs no other for as long.
+	sessionSpare = time.Hour
 	// unstampedAhead is how far the iat of a token may lie ahead of the clock here, for an
 	// Auth without leeway.
 	unstampedAhead = 5 * time.Second
@@ -96,7 +99,8 @@ type List struct {
 	cursor    string
 	purged    time.Time
 
-	failure atomic.Pointer[error] // of the last read, nil if it was good
+	failure   atomic.Pointer[error] // of the last read, nil if it was good
+	unwritten sync.Map              // of place: what is revoked here, and not written yet
 }
 
 // auths is embedded under a name of its own, so that it is no part of the API.
@@ -217,7 +221,7 @@ func (l *List) RevokeToken(ctx context.Context, issuer, jti string, expires time
 // RevokeSession takes back all tokens of a session, by their iss and sid: those
 // that are issued within the next [WithMaxLifetime], too.
 func (l *List) RevokeSession(ctx context.Context, issuer, sid string) error {
-	return l.revoke(ctx, "RevokeSession", Entry{Kind: Session, Issuer: issuer, ID: sid, Expires: l.keptFor(l.latest())})
+	return l.revoke(ctx, "RevokeSession", Entry{Kind: Session, Issuer: issuer, ID: sid, Expires: l.keptFor(l.latest()).Add(sessionSpare)})
 }
 
 // RevokeSubject takes back every token that was issued to a subject up to now.
@@ -244,10 +248,14 @@ func (l *List) revoke(ctx context.Context, method string, e Entry) error {
 	if e.Kind == Token && e.Expires.Before(l.past.Now()) {
 		return nil // as has the token that it is about
 	}
+	if l.isKnown(e) {
+		return nil // a token that is revoked again and again must not make the log grow
+	}
 	upToNow := e.Kind == Subject || e.Kind == Container
 	if upToNow {
 		l.setEpoch(&e)
 	}
+	l.unwritten.Store(e.place(), true)
 	l.refuse(e) // here, whatever becomes of the log
 	var errs []error
 	if upToNow && !l.local {
@@ -260,6 +268,7 @@ func (l *List) revoke(ctx context.Context, method string, e Entry) error {
 	if err := errors.Join(append(errs, l.append(ctx, e))...); err != nil {
 		return fmt.Errorf("revoke: %s: %w", method, err)
 	}
+	l.unwritten.Delete(e.place())
 	// Not before others can read it: what is issued from here on has a later stamp,
 	// which their entries must reach, too.
 	raise(&l.epoch, e.Epoch)
@@ -270,6 +279,30 @@ func (l *List) revoke(ctx context.Context, method string, e Entry) error {
 	}
 	return nil
 }
+
+// isKnown reports whether the log holds an entry that hits the same tokens for as long.
+// What could not be written is revoked here, and written when it is revoked again.
+func (l *List) isKnown(e Entry) bool {
+	if e.Kind != Token && e.Kind != Session {
+		return false
+	}
+	if _, unwritten := l.unwritten.Load(e.place()); unwritten {
+		return false
+	}
+	needed := e.Expires
+	if e.Kind == Session {
+		needed = needed.Add(-sessionSpare)
+	}
+	return l.seen.until(e) >= needed.UnixMicro()
+}
+
+// place is what an entry is about.
+type place struct {
+	kind       Kind
+	issuer, id string
+}
+
+func (e Entry) place() place { return place{e.Kind, e.Issuer, e.ID} }
 
 // appendTimeout is how long a revocation waits for the log, so that no request hangs
 // with it.

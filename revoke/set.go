@@ -67,6 +67,21 @@ func (s *set) has(kind Kind, issuer, id string, stamp int64) bool {
 	return false
 }
 
+// until is when an entry about the same as e expires, in microseconds since 1970, 0 if
+// there is none.
+func (s *set) until(e Entry) int64 {
+	t := s.tables[e.Kind].Load()
+	if t == nil {
+		return 0
+	}
+	for slot := range t.alike(s.first(e.Issuer, e.ID)) {
+		if slot.hash[1].Load() == s.second(e.Issuer, e.ID) {
+			return slot.expires.Load()
+		}
+	}
+	return 0
+}
+
 // lacks reports that there is no entry of any kind with one of these first hashes.
 func (s *set) lacks(firsts [Container]uint64) bool {
 	for i, first := range firsts {
