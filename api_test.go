@@ -223,15 +223,15 @@ var (
 	_ func(session.Credentials, any) error                                                          = session.Credentials.Decode
 	_ func(*testing.T, func(*testing.T) session.Store)                                              = jwtauthtest.TestSessionStore
 	_ [2]string                                                                                     = [...]string{session.AccessType, session.RefreshType}
-	_ [3]string                                                                                     = [...]string{session.ReasonLogout, session.ReasonReused, session.ReasonSubjectGone}
+	_ [5]string                                                                                     = [...]string{session.ReasonLogout, session.ReasonReused, session.ReasonSubjectGone, session.ReasonAnswerLost, session.ReasonStoreBehind}
 	_ [4]error                                                                                      = [...]error{session.ErrCredentials, session.ErrSubjectGone, session.ErrReused, session.ErrNoSession}
 	_ [5]time.Duration                                                                              = [...]time.Duration{session.DefaultAccessTTL, session.DefaultRefreshTTL, session.DefaultMaxAge, session.DefaultGrace, session.DefaultStoreTimeout}
-	_ [5]session.EventKind                                                                          = [...]session.EventKind{session.LoggedIn, session.Refreshed, session.Replayed, session.Reused, session.LoggedOut}
+	_ [6]session.EventKind                                                                          = [...]session.EventKind{session.LoggedIn, session.Refreshed, session.Replayed, session.Recovered, session.Reused, session.LoggedOut}
 	_ [2]int                                                                                        = [...]int{session.MaxText, session.DefaultSessions}
 	_ interface {
 		Create(context.Context, session.Session) error
 		Get(ctx context.Context, subject, id string) (session.Session, bool, error)
-		Advance(context.Context, session.Session, time.Time) (bool, error)
+		Advance(ctx context.Context, from, next session.Session, now time.Time) (bool, error)
 		Revoke(ctx context.Context, subject, id, reason string, at time.Time) (bool, error)
 		List(context.Context, string, time.Time) ([]session.Session, error)
 		Purge(context.Context, time.Time) error
@@ -242,6 +242,8 @@ var (
 	_ func(*sql.DB, sqlstore.Dialect, ...sqlstore.Option) (*sqlstore.DB, error) = sqlstore.New
 	_ func(*sqlstore.DB, context.Context) error                                 = (*sqlstore.DB).Migrate
 	_ func(*sqlstore.DB, context.Context) error                                 = (*sqlstore.DB).NewLog
+	_ func(*sqlstore.DB, context.Context) error                                 = (*sqlstore.DB).Check
+	_ error                                                                     = sqlstore.ErrUnsafe
 	_ func(*sqlstore.DB) session.Store                                          = (*sqlstore.DB).Sessions
 	_ func(*sqlstore.DB) revoke.Store                                           = (*sqlstore.DB).Revocations
 	_ [3]sqlstore.Dialect                                                       = [...]sqlstore.Dialect{sqlstore.SQLite, sqlstore.Postgres, sqlstore.MySQL}
@@ -254,7 +256,7 @@ type middlewareOf = func(*session.Manager, http.Handler) http.Handler
 var _ = []session.Option{
 	session.WithAccess([]jwtauth.Option{}...), session.WithContainers(), session.WithAccessTTL(0), session.WithRefreshTTL(0),
 	session.WithMaxAge(0), session.WithGrace(0), session.WithStoreTimeout(0), session.WithClock(nil), session.WithObserver(nil), session.WithClaims(nil), session.WithRevocations((*revoke.List)(nil)),
-	session.WithRefreshKeys(keys.Source(nil)), session.WithoutRefresh(), session.WithoutAccess(),
+	session.WithRefreshKeys(keys.Source(nil)), session.WithoutRefresh(), session.WithoutAccess(), session.WithoutRecovery(),
 	session.WithEvents(func(session.Event) {}), session.WithLogger(nil),
 	session.WithSimpleJWTBodies(), session.WithCookies(session.Cookies{Path: "", TrustedOrigins: []string{}}),
 }
@@ -266,8 +268,8 @@ var _ = []any{
 	session.Event{Kind: session.EventKind(""), SessionID: "", Subject: "", Reason: ""},
 	session.Credentials{Email: "", Username: "", Password: ""},
 	session.Session{
-		ID: "", Subject: "", Generation: int64(0), Created: time.Time{}, Rotated: time.Time{}, IdleExpires: time.Time{},
-		MaxExpires: time.Time{}, RevokedAt: time.Time{}, Reason: "", Label: "",
+		ID: "", Subject: "", Generation: int64(0), Prev: int64(0), Created: time.Time{}, Rotated: time.Time{}, Given: time.Time{}, IdleExpires: time.Time{},
+		MaxExpires: time.Time{}, RevokedAt: time.Time{}, Reason: "", Label: "", ClockAhead: time.Duration(0),
 	},
 }
 
@@ -282,6 +284,7 @@ var (
 	_ func(jwtauthtest.TB, string, ...jwtauth.IssueOption) context.Context           = jwtauthtest.Context
 	_ [2]func(method, target, token string) *http.Request                            = [...]func(string, string, string) *http.Request{jwtauthtest.Request, jwtauthtest.QueryRequest}
 	_ func(*jwtauthtest.Auth, string, ...jwtauth.IssueOption) []jwtauthtest.BadToken = (*jwtauthtest.Auth).Bad
+	_ func(*testing.T, session.Store, func(*testing.T, session.Session) func())      = jwtauthtest.TestHeldStep
 	_ func(*jwtauthtest.Clock) time.Time                                             = (*jwtauthtest.Clock).Now
 	_ func(*jwtauthtest.Clock, time.Duration)                                        = (*jwtauthtest.Clock).Advance
 	_ func(*jwtauthtest.Clock, time.Time)                                            = (*jwtauthtest.Clock).Set

@@ -221,8 +221,9 @@ func advances(ctx context.Context, store session.Store) (step, error) {
 	row := newSession()
 	return func() error {
 		now := time.Now()
-		row.Generation, row.Rotated, row.IdleExpires = row.Generation+1, now, idle(now)
-		won, err := store.Advance(ctx, row, now)
+		from := row
+		row.Generation, row.Prev, row.Rotated, row.Given, row.IdleExpires = row.Generation+1, row.Generation, now, now, idle(now)
+		won, err := store.Advance(ctx, from, row, now)
 		if err == nil && !won {
 			err = errLost
 		}
@@ -230,12 +231,21 @@ func advances(ctx context.Context, store session.Store) (step, error) {
 	}, store.Create(ctx, row)
 }
 
+// leaping is a clock by which every refresh rotates: a token is given again for a while
+// after it was made.
+type leaping struct{ at time.Time }
+
+func (l *leaping) now() time.Time { return l.at }
+func (l *leaping) leap()          { l.at = l.at.Add(session.DefaultGrace + 20*time.Second) }
+
 // refreshesIn is the whole: a reading, a verification, two signatures, and the
 // step that decides.
 func refreshesIn(ctx context.Context, store session.Store, private ed25519.PrivateKey) (step, error) {
-	manager := must(session.New(keys.Signer(private), store))
+	clock := &leaping{at: time.Now()}
+	manager := must(session.New(keys.Signer(private), store, session.WithClock(clock.now)))
 	pair, err := manager.Login(ctx, subjectOf)
 	return func() error {
+		clock.leap()
 		pair, err = manager.Refresh(ctx, pair.RefreshToken)
 		return err
 	}, err

@@ -320,8 +320,9 @@ func bareRedis(ctx context.Context, options *redis.Options, client *redis.Client
 	store := must(redisstore.New(hooked, redisstore.WithPrefix(prefix))).Sessions()
 	row := newSession()
 	err := store.Create(ctx, row)
-	row.Generation++
-	won, err1 := store.Advance(ctx, row, time.Now())
+	next := row
+	next.Generation++
+	won, err1 := store.Advance(ctx, row, next, time.Now())
 	_, found, err2 := store.Get(ctx, row.Subject, row.ID)
 	if err := errors.Join(err, err1, err2); err != nil {
 		return bare{}, err

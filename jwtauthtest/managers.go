@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -28,6 +29,7 @@ import (
 // that hear of a logout at once.
 type house struct {
 	managers []*session.Manager
+	ahead    atomic.Int64 // how far their clock is ahead of the wall clock
 	mu       sync.Mutex
 	events   []session.EventKind
 }
@@ -36,17 +38,22 @@ type house struct {
 // time, and an answer, however slow the store is.
 func newHouse(t *testing.T, store session.Store, managers int) *house {
 	t.Helper()
-	revocations, err := revoke.New(revoke.NewMemory(), revoke.WithMaxLifetime(session.DefaultRefreshTTL))
-	require.NoError(t, err)
 	h := &house{}
+	revocations, err := revoke.New(revoke.NewMemory(), revoke.WithMaxLifetime(session.DefaultRefreshTTL), revoke.WithClock(h.now))
+	require.NoError(t, err)
 	for range managers {
 		m, err := session.New(keys.HS256([]byte("a secret that only these tests have")), store, session.WithRevocations(revocations),
-			session.WithGrace(10*time.Minute), session.WithStoreTimeout(5*time.Minute), session.WithEvents(h.report), session.WithLogger(slog.New(slog.DiscardHandler)))
+			session.WithClock(h.now), session.WithAccessTTL(24*time.Hour), session.WithGrace(10*time.Minute), session.WithStoreTimeout(5*time.Minute), session.WithEvents(h.report), session.WithLogger(slog.New(slog.DiscardHandler)))
 		require.NoError(t, err)
 		h.managers = append(h.managers, m)
 	}
 	return h
 }
+
+func (h *house) now() time.Time { return time.Now().Add(time.Duration(h.ahead.Load())) }
+
+// settle lets so much time pass that the tokens that were given rotate.
+func (h *house) settle() { h.ahead.Add(int64(11 * time.Minute)) }
 
 func (h *house) report(e session.Event) {
 	h.mu.Lock()
@@ -58,6 +65,7 @@ func (h *house) login(t *testing.T, subject string) session.Pair {
 	t.Helper()
 	pair, err := h.managers[0].Login(t.Context(), subject)
 	require.NoError(t, err, "Login")
+	h.settle()
 	return pair
 }
 
@@ -109,6 +117,7 @@ func refreshesRotateOnce(t *testing.T, store session.Store, managers int) {
 			require.NoError(t, err, "the access token of answer %d", i)
 		}
 	}
+	h.settle()
 	for i, pair := range pairs {
 		_, err := h.managers[(i+1)%managers].Refresh(t.Context(), pair.RefreshToken)
 		require.NoError(t, err, "the refresh token of answer %d", i)
@@ -174,6 +183,7 @@ func theftEndsTheSession(t *testing.T, newStore func(t *testing.T) session.Store
 	first, bystander := h.login(t, "alice"), h.login(t, "alice")
 	second, err := h.managers[0].Refresh(t.Context(), first.RefreshToken)
 	require.NoError(t, err)
+	h.settle()
 	third, err := h.managers[1].Refresh(t.Context(), second.RefreshToken)
 	require.NoError(t, err)
 
@@ -216,8 +226,8 @@ func (u *unreliable) Get(ctx context.Context, subject, id string) (s session.Ses
 	return s, found, err
 }
 
-func (u *unreliable) Advance(ctx context.Context, next session.Session, now time.Time) (done bool, err error) {
-	err = u.call("Advance", func() (err error) { done, err = u.Store.Advance(ctx, next, now); return err })
+func (u *unreliable) Advance(ctx context.Context, from, next session.Session, now time.Time) (done bool, err error) {
+	err = u.call("Advance", func() (err error) { done, err = u.Store.Advance(ctx, from, next, now); return err })
 	return done, err
 }
 
@@ -257,7 +267,8 @@ func ask(t *testing.T, h http.Handler, method, path, accessToken string, body ma
 func outagesLogNobodyOut(t *testing.T, newStore func(t *testing.T) session.Store) {
 	inner := newStore(t)
 	store := &unreliable{Store: inner}
-	m := newHouse(t, store, 1).managers[0]
+	h := newHouse(t, store, 1)
+	m := h.managers[0]
 	handler := m.Handler(func(_ *http.Request, c session.Credentials) (string, []session.LoginOption, error) {
 		return c.Email, nil, nil
 	})
@@ -298,6 +309,7 @@ func outagesLogNobodyOut(t *testing.T, newStore func(t *testing.T) session.Store
 			name := fmt.Sprintf("%s when %s fails, late: %v", call.name, call.fails, late)
 			pair, err := m.Login(t.Context(), fmt.Sprintf("subject %d %v", i, late))
 			require.NoError(t, err, name)
+			h.settle()
 			for range 2 {
 				store.fails, store.late = call.fails, late
 				err = call.do(pair)
@@ -312,6 +324,7 @@ func outagesLogNobodyOut(t *testing.T, newStore func(t *testing.T) session.Store
 				require.NoError(t, err, "%s: the access token afterwards", name)
 				next, err := m.Refresh(t.Context(), pair.RefreshToken)
 				require.NoError(t, err, "%s: the refresh token afterwards", name)
+				h.settle()
 				pair, err = m.Refresh(t.Context(), next.RefreshToken)
 				require.NoError(t, err, "%s: its successor", name)
 				require.EqualValues(t, 3, row(t, inner, pair).Generation, name)

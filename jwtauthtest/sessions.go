@@ -53,7 +53,7 @@ func TestSessionStore(t *testing.T, newStore func(t *testing.T) session.Store) {
 		{"subjects and ids are compared byte for byte", sessionsAreComparedByteForByte},
 		{"a session that is not there is no error", absentSessions},
 		{"an id can be taken once", idsAreTakenOnce},
-		{"Advance sets three fields and leaves the others", advanceSetsThreeFields},
+		{"Advance sets five fields and leaves the others", advanceSetsFiveFields},
 		{"Advance does nothing unless every condition holds", advanceHasConditions},
 		{"of many that advance at once one wins", oneAdvances},
 		{"Revoke ends a session once", revokeEndsOnce},
@@ -64,6 +64,7 @@ func TestSessionStore(t *testing.T, newStore func(t *testing.T) session.Store) {
 		{"nothing that advances is lost while others purge", purgeLosesNoSession},
 		{"a session that was advanced outlives its first expiry", sessionsOutliveTheirFirstExpiry},
 		{"a context that has ended is an error for each method", sessionsWithEndedContexts},
+		{"a step whose deadline has passed changes nothing", stepsPastTheirDeadline},
 		{"what List returned can be changed", listsAreCopies},
 		{"stores have nothing in common", storesAreApart},
 		{"64 refreshes at once rotate once", func(t *testing.T, newStore func(t *testing.T) session.Store) {
@@ -90,15 +91,23 @@ func sessionOf(subject string) session.Session {
 	now := time.Now().UTC().Truncate(time.Microsecond)
 	day := 24 * time.Hour
 	return session.Session{
-		ID: rand.Text(), Subject: subject, Generation: 1, Created: now, Rotated: now,
+		ID: rand.Text(), Subject: subject, Generation: 1, Created: now, Rotated: now, Given: now,
 		IdleExpires: now.Truncate(time.Second).Add(day), MaxExpires: now.Truncate(time.Second).Add(2 * day), Label: "a browser",
 	}
 }
 
+// before is what Advance starts from to make next the next generation.
+func before(next session.Session) session.Session {
+	next.Generation--
+	return next
+}
+
 // after is a session after its rotation.
 func after(s session.Session) session.Session {
+	s.Prev = s.Generation
 	s.Generation++
 	s.Rotated = s.Rotated.Add(time.Minute)
+	s.Given = s.Rotated.Add(time.Second)
 	s.IdleExpires = s.IdleExpires.Add(time.Hour)
 	return s
 }
@@ -112,7 +121,7 @@ func create(t *testing.T, store session.Store, sessions ...session.Session) {
 
 func advance(t *testing.T, store session.Store, next session.Session, now time.Time) bool {
 	t.Helper()
-	done, err := store.Advance(t.Context(), next, now)
+	done, err := store.Advance(t.Context(), before(next), next, now)
 	require.NoError(t, err, "Advance")
 	return done
 }
@@ -177,6 +186,7 @@ func normal(want, s session.Session) session.Session {
 		return at.Round(0).UTC()
 	}
 	s.Created, s.Rotated, s.RevokedAt = near(want.Created, s.Created), near(want.Rotated, s.Rotated), near(want.RevokedAt, s.RevokedAt)
+	s.Given, s.ClockAhead = near(want.Given, s.Given), 0
 	s.IdleExpires, s.MaxExpires = near(want.IdleExpires, s.IdleExpires), near(want.MaxExpires, s.MaxExpires)
 	return s
 }
@@ -366,7 +376,7 @@ func idsAreTakenOnce(t *testing.T, newStore func(t *testing.T) session.Store) {
 	}
 }
 
-func advanceSetsThreeFields(t *testing.T, newStore func(t *testing.T) session.Store) {
+func advanceSetsFiveFields(t *testing.T, newStore func(t *testing.T) session.Store) {
 	store := newStore(t)
 	s, other := sessionOf("alice"), sessionOf("alice")
 	large := sessionOf("alice")
@@ -394,43 +404,48 @@ func advanceHasConditions(t *testing.T, newStore func(t *testing.T) session.Stor
 	store := newStore(t)
 	for _, c := range []struct {
 		name   string
-		change func(s, next *session.Session, now *time.Time)
+		change func(s, from, next *session.Session, now *time.Time)
 		done   bool
 	}{
-		{"all hold", func(_, _ *session.Session, _ *time.Time) {}, true},
-		{"the generation is the same", func(_, next *session.Session, _ *time.Time) { next.Generation = 5 }, false},
-		{"the generation is one less", func(_, next *session.Session, _ *time.Time) { next.Generation = 4 }, false},
-		{"the generation is two more", func(_, next *session.Session, _ *time.Time) { next.Generation = 7 }, false},
-		{"the generation is 0", func(_, next *session.Session, _ *time.Time) { next.Generation = 0 }, false},
-		{"it was revoked", func(s, _ *session.Session, _ *time.Time) { s.RevokedAt, s.Reason = s.Rotated, "logout" }, false},
-		{"it was revoked, by a clock that is ahead", func(s, _ *session.Session, _ *time.Time) { s.RevokedAt, s.Reason = s.MaxExpires, "logout" }, false},
-		{"it was idle for too long", func(s, _ *session.Session, now *time.Time) { *now = s.IdleExpires.Add(time.Microsecond) }, false},
-		{"it is idle for too long now", func(s, _ *session.Session, now *time.Time) { *now = s.IdleExpires }, false},
-		{"it is not idle for too long, by a microsecond", func(s, _ *session.Session, now *time.Time) { *now = s.IdleExpires.Add(-time.Microsecond) }, true},
-		{"it was too old", func(s, next *session.Session, now *time.Time) {
+		{"all hold", func(_, _, _ *session.Session, _ *time.Time) {}, true},
+		{"it starts from one generation less", func(_, from, _ *session.Session, _ *time.Time) { from.Generation = 4 }, false},
+		{"it starts from one generation more", func(_, from, _ *session.Session, _ *time.Time) { from.Generation = 6 }, false},
+		{"it starts from the generation that it leads to", func(_, from, next *session.Session, _ *time.Time) { *from = *next }, false},
+		{"it starts from generation 0", func(_, from, _ *session.Session, _ *time.Time) { from.Generation = 0 }, false},
+		{"it stays at its generation", func(_, _, next *session.Session, _ *time.Time) { next.Generation, next.Prev = 5, 4 }, true},
+		{"it goes on by many generations", func(_, _, next *session.Session, _ *time.Time) { next.Generation, next.Prev = 105, 104 }, true},
+		{"it skips the generation before", func(_, _, next *session.Session, _ *time.Time) { next.Prev = 4 }, true},
+		{"it was revoked", func(s, _, _ *session.Session, _ *time.Time) { s.RevokedAt, s.Reason = s.Rotated, "logout" }, false},
+		{"it was revoked, by a clock that is ahead", func(s, _, _ *session.Session, _ *time.Time) { s.RevokedAt, s.Reason = s.MaxExpires, "logout" }, false},
+		{"it was idle for too long", func(s, _, _ *session.Session, now *time.Time) { *now = s.IdleExpires.Add(time.Microsecond) }, false},
+		{"it is idle for too long now", func(s, _, _ *session.Session, now *time.Time) { *now = s.IdleExpires }, false},
+		{"it is not idle for too long, by a microsecond", func(s, _, _ *session.Session, now *time.Time) { *now = s.IdleExpires.Add(-time.Microsecond) }, true},
+		{"it was too old", func(s, _, next *session.Session, now *time.Time) {
 			s.IdleExpires, *now = s.MaxExpires.Add(time.Hour), s.MaxExpires.Add(time.Microsecond)
 		}, false},
-		{"it is too old now", func(s, next *session.Session, now *time.Time) {
+		{"it is too old now", func(s, _, next *session.Session, now *time.Time) {
 			s.IdleExpires, *now = s.MaxExpires.Add(time.Hour), s.MaxExpires
 		}, false},
-		{"it is not too old, by a microsecond", func(s, next *session.Session, now *time.Time) {
+		{"it is not too old, by a microsecond", func(s, _, next *session.Session, now *time.Time) {
 			s.IdleExpires, *now = s.MaxExpires.Add(time.Hour), s.MaxExpires.Add(-time.Microsecond)
 		}, true},
 		// The row counts, not what is to come.
-		{"next says that it is not too old", func(s, next *session.Session, now *time.Time) {
+		{"next says that it is not too old", func(s, _, next *session.Session, now *time.Time) {
 			s.IdleExpires, *now, next.MaxExpires = s.MaxExpires.Add(time.Hour), s.MaxExpires, s.MaxExpires.Add(time.Hour)
 		}, false},
-		{"the id is another", func(_, next *session.Session, _ *time.Time) { next.ID = rand.Text() }, false},
-		{"the subject is another", func(_, next *session.Session, _ *time.Time) { next.Subject = "bob" }, false},
+		{"the id is another", func(_, _, next *session.Session, _ *time.Time) { next.ID = rand.Text() }, false},
+		{"the subject is another", func(_, _, next *session.Session, _ *time.Time) { next.Subject = "bob" }, false},
 	} {
 		s := sessionOf("alice")
 		s.Generation = 5
-		next, now := after(s), s.Rotated
-		c.change(&s, &next, &now)
+		from, next, now := s, after(s), s.Rotated
+		c.change(&s, &from, &next, &now)
 		create(t, store, s)
-		require.Equal(t, c.done, advance(t, store, next, now), c.name)
+		done, err := store.Advance(t.Context(), from, next, now)
+		require.NoError(t, err, c.name)
+		require.Equal(t, c.done, done, c.name)
 		if c.done {
-			s.Generation, s.Rotated, s.IdleExpires = next.Generation, next.Rotated, next.IdleExpires
+			s.Generation, s.Prev, s.Rotated, s.Given, s.IdleExpires = next.Generation, next.Prev, next.Rotated, next.Given, next.IdleExpires
 		}
 		is(t, store, s, c.name)
 	}
@@ -454,7 +469,7 @@ func oneAdvances(t *testing.T, newStore func(t *testing.T) session.Store) {
 		}
 		atOnce(many, func(i int) {
 			var err error
-			won[i], err = store.Advance(t.Context(), next(i), s.Rotated)
+			won[i], err = store.Advance(t.Context(), s, next(i), s.Rotated)
 			assert.NoError(t, err)
 		})
 		winner := slices.Index(won[:], true)
@@ -523,7 +538,7 @@ func revokeIsFinal(t *testing.T, newStore func(t *testing.T) session.Store) {
 				if late {
 					last--
 				}
-				done, err := store.Advance(t.Context(), next, s.Rotated)
+				done, err := store.Advance(t.Context(), before(next), next, s.Rotated)
 				if !assert.NoError(t, err) {
 					return
 				}
@@ -694,7 +709,7 @@ func purgeLosesNoSession(t *testing.T, newStore func(t *testing.T) session.Store
 			for n, s := range sessions[i] {
 				next := after(s)
 				next.IdleExpires = before.Add(time.Hour)
-				done, err := store.Advance(t.Context(), next, s.Rotated)
+				done, err := store.Advance(t.Context(), s, next, s.Rotated)
 				if !assert.NoError(t, err) {
 					return
 				}
@@ -768,7 +783,7 @@ func sessionsWithEndedContexts(t *testing.T, newStore func(t *testing.T) session
 			{"Create", func(ctx context.Context) error { return store.Create(ctx, sessionOf("alice")) }},
 			{"Get", func(ctx context.Context) error { _, _, err := store.Get(ctx, s.Subject, s.ID); return err }},
 			{"Get of none", func(ctx context.Context) error { _, _, err := store.Get(ctx, s.Subject, "none"); return err }},
-			{"Advance", func(ctx context.Context) error { _, err := store.Advance(ctx, after(s), s.Rotated); return err }},
+			{"Advance", func(ctx context.Context) error { _, err := store.Advance(ctx, s, after(s), s.Rotated); return err }},
 			{"Revoke", func(ctx context.Context) error {
 				_, err := store.Revoke(ctx, s.Subject, s.ID, "logout", s.Rotated)
 				return err
@@ -789,6 +804,62 @@ func sessionsWithEndedContexts(t *testing.T, newStore func(t *testing.T) session
 	is(t, store, another)
 	require.True(t, advance(t, store, after(another), another.Rotated), "it goes on as before")
 	is(t, store, after(another))
+}
+
+// By whatever clock: a step may be sent in time, and arrive late.
+func stepsPastTheirDeadline(t *testing.T, newStore func(t *testing.T) session.Store) {
+	store := newStore(t)
+	s := sessionOf("alice")
+	create(t, store, s)
+	for ahead := 100 * time.Millisecond; ahead > time.Microsecond; ahead /= 2 {
+		ctx, cancel := context.WithTimeout(t.Context(), ahead)
+		done, err := store.Advance(ctx, s, after(s), s.Rotated)
+		cancel()
+		if done && err == nil {
+			s = after(s)
+		}
+	}
+	time.Sleep(100 * time.Millisecond)
+	row, found, err := store.Get(t.Context(), s.Subject, s.ID)
+	require.NoError(t, err)
+	require.True(t, found)
+	require.LessOrEqual(t, row.Generation, s.Generation+1)
+	require.True(t, advance(t, store, after(row), row.Rotated))
+}
+
+// TestHeldStep tests that a step of a [session.Store] which was held for longer than its
+// caller waited changes nothing once it is let go. hold makes the store's server hold
+// every step of the session, by a lock on its row or by standing still, until release is
+// called. Each store has a test of its own that calls it.
+func TestHeldStep(t *testing.T, store session.Store, hold func(t *testing.T, s session.Session) (release func())) {
+	t.Helper()
+	s, other := sessionOf("alice"), sessionOf("bob")
+	create(t, store, s, other)
+	require.True(t, advance(t, store, after(other), other.Rotated)) // what a store prepares is prepared
+	from, found, err := store.Get(t.Context(), s.Subject, s.ID)
+	require.NoError(t, err)
+	require.True(t, found)
+	release := hold(t, s)
+	const wait = 300 * time.Millisecond
+	var all sync.WaitGroup
+	for range 3 {
+		all.Go(func() {
+			ctx, cancel := context.WithTimeout(t.Context(), wait)
+			defer cancel()
+			done, err := store.Advance(ctx, from, after(from), from.Rotated)
+			assert.Error(t, err, "it was held")
+			assert.False(t, done)
+		})
+	}
+	all.Wait()
+	time.Sleep(wait)
+	release()
+	for end := time.Now().Add(2 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		is(t, store, s, "a step that nobody waited for any more")
+	}
+	// One that comes later is not held up by those.
+	require.True(t, advance(t, store, after(s), s.Rotated))
+	is(t, store, after(s))
 }
 
 func listsAreCopies(t *testing.T, newStore func(t *testing.T) session.Store) {

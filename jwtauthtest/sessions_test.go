@@ -37,7 +37,7 @@ type shelf struct {
 	// over is what Create answers to an id that is taken, and whether it writes.
 	over func() (write bool, err error)
 	// may says whether a row is advanced, and set does it.
-	may func(s, next session.Session, now time.Time) bool
+	may func(s, from, next session.Session, now time.Time) bool
 	set func(s *session.Session, next session.Session)
 	// end revokes a row.
 	end func(s *session.Session, reason string, at time.Time) bool
@@ -55,7 +55,7 @@ func alive(s session.Session, now time.Time) bool {
 }
 
 func rotate(s *session.Session, next session.Session) {
-	s.Generation, s.Rotated, s.IdleExpires = next.Generation, next.Rotated, next.IdleExpires
+	s.Generation, s.Prev, s.Rotated, s.Given, s.IdleExpires = next.Generation, next.Prev, next.Rotated, next.Given, next.IdleExpires
 }
 
 // newShelf returns a store without a flaw.
@@ -69,8 +69,8 @@ func newShelf() *shelf {
 		put:   func(*session.Session) {},
 		out:   func(*session.Session) {},
 		over:  func() (bool, error) { return false, errors.New("duplicate key") },
-		may: func(s, next session.Session, now time.Time) bool {
-			return s.Generation == next.Generation-1 && alive(s, now)
+		may: func(s, from, _ session.Session, now time.Time) bool {
+			return s.Generation == from.Generation && alive(s, now)
 		},
 		set: rotate,
 		end: func(s *session.Session, reason string, at time.Time) bool {
@@ -130,7 +130,7 @@ func (sh *shelf) Get(ctx context.Context, subject, id string) (session.Session, 
 	return s, true, nil
 }
 
-func (sh *shelf) Advance(ctx context.Context, next session.Session, now time.Time) (bool, error) {
+func (sh *shelf) Advance(ctx context.Context, from, next session.Session, now time.Time) (bool, error) {
 	if err := sh.enter(ctx, "Advance"); err != nil {
 		return false, err
 	}
@@ -138,7 +138,7 @@ func (sh *shelf) Advance(ctx context.Context, next session.Session, now time.Tim
 	defer sh.mu.Unlock()
 	at := sh.key(next.Subject, next.ID)
 	s, found := sh.rows[at]
-	if !found || !sh.may(s, next, now) {
+	if !found || !sh.may(s, from, next, now) {
 		return false, nil
 	}
 	sh.pause("Advance")
@@ -307,7 +307,7 @@ func (o twice) List(ctx context.Context, subject string, now time.Time) ([]sessi
 // whole row as it was before.
 type writesBack struct{ *shelf }
 
-func (w writesBack) Advance(ctx context.Context, next session.Session, now time.Time) (bool, error) {
+func (w writesBack) Advance(ctx context.Context, from, next session.Session, now time.Time) (bool, error) {
 	if err := ctx.Err(); err != nil {
 		return false, err
 	}
@@ -315,7 +315,7 @@ func (w writesBack) Advance(ctx context.Context, next session.Session, now time.
 	defer w.mu.Unlock()
 	at := w.key(next.Subject, next.ID)
 	s, found := w.rows[at]
-	if !found || !w.may(s, next, now) {
+	if !found || !w.may(s, from, next, now) {
 		return false, nil
 	}
 	w.mu.Unlock()
@@ -412,63 +412,78 @@ var sessionFlaws = []flaw[session.Store]{
 	{"Advance writes the whole row", bent(func(sh *shelf) { sh.set = func(s *session.Session, next session.Session) { *s = next } }), three},
 	{"Advance leaves Rotated", bent(func(sh *shelf) {
 		sh.set = func(s *session.Session, next session.Session) {
-			s.Generation, s.IdleExpires = next.Generation, next.IdleExpires
+			s.Generation, s.Prev, s.Given, s.IdleExpires = next.Generation, next.Prev, next.Given, next.IdleExpires
 		}
 	}), three},
 	{"Advance leaves IdleExpires", bent(func(sh *shelf) {
 		sh.set = func(s *session.Session, next session.Session) {
-			s.Generation, s.Rotated = next.Generation, next.Rotated
+			s.Generation, s.Prev, s.Rotated, s.Given = next.Generation, next.Prev, next.Rotated, next.Given
+		}
+	}), three},
+	{"Advance leaves Prev", bent(func(sh *shelf) {
+		sh.set = func(s *session.Session, next session.Session) {
+			s.Generation, s.Rotated, s.Given, s.IdleExpires = next.Generation, next.Rotated, next.Given, next.IdleExpires
+		}
+	}), three},
+	{"Advance leaves Given", bent(func(sh *shelf) {
+		sh.set = func(s *session.Session, next session.Session) {
+			s.Generation, s.Prev, s.Rotated, s.IdleExpires = next.Generation, next.Prev, next.Rotated, next.IdleExpires
 		}
 	}), three},
 	{"Advance only says that it did", bent(func(sh *shelf) { sh.set = func(*session.Session, session.Session) {} }), three + "; " + refreshes + "; " + outage},
 	{"Advance does not compare generations", bent(func(sh *shelf) {
-		sh.may = func(s, _ session.Session, now time.Time) bool { return alive(s, now) }
+		sh.may = func(s, _, _ session.Session, now time.Time) bool { return alive(s, now) }
+	}), conditions},
+	{"Advance only goes on by one generation", bent(func(sh *shelf) {
+		sh.may = func(s, from, next session.Session, now time.Time) bool {
+			return s.Generation == from.Generation && next.Generation == from.Generation+1 && alive(s, now)
+		}
 	}), conditions},
 	{"Advance lets generations be left out", bent(func(sh *shelf) {
-		sh.may = func(s, next session.Session, now time.Time) bool {
-			return s.Generation < next.Generation && alive(s, now)
+		sh.may = func(s, from, _ session.Session, now time.Time) bool {
+			return s.Generation >= from.Generation && alive(s, now)
 		}
 	}), conditions},
 	{"Advance does not ask whether it was revoked", bent(func(sh *shelf) {
-		sh.may = func(s, next session.Session, now time.Time) bool {
+		sh.may = func(s, from, _ session.Session, now time.Time) bool {
 			s.RevokedAt = time.Time{}
-			return s.Generation == next.Generation-1 && alive(s, now)
+			return s.Generation == from.Generation && alive(s, now)
 		}
 	}), conditions + "; " + final},
 	{"Advance lets one be revoked later", bent(func(sh *shelf) {
-		sh.may = func(s, next session.Session, now time.Time) bool {
+		sh.may = func(s, from, _ session.Session, now time.Time) bool {
 			if s.RevokedAt.After(now) {
 				s.RevokedAt = time.Time{}
 			}
-			return s.Generation == next.Generation-1 && alive(s, now)
+			return s.Generation == from.Generation && alive(s, now)
 		}
 	}), conditions},
 	{"Advance does not look at IdleExpires", bent(func(sh *shelf) {
-		sh.may = func(s, next session.Session, now time.Time) bool {
+		sh.may = func(s, from, _ session.Session, now time.Time) bool {
 			s.IdleExpires = s.MaxExpires
-			return s.Generation == next.Generation-1 && alive(s, now)
+			return s.Generation == from.Generation && alive(s, now)
 		}
 	}), conditions},
 	{"Advance does not look at MaxExpires", bent(func(sh *shelf) {
-		sh.may = func(s, next session.Session, now time.Time) bool {
+		sh.may = func(s, from, _ session.Session, now time.Time) bool {
 			s.MaxExpires = s.IdleExpires
-			return s.Generation == next.Generation-1 && alive(s, now)
+			return s.Generation == from.Generation && alive(s, now)
 		}
 	}), conditions},
 	{"Advance looks at the MaxExpires that it is given", bent(func(sh *shelf) {
-		sh.may = func(s, next session.Session, now time.Time) bool {
+		sh.may = func(s, from, next session.Session, now time.Time) bool {
 			s.MaxExpires = next.MaxExpires
-			return s.Generation == next.Generation-1 && alive(s, now)
+			return s.Generation == from.Generation && alive(s, now)
 		}
 	}), conditions},
 	{"Advance lets in what expires now", bent(func(sh *shelf) {
-		sh.may = func(s, next session.Session, now time.Time) bool {
-			return s.Generation == next.Generation-1 && alive(s, now.Add(-time.Microsecond))
+		sh.may = func(s, from, _ session.Session, now time.Time) bool {
+			return s.Generation == from.Generation && alive(s, now.Add(-time.Microsecond))
 		}
 	}), conditions},
 	{"Advance goes by whole seconds", bent(func(sh *shelf) {
-		sh.may = func(s, next session.Session, now time.Time) bool {
-			return s.Generation == next.Generation-1 && alive(s, now.Round(time.Second))
+		sh.may = func(s, from, _ session.Session, now time.Time) bool {
+			return s.Generation == from.Generation && alive(s, now.Round(time.Second))
 		}
 	}), conditions},
 	{"Advance reads and then writes", gapped("Advance"), oneWins},

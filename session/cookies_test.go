@@ -400,8 +400,10 @@ func TestCookiesAreTakenAwayByLogoutAndTheftAlone(t *testing.T) {
 		s := newSite(t)
 		b := s.browser(t)
 		stale := b.login(t, "alice")
-		require.Equal(t, 200, b.post(t, "refresh", "").status)
-		s.clock.advance(late)
+		for range 2 {
+			s.clock.advance(settled)
+			require.Equal(t, 200, b.post(t, "refresh", "").status)
+		}
 		cookies := ""
 		for name, c := range stale.cookies {
 			cookies += name + "=" + c.Value + "; "
@@ -426,8 +428,10 @@ func TestCookiesAreTakenAwayByLogoutAndTheftAlone(t *testing.T) {
 		b := s.browser(t)
 		login := b.login(t, "alice")
 		stolen, named := login.cookies[session.RefreshCookie], session.SessionCookie+"="+login.cookies[session.SessionCookie].Value
-		require.Equal(t, 200, b.post(t, "refresh", "").status)
-		s.clock.advance(late)
+		for range 2 {
+			s.clock.advance(settled)
+			require.Equal(t, 200, b.post(t, "refresh", "").status)
+		}
 		p := s.browser(t).post(t, "refresh", "", "Cookie", stolen.Name+"="+stolen.Value+"; "+named)
 		require.Equal(t, 401, p.status)
 		require.Contains(t, p.body, "reused")

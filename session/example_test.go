@@ -69,25 +69,28 @@ func Example() {
 	// 200 alice
 }
 
-// A second tab, or a client that lost its answer, gets the same successor.
+// A second tab, or a client that lost its answer, gets the same successor. A token whose
+// successor was used is stolen.
 func ExampleManager_Refresh() {
 	m, pass := exampleManager()
 	ctx := context.Background()
 	first := must(m.Login(ctx, "alice"))
+	pass(15 * time.Minute)
 	second := must(m.Refresh(ctx, first.RefreshToken))
 	pass(20 * time.Second)
 	again := must(m.Refresh(ctx, first.RefreshToken))
 	fmt.Println("the same successor:", again.RefreshToken == second.RefreshToken)
 
-	pass(time.Minute)
+	pass(15 * time.Minute)
+	third := must(m.Refresh(ctx, second.RefreshToken))
 	_, err := m.Refresh(ctx, first.RefreshToken)
 	fmt.Println("stolen:", errors.Is(err, session.ErrReused))
-	_, err = m.Refresh(ctx, second.RefreshToken)
-	fmt.Println("and so nobody's:", errors.Is(err, jwtauth.ErrRevoked))
+	_, err = m.Refresh(ctx, third.RefreshToken)
+	fmt.Println("the session has ended:", errors.Is(err, jwtauth.ErrRevoked))
 	// Output:
 	// the same successor: true
 	// stolen: true
-	// and so nobody's: true
+	// the session has ended: true
 }
 
 func ExampleManager_Logout() {
@@ -173,9 +176,10 @@ func ExampleWithClaims() {
 }
 
 func ExampleWithEvents() {
-	m, _ := exampleManager(session.WithEvents(func(e session.Event) { fmt.Println(e.Kind, "of", e.Subject) }))
+	m, pass := exampleManager(session.WithEvents(func(e session.Event) { fmt.Println(e.Kind, "of", e.Subject) }))
 	ctx := context.Background()
 	pair := must(m.Login(ctx, "alice"))
+	pass(15 * time.Minute)
 	must(m.Refresh(ctx, pair.RefreshToken))
 	must(m.Refresh(ctx, pair.RefreshToken))
 	m.Logout(ctx, "alice", pair.SessionID)
@@ -187,10 +191,11 @@ func ExampleWithEvents() {
 }
 
 func ExampleWithObserver() {
-	m, _ := exampleManager(session.WithObserver(func(_ context.Context, d jwtauth.Decision) {
+	m, pass := exampleManager(session.WithObserver(func(_ context.Context, d jwtauth.Decision) {
 		fmt.Printf("%s %t %q\n", d.Operation, d.Allowed, d.Reason)
 	}))
 	pair := must(m.Login(context.Background(), "alice"))
+	pass(15 * time.Minute)
 	must(m.Refresh(context.Background(), pair.RefreshToken))
 	must(m.Refresh(context.Background(), pair.RefreshToken))
 	// Output:

@@ -341,7 +341,9 @@ func (m *Manager) logoutOthers(ctx context.Context, caller jwtauth.Claims, other
 	if err := caller.Decode(&own); err == nil && caller.ID == refreshID(caller.SessionID, own.Generation) {
 		generation = own.Generation
 	}
-	if v := judge(s, found, generation, m.now(), m.grace); v != rotate && v != replay {
+	now := m.now()
+	switch m.rules.judge(s, found, generation, now, now) {
+	case gone, expired, stolen:
 		return fmt.Errorf("%w: of a session that has ended, or long replaced", jwtauth.ErrRevoked)
 	}
 	if !everywhere {

@@ -197,13 +197,13 @@ func (f faultyStore) Get(ctx context.Context, subject, id string) (s session.Ses
 	return s, found, err
 }
 
-func (f faultyStore) Advance(ctx context.Context, next session.Session, now time.Time) (won bool, err error) {
+func (f faultyStore) Advance(ctx context.Context, from, next session.Session, now time.Time) (won bool, err error) {
 	if before := f.before; before != nil {
 		f.before = nil
 		before()
 	}
 	err = f.fault.hit("Advance", func() (err error) {
-		won, err = f.store.Advance(ctx, next, now)
+		won, err = f.store.Advance(ctx, from, next, now)
 		if won && f.advanced != nil {
 			f.advanced(next)
 		}

@@ -1,10 +1,11 @@
 package session
 
 import (
+	"container/heap"
+	"container/list"
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"sync"
 	"time"
 )
@@ -14,15 +15,15 @@ const DefaultSessions = 1_000_000
 
 // Memory is a store in the memory of this process: for tests, and for services of
 // one process whose users may log in again after a restart. It is bounded, starts
-// no goroutine, and takes out what has expired as it grows.
+// no goroutine, and deletes what has expired as it grows.
 type Memory struct {
-	limit int
+	limit, ofOne int // how many sessions there may be, and of one subject
 
 	mu       sync.Mutex
-	sessions map[string]Session             // by id
-	ids      map[string]map[string]struct{} // by subject
-	sweepAt  int                            // how many sessions there are when it is next tried
-	swept    time.Time                      // the last time, so that a full store does not do it for each login
+	sessions map[string]*kept              // by id
+	subjects map[string]map[*kept]struct{} // by subject
+	byEnd    byEnd
+	ended    list.List // of *kept, in the order in which they were revoked
 
 	// What the clocks of those who create sessions said when this store was made, by
 	// the slowest of them: from it, how late it is for sure. One may be wrong for a
@@ -31,23 +32,60 @@ type Memory struct {
 	startedAt time.Time // by theirs
 }
 
-// leastSwept is how many sessions are not worth a sweep.
-const leastSwept = 1024
+// kept is a session with its places in the queues.
+type kept struct {
+	Session
+	place   int           // in byEnd
+	revoked *list.Element // of ended; nil if it is not
+}
+
+// byEnd is a heap of sessions, the first of which expires first.
+type byEnd []*kept
+
+func (q byEnd) Len() int           { return len(q) }
+func (q byEnd) Less(i, j int) bool { return q[i].end().Before(q[j].end()) }
+func (q byEnd) Swap(i, j int) {
+	q[i], q[j] = q[j], q[i]
+	q[i].place, q[j].place = i, j
+}
+func (q *byEnd) Push(k any) {
+	k.(*kept).place = len(*q)
+	*q = append(*q, k.(*kept))
+}
+func (q *byEnd) Pop() any {
+	last := len(*q) - 1
+	k := (*q)[last]
+	(*q)[last] = nil
+	*q = (*q)[:last]
+	return k
+}
+
+// end is when a session expires.
+func (s Session) end() time.Time { return earlier(s.IdleExpires, s.MaxExpires) }
+
+const (
+	// Each login deletes so many sessions that have expired: more than one, so that they
+	// become fewer, and few, so that nobody waits for it.
+	atOnce = 16
+	// purgedAtOnce is how many are deleted while others wait.
+	purgedAtOnce = 1000
+)
 
 // NewMemory returns an empty store of at most [DefaultSessions].
 func NewMemory() *Memory { return NewMemoryOf(DefaultSessions) }
 
-// NewMemoryOf returns an empty store of at most so many sessions, at some 500 bytes
-// each. One that is full fails to create others, an outage, until some have
-// expired: it never ends a session to make room. It panics if limit is not
-// positive.
+// NewMemoryOf returns an empty store of at most so many sessions, at some 700 bytes
+// each, a label of 75 included. One that is full deletes sessions that were logged out.
+// If there are none, it fails to create others, an outage, until some have expired: it
+// never ends a session to make room. One subject may have a hundredth of them, or ten
+// where that is less, and no more than half. It panics if limit is not positive.
 func NewMemoryOf(limit int) *Memory {
 	if limit <= 0 {
 		panic(fmt.Sprintf("session: NewMemoryOf(%d): it must hold a session at least", limit))
 	}
 	return &Memory{
-		limit: limit, sweepAt: min(limit, leastSwept), started: time.Now(),
-		sessions: map[string]Session{}, ids: map[string]map[string]struct{}{},
+		limit: limit, ofOne: min(max(limit/100, 10), max(limit/2, 1)), started: time.Now(),
+		sessions: map[string]*kept{}, subjects: map[string]map[*kept]struct{}{},
 	}
 }
 
@@ -62,25 +100,61 @@ func (m *Memory) Create(ctx context.Context, s Session) error {
 	if at := s.Created.Add(-age); m.startedAt.IsZero() || at.Before(m.startedAt) {
 		m.startedAt = at
 	}
-	if len(m.sessions) >= m.sweepAt && time.Since(m.swept) >= time.Second {
-		m.purge(m.startedAt.Add(age))
-		m.swept = time.Now()
-		m.sweepAt = min(m.limit, max(leastSwept, 2*len(m.sessions)))
+	m.purge(m.startedAt.Add(age), atOnce)
+	if _, taken := m.sessions[s.ID]; taken {
+		return errors.New("session: the id is taken")
+	}
+	if err := m.makeRoom(s.Subject); err != nil {
+		return err
+	}
+	k := &kept{Session: s}
+	m.sessions[s.ID] = k
+	own := m.subjects[s.Subject]
+	if own == nil {
+		own = map[*kept]struct{}{}
+		m.subjects[s.Subject] = own
+	}
+	own[k] = struct{}{}
+	heap.Push(&m.byEnd, k)
+	if !s.RevokedAt.IsZero() {
+		k.revoked = m.ended.PushBack(k)
+	}
+	return nil
+}
+
+// makeRoom deletes a session that was logged out, if there is no room for another one of
+// a subject. What is not there is as good as revoked.
+func (m *Memory) makeRoom(subject string) error {
+	if own := m.subjects[subject]; len(own) >= m.ofOne {
+		for k := range own {
+			if k.revoked != nil {
+				m.delete(k)
+				break
+			}
+		}
+		if len(own) >= m.ofOne {
+			return fmt.Errorf("session: the subject has %d sessions, and no more may have one of a store of %d", m.ofOne, m.limit)
+		}
+	}
+	if first := m.ended.Front(); len(m.sessions) >= m.limit && first != nil {
+		m.delete(first.Value.(*kept))
 	}
 	if len(m.sessions) >= m.limit {
 		return fmt.Errorf("session: the store is full: it holds %d sessions", m.limit)
 	}
-	if _, taken := m.sessions[s.ID]; taken {
-		return errors.New("session: the id is taken")
-	}
-	m.sessions[s.ID] = s
-	ids := m.ids[s.Subject]
-	if ids == nil {
-		ids = map[string]struct{}{}
-		m.ids[s.Subject] = ids
-	}
-	ids[s.ID] = struct{}{}
 	return nil
+}
+
+func (m *Memory) delete(k *kept) {
+	delete(m.sessions, k.ID)
+	own := m.subjects[k.Subject]
+	if delete(own, k); len(own) == 0 {
+		delete(m.subjects, k.Subject)
+	}
+	heap.Remove(&m.byEnd, k.place)
+	if k.revoked != nil {
+		m.ended.Remove(k.revoked)
+	}
 }
 
 // Get implements [Store].
@@ -90,31 +164,35 @@ func (m *Memory) Get(ctx context.Context, subject, id string) (Session, bool, er
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	s, found := m.of(subject, id)
-	return s, found, nil
+	k := m.of(subject, id)
+	if k == nil {
+		return Session{}, false, nil
+	}
+	return k.Session, true, nil
 }
 
-func (m *Memory) of(subject, id string) (Session, bool) {
-	s, found := m.sessions[id]
-	if !found || s.Subject != subject {
-		return Session{}, false
+// of returns nil if there is no such session.
+func (m *Memory) of(subject, id string) *kept {
+	k := m.sessions[id]
+	if k == nil || k.Subject != subject {
+		return nil
 	}
-	return s, true
+	return k
 }
 
 // Advance implements [Store].
-func (m *Memory) Advance(ctx context.Context, next Session, now time.Time) (bool, error) {
-	if err := ctx.Err(); err != nil {
-		return false, err
-	}
+func (m *Memory) Advance(ctx context.Context, from, next Session, now time.Time) (bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	s, found := m.of(next.Subject, next.ID)
-	if !found || s.Generation != next.Generation-1 || !s.live(now) {
+	if err := ctx.Err(); err != nil { // after the wait for the lock
+		return false, err
+	}
+	k := m.of(next.Subject, next.ID)
+	if k == nil || k.Generation != from.Generation || !k.live(now) {
 		return false, nil
 	}
-	s.Generation, s.Rotated, s.IdleExpires = next.Generation, next.Rotated, next.IdleExpires
-	m.sessions[s.ID] = s
+	k.Generation, k.Prev, k.Rotated, k.Given, k.IdleExpires = next.Generation, next.Prev, next.Rotated, next.Given, next.IdleExpires
+	heap.Fix(&m.byEnd, k.place)
 	return true, nil
 }
 
@@ -125,12 +203,12 @@ func (m *Memory) Revoke(ctx context.Context, subject, id, reason string, at time
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	s, found := m.of(subject, id)
-	if !found || !s.RevokedAt.IsZero() {
+	k := m.of(subject, id)
+	if k == nil || !k.RevokedAt.IsZero() {
 		return false, nil
 	}
-	s.RevokedAt, s.Reason = at, reason
-	m.sessions[id] = s
+	k.RevokedAt, k.Reason = at, reason
+	k.revoked = m.ended.PushBack(k)
 	return true, nil
 }
 
@@ -142,9 +220,9 @@ func (m *Memory) List(ctx context.Context, subject string, now time.Time) ([]Ses
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var all []Session
-	for id := range m.ids[subject] {
-		if s := m.sessions[id]; s.live(now) {
-			all = append(all, s)
+	for k := range m.subjects[subject] {
+		if k.live(now) {
+			all = append(all, k.Session)
 		}
 	}
 	return all, nil
@@ -152,24 +230,25 @@ func (m *Memory) List(ctx context.Context, subject string, now time.Time) ([]Ses
 
 // Purge implements [Store].
 func (m *Memory) Purge(ctx context.Context, before time.Time) error {
-	if err := ctx.Err(); err != nil {
-		return err
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		m.mu.Lock()
+		deleted := m.purge(before, purgedAtOnce)
+		m.mu.Unlock()
+		if deleted < purgedAtOnce {
+			return nil
+		}
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.purge(before)
-	return nil
 }
 
-func (m *Memory) purge(before time.Time) {
-	maps.DeleteFunc(m.sessions, func(id string, s Session) bool {
-		if !earlier(s.IdleExpires, s.MaxExpires).Before(before) {
-			return false
-		}
-		delete(m.ids[s.Subject], id)
-		if len(m.ids[s.Subject]) == 0 {
-			delete(m.ids, s.Subject)
-		}
-		return true
-	})
+// purge deletes at most so many sessions that expired before a time, and returns how
+// many.
+func (m *Memory) purge(before time.Time, most int) (deleted int) {
+	for deleted < most && len(m.byEnd) > 0 && m.byEnd[0].end().Before(before) {
+		m.delete(m.byEnd[0])
+		deleted++
+	}
+	return deleted
 }

@@ -44,7 +44,7 @@ func logins(t *testing.T, m *session.Manager, n int) (pairs []session.Pair) {
 
 func TestAMemoryThatIsFullTakesNoMoreUntilSomeExpire(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const limit = 3
+		const limit = 6
 		store := session.NewMemoryOf(limit)
 		m := newManagerOver(t, store, session.WithClock(time.Now), session.WithRefreshTTL(time.Hour))
 		pairs := logins(t, m, limit)
@@ -66,15 +66,19 @@ func TestAMemoryThatIsFullTakesNoMoreUntilSomeExpire(t *testing.T) {
 			require.ErrorIs(t, err, jwtauth.ErrUnavailable)
 			time.Sleep(30 * time.Minute)
 		}
-		// A logout makes no room: what was ended must be known until it expires.
+		// A logout makes room, and ends nothing but itself.
 		require.NoError(t, m.Logout(t.Context(), pairs[0].Subject, pairs[0].SessionID))
 		_, err := m.Login(t.Context(), "dave")
+		require.NoError(t, err)
+		_, err = m.Refresh(t.Context(), pairs[0].RefreshToken)
+		require.ErrorIs(t, err, jwtauth.ErrRevoked)
+		_, err = m.Login(t.Context(), "dave")
 		require.ErrorIs(t, err, jwtauth.ErrUnavailable)
 
 		pairs[1], err = m.Refresh(t.Context(), pairs[1].RefreshToken)
 		require.NoError(t, err)
-		time.Sleep(31 * time.Minute) // all but this one have expired
-		logins(t, m, limit-1)
+		time.Sleep(31 * time.Minute) // all but this one and dave's have expired
+		logins(t, m, limit-2)
 		_, err = m.Login(t.Context(), "dave")
 		require.ErrorIs(t, err, jwtauth.ErrUnavailable, "it is full again")
 		_, err = m.Refresh(t.Context(), pairs[1].RefreshToken)
@@ -92,8 +96,7 @@ func TestAMemoryTakesOutWhatHasExpiredAsItGrows(t *testing.T) {
 			all = append(all, logins(t, m, 1000)...)
 			time.Sleep(time.Hour + time.Second)
 		}
-		// A sweep is due when it has doubled, so that it is seldom and yet enough.
-		require.Less(t, kept(t, store, all), 4000)
+		require.LessOrEqual(t, kept(t, store, all), 2000, "each login takes some of those before it out")
 		last := logins(t, m, 1000)
 		require.Equal(t, len(last), kept(t, store, last), "what is live stays")
 	})
@@ -160,4 +163,78 @@ func TestAMemoryOfNoSessionPanics(t *testing.T) {
 	require.Panics(t, func() { session.NewMemoryOf(0) })
 	require.Panics(t, func() { session.NewMemoryOf(-1) })
 	require.NoError(t, session.NewMemoryOf(1).Create(context.Background(), session.Session{ID: "s", Subject: "alice"}))
+}
+
+func TestMemory_NoSubjectCrowdsOutOthers(t *testing.T) {
+	for limit, most := range map[int]int{1: 1, 4: 2, 100: 10, 5000: 50} {
+		t.Run(fmt.Sprint(limit), func(t *testing.T) {
+			m := newManagerOver(t, session.NewMemoryOf(limit))
+			var pairs []session.Pair
+			for range most {
+				pairs = append(pairs, login(t, m, "mallory"))
+			}
+			for range 3 {
+				_, err := m.Login(t.Context(), "mallory")
+				require.ErrorIs(t, err, jwtauth.ErrUnavailable)
+			}
+			logins(t, m, limit-most)
+			require.NoError(t, m.Logout(t.Context(), "mallory", pairs[0].SessionID))
+			login(t, m, "mallory")
+		})
+	}
+}
+
+// What was logged out first makes room first, and what is live stays.
+func TestMemory_ThatIsFullForgetsWhatWasLoggedOut(t *testing.T) {
+	const limit = 100
+	store := session.NewMemoryOf(limit)
+	m := newManagerOver(t, store)
+	pairs := logins(t, m, limit)
+	for _, pair := range pairs[:60] {
+		require.NoError(t, m.Logout(t.Context(), pair.Subject, pair.SessionID))
+	}
+	for i := range 60 {
+		login(t, m, fmt.Sprint("another ", i))
+		require.Equal(t, 59-i, kept(t, store, pairs[:60]), "of those that were logged out")
+		require.Equal(t, 59-i, kept(t, store, pairs[i+1:60]), "the first ones are gone")
+	}
+	require.Equal(t, 40, kept(t, store, pairs[60:]))
+	_, err := m.Login(t.Context(), "one more")
+	require.ErrorIs(t, err, jwtauth.ErrUnavailable)
+}
+
+func TestMemory_PurgeGoesByWhatASessionWasAdvancedTo(t *testing.T) {
+	store := session.NewMemory()
+	row := func(id string, hours time.Duration) session.Session {
+		return session.Session{ID: id, Subject: id, Generation: 1, Created: start, IdleExpires: start.Add(hours * time.Hour), MaxExpires: start.Add(99 * time.Hour)}
+	}
+	first, second := row("first", 1), row("second", 2)
+	require.NoError(t, store.Create(t.Context(), first))
+	require.NoError(t, store.Create(t.Context(), second))
+	next := first
+	next.Generation, next.IdleExpires = 2, start.Add(10*time.Hour)
+	done, err := store.Advance(t.Context(), first, next, start)
+	require.NoError(t, err)
+	require.True(t, done)
+	require.NoError(t, store.Purge(t.Context(), start.Add(3*time.Hour)))
+	for id, want := range map[string]bool{"first": true, "second": false} {
+		_, found, err := store.Get(t.Context(), id, id)
+		require.NoError(t, err)
+		require.Equal(t, want, found, id)
+	}
+}
+
+func TestMemory_PurgeOfManyIsDoneInPieces(t *testing.T) {
+	const many = 20_500
+	store := session.NewMemory()
+	for i := range many {
+		end := start.Add(time.Duration(i) * time.Second)
+		require.NoError(t, store.Create(t.Context(), session.Session{ID: fmt.Sprint(i), Subject: fmt.Sprint(i), Created: start, IdleExpires: end, MaxExpires: end}))
+	}
+	require.NoError(t, store.Purge(t.Context(), start.Add((many-10)*time.Second)))
+	for i := range many {
+		_, found, err := store.Get(t.Context(), fmt.Sprint(i), fmt.Sprint(i))
+		require.NoError(t, err)
+		require.Equal(t, i >= many-10, found, i)
+	}
 }

@@ -5,10 +5,12 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -22,6 +24,9 @@ import (
 
 // late is when a retry is no longer taken for one, whosever clock measures it.
 const late = session.DefaultGrace + 11*time.Second
+
+// settled is when a token that was given rotates.
+const settled = session.DefaultGrace + 20*time.Second
 
 // scene is one session of alice, for the scenarios that are told in words.
 type scene struct {
@@ -51,11 +56,13 @@ func (s *scene) manager(list *revoke.List, opts ...session.Option) *session.Mana
 	}, opts...)...)
 }
 
+// login also waits until the first token rotates.
 func (s *scene) login() session.Pair {
 	s.Helper()
 	pair, err := s.m.Login(s.Context(), "alice")
 	require.NoError(s, err)
 	s.take()
+	s.advance(settled)
 	return pair
 }
 
@@ -132,12 +139,80 @@ func TestALostAnswerIsGivenAgainThoughTheOldTokenHasExpiredMeanwhile(t *testing.
 	s.alike(lost, got)
 }
 
-func TestARetryThatComesTooLateIsTakenForTheft(t *testing.T) {
+func TestRefresh_ARetryThatComesLateSkipsTheLostAnswer(t *testing.T) {
 	s := newScene(t)
+	lost := s.refreshes(s.first, session.Refreshed)
+	for _, after := range []time.Duration{late, time.Hour, 9 * 24 * time.Hour} {
+		s.advance(after)
+		lost = s.refreshes(s.first, session.Recovered)
+	}
+	s.advance(settled)
+	next := s.refreshes(lost, session.Refreshed) // the last answer came
+	s.advance(settled)
+	s.fails(s.first, session.ErrReused, session.Reused)
+	s.ended(s.first, lost, next)
+}
+
+func TestRefresh_ATokenThatWasSkippedIsStolen(t *testing.T) {
+	for _, after := range []time.Duration{0, time.Second, late, time.Hour} {
+		s := newScene(t)
+		thief := s.refreshes(s.first, session.Refreshed)
+		s.advance(time.Hour)
+		right := s.refreshes(s.first, session.Recovered)
+		s.advance(after)
+		s.fails(thief, session.ErrReused, session.Reused)
+		s.ended(s.first, thief, right)
+	}
+}
+
+func TestRefresh_WithoutRecoveryARetryThatComesLateIsTakenForTheft(t *testing.T) {
+	s := newScene(t, session.WithoutRecovery())
 	lost := s.refreshes(s.first, session.Refreshed)
 	s.advance(late)
 	s.fails(s.first, session.ErrReused, session.Reused)
 	s.ended(s.first, lost)
+}
+
+func TestRefresh_ATokenIsGivenAgainUntilItsAnswerHasArrivedForSure(t *testing.T) {
+	s := newScene(t)
+	s.first = s.login()
+	s.advance(-settled)
+	s.alike(s.first, s.refreshes(s.first, session.Replayed))
+	s.advance(settled - time.Microsecond)
+	s.alike(s.first, s.refreshes(s.first, session.Replayed))
+	s.advance(time.Microsecond)
+	next := s.refreshes(s.first, session.Refreshed)
+	s.alike(next, s.refreshes(next, session.Replayed))
+}
+
+// What is given again late is not skipped by whoever comes a moment later.
+func TestRefresh_AWindowBeginsAnewWhenItsTokenIsGivenAgainLate(t *testing.T) {
+	s := newScene(t)
+	next := s.refreshes(s.first, session.Refreshed)
+	s.advance(session.DefaultGrace + 10*time.Second)
+	s.alike(next, s.refreshes(s.first, session.Replayed))
+	s.advance(time.Second)
+	s.alike(next, s.refreshes(s.first, session.Replayed))
+	s.advance(time.Second)
+	s.alike(next, s.refreshes(next, session.Replayed))
+	s.advance(settled)
+	s.refreshes(next, session.Refreshed)
+}
+
+func TestRefresh_WhatIsGivenAgainIsWrittenNowhereButLate(t *testing.T) {
+	s := newScene(t)
+	next := s.refreshes(s.first, session.Refreshed)
+	writes := 0
+	s.faults.advanced = func(session.Session) { writes++ }
+	for _, c := range []struct {
+		after  time.Duration
+		token  session.Pair
+		writes int
+	}{{0, s.first, 0}, {20 * time.Second, s.first, 0}, {0, next, 0}, {time.Microsecond, s.first, 1}, {0, s.first, 1}, {settled - time.Microsecond, next, 1}} {
+		s.advance(c.after)
+		s.refreshes(c.token, session.Replayed)
+		require.Equal(t, c.writes, writes)
+	}
 }
 
 func TestAThiefWhoComesSecondEndsTheSession(t *testing.T) {
@@ -152,7 +227,7 @@ func TestAThiefWhoComesSecondEndsTheSession(t *testing.T) {
 func TestAThiefWhoComesFirstIsEndedByTheRightClient(t *testing.T) {
 	s := newScene(t)
 	thief := s.refreshes(s.first, session.Refreshed)
-	s.advance(late)
+	s.advance(settled)
 	thief2 := s.refreshes(thief, session.Refreshed)
 	assert.True(t, lives(t.Context(), s.m, thief2.AccessToken))
 	s.fails(s.first, session.ErrReused, session.Reused)
@@ -175,12 +250,13 @@ func TestAThiefWithinTheGraceIsSeenAsReplayedAlone(t *testing.T) {
 		s.alike(right2, thief)
 		right = right2
 	}
-	// Until one of them is late.
+	// Until one of them is late, and the other comes again.
 	s.advance(time.Hour)
 	right2 := s.refreshes(right, session.Refreshed)
 	s.advance(late)
-	s.fails(thief, session.ErrReused, session.Reused)
-	s.ended(right, right2, thief)
+	thief2 := s.refreshes(thief, session.Recovered)
+	s.fails(right2, session.ErrReused, session.Reused)
+	s.ended(right, right2, thief, thief2)
 }
 
 func TestAClockThatWasAheadAnHourAndIsSetBackLogsNobodyOut(t *testing.T) {
@@ -188,14 +264,16 @@ func TestAClockThatWasAheadAnHourAndIsSetBackLogsNobodyOut(t *testing.T) {
 	s.advance(time.Hour)
 	ahead := s.refreshes(s.first, session.Refreshed)
 	atLogin := s.login()
-	s.advance(-time.Hour)
-	s.alike(ahead, s.refreshes(s.first, session.Replayed)) // a retry
-	next := s.refreshes(ahead, session.Refreshed)
+	s.advance(-time.Hour - settled)
+	for range 2 { // they are given again until the clock has caught up
+		s.alike(ahead, s.refreshes(s.first, session.Replayed))
+		s.alike(ahead, s.refreshes(ahead, session.Replayed))
+		s.alike(atLogin, s.refreshes(atLogin, session.Replayed))
+		s.advance(30 * time.Minute)
+	}
+	s.advance(2 * settled)
+	s.refreshes(ahead, session.Refreshed)
 	s.refreshes(atLogin, session.Refreshed)
-	assert.Equal(t, decode(t, ahead.RefreshToken).IssuedAt, decode(t, next.RefreshToken).IssuedAt, "rotated never decreases")
-	assert.Equal(t, decode(t, ahead.RefreshToken).Expires, decode(t, next.RefreshToken).Expires, "nor does the idle expiry")
-	s.advance(time.Minute)
-	s.refreshes(next, session.Refreshed)
 	s.fails(s.first, session.ErrReused, session.Reused)
 }
 
@@ -240,6 +318,7 @@ func TestATokenThatIsTakenBackAloneLeavesItsSessionAsItIs(t *testing.T) {
 	p := decode(t, s.first.RefreshToken)
 	require.NoError(t, s.list.RevokeToken(t.Context(), "", p.ID, time.Unix(p.Expires, 0)))
 	s.fails(s.first, jwtauth.ErrRevoked)
+	s.advance(settled)
 	s.refreshes(next, session.Refreshed)
 }
 
@@ -329,25 +408,61 @@ func TestAnAccessTokenDoesNotOutliveItsSessionThoughTheCallbackIsSlow(t *testing
 	assert.LessOrEqual(t, decode(t, pair.AccessToken).Expires, decode(t, pair.RefreshToken).MaxExpires)
 }
 
-func TestAStoreThatWasPutBackFromABackupEndsNothing(t *testing.T) {
-	s := newScene(t)
-	older := s.refreshes(s.first, session.Refreshed)
-	backup, found, err := s.faults.store.Get(t.Context(), "alice", s.first.SessionID)
-	require.NoError(t, err)
-	require.True(t, found)
-	s.advance(time.Hour)
-	newer := s.refreshes(older, session.Refreshed)
-
+// putBack has the store be as it was before fn.
+func (s *scene) putBack(id string, fn func()) {
+	s.Helper()
+	backup, found, err := s.faults.store.Get(s.Context(), "alice", id)
+	require.NoError(s, err)
+	require.True(s, found)
+	fn()
 	s.faults.store = session.NewMemory()
-	require.NoError(t, s.faults.store.Create(t.Context(), backup))
-	s.fails(newer, jwtauth.ErrRevoked) // and without an event
-	s.fails(newer, jwtauth.ErrRevoked)
-	assert.True(t, lives(t.Context(), s.m, newer.AccessToken), "nothing was revoked")
-	s.advance(time.Hour)
-	s.refreshes(older, session.Refreshed)
-	all, err := s.m.Sessions(t.Context(), "alice")
-	require.NoError(t, err)
-	assert.Len(t, all, 1)
+	require.NoError(s, s.faults.store.Create(s.Context(), backup))
+}
+
+func TestRefresh_AStoreThatWasPutBackFollowsItsClients(t *testing.T) {
+	for _, refreshes := range []int{1, 2, 5} {
+		t.Run(fmt.Sprint("to before so many refreshes: ", refreshes), func(t *testing.T) {
+			s := newScene(t)
+			older := s.refreshes(s.first, session.Refreshed)
+			newer := older
+			s.putBack(s.first.SessionID, func() {
+				for range refreshes {
+					s.advance(time.Hour)
+					newer = s.refreshes(newer, session.Refreshed)
+				}
+			})
+			got := s.refreshes(newer, session.Recovered)
+			assert.Equal(t, decode(t, newer.RefreshToken).Generation+1, decode(t, got.RefreshToken).Generation)
+			s.alike(got, s.refreshes(newer, session.Replayed)) // another tab
+			s.advance(time.Hour)
+			got = s.refreshes(got, session.Refreshed)
+			s.fails(older, session.ErrReused, session.Reused)
+			s.ended(got, newer, older)
+		})
+	}
+}
+
+func TestRefresh_AStoreThatWasPutBackIsLoggedOnceAMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		logs := &logBuffer{}
+		s := newScene(t, session.WithLogger(slog.New(slog.NewTextHandler(logs, nil))))
+		warnings := func() int { return strings.Count(logs.String(), "newer than its row") }
+		behind := func() {
+			p := s.login()
+			var newer session.Pair
+			s.putBack(p.SessionID, func() { newer = s.refreshes(p, session.Refreshed) })
+			s.refreshes(newer, session.Recovered)
+		}
+		for range 3 {
+			behind()
+		}
+		require.Equal(t, 1, warnings())
+		require.Contains(t, logs.String(), "level=WARN")
+		time.Sleep(time.Minute)
+		behind()
+		behind()
+		require.Equal(t, 2, warnings())
+	})
 }
 
 func TestATheftThatMeetsAnOutageIsEndedOnceItIsOver(t *testing.T) {
@@ -356,6 +471,7 @@ func TestATheftThatMeetsAnOutageIsEndedOnceItIsOver(t *testing.T) {
 			s := newScene(t)
 			right := s.refreshes(s.first, session.Refreshed)
 			s.advance(time.Hour)
+			right = s.refreshes(right, session.Refreshed)
 			s.faults.fault = &c
 			s.fails(s.first, jwtauth.ErrUnavailable, session.Reused) // who may never come again
 
@@ -381,6 +497,7 @@ func TestATheftWhoseEndWasHalfDoneIsReportedOnceThoughTheVictimCompletesIt(t *te
 			s := newScene(t)
 			right := s.refreshes(s.first, session.Refreshed)
 			s.advance(time.Hour)
+			right = s.refreshes(right, session.Refreshed)
 			s.faults.fault = &c
 			s.fails(s.first, jwtauth.ErrUnavailable, session.Reused)
 			_, err := s.m.Refresh(t.Context(), right.RefreshToken)
@@ -454,7 +571,7 @@ func TestALogoutThatMeetsAnOutageIsCalledAgain(t *testing.T) {
 // two Managers, which a seed decides, and compares each answer with a model: what
 // the package's documentation promises, told by who holds what and when it came.
 func TestModel(t *testing.T) {
-	seeds, steps := 400, 120
+	seeds, steps := 400, 180
 	if testing.Short() {
 		seeds = 60
 	}
@@ -471,7 +588,7 @@ func TestModel(t *testing.T) {
 	}
 	t.Log("met:", met)
 	for _, kind := range []string{
-		"refresh", "replayed", "reused", "expired", "ended", "outage", "lost", "late", "two tabs", "race", "thief served", "gone", "logout", "logout of all",
+		"refresh", "replayed", "recovered", "reused", "expired", "ended", "outage", "lost", "late", "two tabs", "race", "thief served", "gone", "logout", "logout of all",
 	} {
 		assert.Greater(t, met[kind], seeds/10, "the model must meet what it is about: %s", kind)
 	}
@@ -503,6 +620,8 @@ type rules struct{ access, idle, age time.Duration }
 type chain struct {
 	id, subject string
 	generation  int64
+	prev        int64             // the generation that it was made from
+	window      time.Time         // when it was last given late, or made
 	given       map[int64]payload // what was given out of each generation
 	access      []string          // the last access tokens
 	rotated     time.Time         // the latest moment that any clock showed at a rotation
@@ -522,11 +641,6 @@ type device struct {
 	chain   *chain // nil before its login
 	token   string
 	number  int64 // the token's generation
-	// waits: a request got no answer, and is made again before deadline if the
-	// device keeps the promise.
-	waits    bool
-	deadline time.Duration
-	broke    bool // it did not, and may be taken for a thief
 }
 
 type thief struct {
@@ -586,8 +700,13 @@ func (w *world) chance(n int) bool { return w.IntN(n) == 0 }
 // way.
 func (w *world) advancedTo(next session.Session) {
 	c := w.chainOf(next.ID)
+	c.window = next.Given
+	if next.Generation == c.generation { // it was given again, late
+		require.Equal(w, c.prev, next.Prev)
+		return
+	}
 	require.Equal(w, c.generation+1, next.Generation, "a generation is replaced once, by the next")
-	c.generation = next.Generation
+	c.generation, c.prev = next.Generation, next.Prev
 }
 
 func (w *world) chainOf(id string) *chain {
@@ -596,27 +715,9 @@ func (w *world) chainOf(id string) *chain {
 	return w.chains[i]
 }
 
-// pass lets time go by. Whoever waits and keeps the promise asks again before it is
-// too late, and then all is well.
+// pass lets time go by.
 func (w *world) pass(d time.Duration) {
 	w.faults.fault = nil
-	for until := w.real + d; ; {
-		var first *device
-		for _, dev := range w.devices {
-			if dev.waits && !dev.broke && dev.deadline < until && (first == nil || dev.deadline < first.deadline) {
-				first = dev
-			}
-		}
-		if first == nil {
-			w.goOn(until - w.real)
-			return
-		}
-		w.goOn(first.deadline - w.real)
-		w.refreshOf(first, true)
-	}
-}
-
-func (w *world) goOn(d time.Duration) {
 	w.real += d
 	w.wall.advance(d)
 }
@@ -722,7 +823,7 @@ func (w *world) login(dev *device) {
 	require.Equal(w, session.LoggedIn, events[0].Kind)
 	c := &chain{
 		id: pair.SessionID, subject: dev.subject, generation: 1, given: map[int64]payload{},
-		rotated: now, maxExpires: now.Truncate(time.Second).Add(w.rules.age),
+		rotated: now, window: now, maxExpires: now.Truncate(time.Second).Add(w.rules.age),
 	}
 	w.chains = append(w.chains, c)
 	c.setExpires(w.rules)
@@ -774,9 +875,10 @@ const (
 // refresh presents a token of a generation to a Manager, and compares the answer
 // with what is promised.
 func (w *world) refresh(who string, k int, c *chain, token string, number int64) (session.Pair, came) {
-	generation, now := c.generation, w.clockOf(k).Truncate(time.Microsecond)
-	shown := now.Sub(c.rotated)
+	generation, prev, now := c.generation, c.prev, w.clockOf(k).Truncate(time.Microsecond)
+	age := now.Sub(c.window)
 	over := !now.Before(c.expires)
+	rests := w.rests(c, now)
 	outlived := !now.Before(time.Unix(c.given[number].Expires, 0))
 
 	pair, err := w.managers[k].Refresh(w.Context(), token)
@@ -785,8 +887,9 @@ func (w *world) refresh(who string, k int, c *chain, token string, number int64)
 	w.say("%s presents generation %d of %d of %s to manager %d: %v %v", who, number, generation, c.id[:4], k, err, events)
 	if rotated {
 		// By whom a rotation is asked for is all that decides whether there is one.
-		require.Equal(w, generation, number, "only the current generation rotates")
+		require.True(w, number == generation && !rests || number == prev && age > window, "the current generation rotates, or the one before is recovered")
 		require.False(w, c.ended || over, "a session that ended does not rotate")
+		require.Equal(w, number, c.prev)
 		if now.After(c.rotated) {
 			c.rotated = now
 		}
@@ -801,8 +904,8 @@ func (w *world) refresh(who string, k int, c *chain, token string, number int64)
 		}
 	}
 	require.LessOrEqual(w, c.ends, 1, "a session ends once")
-	current, before := number == generation, number == generation-1
-	stolen := number < generation-1 || before && shown > session.DefaultGrace+10*time.Second
+	current, before := number == generation, number == prev
+	stolen := !current && !before
 
 	for _, kind := range kinds {
 		w.met[string(kind)]++
@@ -843,11 +946,15 @@ func (w *world) refresh(who string, k int, c *chain, token string, number int64)
 		w.met["expired"]++
 		require.ErrorIs(w, err, jwtauth.ErrExpired)
 		require.Empty(w, events)
+	case current && rests:
+		require.NoError(w, err, "the current token, again")
+		require.False(w, rotated)
+		require.Equal(w, []session.EventKind{session.Replayed}, kinds)
 	case current:
 		require.NoError(w, err, "the current token")
 		require.True(w, rotated)
 		require.Equal(w, []session.EventKind{session.Refreshed}, kinds)
-	case stolen && outlived:
+	case (stolen || age > window) && outlived:
 		require.ErrorIs(w, err, jwtauth.ErrExpired)
 		require.Empty(w, events, "a token that nobody could use by itself ends nothing")
 	case stolen:
@@ -855,9 +962,13 @@ func (w *world) refresh(who string, k int, c *chain, token string, number int64)
 		require.ErrorIs(w, err, jwtauth.ErrRevoked)
 		require.Equal(w, []session.EventKind{session.Reused}, kinds)
 		c.ended, c.doubtful = true, false
+	case age > window:
+		require.NoError(w, err, "a token whose successor was never used")
+		require.True(w, rotated)
+		require.Equal(w, []session.EventKind{session.Recovered}, kinds)
 	default: // replaced a moment ago
-		require.True(w, before)
 		require.NoError(w, err, "a token that was replaced a moment ago")
+		require.False(w, rotated)
 		require.Equal(w, []session.EventKind{session.Replayed}, kinds)
 	}
 	if err != nil {
@@ -872,8 +983,15 @@ func (w *world) refresh(who string, k int, c *chain, token string, number int64)
 	return pair, served
 }
 
-// refreshOf has a right client refresh. Unless all must be well the answer may be
-// lost, after which it waits.
+// rests reports whether the current token is given again as it is.
+func (w *world) rests(c *chain, now time.Time) bool {
+	left := c.expires.Sub(now)
+	nearEnd := c.expires.Before(c.maxExpires) && left < min(settled, c.expires.Sub(c.rotated)/2)
+	return now.Sub(c.window) < settled && !nearEnd
+}
+
+// refreshOf has a right client refresh. Unless all must be well the answer may be lost,
+// and the client comes again whenever it likes.
 func (w *world) refreshOf(dev *device, well bool) {
 	if well {
 		w.faults.fault = nil
@@ -883,11 +1001,9 @@ func (w *world) refreshOf(dev *device, well bool) {
 		return
 	}
 	c, k := dev.chain, w.IntN(2)
+	now := w.clockOf(k)
 	// What the documentation promises to a right client (I1), whatever else is true.
-	right := !dev.broke && !c.robbed && !c.ended && !c.doubtful && w.clockOf(k).Before(c.expires)
-	if dev.waits && !dev.broke && w.real > dev.deadline {
-		require.FailNow(w, "the model let a right client come too late")
-	}
+	right := !c.robbed && !c.ended && !c.doubtful && now.Before(c.expires) && now.Before(time.Unix(c.given[dev.number].Expires, 0))
 	pair, came := w.refresh(dev.subject, k, c, dev.token, dev.number)
 	if right {
 		require.NotEqual(w, refused, came, "a right client is never logged out (I1)")
@@ -897,12 +1013,10 @@ func (w *world) refreshOf(dev *device, well bool) {
 	case came == refused:
 		*dev = device{subject: dev.subject} // and logs in again
 	case came == served && !lost:
-		dev.token, dev.number, dev.waits, dev.broke = pair.RefreshToken, c.generation, false, dev.broke && c.robbed
-	case !dev.waits:
-		// The token is as good as before, or was replaced just now: both for the grace.
+		dev.token, dev.number = pair.RefreshToken, c.generation
+	default:
 		w.say("%s has no answer", dev.subject)
 		w.met["lost"]++
-		dev.waits, dev.deadline = true, w.real+session.DefaultGrace
 	}
 }
 
@@ -910,7 +1024,7 @@ func (w *world) refreshOf(dev *device, well bool) {
 // once.
 func (w *world) twoTabs(dev *device) {
 	c := dev.chain
-	if c == nil || dev.waits || c.robbed || c.doubtful {
+	if c == nil || c.robbed || c.doubtful {
 		return
 	}
 	w.faults.fault = nil
@@ -920,26 +1034,26 @@ func (w *world) twoTabs(dev *device) {
 		w.race(dev)
 		return
 	}
-	began := w.real
 	w.refreshOf(dev, true)
 	if dev.chain != c {
 		return
 	}
 	w.pass(time.Duration(w.Int64N(int64(session.DefaultGrace) + 1)))
 	k := w.IntN(2)
-	if c.ended || dev.number != number+1 || w.real-began > session.DefaultGrace || !w.clockOf(k).Before(c.expires) {
+	if c.ended || !w.clockOf(k).Before(c.expires) || !w.clockOf(k).Before(time.Unix(c.given[number].Expires, 0)) {
 		return
 	}
 	pair, came := w.refresh(dev.subject+"'s other tab", k, c, token, number)
 	require.Equal(w, served, came, "the other tab")
 	w.met["two tabs"]++
-	dev.token = pair.RefreshToken
+	dev.token, dev.number = pair.RefreshToken, c.generation
 }
 
 // race has one tab refresh in the very moment in which the other rotates.
 func (w *world) race(dev *device) {
 	c, k := dev.chain, w.IntN(2)
-	if c.ended || !w.clockOf(k).Before(c.expires) || !w.clockOf(1-k).Before(c.expires) || dev.number != c.generation {
+	if c.ended || !w.clockOf(k).Before(c.expires) || !w.clockOf(1-k).Before(c.expires) || dev.number != c.generation ||
+		w.rests(c, w.clockOf(k)) || w.rests(c, w.clockOf(1-k)) {
 		return
 	}
 	var other session.Pair
@@ -959,20 +1073,18 @@ func (w *world) race(dev *device) {
 	dev.token, dev.number = pair.RefreshToken, c.generation
 }
 
-// comeLate has a client lose an answer and ask again when it is too late: it is
-// taken for a thief, and must log in again.
+// comeLate has a client lose an answer and ask again when it is late: it has not used
+// the answer, and so it stays.
 func (w *world) comeLate(dev *device) {
 	c := dev.chain
-	if c == nil || dev.waits || c.ended || c.doubtful || c.robbed || dev.number != c.generation {
+	if c == nil || c.ended || c.doubtful || c.robbed || dev.number != c.generation {
 		return
 	}
 	w.faults.fault = nil
-	k := w.IntN(2)
-	if _, came := w.refresh(dev.subject, k, c, dev.token, dev.number); came != served {
+	if _, came := w.refresh(dev.subject, w.IntN(2), c, dev.token, dev.number); came != served {
 		*dev = device{subject: dev.subject}
 		return
 	}
-	dev.waits, dev.broke = true, true
 	w.met["late"]++
 	w.say("%s has no answer, and will come late", dev.subject)
 	if w.chance(2) {

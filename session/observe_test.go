@@ -68,15 +68,17 @@ func TestEachDecisionAboutASessionIsObservedOnce(t *testing.T) {
 		{"a list of sessions of nobody", func() { a.call(t, "GET", "/auth/jwt/sessions/", "") }, "verify refused: no_token"},
 		{"a logout of nobody", func() { a.call(t, "POST", "/auth/jwt/logout/", "") }, "verify refused: no_token"},
 		{"a logout by garbage", func() { a.call(t, "POST", "/auth/jwt/logout/", object("refresh_token", "garbage")) }, "verify refused: malformed"},
-		{"a refresh", func() { next = a.refresh(t, pair.RefreshToken).pair(t) }, "refresh allowed "},
+		{"a refresh", func() { a.clock.advance(settled); next = a.refresh(t, pair.RefreshToken).pair(t) }, "refresh allowed "},
 		{"a second tab", func() { a.refresh(t, pair.RefreshToken) }, "refresh allowed replayed"},
 		{"a refresh without a token", func() { a.call(t, "POST", "/auth/jwt/refresh/", "{}") }, "refresh refused: no_token"},
 		{"a refresh with garbage", func() { a.refresh(t, "garbage") }, "refresh refused: malformed"},
 		{"a refresh with an access token", func() { a.refresh(t, pair.AccessToken) }, "refresh refused: wrong_type"},
-		{"a stolen token", func() { a.clock.advance(time.Hour); a.refresh(t, pair.RefreshToken) }, "refresh refused: reused"},
+		{"an answer that was lost", func() { a.clock.advance(time.Hour); next = a.refresh(t, pair.RefreshToken).pair(t) }, "refresh allowed recovered"},
+		{"the next refresh", func() { a.clock.advance(time.Hour); next = a.refresh(t, next.RefreshToken).pair(t) }, "refresh allowed "},
+		{"a stolen token", func() { a.refresh(t, pair.RefreshToken) }, "refresh refused: reused"},
 		{"a logout by a refresh token", func() { a.call(t, "POST", "/auth/jwt/logout/", object("refresh_token", other.RefreshToken)) }, "verify allowed "},
 		{"the victim of the thief", func() { a.refresh(t, next.RefreshToken) }, "refresh refused: revoked"},
-		{"a call that comes too late", func() { a.me(t, next.AccessToken) }, "request refused: expired"},
+		{"a call that comes too late", func() { a.me(t, pair.AccessToken) }, "request refused: expired"},
 	} {
 		t.Run(step.name, func(t *testing.T) {
 			step.do()
@@ -89,9 +91,9 @@ func TestEachDecisionAboutASessionIsObservedOnce(t *testing.T) {
 
 func TestOutagesAndCallbacksAreObserved(t *testing.T) {
 	var seen decisions
-	f := newFaulty()
+	f, clock := newFaulty(), newClock()
 	var gone error
-	m := newManagerOver(t, faultyStore{f}, session.WithObserver(seen.observe),
+	m := newManagerOver(t, faultyStore{f}, session.WithObserver(seen.observe), session.WithClock(clock.now),
 		session.WithClaims(func(context.Context, session.Session) (string, []jwtauth.IssueOption, error) { return "", nil, gone }))
 	pair := login(t, m, "alice")
 	require.Equal(t, "login allowed ", seen.last(t))
@@ -101,6 +103,7 @@ func TestOutagesAndCallbacksAreObserved(t *testing.T) {
 	require.Error(t, err)
 	require.Equal(t, "login refused: unavailable", seen.last(t))
 
+	clock.advance(settled)
 	f.fault = &fault{call: "Advance"}
 	_, err = m.Refresh(t.Context(), pair.RefreshToken)
 	require.Error(t, err)

@@ -31,7 +31,7 @@ type config struct {
 	accessTTL    time.Duration
 	refreshTTL   time.Duration
 	maxAge       time.Duration
-	grace        time.Duration
+	rules        rules
 	storeTimeout time.Duration
 	clock        func() time.Time
 	claims       claimsFunc
@@ -109,14 +109,14 @@ func WithMaxAge(d time.Duration) Option {
 	}
 }
 
-// WithGrace sets for how long a refresh token that was replaced gives its
-// successor again, 30 seconds unless set and ten minutes at most, plus 10 seconds
-// for clocks that differ: the time in which a second tab, or a client whose answer
-// was lost, may come. Afterwards it is taken for stolen. A thief who comes within
-// it is seen only as [Replayed].
+// WithGrace sets for how long a refresh token that was replaced gives its successor
+// again: the time in which a second tab may come, or a client whose answer was lost. The
+// default is 30 seconds, the most ten minutes, and 10 seconds for clocks that differ are
+// added. A refresh token rotates no earlier than 20 seconds after the grace. For tokens
+// that come later see [WithoutRecovery].
 func WithGrace(d time.Duration) Option {
 	return func(c *config) error {
-		if c.grace = d; d < 0 || d > maxGrace {
+		if c.rules.grace = d; d < 0 || d > maxGrace {
 			return fmt.Errorf("WithGrace(%v): it must lie between 0 and %v", d, maxGrace)
 		}
 		return nil
@@ -124,6 +124,17 @@ func WithGrace(d time.Duration) Option {
 }
 
 const maxGrace = 10 * time.Minute
+
+// WithoutRecovery takes a refresh token for stolen that comes later than the grace after
+// it was replaced, even if its successor was never used. The default gives a successor
+// again, since the client never got the first one: see "Lost answers" in the package's
+// documentation. With this option phones that lose an answer and sleep must log in again.
+func WithoutRecovery() Option {
+	return func(c *config) error {
+		c.rules.noRecovery = true
+		return nil
+	}
+}
 
 // WithStoreTimeout sets how long one call to the store may take, 5 seconds unless
 // set, at least a millisecond, and at most half of the grace and its 10 seconds, so that
@@ -266,7 +277,8 @@ type Event struct {
 	Kind      EventKind
 	SessionID string
 	Subject   string
-	// Reason is why a session ended, of a [LoggedOut] and a [Reused] one.
+	// Reason is why a session ended, of [LoggedOut] and [Reused], or what was lost, of
+	// [Recovered].
 	Reason string
 }
 
@@ -280,6 +292,10 @@ const (
 	// Replayed: a token that had just been replaced gave its successor again. A few
 	// are two tabs and lost answers; many of one session are worth a look.
 	Replayed EventKind = "replayed"
+	// Recovered: a token that was replaced longer ago than the grace came again, and its
+	// successor was never used ([ReasonAnswerLost]); or it was newer than the session's
+	// row ([ReasonStoreBehind]). The session goes on. Many of one session are worth a look.
+	Recovered EventKind = "recovered"
 	// Reused: a token that had long been replaced came again. The session was ended; or,
 	// if the store or the log failed, is when either token comes again: then there may
 	// be one event more.

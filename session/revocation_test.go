@@ -77,6 +77,7 @@ func TestAShorterLifetimeEndsNoSession(t *testing.T) {
 	after := newManagerOver(t, store, session.WithClock(clock.now), session.WithAccessTTL(time.Minute), session.WithRefreshTTL(24*time.Hour))
 	pair := login(t, before, "alice")
 	claimsOf(t, after, pair.AccessToken)
+	clock.advance(settled)
 	require.EqualValues(t, 24*3600, refresh(t, after, pair.RefreshToken).RefreshExpiresIn)
 }
 
@@ -141,8 +142,11 @@ func TestADeadTokenEndsNothingButItsOwnSession(t *testing.T) {
 		clock := newClock()
 		m := newManager(t, session.WithClock(clock.now))
 		dead, mine := login(t, m, "alice"), login(t, m, "alice")
-		refresh(t, m, dead.RefreshToken)
-		clock.advance(time.Hour)
+		next := dead
+		for range 2 {
+			clock.advance(time.Hour)
+			next = refresh(t, m, next.RefreshToken)
+		}
 		require.Equal(t, 401, logoutOf(t, m, everywhere(dead.RefreshToken), ""))
 		refresh(t, m, mine.RefreshToken)
 	})
@@ -173,4 +177,26 @@ func TestNoStoreIsAskedAboutWhatCannotBeASession(t *testing.T) {
 func TestContainersCannotBeTurnedOffBesides(t *testing.T) {
 	_, err := session.New(newFaulty().key, session.NewMemory(), session.WithContainers(), claimsSay("demo", nil, nil), session.WithAccess(jwtauth.WithAnyContainer()))
 	require.ErrorContains(t, err, "WithAnyContainer")
+}
+
+// A client may post a token of a session that was logged out again and again.
+func TestLogout_ByADeadTokenDoesNotGrowTheLog(t *testing.T) {
+	log := revoke.NewMemory()
+	clock := newClock()
+	list := newList(t, log, clock.now)
+	m := newManager(t, session.WithClock(clock.now), session.WithRevocations(list))
+	pair := login(t, m, "alice")
+	entries := func() int {
+		part, err := log.Since(t.Context(), "", 1000)
+		require.NoError(t, err)
+		return len(part.Entries)
+	}
+	body := `{"refresh_token":"` + pair.RefreshToken + `"}`
+	for range 50 {
+		require.Equal(t, 204, logoutOf(t, m, body, ""))
+		require.Equal(t, 204, logoutOf(t, m, "", pair.AccessToken))
+		_, err := m.Refresh(t.Context(), pair.RefreshToken)
+		require.ErrorIs(t, err, jwtauth.ErrRevoked)
+	}
+	require.Equal(t, 1, entries())
 }

@@ -16,32 +16,44 @@
 //
 // # What is promised
 //
-// Within the grace of [WithGrace] a right client is not logged out by what networks
-// do: two tabs that refresh at once, and a client that never got its answer and asks
-// again, are given the same successor, and the chain of tokens does not fork.
-// An outage of the store, of the revocation list, of a key or of a callback is a
-// 503, after which the client keeps its tokens and tries again.
+// A right client is not logged out, whatever its tabs, its network and the store do. It
+// needs no lock: any number of requests may refresh at once, and their answers may arrive
+// in any order, or never. An outage of the store, of the revocation list, of a key or of a
+// callback is a 503, after which the client keeps its tokens and tries again.
 //
-// A thief does not stay: whoever uses a refresh token that was replaced longer ago
-// than that ends the session, for himself and for the one he stole it from, and so
-// does the right client when it comes after the thief. Logout ends the refresh
-// token and, with the revocation list, the access token.
+//   - A refresh token that was given less than 50 seconds ago (20 more than [WithGrace]) is
+//     given again, with a fresh access token.
+//   - One that was replaced less than 40 seconds ago gives its successor again.
+//   - One that was replaced longer ago gives a new successor, as long as no client has used
+//     the first one: its answer was lost.
+//   - One that is newer than the store knows, since the store was put back from a backup or
+//     lost a write in a failover, moves the session on.
+//
+// A thief does not stay. A token that is used after its successor was used ends the
+// session, for the thief and for the client that it was stolen from, and so does a token
+// whose client was given another one in its place. Logout ends the refresh token and, with
+// the revocation list, the access token.
+//
+// # Lost answers, and what a thief gains
+//
+// A client that lost an answer comes back with a token that was replaced, hours later if
+// it is a phone that slept. So a copy of a replaced token works until the right client
+// refreshes the next time: that refresh ends the session, or the copy. A thief who uses a
+// token once and never again raises no alarm if the right client comes with the same
+// token. Each such refresh is a [Recovered] event.
+//
+// Take [WithoutRecovery] where an early alarm is worth more than a login now and then,
+// such as in a bank's web page, whose clients are always online. Without recovery a client
+// that asks again later than the grace must log in again.
 //
 // # What is not
 //
-// A client that repeats a refresh later than the grace looks like a thief, and must
-// log in again: so does one to whom the store, which had rotated, answered with an
-// outage for as long; and so does a tab that comes with the token before the last,
-// where three of them refresh one after the other within a moment: clients should
-// refresh one at a time. A thief who wins the race within it holds the same token as the
-// right client, and is seen only as [Replayed] events until one of them is late; what
-// the callback of [WithClaims] takes is added to the grace of whoever waits for it.
-// Whoever holds an access token has what it opens until it expires or the session
-// ends. Where the store replicates asynchronously, or is put back from a backup,
-// rotations can be lost: a client then holds a token of a generation that the store
-// does not know, which is refused and logged, and ends nothing. Clocks of processes
-// that share a store may lie 5 seconds apart; where subjects are revoked by a list,
-// as far as its revoke.WithSkew says.
+// A thief who always comes within the grace of the right client, since it sees the
+// traffic, holds the same tokens. It is seen only as [Replayed] events until one of the two
+// is late. A request that is under way for longer than 10 seconds after its client got the
+// next token may be taken for a thief's. Whoever holds an access token has what it opens
+// until it expires or the session ends. Clocks of processes that share a store may lie 5
+// seconds apart; where subjects are revoked by a list, as far as its revoke.WithSkew says.
 //
 // A revocation of a subject ends the sessions that began before it, wherever they
 // are refreshed afterwards. An access token that another process gives before it
@@ -57,6 +69,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -101,6 +114,9 @@ type Manager struct {
 	refresh *jwtauth.Auth
 
 	past *past.Clock // by which sessions are purged
+
+	started time.Time
+	warned  atomic.Int64 // when a store that lost writes was last logged, since started; 0: never
 }
 
 // New returns a Manager whose tokens the keys of source sign. Without options
@@ -108,7 +124,7 @@ type Manager struct {
 // days at most, and there are no containers. Bad options are errors that say what
 // was given and what would be right; all of them are reported at once.
 func New(source keys.Source, store Store, opts ...Option) (*Manager, error) {
-	c := config{accessTTL: DefaultAccessTTL, refreshTTL: DefaultRefreshTTL, maxAge: DefaultMaxAge, grace: DefaultGrace, storeTimeout: DefaultStoreTimeout, clock: time.Now, bodies: ownBodies{}}
+	c := config{accessTTL: DefaultAccessTTL, refreshTTL: DefaultRefreshTTL, maxAge: DefaultMaxAge, rules: rules{grace: DefaultGrace}, storeTimeout: DefaultStoreTimeout, clock: time.Now, bodies: ownBodies{}}
 	var errs []error
 	if store == nil {
 		errs = append(errs, errors.New("the store is nil; give it one, such as session.NewMemory()"))
@@ -126,13 +142,13 @@ func New(source keys.Source, store Store, opts ...Option) (*Manager, error) {
 	if c.containers && c.claims == nil {
 		errs = append(errs, errors.New("WithContainers needs WithClaims, which names the container of a session"))
 	}
-	if within := (c.grace + skew) / 2; c.storeTimeout > within {
+	if within := (c.rules.grace + skew) / 2; c.storeTimeout > within {
 		errs = append(errs, fmt.Errorf("WithStoreTimeout(%v) is more than half of the time in which a client may ask again, which is WithGrace and %v, so that an outage could look like theft; give it %v at most", c.storeTimeout, skew, within))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, fmt.Errorf("session: New: %w", err)
 	}
-	m := &Manager{config: c, store: timely{store, c.storeTimeout}, past: past.New(c.clock)}
+	m := &Manager{config: c, store: timely{store, c.storeTimeout}, past: past.New(c.clock), started: time.Now()}
 	if err := m.open(source); err != nil {
 		return nil, fmt.Errorf("session: New: %w", err)
 	}
@@ -238,7 +254,7 @@ func (m *Manager) login(ctx context.Context, subject string, opts []LoginOption)
 		return Pair{}, fmt.Errorf("session: Login: MaxAge(%v): it must lie between a second and the %v of WithMaxAge", l.maxAge, m.maxAge)
 	}
 	now := m.now()
-	s := Session{ID: rand.Text(), Subject: subject, Generation: 1, Created: m.stamp(now), Rotated: now, Label: l.label}
+	s := Session{ID: rand.Text(), Subject: subject, Generation: 1, Created: m.stamp(now), Rotated: now, Given: now, Label: l.label}
 	s.MaxExpires = now.Truncate(time.Second).Add(l.maxAge.Truncate(time.Second))
 	if m.noRefresh {
 		s.MaxExpires = earlier(s.MaxExpires, now.Truncate(time.Second).Add(m.accessTTL))

@@ -188,6 +188,7 @@ func TestClaimsAreAskedForAtEveryLoginAndRefresh(t *testing.T) {
 	_, err := m.Auth().Verify(t.Context(), pair.AccessToken, "other")
 	require.ErrorIs(t, err, jwtauth.ErrContainer)
 	role = "chef"
+	clock.advance(settled)
 	next := refresh(t, m, pair.RefreshToken)
 	require.Equal(t, "chef", roleOf(next))
 	role = "owner"
@@ -379,9 +380,13 @@ func TestEventsTellTheStoryOfASession(t *testing.T) {
 	clock := newClock()
 	m := newManager(t, session.WithClock(clock.now), session.WithEvents(seen.report))
 	pair := login(t, m, "alice")
+	clock.advance(time.Minute)
 	refresh(t, m, pair.RefreshToken)
 	refresh(t, m, pair.RefreshToken)
 	clock.advance(time.Minute)
+	next := refresh(t, m, pair.RefreshToken)
+	clock.advance(time.Minute)
+	refresh(t, m, next.RefreshToken)
 	_, err := m.Refresh(t.Context(), pair.RefreshToken)
 	require.ErrorIs(t, err, session.ErrReused)
 	_, err = m.Refresh(t.Context(), pair.RefreshToken)
@@ -393,8 +398,9 @@ func TestEventsTellTheStoryOfASession(t *testing.T) {
 		require.Equal(t, "alice", e.Subject)
 		kinds = append(kinds, e.Kind)
 	}
-	require.Equal(t, []session.EventKind{session.LoggedIn, session.Refreshed, session.Replayed, session.Reused}, kinds)
-	require.Equal(t, session.ReasonReused, all[3].Reason)
+	require.Equal(t, []session.EventKind{session.LoggedIn, session.Refreshed, session.Replayed, session.Recovered, session.Refreshed, session.Reused}, kinds)
+	require.Equal(t, session.ReasonAnswerLost, all[3].Reason)
+	require.Equal(t, session.ReasonReused, all[5].Reason)
 }
 
 func TestOneKindOfTokenMayBeEnough(t *testing.T) {
@@ -422,6 +428,7 @@ func TestOneKindOfTokenMayBeEnough(t *testing.T) {
 		pair := login(t, m, "alice")
 		require.Empty(t, pair.AccessToken)
 		require.Zero(t, pair.ExpiresIn)
+		clock.advance(settled)
 		next := refresh(t, m, pair.RefreshToken)
 		require.Empty(t, next.AccessToken)
 		require.NotEqual(t, pair.RefreshToken, next.RefreshToken)

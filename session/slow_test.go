@@ -28,6 +28,7 @@ func TestASlowCallbackTakesNothingFromTheGrace(t *testing.T) {
 		return "", nil, nil
 	}))
 	pair := login(t, m, "alice")
+	clock.advance(settled)
 	slow = 41 * time.Second
 	next := refresh(t, m, pair.RefreshToken)
 	slow = 0
@@ -41,11 +42,13 @@ func TestATabWhoseCallbackWasSlowGetsTheTokenThatIsCurrent(t *testing.T) {
 	for _, test := range []struct {
 		name      string
 		before    int             // so often another tab refreshed before this one came
-		meanwhile []time.Duration // so often during its callback, and what passed after each
+		meanwhile []time.Duration // so often during its callback, and what passed before each
 	}{
-		{"another was faster", 0, []time.Duration{45 * time.Second}},
-		{"another was faster twice", 0, []time.Duration{45 * time.Second, time.Second}},
-		{"it came second, and then another was faster", 1, []time.Duration{45 * time.Second}},
+		{"another was faster", 0, []time.Duration{time.Second}},
+		{"another was faster twice", 0, []time.Duration{time.Second, settled}},
+		{"another was faster three times", 0, []time.Duration{time.Second, settled, settled}},
+		{"it came second, and then another was faster", 1, []time.Duration{settled}},
+		{"it came second, and then another was faster twice", 1, []time.Duration{settled, settled}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			clock := newClock()
@@ -56,13 +59,14 @@ func TestATabWhoseCallbackWasSlowGetsTheTokenThatIsCurrent(t *testing.T) {
 				if slow {
 					slow = false
 					for _, passes := range test.meanwhile {
-						newest = refresh(t, m, newest.RefreshToken)
 						clock.advance(passes)
+						newest = refresh(t, m, newest.RefreshToken)
 					}
 				}
 				return "", nil, nil
 			}))
 			first := login(t, m, "alice")
+			clock.advance(settled)
 			newest = first
 			for range test.before {
 				newest = refresh(t, m, newest.RefreshToken)
@@ -70,6 +74,7 @@ func TestATabWhoseCallbackWasSlowGetsTheTokenThatIsCurrent(t *testing.T) {
 			slow = true
 			got := refresh(t, m, first.RefreshToken)
 			require.Equal(t, decode(t, newest.RefreshToken), decode(t, got.RefreshToken))
+			require.EqualValues(t, 1+test.before+len(test.meanwhile), decode(t, got.RefreshToken).Generation)
 			refresh(t, m, got.RefreshToken)
 		})
 	}
@@ -148,8 +153,10 @@ func TestSigningThatEatsUpTheGraceIsAnOutage(t *testing.T) {
 	m, err := session.New(key, session.NewMemory(), session.WithClock(clock.now), session.WithLogger(quiet))
 	require.NoError(t, err)
 	pair := login(t, m, "alice")
+	clock.advance(settled)
 	slow = 5 * time.Second // twice, which is a quarter of the grace and its 10 s
 	pair = refresh(t, m, pair.RefreshToken)
+	clock.advance(settled)
 	slow = 6 * time.Second
 	_, err = m.Refresh(t.Context(), pair.RefreshToken)
 	require.ErrorIs(t, err, jwtauth.ErrUnavailable)
@@ -174,6 +181,7 @@ func TestAReplayMayBeSlow(t *testing.T) {
 	for name, slow := range map[string]*time.Duration{"a store": &reading, "a key": &signing} {
 		t.Run(name, func(t *testing.T) {
 			pair := login(t, m, "alice")
+			clock.advance(settled)
 			next := refresh(t, m, pair.RefreshToken)
 			*slow = 3 * time.Second
 			defer func() { *slow = 0 }()
@@ -189,6 +197,7 @@ func TestWhatCountsIsWhenAReplacedTokenCame(t *testing.T) {
 	f := newFaulty()
 	m := newManagerOver(t, faultyStore{f}, session.WithClock(clock.now))
 	pair := login(t, m, "alice")
+	clock.advance(settled)
 	next := refresh(t, m, pair.RefreshToken)
 	clock.advance(session.DefaultGrace + 8*time.Second)
 	f.got = func() { clock.advance(4 * time.Second) }
@@ -214,10 +223,12 @@ func TestAReplacedTokenCameBeforeItsKeyWasLookedUp(t *testing.T) {
 		session.WithClock(clock.now), session.WithLogger(quiet))
 	require.NoError(t, err)
 	pair := login(t, m, "alice")
-	refresh(t, m, pair.RefreshToken)
+	clock.advance(settled)
+	next := refresh(t, m, pair.RefreshToken)
 	clock.advance(session.DefaultGrace + 8*time.Second)
 	slow = 4 * time.Second
-	refresh(t, m, pair.RefreshToken)
+	again := refresh(t, m, pair.RefreshToken)
+	require.Equal(t, decode(t, next.RefreshToken), decode(t, again.RefreshToken))
 }
 
 // Whoever uses a stolen token and does not wait for the answer ends the session and sets
@@ -229,13 +240,15 @@ func TestAThiefWhoHangsUpIsReportedAllTheSame(t *testing.T) {
 	m := newManagerOver(t, faultyStore{f}, session.WithClock(clock.now), session.WithEvents(events.report),
 		session.WithLogger(slog.New(slog.NewTextHandler(logs, nil))))
 	pair := login(t, m, "alice")
-	refresh(t, m, pair.RefreshToken)
-	clock.advance(time.Hour)
+	for next := pair; len(events.events) < 3; {
+		clock.advance(time.Hour)
+		next = refresh(t, m, next.RefreshToken)
+	}
 	ctx, hangUp := context.WithCancel(t.Context())
 	f.got = hangUp
 	_, err := m.Refresh(ctx, pair.RefreshToken)
 	require.ErrorIs(t, err, session.ErrReused)
-	require.Equal(t, []session.EventKind{session.LoggedIn, session.Refreshed, session.Reused}, events.kinds())
+	require.Equal(t, []session.EventKind{session.LoggedIn, session.Refreshed, session.Refreshed, session.Reused}, events.kinds())
 	require.Contains(t, logs.String(), "used again")
 }
 

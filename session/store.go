@@ -12,14 +12,20 @@ type Session struct {
 	ID      string // sid; unique among all subjects
 	Subject string // sub
 
-	// Generation is that of the one refresh token that rotates, 1 at login.
-	Generation int64
+	// Generation is that of the current refresh token, 1 at login, and Prev the one
+	// that it was made from, 0 at login. Between them may lie generations whose answer
+	// the client never got.
+	Generation, Prev int64
 
 	// Created is when the login was, and Rotated when the refresh token of this
 	// generation was made; both to the microsecond. Both may lie ahead of a clock
 	// that was set back, Created also where subjects were revoked a moment before;
 	// Rotated never decreases.
 	Created, Rotated time.Time
+
+	// Given is when the token of this generation was last given to a client that had the
+	// one before, as far as the store was told; to the microsecond.
+	Given time.Time
 
 	// IdleExpires is when the session ends unless it is refreshed, MaxExpires when
 	// it ends in any case; both in whole seconds. It has ended at that moment.
@@ -32,6 +38,11 @@ type Session struct {
 	// Label is what the user knows the session by, such as a browser's name. See
 	// [Label].
 	Label string
+
+	// ClockAhead is how far the clock of the store's server was ahead of this machine's
+	// when Get read the row, at least: it includes the time that the call took. Only
+	// Advance uses it, and no store keeps it.
+	ClockAhead time.Duration
 }
 
 // live reports that a session can still be refreshed.
@@ -44,6 +55,12 @@ const (
 	ReasonLogout      = "logout"       // Logout and LogoutAll, or a list refused it before the store knew
 	ReasonReused      = "reused"       // a refresh token was used again: theft
 	ReasonSubjectGone = "subject_gone" // the callback of WithClaims said so
+)
+
+// Reasons of a [Recovered] event.
+const (
+	ReasonAnswerLost  = "answer_lost"  // the client never got the successor of its token
+	ReasonStoreBehind = "store_behind" // the store never heard of the token, as after a backup was put back
 )
 
 // Store keeps sessions. Package jwtauthtest has the tests that each must pass,
@@ -63,12 +80,21 @@ type Store interface {
 	// returned before.
 	Get(ctx context.Context, subject, id string) (Session, bool, error)
 
-	// Advance is the one step that decides who of many rotates. In one atomic
-	// operation it sets Generation, Rotated and IdleExpires to those of next,
-	// provided that the row's Generation is next's less one, that it was not
-	// revoked, and that both its IdleExpires and MaxExpires are later than now; else it
-	// changes nothing and returns false. After an error it may have happened or not.
-	Advance(ctx context.Context, next Session, now time.Time) (bool, error)
+	// Advance decides which of several requests moves a session on. In one atomic
+	// operation it sets Generation, Prev, Rotated, Given and IdleExpires to those of
+	// next, provided that
+	//
+	//   - the row's Generation is that of from, a row that Get returned,
+	//   - the row was not revoked,
+	//   - its IdleExpires and MaxExpires are later than now,
+	//   - the deadline of ctx, by the clock of the store's server (ClockAhead of from),
+	//     has not passed when the row changes.
+	//
+	// Else it changes nothing, and returns false. The last condition is for a step that
+	// waited for a lock, or for a server that stood still: nobody waits for it any more,
+	// and it must not take effect late. After an error the step may have taken place,
+	// but does not take place after the deadline.
+	Advance(ctx context.Context, from, next Session, now time.Time) (bool, error)
 
 	// Revoke sets RevokedAt and Reason of a session that was not revoked. It returns
 	// false, and changes nothing, if there is none.
@@ -106,10 +132,10 @@ func (t timely) Get(ctx context.Context, subject, id string) (Session, bool, err
 	return t.Store.Get(ctx, subject, id)
 }
 
-func (t timely) Advance(ctx context.Context, next Session, now time.Time) (bool, error) {
+func (t timely) Advance(ctx context.Context, from, next Session, now time.Time) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, t.most)
 	defer cancel()
-	return t.Store.Advance(ctx, next, now)
+	return t.Store.Advance(ctx, from, next, now)
 }
 
 func (t timely) Revoke(ctx context.Context, subject, id, reason string, at time.Time) (bool, error) {

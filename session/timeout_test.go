@@ -57,7 +57,7 @@ type (
 	}
 )
 
-func (h hangingAtAdvance) Advance(ctx context.Context, _ session.Session, _ time.Time) (bool, error) {
+func (h hangingAtAdvance) Advance(ctx context.Context, _, _ session.Session, _ time.Time) (bool, error) {
 	<-ctx.Done()
 	return false, ctx.Err()
 }
@@ -80,13 +80,14 @@ func TestAStoreThatHangsIsAnOutageInTime(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				store := &hanging{Store: session.NewMemory()}
-				opts := []session.Option{}
+				opts := []session.Option{session.WithClock(time.Now)}
 				if most == given {
 					opts = append(opts, session.WithStoreTimeout(most))
 				}
 				m := newManagerOver(t, store, opts...)
 				pair, err := m.Login(t.Context(), "alice")
 				require.NoError(t, err)
+				time.Sleep(settled)
 				inTime := func(what string, do func() error) {
 					t.Helper()
 					begun := time.Now()

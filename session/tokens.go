@@ -71,35 +71,6 @@ func (m *Manager) notRevoked(ctx context.Context, c jwtauth.Claims) error {
 	return nil
 }
 
-// signFor makes the pair for a token that was presented, of the session that of
-// returns. The callback is asked about s before, which is ended if its subject is gone,
-// and may take its time: of says how the session is then.
-func (m *Manager) signFor(ctx context.Context, t presented, s Session, of func() (Session, error)) (Pair, Session, error) {
-	says, err := m.ask(ctx, s)
-	if errors.Is(err, ErrSubjectGone) {
-		if err := m.end(context.WithoutCancel(ctx), s.Subject, s.ID, ReasonSubjectGone); err != nil {
-			return Pair{}, s, m.outage(ctx, "ending it", err)
-		}
-		return Pair{}, s, fmt.Errorf("%w: %w", err, jwtauth.ErrRevoked)
-	}
-	if err != nil {
-		return Pair{}, s, err
-	}
-	if s, err = of(); err != nil {
-		return Pair{}, s, err
-	}
-	pair, err := m.sign(ctx, s, says)
-	if err != nil {
-		return Pair{}, s, err
-	}
-	// What was revoked since the token was judged may lie before what was signed
-	// meanwhile.
-	if err := m.notRevoked(ctx, t.claims); err != nil {
-		return Pair{}, s, err
-	}
-	return pair, s, nil
-}
-
 // accessSays is what the callback of WithClaims wants an access token to say.
 type accessSays struct {
 	container string

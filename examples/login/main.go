@@ -6,8 +6,8 @@
 // It serves a page at / that logs in, calls and refreshes by axios, and prints curl
 // lines for every kind of call, theft of a refresh token among them. Its keys are kept
 // in a file, and its sessions in a SQLite file beside it, or in the database of -store,
-// which several processes may share. To watch tokens expire, and a replay that comes
-// too late:
+// which several processes may share. To watch tokens expire, and refresh tokens that
+// rotate after 20 seconds:
 //
 //	go run ./examples/login -access-ttl 20s -grace 0s
 package main
@@ -25,6 +25,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -192,8 +193,11 @@ type instructions struct {
 
 func (i instructions) String() string {
 	lines := strings.NewReplacer("{log in}", logIn, "{refresh}", refresh).Replace(curlLines)
-	return strings.NewReplacer("{url}", i.url, "{store}", i.store, "{alice}", i.alice, "{bob}", i.bob, "{grace}", i.grace.String()).Replace(lines)
+	return strings.NewReplacer("{url}", i.url, "{store}", i.store, "{alice}", i.alice, "{bob}", i.bob, "{grace}", i.grace.String(), "{rest}", strconv.Itoa(int(rest(i.grace)/time.Second))).Replace(lines)
 }
+
+// rest is how long a refresh token is given again before it rotates.
+func rest(grace time.Duration) time.Duration { return grace + 20*time.Second }
 
 // These show the answer, and keep the tokens that are in it.
 const (
@@ -227,17 +231,22 @@ curl -sS -i "{url}/api/me"
 # With a wrong password: 401
 curl -sS -i -H "Content-Type: application/json" -d '{"email":"bob@example.com","password":"'"$ALICE"'"}' "{url}/auth/jwt/create/"
 
-# Refresh, which replaces the refresh token: 200
+# Refresh. For {rest} seconds it gives a fresh access token, and the same refresh token: 200
 FIRST=$REFRESH
 {refresh}
 
-# The replaced one once more, within {grace} as a second tab would: it gives the same successor: 200
-curl -sS -i -H "Content-Type: application/json" -d '{"refresh_token":"'"$FIRST"'"}' "{url}/auth/jwt/refresh/"
-
-# Refresh again: 200
+# After that it replaces the refresh token: 200
+sleep {rest}
 {refresh}
 
-# Theft: the first one has been replaced twice, so two must have it, and the session ends: 401
+# The replaced one once more, as a second tab would send it: it gives the same successor: 200
+curl -sS -i -H "Content-Type: application/json" -d '{"refresh_token":"'"$FIRST"'"}' "{url}/auth/jwt/refresh/"
+
+# Refresh with the successor, so that the first one is no longer needed: 200
+sleep {rest}
+{refresh}
+
+# Theft: two clients have the first one, and the session ends: 401
 curl -sS -i -H "Content-Type: application/json" -d '{"refresh_token":"'"$FIRST"'"}' "{url}/auth/jwt/refresh/"
 
 # After which the newest access token is dead: 401

@@ -138,36 +138,27 @@ func TestThePrintedLinesDoWhatTheySayWhenPasted(t *testing.T) {
 		}
 		return all
 	}
-	for name, args := range map[string][]string{
-		"as a whole":                     nil,
-		"with no grace but that of skew": {"-grace", "0s"},
-		"with access tokens of an hour":  {"-access-ttl", "1h"},
-		"with every refusal in the log":  {"-v"},
-		"with a grace as long as can be": {"-grace", "10m"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			r := start(t, append(args, "-data", t.TempDir())...)
-			expected := []string{
-				"200", "200", "401", "401", // log in, call
-				"200", "200", "200", // refresh, and a replay
-				"401", "401", "401", // theft
-				"200", "200", "204", "401", "401", // log in and out
-			}
-			require.Equal(t, expected, numbers(`(?m)^# .*: (\d{3})$`, r.banner), "what is promised")
-			require.Contains(t, r.banner, ": "+r.url+"/\n", "where the page is")
-			output := shell(t, r.banner)
-			require.Equal(t, expected, numbers(`(?m)^HTTP/1\.1 (\d{3}) `, output), "%s", output)
-			require.Equal(t, []string{"reused", "revoked", "revoked", "revoked", "revoked"}, numbers(`"reason":"(\w+)"`, output))
-			require.Contains(t, output, `"code":"not_authenticated"`)
-			require.Contains(t, output, `"code":"credentials_not_valid"`)
-			require.Equal(t, 1, strings.Count(output, `"current":true`))
-			require.Contains(t, output, `"label":"curl/`)
-			require.NotContains(t, output, `"current":false`, "the one that was stolen has ended")
-			require.NoError(t, r.stop())
-			require.Equal(t, []string{"login", "refresh", "replayed", "refresh", "reused", "login", "logout"},
-				numbers(`msg=session event=(\w+)`, r.logs.String()))
-		})
+	t.Parallel() // it waits until tokens rotate
+	r := start(t, "-grace", "0s", "-access-ttl", "1h", "-v", "-data", t.TempDir())
+	expected := []string{
+		"200", "200", "401", "401", // log in, call
+		"200", "200", "200", "200", // refresh, and a retry
+		"401", "401", "401", // theft
+		"200", "200", "204", "401", "401", // log in and out
 	}
+	require.Equal(t, expected, numbers(`(?m)^# .*: (\d{3})$`, r.banner), "what is promised")
+	require.Contains(t, r.banner, ": "+r.url+"/\n", "where the page is")
+	output := shell(t, r.banner)
+	require.Equal(t, expected, numbers(`(?m)^HTTP/1\.1 (\d{3}) `, output), "%s", output)
+	require.Equal(t, []string{"reused", "revoked", "revoked", "revoked", "revoked"}, numbers(`"reason":"(\w+)"`, output))
+	require.Contains(t, output, `"code":"not_authenticated"`)
+	require.Contains(t, output, `"code":"credentials_not_valid"`)
+	require.Equal(t, 1, strings.Count(output, `"current":true`))
+	require.Contains(t, output, `"label":"curl/`)
+	require.NotContains(t, output, `"current":false`, "the one that was stolen has ended")
+	require.NoError(t, r.stop())
+	require.Equal(t, []string{"login", "replayed", "refresh", "replayed", "refresh", "reused", "login", "logout"},
+		numbers(`msg=session event=(\w+)`, r.logs.String()))
 }
 
 func TestAnAccessTokenLivesAsLongAsTheFlagSays(t *testing.T) {
@@ -234,11 +225,14 @@ func TestOnlyThisAccountMayReadTheKeys(t *testing.T) {
 }
 
 func TestNeitherTokensNorPasswordsAreLogged(t *testing.T) {
-	r := start(t, "-data", t.TempDir(), "-v")
+	t.Parallel() // it waits until tokens rotate
+	r := start(t, "-data", t.TempDir(), "-v", "-grace", "0s")
 	password := r.password(t, "alice")
 	secrets := []string{password, r.password(t, "bob"), "example.com", "WRONG", "AAAAAAAAAA"}
 	first := signIn(t, r.url, "alice@example.com", password)
+	time.Sleep(rest(0))
 	second := refreshed(t, r.url, first.RefreshToken).pair(t)
+	time.Sleep(rest(0))
 	third := refreshed(t, r.url, second.RefreshToken).pair(t)
 	for _, token := range []string{first.AccessToken, first.RefreshToken, second.AccessToken, second.RefreshToken, third.AccessToken, third.RefreshToken} {
 		// A header says only what kind of token it is.

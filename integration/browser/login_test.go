@@ -208,8 +208,10 @@ func TestAStolenRefreshTokenEndsTheSessionForBoth(t *testing.T) {
 				return eval[int](thief, `fetch("`+endpoints+`refresh/", {method: "POST"}).then((r) => r.status)`)
 			}
 		}
-		s.expires(t, victim, endpoints) // and has another refresh token
-		time.Sleep(11 * time.Second)    // the ten seconds for clocks that differ
+		for range 2 { // and has another refresh token, and then the next
+			time.Sleep(21 * time.Second) // for so long one is given again
+			s.expires(t, victim, endpoints)
+		}
 		require.Equal(t, 401, stolen())
 		require.NotContains(t, thief.cookies(), "__Secure-refresh", "which the thief loses")
 		victim.insist("#call-button", `document.body.dataset.state === "out"`)

@@ -42,6 +42,14 @@ type service struct {
 
 // newService is a process that has read the log once and follows it until the test
 // ends.
+// hurried is a clock by which a token that was given rotates after a moment. All
+// processes have the same, from the beginning of the hour on.
+func hurried() time.Time {
+	now := time.Now()
+	hour := now.Truncate(time.Hour)
+	return hour.Add(3000 * now.Sub(hour))
+}
+
 func newService(t testing.TB, sessions session.Store, log revoke.Store) (service, error) {
 	quiet := slog.New(slog.DiscardHandler)
 	list, err := revoke.New(log, revoke.WithLogger(quiet), revoke.WithStaleness(patience))
@@ -51,7 +59,7 @@ func newService(t testing.TB, sessions session.Store, log revoke.Store) (service
 	if err != nil {
 		return service{}, err
 	}
-	m, err := session.New(keys.HS256(secret), sessions, session.WithRevocations(list), session.WithGrace(grace), session.WithStoreTimeout(patience), session.WithLogger(quiet))
+	m, err := session.New(keys.HS256(secret), sessions, session.WithRevocations(list), session.WithClock(hurried), session.WithGrace(grace), session.WithStoreTimeout(patience), session.WithLogger(quiet))
 	if err != nil {
 		return service{}, err
 	}

@@ -58,7 +58,7 @@ func TestTheDefaultsOfThePages(t *testing.T) {
 func TestTheTestsThatThePageNamesExist(t *testing.T) {
 	text, err := os.ReadFile(pastOneMachine)
 	require.NoError(t, err)
-	named := regexp.MustCompile("`([a-z/]+)\\.(Test[A-Za-z0-9]+)`").FindAllStringSubmatch(string(text), -1)
+	named := regexp.MustCompile("`([a-z/]+)\\.(Test[A-Za-z0-9_]+)`").FindAllStringSubmatch(string(text), -1)
 	require.NotEmpty(t, named)
 	for _, n := range named {
 		files, err := os.ReadDir("../../" + n[1])

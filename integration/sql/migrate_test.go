@@ -97,7 +97,7 @@ func TestTenProcessesMigrateAtOnce(t *testing.T) {
 		s = d.bare(t)
 		all(connections)
 		require.Equal(t, "1", s.query(t, "SELECT COUNT(*) FROM $log"))
-		require.Equal(t, "1", s.query(t, "SELECT version FROM $meta"))
+		require.Equal(t, "2", s.query(t, "SELECT version FROM $meta"))
 	})
 }
 
@@ -116,7 +116,7 @@ func TestMigrateRefusesTablesOfALaterVersion(t *testing.T) {
 		s.exec(t, "UPDATE $meta SET oldest = 98")
 		err := s.Migrate(t.Context())
 		require.ErrorIs(t, err, sqlstore.ErrNewer)
-		require.ErrorContains(t, err, "of version 99, for version 98 or later, and this is 1")
+		require.ErrorContains(t, err, "of version 99, for version 98 or later, and this is 2")
 		require.Equal(t, "99", s.query(t, "SELECT version FROM $meta"))
 		s.exec(t, "UPDATE $meta SET version = 1, oldest = 1")
 		require.NoError(t, s.Migrate(t.Context()), "it holds no lock")
@@ -233,7 +233,7 @@ func TestWithoutTablesEverythingIsAnError(t *testing.T) {
 		s := d.bare(t)
 		_, _, err := s.Sessions().Get(t.Context(), "alice", "id")
 		require.Error(t, err)
-		_, err = s.Sessions().Advance(t.Context(), someSession(), time.Now())
+		_, err = s.Sessions().Advance(t.Context(), someSession(), someSession(), time.Now())
 		require.Error(t, err)
 		_, err = s.Revocations().Since(t.Context(), "", 1)
 		require.Error(t, err)

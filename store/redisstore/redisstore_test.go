@@ -22,6 +22,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/joinednode/jwtauth"
+	"github.com/joinednode/jwtauth/jwtauthtest"
 	"github.com/joinednode/jwtauth/revoke"
 	"github.com/joinednode/jwtauth/session"
 	"github.com/joinednode/jwtauth/store/redisstore"
@@ -37,8 +38,10 @@ func sessionOf(subject string) session.Session {
 }
 
 func after(s session.Session) session.Session {
+	s.Prev = s.Generation
 	s.Generation++
 	s.Rotated, s.IdleExpires = s.Rotated.Add(time.Minute), s.IdleExpires.Add(time.Hour)
+	s.Given = s.Rotated
 	return s
 }
 
@@ -67,6 +70,7 @@ func is(t *testing.T, store session.Store, want session.Session) {
 	got, found, err := store.Get(t.Context(), want.Subject, want.ID)
 	require.NoError(t, err)
 	require.True(t, found)
+	want.ClockAhead, got.ClockAhead = 0, 0
 	require.Equal(t, want, got)
 }
 
@@ -76,7 +80,7 @@ func calls(db *redisstore.DB, s session.Session, cursor string) map[string]func(
 	return map[string]func(ctx context.Context) error{
 		"Create":  func(ctx context.Context) error { return sessions.Create(ctx, sessionOf("alice")) },
 		"Get":     func(ctx context.Context) error { _, _, err := sessions.Get(ctx, s.Subject, s.ID); return err },
-		"Advance": func(ctx context.Context) error { _, err := sessions.Advance(ctx, after(s), s.Rotated); return err },
+		"Advance": func(ctx context.Context) error { _, err := sessions.Advance(ctx, s, after(s), s.Rotated); return err },
 		"Revoke": func(ctx context.Context) error {
 			_, err := sessions.Revoke(ctx, s.Subject, s.ID, "logout", s.Rotated)
 			return err
@@ -246,7 +250,7 @@ func TestWhatWasAcknowledgedOutlivesACrash(t *testing.T) {
 					if db.Sessions().Create(t.Context(), row) != nil {
 						return
 					}
-					if done, err := db.Sessions().Advance(t.Context(), after(row), row.Rotated); err != nil || !assert.True(t, done) {
+					if done, err := db.Sessions().Advance(t.Context(), row, after(row), row.Rotated); err != nil || !assert.True(t, done) {
 						return
 					}
 					row = after(row)
@@ -284,6 +288,43 @@ func TestWhatWasAcknowledgedOutlivesACrash(t *testing.T) {
 		require.Subset(t, ids, revoked)
 		require.LessOrEqual(t, len(ids), len(revoked)+8, "but those under way")
 	}
+}
+
+// A server that stands still reads what was sent to it when it goes on.
+func TestAdvance_OfAServerThatStoodStillChangesNothing(t *testing.T) {
+	for _, enabled := range []bool{false, true} {
+		t.Run(fmt.Sprint("ContextTimeoutEnabled ", enabled), func(t *testing.T) {
+			s := newServer(t)
+			client := s.client(t, func(o *redis.Options) { o.ContextTimeoutEnabled = enabled })
+			jwtauthtest.TestHeldStep(t, apart(t, client).Sessions(), func(t *testing.T, _ session.Session) func() {
+				s.signal(t, syscall.SIGSTOP)
+				return func() { s.signal(t, syscall.SIGCONT) }
+			})
+		})
+	}
+}
+
+// Rows that were written before there was a Prev and a Given.
+func TestGet_OfARowOfAnEarlierVersion(t *testing.T) {
+	s := newServer(t)
+	client := s.client(t)
+	db := apart(t, client)
+	row := sessionOf("alice")
+	row.Generation = 5
+	require.NoError(t, db.Sessions().Create(t.Context(), row))
+	keys, err := client.Keys(t.Context(), "*:s:*").Result()
+	require.NoError(t, err)
+	require.Len(t, keys, 1)
+	require.NoError(t, client.HDel(t.Context(), keys[0], "prev", "given").Err())
+	row.Prev, row.Given = 0, time.Unix(0, 0).UTC()
+	is(t, db.Sessions(), row)
+	all, err := db.Sessions().List(t.Context(), "alice", row.Rotated)
+	require.NoError(t, err)
+	require.Equal(t, []session.Session{row}, all)
+	done, err := db.Sessions().Advance(t.Context(), row, after(row), row.Rotated)
+	require.NoError(t, err)
+	require.True(t, done)
+	is(t, db.Sessions(), after(row))
 }
 
 func TestAServerThatHangsIsAnErrorInTime(t *testing.T) {
@@ -472,11 +513,11 @@ func TestStepsThatAreSentTwiceHappenOnce(t *testing.T) {
 	is(t, db.Sessions(), row)
 	require.Error(t, db.Sessions().Create(t.Context(), row), "but by somebody else")
 	lost(func() {
-		done, err := db.Sessions().Advance(t.Context(), after(row), row.Rotated)
+		done, err := db.Sessions().Advance(t.Context(), row, after(row), row.Rotated)
 		require.NoError(t, err)
 		require.True(t, done)
 	})
-	done, err := db.Sessions().Advance(t.Context(), after(row), row.Rotated)
+	done, err := db.Sessions().Advance(t.Context(), row, after(row), row.Rotated)
 	require.NoError(t, err)
 	require.False(t, done, "but by somebody else")
 	row = after(row)
@@ -511,7 +552,7 @@ func TestTimesAreComparedToTheMicrosecond(t *testing.T) {
 				require.NoError(t, err)
 				next := row
 				next.Generation = 2
-				done, err := db.Sessions().Advance(t.Context(), next, at.Add(d))
+				done, err := db.Sessions().Advance(t.Context(), row, next, at.Add(d))
 				require.NoError(t, err)
 				require.Equal(t, d < 0, done, "%v and %v", at, d)
 				require.Equal(t, d < 0, len(live) == 1, "%v and %v", at, d)
@@ -597,7 +638,7 @@ func TestSessionsExpireByThemselves(t *testing.T) {
 	} {
 		next := after(long)
 		next.IdleExpires = first.Add(step.idle)
-		done, err := db.Sessions().Advance(t.Context(), next, long.Rotated)
+		done, err := db.Sessions().Advance(t.Context(), long, next, long.Rotated)
 		require.NoError(t, err)
 		require.True(t, done)
 		long = next
@@ -736,7 +777,7 @@ func TestARowIsItsSubjects(t *testing.T) {
 	_, found, err := db.Sessions().Get(t.Context(), "alice", row.ID)
 	require.NoError(t, err)
 	require.False(t, found)
-	done, err := db.Sessions().Advance(t.Context(), after(row), row.Rotated)
+	done, err := db.Sessions().Advance(t.Context(), row, after(row), row.Rotated)
 	require.NoError(t, err)
 	require.False(t, done)
 	done, err = db.Sessions().Revoke(t.Context(), "alice", row.ID, "logout", row.Rotated)
@@ -761,7 +802,7 @@ func TestAStepThatFailsChangesNothing(t *testing.T) {
 	require.NoError(t, client.Set(t.Context(), ids[0], "x", 0).Err())
 	next := after(row)
 	next.IdleExpires = row.IdleExpires.Add(8 * day)
-	_, err = db.Sessions().Advance(t.Context(), next, row.Rotated)
+	_, err = db.Sessions().Advance(t.Context(), row, next, row.Rotated)
 	require.ErrorContains(t, err, "WRONGTYPE")
 	is(t, db.Sessions(), row)
 	another := sessionOf("alice")
@@ -793,10 +834,10 @@ func TestTimesThatCannotBeKeptAreErrors(t *testing.T) {
 		} {
 			next := after(row)
 			change(&next)
-			_, err := db.Sessions().Advance(t.Context(), next, row.Rotated)
+			_, err := db.Sessions().Advance(t.Context(), row, next, row.Rotated)
 			require.ErrorContains(t, err, "not of the years 1 to 9999", name)
 		}
-		_, err := db.Sessions().Advance(t.Context(), after(row), never)
+		_, err := db.Sessions().Advance(t.Context(), row, after(row), never)
 		require.Error(t, err)
 		_, err = db.Sessions().Revoke(t.Context(), row.Subject, row.ID, "logout", never)
 		require.Error(t, err)

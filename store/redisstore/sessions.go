@@ -66,40 +66,56 @@ local function keep(id, idle, most, known)
 	return at
 end
 `
-	// fields are what a session is read from.
-	fields = `'sub', 'gen', 'created', 'rotated', 'idle', 'max', 'revoked', 'reason', 'label'`
-	// nFields is how many they are.
-	nFields = 9
+	// fields are what a session is read from. Rows of earlier versions lack the last two.
+	fields = `'sub', 'gen', 'created', 'rotated', 'idle', 'max', 'revoked', 'reason', 'label', 'prev', 'given'`
+	// nFields is how many they are, with the clock behind them.
+	nFields = 12
+	// clock is the server's, in microseconds. It is read when the script runs, not when it
+	// was sent.
+	clock = `
+local function clock()
+	local now = redis.call('TIME')
+	return tonumber(now[1]) * 1000000 + tonumber(now[2])
+end
+`
+	// whole completes a row that was read.
+	whole = clock + `
+local function whole(row)
+	row[10], row[11], row[12] = row[10] or '0', row[11] or '0', string.format('%.0f', clock())
+	return row
+end
+`
 )
 
 var (
 	createScript = redis.NewScript(keep + `
-local subject, op, id, gen, created, rotated, idle, most, revoked, reason, label = unpack(ARGV)
+local subject, op, id, gen, created, rotated, idle, most, revoked, reason, label, prev, given = unpack(ARGV)
 if redis.call('EXISTS', KEYS[1]) == 1 then
 	return redis.call('HGET', KEYS[1], 'op') == op and 1 or 0
 end
 local at = keep(id, idle, most)
 redis.call('HSET', KEYS[1], 'sub', subject, 'op', op, 'gen', gen, 'created', created, 'rotated', rotated,
-	'idle', idle, 'max', most, 'revoked', revoked, 'reason', reason, 'label', label, 'until', at)
+	'idle', idle, 'max', most, 'revoked', revoked, 'reason', reason, 'label', label, 'prev', prev, 'given', given, 'until', at)
 redis.call('PEXPIREAT', KEYS[1], at)
 return 1
 `)
-	getScript = redis.NewScript(mine + fence + `
+	getScript = redis.NewScript(mine + whole + fence + `
 local row = redis.call('HMGET', KEYS[1], ` + fields + `)
 if not mine(row, ARGV[1]) then return {} end
-return row
+return whole(row)
 `)
-	advanceScript = redis.NewScript(mine + keep + `
-local subject, op, id, before, gen, rotated, idle, now = unpack(ARGV)
+	advanceScript = redis.NewScript(mine + keep + clock + `
+local subject, op, id, before, gen, rotated, idle, now, prev, given, deadline = unpack(ARGV)
 local row = redis.call('HMGET', KEYS[1], 'sub', 'gen', 'idle', 'max', 'revoked', 'op', 'until')
 if not mine(row, subject) then return 0 end
 if row[6] == op then return 1 end
 if row[2] ~= before or row[5] ~= '' or not later(row[3], now) or not later(row[4], now) then return 0 end
+if deadline ~= '' and clock() > tonumber(deadline) then return 0 end -- nobody waits for it any more
 local at = keep(id, idle, row[4], row[7])
 if at == row[7] then
-	redis.call('HSET', KEYS[1], 'op', op, 'gen', gen, 'rotated', rotated, 'idle', idle)
+	redis.call('HSET', KEYS[1], 'op', op, 'gen', gen, 'prev', prev, 'rotated', rotated, 'given', given, 'idle', idle)
 else
-	redis.call('HSET', KEYS[1], 'op', op, 'gen', gen, 'rotated', rotated, 'idle', idle, 'until', at)
+	redis.call('HSET', KEYS[1], 'op', op, 'gen', gen, 'prev', prev, 'rotated', rotated, 'given', given, 'idle', idle, 'until', at)
 	redis.call('PEXPIREAT', KEYS[1], at)
 end
 return 1
@@ -119,14 +135,14 @@ return redis.call('ZRANGE', KEYS[1], 0, -1)
 `)
 	// The first key is the set of ids, and each argument the id of a key that follows. Those whose
 	// row has gone leave the set.
-	rowsScript = redis.NewScript(`
+	rowsScript = redis.NewScript(whole + `
 local rows = {}
 for i, id in ipairs(ARGV) do
 	if redis.call('EXISTS', KEYS[i + 1]) == 0 then
 		redis.call('ZREM', KEYS[1], id)
 		rows[i] = {}
 	else
-		rows[i] = redis.call('HMGET', KEYS[i + 1], ` + fields + `)
+		rows[i] = whole(redis.call('HMGET', KEYS[i + 1], ` + fields + `))
 	end
 end
 return rows
@@ -148,7 +164,7 @@ func (s sessions) keys(subject, id string) []string {
 // Create implements [session.Store]. An id is taken if the subject has it.
 func (s sessions) Create(ctx context.Context, row session.Session) error {
 	const what = "creating a session"
-	times, err := micros(row.Created, row.Rotated, row.IdleExpires, row.MaxExpires, row.RevokedAt)
+	times, err := micros(row.Created, row.Rotated, row.IdleExpires, row.MaxExpires, row.RevokedAt, row.Given)
 	if err != nil {
 		return fmt.Errorf("redisstore: %s: %w", what, err)
 	}
@@ -156,7 +172,8 @@ func (s sessions) Create(ctx context.Context, row session.Session) error {
 		times[4] = ""
 	}
 	done, err := s.db.decide(ctx, what, createScript, s.keys(row.Subject, row.ID),
-		row.Subject, rand.Text(), row.ID, strconv.FormatInt(row.Generation, 10), times[0], times[1], times[2], times[3], times[4], row.Reason, row.Label)
+		row.Subject, rand.Text(), row.ID, strconv.FormatInt(row.Generation, 10), times[0], times[1], times[2], times[3], times[4], row.Reason, row.Label,
+		strconv.FormatInt(row.Prev, 10), times[5])
 	if err == nil && !done {
 		err = fmt.Errorf("redisstore: %s: the id is taken", what)
 	}
@@ -166,11 +183,12 @@ func (s sessions) Create(ctx context.Context, row session.Session) error {
 // Get implements [session.Store].
 func (s sessions) Get(ctx context.Context, subject, id string) (session.Session, bool, error) {
 	const what = "reading a session"
+	asked := time.Now()
 	fields, err := s.db.list(ctx, what, getScript, s.keys(subject, id)[:1], subject)
 	if err != nil || len(fields) == 0 {
 		return session.Session{}, false, err
 	}
-	row, err := parse(what, id, fields)
+	row, err := parse(what, id, fields, asked)
 	if err != nil {
 		return session.Session{}, false, err
 	}
@@ -178,15 +196,19 @@ func (s sessions) Get(ctx context.Context, subject, id string) (session.Session,
 }
 
 // Advance implements [session.Store].
-func (s sessions) Advance(ctx context.Context, next session.Session, now time.Time) (bool, error) {
+func (s sessions) Advance(ctx context.Context, from, next session.Session, now time.Time) (bool, error) {
 	const what = "advancing a session"
-	times, err := micros(next.Rotated, next.IdleExpires, now)
+	times, err := micros(next.Rotated, next.IdleExpires, now, next.Given)
 	if err != nil {
 		return false, fmt.Errorf("redisstore: %s: %w", what, err)
 	}
+	until := "" // of the server's clock
+	if deadline, bounded := ctx.Deadline(); bounded {
+		until = strconv.FormatInt(deadline.Add(from.ClockAhead).UnixMicro(), 10)
+	}
 	return s.db.decide(ctx, what, advanceScript, s.keys(next.Subject, next.ID),
-		next.Subject, rand.Text(), next.ID, strconv.FormatInt(next.Generation-1, 10), strconv.FormatInt(next.Generation, 10),
-		times[0], times[1], times[2])
+		next.Subject, rand.Text(), next.ID, strconv.FormatInt(from.Generation, 10), strconv.FormatInt(next.Generation, 10),
+		times[0], times[1], times[2], strconv.FormatInt(next.Prev, 10), times[3], until)
 }
 
 // Revoke implements [session.Store].
@@ -222,6 +244,7 @@ func (s sessions) List(ctx context.Context, subject string, now time.Time) ([]se
 		for _, id := range some {
 			keys, args = append(keys, tag+"s:"+id), append(args, id)
 		}
+		asked := time.Now()
 		rows, err := s.db.list(ctx, what, rowsScript, keys, args...)
 		if err != nil {
 			return nil, err
@@ -233,10 +256,11 @@ func (s sessions) List(ctx context.Context, subject string, now time.Time) ([]se
 			if gone, ok := fields.([]any); ok && len(gone) == 0 {
 				continue
 			}
-			row, err := parse(what, some[i], fields)
+			row, err := parse(what, some[i], fields, asked)
 			if err != nil {
 				return nil, err
 			}
+			row.ClockAhead = 0 // which is for Advance
 			if row.Subject == subject && row.RevokedAt.IsZero() && now.Before(row.IdleExpires) && now.Before(row.MaxExpires) {
 				all = append(all, row)
 			}
@@ -254,8 +278,8 @@ func (s sessions) Purge(ctx context.Context, _ time.Time) error {
 	return nil
 }
 
-// parse reads a row.
-func parse(what, id string, fields any) (session.Session, error) {
+// parse reads a row that was asked for at a time.
+func parse(what, id string, fields any, asked time.Time) (session.Session, error) {
 	f, ok := texts(fields, nFields)
 	if !ok {
 		return session.Session{}, unexpected(what, fields)
@@ -269,7 +293,8 @@ func parse(what, id string, fields any) (session.Session, error) {
 	moment := func(text string) time.Time { return time.UnixMicro(number(text)).UTC() }
 	s := session.Session{
 		ID: id, Subject: f[0], Generation: number(f[1]), Created: moment(f[2]), Rotated: moment(f[3]),
-		IdleExpires: moment(f[4]), MaxExpires: moment(f[5]), Reason: f[7], Label: f[8],
+		IdleExpires: moment(f[4]), MaxExpires: moment(f[5]), Reason: f[7], Label: f[8], Prev: number(f[9]), Given: moment(f[10]),
+		ClockAhead: moment(f[11]).Sub(asked),
 	}
 	if f[6] != "" {
 		if s.RevokedAt = moment(f[6]); s.RevokedAt.IsZero() {

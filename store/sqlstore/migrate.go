@@ -14,8 +14,9 @@ import (
 
 // version is that of the tables that this package makes. Tables of a later one say
 // which is the oldest that can use them, so that processes of two versions can work
-// side by side while services are replaced.
-const version = 1
+// side by side while services are replaced. Version 2 added prev and given to sessions:
+// a process of version 1 would not write them, and a right client be taken for a thief.
+const version = 2
 
 // ErrNewer: a later version of this package made the tables such that this one
 // cannot use them.
@@ -87,15 +88,24 @@ func (s *DB) migrate(ctx context.Context, db runner) error {
 		return err
 	}
 	var have int
-	if err := db.QueryRowContext(ctx, "SELECT COUNT(*) FROM "+meta).Scan(&have); err != nil {
+	switch err := db.QueryRowContext(ctx, "SELECT version FROM "+meta+" WHERE one = 1").Scan(&have); {
+	case errors.Is(err, sql.ErrNoRows): // have is 0
+	case err != nil:
 		return err
-	}
-	if have > 0 {
+	default:
 		if done, err := s.inPlace(ctx, db); err != nil || done {
 			return err
 		}
-	} else {
-		for _, step := range s.first() {
+	}
+	steps := s.tables()
+	if have == 1 {
+		var err error
+		if steps, err = s.second(ctx, db); err != nil {
+			return err
+		}
+	}
+	if have < version {
+		for _, step := range steps {
 			if _, err := db.ExecContext(ctx, step); err != nil {
 				return err
 			}
@@ -117,11 +127,37 @@ func (s *DB) migrate(ctx context.Context, db runner) error {
 			return err
 		}
 	}
-	if have > 0 {
-		return nil
+	var err error
+	switch {
+	case have == 0:
+		_, err = db.ExecContext(ctx, s.bind("INSERT INTO "+meta+" (one, version, oldest) VALUES (1, ?, ?)"), version, version)
+	case have < version:
+		_, err = db.ExecContext(ctx, s.bind("UPDATE "+meta+" SET version = ?, oldest = ? WHERE one = 1"), version, version)
 	}
-	_, err := db.ExecContext(ctx, s.bind("INSERT INTO "+meta+" (one, version, oldest) VALUES (1, ?, ?)"), version, version)
 	return err
+}
+
+// second are the statements that make version 2 of version 1, unless they ran already: on
+// MySQL the process may have ended between them and the version.
+func (s *DB) second(ctx context.Context, db runner) ([]string, error) {
+	name := s.prefix + "sessions"
+	alter := "ALTER TABLE " + s.table("sessions")
+	prev, given := "prev BIGINT NOT NULL DEFAULT 0", "given BIGINT NOT NULL DEFAULT 0"
+	columns := "SELECT COUNT(*) FROM pragma_table_info(?) WHERE name = 'given'"
+	switch s.dialect {
+	case Postgres:
+		return []string{alter + " ADD COLUMN IF NOT EXISTS " + prev + ", ADD COLUMN IF NOT EXISTS " + given}, nil
+	case MySQL:
+		columns = "SELECT COUNT(*) FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name = ? AND column_name = 'given'"
+	}
+	var there int
+	if err := db.QueryRowContext(ctx, columns, name).Scan(&there); err != nil || there > 0 {
+		return nil, err
+	}
+	if s.dialect == SQLite {
+		return []string{alter + " ADD COLUMN " + prev, alter + " ADD COLUMN " + given}, nil
+	}
+	return []string{alter + " ADD COLUMN " + prev + ", ADD COLUMN " + given}, nil
 }
 
 func (s *DB) engine() string {
@@ -131,11 +167,11 @@ func (s *DB) engine() string {
 	return ""
 }
 
-// first are the statements that make version 1. Texts are compared byte for byte
+// tables are the statements that make the tables. Texts are compared byte for byte
 // everywhere: SQLite does so unless told otherwise, PostgreSQL by the collation "C",
 // whose order no update of the system changes under an index, and MySQL for
 // VARBINARY alone, which neither folds case nor ignores spaces at the end.
-func (s *DB) first() []string {
+func (s *DB) tables() []string {
 	sessions, log, revocations := s.table("sessions"), s.table("log"), s.table("revocations")
 	text := func(int) string { return "TEXT" }
 	bytes, subject := "BLOB", ""
@@ -168,7 +204,7 @@ func (s *DB) first() []string {
 		"CREATE TABLE IF NOT EXISTS " + sessions + " (" +
 			"id " + text(64) + " NOT NULL PRIMARY KEY, " +
 			"subject " + text(1024) + " NOT NULL, " +
-			"gen BIGINT NOT NULL, created BIGINT NOT NULL, rotated BIGINT NOT NULL, " +
+			"gen BIGINT NOT NULL, prev BIGINT NOT NULL DEFAULT 0, created BIGINT NOT NULL, rotated BIGINT NOT NULL, given BIGINT NOT NULL DEFAULT 0, " +
 			"idle_exp BIGINT NOT NULL, max_exp BIGINT NOT NULL, revoked_at BIGINT NOT NULL, " +
 			"reason " + text(32) + " NOT NULL, " +
 			"label " + text(256) + " NOT NULL" + inline["sessions"] + ")" + s.engine(),

@@ -28,18 +28,20 @@ type sessions struct {
 }
 
 func newSessions(s *DB) sessions {
-	const columns = "id, subject, gen, created, rotated, idle_exp, max_exp, revoked_at, reason, label"
-	name := s.table("sessions")
+	const columns = "id, subject, gen, prev, created, rotated, given, idle_exp, max_exp, revoked_at, reason, label"
+	name, extra := s.table("sessions"), s.replica()+", "+s.clock()
 	return sessions{
 		DB: s, name: name,
-		create: s.bind("INSERT INTO " + name + " (" + columns + ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"),
-		get:    s.bind("SELECT " + columns + ", " + s.replica() + " FROM " + name + " WHERE id = ? AND subject = ?"),
+		create: s.bind("INSERT INTO " + name + " (" + columns + ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"),
+		get:    s.bind("SELECT " + columns + ", " + extra + " FROM " + name + " WHERE id = ? AND subject = ?"),
 		// The row is locked and judged as it is then: of many at once one finds its
-		// generation. gen changes in any case, so that MySQL counts the row.
-		advance: s.bind("UPDATE " + name + " SET gen = ?, rotated = ?, idle_exp = ?" +
-			" WHERE id = ? AND subject = ? AND gen = ? AND revoked_at = 0 AND idle_exp > ? AND max_exp > ?"),
+		// generation. gen or given changes in any case, so that MySQL counts the row. MySQL
+		// and SQLite read the clock after they have waited for the lock. PostgreSQL reads it
+		// before, and is told by the driver to cancel.
+		advance: s.bind("UPDATE " + name + " SET gen = ?, prev = ?, rotated = ?, given = ?, idle_exp = ?" +
+			" WHERE id = ? AND subject = ? AND gen = ? AND revoked_at = 0 AND idle_exp > ? AND max_exp > ? AND " + s.clock() + " <= ?"),
 		end:   s.bind("UPDATE " + name + " SET revoked_at = ?, reason = ? WHERE id = ? AND subject = ? AND revoked_at = 0"),
-		ofOne: s.bind("SELECT " + columns + ", " + s.replica() + " FROM " + name + " WHERE subject = ? AND revoked_at = 0 AND idle_exp > ? AND max_exp > ?"),
+		ofOne: s.bind("SELECT " + columns + ", " + extra + " FROM " + name + " WHERE subject = ? AND revoked_at = 0 AND idle_exp > ? AND max_exp > ?"),
 	}
 }
 
@@ -81,15 +83,16 @@ func (s *sessions) Create(ctx context.Context, row session.Session) error {
 	rotated, err2 := micros(row.Rotated)
 	idle, err3 := micros(row.IdleExpires)
 	most, err4 := micros(row.MaxExpires)
-	err := errors.Join(err1, err2, err3, err4, fits("id", row.ID, maxID), fits("subject", row.Subject, session.MaxText),
+	given, err5 := micros(row.Given)
+	err := errors.Join(err1, err2, err3, err4, err5, fits("id", row.ID, maxID), fits("subject", row.Subject, session.MaxText),
 		fits("reason", row.Reason, maxReason), fits("label", row.Label, maxLabel))
 	if !row.RevokedAt.IsZero() {
-		var err5 error
-		revokedAt, err5 = ended(row.RevokedAt)
-		err = errors.Join(err, err5)
+		var err6 error
+		revokedAt, err6 = ended(row.RevokedAt)
+		err = errors.Join(err, err6)
 	}
 	if err == nil {
-		_, err = s.changed(ctx, s.create, s.text(row.ID), s.text(row.Subject), row.Generation, created, rotated, idle, most, revokedAt, s.text(row.Reason), s.text(row.Label))
+		_, err = s.changed(ctx, s.create, s.text(row.ID), s.text(row.Subject), row.Generation, row.Prev, created, rotated, given, idle, most, revokedAt, s.text(row.Reason), s.text(row.Label))
 	}
 	if err != nil {
 		return fmt.Errorf("sqlstore: creating a session: %w", err)
@@ -113,17 +116,22 @@ func (s *sessions) Get(ctx context.Context, subject, id string) (session.Session
 }
 
 // Advance implements [session.Store], by one UPDATE.
-func (s *sessions) Advance(ctx context.Context, next session.Session, now time.Time) (bool, error) {
+func (s *sessions) Advance(ctx context.Context, from, next session.Session, now time.Time) (bool, error) {
 	if absent(next.Subject, next.ID) {
 		return false, ctx.Err()
 	}
 	rotated, err1 := micros(next.Rotated)
 	idle, err2 := micros(next.IdleExpires)
 	at, err3 := micros(now)
-	err := errors.Join(err1, err2, err3)
+	given, err4 := micros(next.Given)
+	until := lastMoment // of the server's clock
+	if deadline, bounded := ctx.Deadline(); bounded {
+		until = min(deadline.Add(from.ClockAhead).UnixMicro(), until)
+	}
+	err := errors.Join(err1, err2, err3, err4)
 	var n int64
 	if err == nil {
-		n, err = s.changed(ctx, s.advance, next.Generation, rotated, idle, s.text(next.ID), s.text(next.Subject), next.Generation-1, at, at)
+		n, err = s.changed(ctx, s.advance, next.Generation, next.Prev, rotated, given, idle, s.text(next.ID), s.text(next.Subject), from.Generation, at, at, until)
 	}
 	if err != nil {
 		return false, fmt.Errorf("sqlstore: advancing a session: %w", err)
@@ -161,6 +169,9 @@ func (s *sessions) List(ctx context.Context, subject string, now time.Time) ([]s
 	if err != nil {
 		return nil, fmt.Errorf("sqlstore: listing sessions: %w", err)
 	}
+	for i := range all {
+		all[i].ClockAhead = 0 // which is for Advance
+	}
 	return all, nil
 }
 
@@ -179,12 +190,13 @@ func (s *sessions) Purge(ctx context.Context, before time.Time) error {
 	return nil
 }
 
-// read returns the sessions of a query. A row that cannot be one is an error, and so
-// is a server that may be late.
+// read returns the sessions of a query. A malformed row is an error, and so is a server
+// that may lag behind the primary.
 func (s *sessions) read(ctx context.Context, query string, args ...any) (all []session.Session, err error) {
 	if err := s.begin(ctx); err != nil {
 		return nil, err
 	}
+	asked := time.Now()
 	rows, err := s.db.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, err
@@ -192,20 +204,22 @@ func (s *sessions) read(ctx context.Context, query string, args ...any) (all []s
 	defer rows.Close()
 	for rows.Next() {
 		var row session.Session
-		var created, rotated, idle, most, revoked int64
+		var created, rotated, given, idle, most, revoked, clock int64
 		var replica int
-		err := rows.Scan(&row.ID, &row.Subject, &row.Generation, &created, &rotated, &idle, &most, &revoked, &row.Reason, &row.Label, &replica)
+		err := rows.Scan(&row.ID, &row.Subject, &row.Generation, &row.Prev, &created, &rotated, &given, &idle, &most, &revoked, &row.Reason, &row.Label, &replica, &clock)
 		if err == nil && replica != 0 {
 			err = errReplica
 		}
 		if err != nil {
 			return nil, err
 		}
-		var errs [5]error
+		row.ClockAhead = time.UnixMicro(clock).Sub(asked)
+		var errs [6]error
 		row.Created, errs[0] = moment(created)
 		row.Rotated, errs[1] = moment(rotated)
 		row.IdleExpires, errs[2] = moment(idle)
 		row.MaxExpires, errs[3] = moment(most)
+		row.Given, errs[5] = moment(given)
 		if revoked != 0 {
 			row.RevokedAt, errs[4] = moment(revoked)
 			if errs[4] == nil && row.RevokedAt.IsZero() { // which would mean that it was not

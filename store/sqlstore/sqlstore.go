@@ -67,9 +67,8 @@
 //
 // # What the database must do
 //
-// It must keep what it has confirmed. A crash of one that does not brings back
-// refresh tokens that were rotated, whose owners must log in again, and tokens that
-// were revoked:
+// It must keep what it has confirmed. A crash of one that does not loses sessions, whose
+// users must log in again, and revocations:
 //
 //   - SQLite: synchronous=FULL, and busy_timeout of some seconds on every
 //     connection, for writers are one at a time and fail at once without; WAL, so
@@ -85,15 +84,18 @@
 //     completion_type=NO_CHAIN, and character_set_connection as character_set_client:
 //     the defaults, without which everything here is an error. Any isolation level but
 //     READ UNCOMMITTED, any SQL mode but EMPTY_STRING_IS_NULL, any character set and
-//     time zone: texts are bytes here, and times are numbers.
+//     time zone: texts are bytes here, and times are numbers. Put
+//     innodb_lock_wait_timeout=5 and lock_wait_timeout=5 into the DSN: a statement whose
+//     caller has gone waits for a locked row all the same, 50 seconds by default, and
+//     holds a connection. Rows that were locked for long have taken up all 151.
 //
 // All of it goes to the primary (with pgx: target_session_attrs=read-write). A replica
 // that lags behind must not be read from, since a Manager would take its old rows for
 // the truth, and a list would believe to be up to date: what reads is an error on a
 // server that says it is one (pg_is_in_recovery, read_only, innodb_read_only). Where
 // an asynchronous one takes over after a crash, what had not
-// reached it is lost: sessions that had been created, rotations (the client must log in
-// again), logouts and revocations (what was revoked lives on until it expires, but in the
+// reached it is lost: sessions that had been created, rotations (the session goes on),
+// logouts and revocations (what was revoked lives on until it expires, but in the
 // processes that have read it). Then, and when a backup was put back, call [DB.NewLog].
 package sqlstore
 
@@ -118,7 +120,7 @@ type Dialect int
 // The dialects.
 const (
 	SQLite   Dialect = 1
-	Postgres Dialect = 2 // 9.5 or later
+	Postgres Dialect = 2 // 9.6 or later
 	MySQL    Dialect = 3 // with InnoDB; MariaDB too
 )
 
@@ -306,6 +308,18 @@ func (s *DB) replica() string {
 		return "CASE WHEN CAST(@@global.read_only AS CHAR) IN ('0', 'OFF') AND @@global.innodb_read_only = 0 THEN 0 ELSE 1 END"
 	}
 	return "0"
+}
+
+// clock is an expression of what the server's clock says when it is evaluated, in
+// microseconds since 1970.
+func (s *DB) clock() string {
+	switch s.dialect {
+	case Postgres:
+		return "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)"
+	case MySQL:
+		return "CAST(UNIX_TIMESTAMP(SYSDATE(6)) * 1000000 AS SIGNED)"
+	}
+	return "CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)"
 }
 
 var errReplica = errors.New("the server is read-only or a replica; connect to the primary")

@@ -77,7 +77,7 @@ func TestAnOutageIsAnErrorOfEveryMethod(t *testing.T) {
 		for name, do := range map[string]func() error{
 			"Create":  func() error { return sessions.Create(ctx, row) },
 			"Get":     func() error { _, _, err := sessions.Get(ctx, "alice", "id"); return err },
-			"Advance": func() error { _, err := sessions.Advance(ctx, row, now); return err },
+			"Advance": func() error { _, err := sessions.Advance(ctx, row, row, now); return err },
 			"Revoke":  func() error { _, err := sessions.Revoke(ctx, "alice", "id", "logout", now); return err },
 			"List":    func() error { _, err := sessions.List(ctx, "alice", now); return err },
 			"Purge":   func() error { return sessions.Purge(ctx, now) },

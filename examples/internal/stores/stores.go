@@ -7,6 +7,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/url"
 	"os"
@@ -91,16 +92,30 @@ func openSQL(ctx context.Context, driver, source string, dialect sqlstore.Dialec
 	if err == nil {
 		err = store.Migrate(ctx)
 	}
+	if err == nil {
+		err = warn(store.Check(ctx), sqlstore.ErrUnsafe)
+	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("opening %s: %w", name, err), db.Close())
 	}
 	return &Store{Sessions: store.Sessions(), Revocations: store.Revocations(), Name: name, Close: db.Close}, nil
 }
 
+// warn logs what a database may lose by its settings, and returns any other error.
+func warn(err, unsafe error) error {
+	if errors.Is(err, unsafe) {
+		slog.Warn("the database may lose what it has confirmed", "error", err)
+		return nil
+	}
+	return err
+}
+
 // dsn is a URL in the driver's own form, settings behind the question mark included.
 func dsn(u *url.URL) (string, error) {
 	c := mysql.NewConfig()
 	c.Net, c.Addr, c.User = "tcp", u.Host, u.User.Username()
+	// A statement whose caller has gone waits for no locked row for long.
+	c.Params = map[string]string{"innodb_lock_wait_timeout": "5", "lock_wait_timeout": "5"}
 	if u.Port() == "" {
 		c.Addr = net.JoinHostPort(u.Hostname(), "3306")
 	}
@@ -108,7 +123,7 @@ func dsn(u *url.URL) (string, error) {
 	c.DBName = strings.TrimPrefix(u.Path, "/")
 	source := c.FormatDSN()
 	if u.RawQuery != "" {
-		source += "?" + u.RawQuery
+		source += "&" + u.RawQuery
 	}
 	if _, err := mysql.ParseDSN(source); err != nil {
 		return "", fmt.Errorf("-store: %s: %w", u.Redacted(), err)
@@ -125,7 +140,7 @@ func openRedis(ctx context.Context, where, name string) (*Store, error) {
 	client := redis.NewClient(opts)
 	store, err := redisstore.New(client)
 	if err == nil {
-		err = client.Ping(ctx).Err()
+		err = warn(store.Check(ctx), redisstore.ErrUnsafe)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("opening %s: %w", name, err), client.Close())

@@ -107,7 +107,7 @@ const held = (session) => session.mode === "storage" ? localStorage.getItem("acc
 
 // alone runs work while no other tab, and nothing else here, logs in, refreshes or logs
 // out. A lock of a tab that is closed is free again. Pages that came by plain HTTP have
-// no locks: then tabs can refresh at once, and the server's grace is what helps.
+// no locks: then tabs refresh at once, which the server allows for.
 let queue = Promise.resolve();
 const lock = (work) => navigator.locks
   ? navigator.locks.request("session", work)
@@ -187,8 +187,8 @@ async function renew({ sent, adopted }) {
 // credentials are what a body has of a session: with cookies nothing.
 const credentials = (session) => session.mode === "storage" ? { refresh_token: localStorage.getItem("refresh_token") } : {};
 
-// patiently asks again, once and soon: if only the answer was lost, the server has a new
-// token already, and takes the old one for a stolen one when its grace is over.
+// patiently asks again, once and soon: if only the answer was lost, the server gives it
+// again.
 async function patiently(send) {
   try {
     return await send();

@@ -1,0 +1,113 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// ErrUnsafe: the database may lose what it has confirmed, or show less than there is.
+var ErrUnsafe = errors.New("sqlstore: unsafe settings")
+
+// setting is one that the database should have, and what is lost if it has not.
+type setting struct {
+	name  string
+	good  func(value string) bool
+	right string // what to set
+	loses string
+}
+
+func not(bad ...string) func(string) bool {
+	return func(value string) bool {
+		for _, b := range bad {
+			if strings.EqualFold(value, b) {
+				return false
+			}
+		}
+		return true
+	}
+}
+
+func is(good ...string) func(string) bool {
+	return func(value string) bool { return !not(good...)(value) }
+}
+
+const losesRecent = "a crash loses sessions and revocations that were confirmed just before"
+
+var settings = map[Dialect][]setting{
+	SQLite: {
+		{"synchronous", is("2", "3"), "FULL", losesRecent},
+		{"journal_mode", not("off", "memory"), "WAL", "a crash may destroy the file"},
+		{"busy_timeout", not("0"), "5000", "a writer that meets another fails at once, which is a 503"},
+	},
+	Postgres: {
+		{"synchronous_commit", not("off"), "on", losesRecent},
+		{"fsync", not("off"), "on", "a crash may destroy the database"},
+		{"default_transaction_isolation", is("read committed"), "'read committed'", "requests that meet fail, which is a 503"},
+	},
+	MySQL: {
+		{"innodb_flush_log_at_trx_commit", is("1"), "1", losesRecent},
+		{"tx_isolation", not("READ-UNCOMMITTED"), "REPEATABLE-READ", "a list takes entries for written that may vanish, and misses others"},
+		{"transaction_isolation", not("READ-UNCOMMITTED"), "REPEATABLE-READ", "a list takes entries for written that may vanish, and misses others"},
+		{"sql_select_limit", is("18446744073709551615"), "DEFAULT", "a list takes a part of the log for all of it, and accepts tokens that were revoked"},
+	},
+}
+
+// Check returns an error if a setting of the database makes it lose what it has
+// confirmed, or show less than there is. Call it at the start, and log what it says. The
+// error names each setting, what it is, what it should be and what would be lost, and is
+// [ErrUnsafe]; any other error is an outage. Settings that another connection has are not
+// looked at.
+func (s *DB) Check(ctx context.Context) error {
+	values, err := s.settings(ctx)
+	if err != nil {
+		return fmt.Errorf("sqlstore: Check: %w", err)
+	}
+	var errs []error
+	for _, want := range settings[s.dialect] {
+		if value, known := values[want.name]; known && !want.good(value) {
+			errs = append(errs, fmt.Errorf("%w: %s is %s, and should be %s: %s", ErrUnsafe, want.name, value, want.right, want.loses))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// settings returns the values of those that are looked at. One that a version of the
+// database lacks is not among them.
+func (s *DB) settings(ctx context.Context) (map[string]string, error) {
+	values := map[string]string{}
+	if s.dialect == SQLite {
+		for _, want := range settings[SQLite] {
+			var value string
+			if err := s.db.QueryRowContext(ctx, "PRAGMA "+want.name).Scan(&value); err != nil {
+				return nil, err
+			}
+			values[want.name] = value
+		}
+		return values, nil
+	}
+	var names []string
+	for _, want := range settings[s.dialect] {
+		names = append(names, "'"+want.name+"'")
+	}
+	query := "SELECT name, setting FROM pg_settings WHERE name IN (" + strings.Join(names, ", ") + ")"
+	if s.dialect == MySQL {
+		query = "SHOW VARIABLES WHERE Variable_name IN (" + strings.Join(names, ", ") + ")"
+	}
+	rows, err := s.db.QueryContext(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var name string
+		var value sql.NullString
+		if err := rows.Scan(&name, &value); err != nil {
+			return nil, err
+		}
+		values[name] = value.String
+	}
+	return values, errors.Join(rows.Err(), rows.Close())
+}
