@@ -414,6 +414,7 @@ type copied struct {
 	first time.Duration // its first use
 	end   time.Duration // its last use that was served
 	uses  int
+	keeps bool // it presents the token that it copied, whatever it is given
 }
 
 func (th *copied) use(c *client) {
@@ -435,7 +436,9 @@ func (th *copied) use(c *client) {
 	if token(pair.RefreshToken).generation() > before.Generation {
 		th.moved = th.now
 	}
-	th.token = pair.RefreshToken
+	if !th.keeps {
+		th.token = pair.RefreshToken
+	}
 }
 
 // thieves are what they do once they have a token: each returns when to come next.
@@ -453,6 +456,16 @@ var thieves = map[string]func(s *simulation, c *client, uses int) time.Duration{
 		return 15*time.Minute + s.upTo(time.Minute) - 30*time.Second
 	},
 	"at random": func(s *simulation, _ *client, _ int) time.Duration { return s.upTo(2 * time.Hour) },
+	// The token that it copied is replaced by then. Each use begins the window anew.
+	"to keep the window open": func(s *simulation, _ *client, uses int) time.Duration {
+		if uses == 0 {
+			return s.between(time.Second, 30*time.Second)
+		}
+		return 35 * time.Second
+	},
+	"whenever it sees the client refresh": func(s *simulation, c *client, _ int) time.Duration {
+		return max(c.last+time.Second-s.now, time.Second)
+	},
 	"once, and never again": func(s *simulation, _ *client, uses int) time.Duration {
 		if uses == 0 {
 			return s.upTo(24 * time.Hour)
@@ -484,7 +497,11 @@ func TestRefresh_NoThiefOutlivesTheRightClientsNextRefresh(t *testing.T) {
 						c.load(1)
 						s.run(s.now + s.between(longest, 30*time.Minute))
 					}
-					th := &copied{simulation: s, token: c.stored, moved: -1}
+					th := &copied{simulation: s, token: c.stored, moved: -1, keeps: strings.HasPrefix(name, "to keep")}
+					if th.keeps {
+						c.load(1)
+						s.run(s.now + 5*time.Second)
+					}
 					var come func()
 					come = func() {
 						if d := thieves[name](s, c, th.uses); d >= 0 && !th.dead {
@@ -506,6 +523,9 @@ func TestRefresh_NoThiefOutlivesTheRightClientsNextRefresh(t *testing.T) {
 						if c.out {
 							break
 						}
+					}
+					if th.keeps {
+						require.True(t, th.dead || c.out, "seed %d: a thief keeps the window open:\n%s", seed, s.told())
 					}
 					if th.uses > 0 {
 						lives = append(lives, th.end-th.first)

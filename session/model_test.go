@@ -987,7 +987,7 @@ func (w *world) refresh(who string, k int, c *chain, token string, number int64)
 func (w *world) rests(c *chain, now time.Time) bool {
 	left := c.expires.Sub(now)
 	nearEnd := c.expires.Before(c.maxExpires) && left < min(settled, c.expires.Sub(c.rotated)/2)
-	return now.Sub(c.window) < settled && !nearEnd
+	return now.Sub(c.window) < settled && now.Sub(c.rotated) < 5*settled && !nearEnd
 }
 
 // refreshOf has a right client refresh. Unless all must be well the answer may be lost,

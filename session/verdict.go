@@ -8,6 +8,9 @@ const (
 	skew = 10 * time.Second
 	// margin is how long a request and its answer may be on their way.
 	margin = 10 * time.Second
+	// mostRests bounds for how long a token rests, in rests, however often it is given
+	// again: a thief must not keep the window open, and the chain from moving, for ever.
+	mostRests = 5
 )
 
 // verdict is what is to be done about a refresh token.
@@ -47,14 +50,16 @@ type rules struct {
 //     made the successor Prev. A client that comes with Prev so late has lost the answer.
 //     Its new token skips the lost one.
 //   - A token that was just given is never skipped, nor the requests beside it: to give a
-//     successor again near the end of the window begins the window anew.
+//     successor again near the end of the window begins the window anew, a few times.
 //
 // A thief does not stay. A token that was used is Prev until its successor is used, and
 // stolen from then on. So is a token that was skipped: a thief who comes with Prev skips
 // the token that the client holds.
 func (r rules) judge(s Session, found bool, generation int64, came, now time.Time) verdict {
 	window := r.grace + skew
+	rest := window + margin    // of a token that was given
 	age := came.Sub(s.given()) // below zero by a clock that was set back
+	rests := age < rest && came.Sub(s.Rotated) < mostRests*rest && !s.nearIdleEnd(now, rest)
 	switch {
 	case !found || !s.RevokedAt.IsZero():
 		return gone
@@ -62,7 +67,7 @@ func (r rules) judge(s Session, found bool, generation int64, came, now time.Tim
 		return expired
 	case generation > s.Generation:
 		return ahead
-	case generation == s.Generation && age < window+margin && !s.nearIdleEnd(now, window+margin):
+	case generation == s.Generation && rests:
 		return retried
 	case generation == s.Generation:
 		return rotate

@@ -29,7 +29,10 @@ func TestJudge(t *testing.T) {
 	aged := func(age time.Duration) Session {
 		return row(func(s *Session) { s.Rotated, s.Given = now.Add(-age), now.Add(-age) })
 	}
-	given := func(age time.Duration) Session { return row(func(s *Session) { s.Given = now.Add(-age) }) }
+	// given is one whose window began anew.
+	given := func(age time.Duration) Session {
+		return row(func(s *Session) { s.Rotated, s.Given = now.Add(-2*window), now.Add(-age) })
+	}
 	idle := func(left time.Duration) Session { return row(func(s *Session) { s.IdleExpires = now.Add(left) }) }
 	oldest := func(left time.Duration) Session { return row(func(s *Session) { s.MaxExpires = now.Add(left) }) }
 	revoked := func(change func(*Session)) Session {
@@ -88,6 +91,12 @@ func TestJudge(t *testing.T) {
 		{name: "the current token rotates after window and margin", row: aged(window + margin), generation: 7, want: rotate},
 		{name: "the current token is given again by a clock that was set back", row: aged(-time.Hour), generation: 7, want: retried},
 		{name: "the current token is given again while it was given a moment ago", row: given(window), generation: 7, want: retried},
+		{name: "the current token rotates in the end, however often it was given again", row: row(func(s *Session) {
+			s.Rotated, s.Given = now.Add(-5*(window+margin)), now
+		}), generation: 7, want: rotate},
+		{name: "the current token is given again until then", row: row(func(s *Session) {
+			s.Rotated, s.Given = now.Add(-5*(window+margin)+tick), now
+		}), generation: 7, want: retried},
 		{name: "the first token of a session is given again at once", row: row(func(s *Session) { s.Generation, s.Prev, s.Rotated, s.Given = 1, 0, now, now }), generation: 1, want: retried},
 		{name: "the first token of a session rotates later", row: row(func(s *Session) { s.Generation, s.Prev = 1, 0 }), generation: 1, want: rotate},
 
