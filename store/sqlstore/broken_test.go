@@ -33,7 +33,7 @@ func (b *breaking) QueryContext(_ context.Context, query string, _ []driver.Name
 	case strings.Contains(query, "kind"):
 		return &answer{row: []driver.Value{int64(1), int64(1), []byte{}, []byte("id"), int64(0), int64(0)}, left: b.rows}, nil
 	}
-	return &answer{row: []driver.Value{"id", "alice", int64(1), int64(1), int64(1), int64(1), int64(1), int64(0), "", "", int64(0)}, left: b.rows}, nil
+	return &answer{row: []driver.Value{"id", "alice", int64(1), int64(0), int64(1), int64(1), int64(0), int64(1), int64(1), int64(0), "", "", int64(0), int64(1)}, left: b.rows}, nil
 }
 
 type answer struct {
