@@ -210,6 +210,17 @@ func putting(change func(s *session.Session)) func() session.Store {
 	return bent(func(sh *shelf) { sh.put = change })
 }
 
+// leaving is a shelf whose Advance gives a field the value back that it had.
+func leaving(restore func(s *session.Session, was session.Session)) func() session.Store {
+	return bent(func(sh *shelf) {
+		sh.set = func(s *session.Session, next session.Session) {
+			was := *s
+			rotate(s, next)
+			restore(s, was)
+		}
+	})
+}
+
 // keyed is a shelf that takes texts for one another which change makes the same.
 func keyed(subject, id func(string) string) func() session.Store {
 	return bent(func(sh *shelf) {
@@ -329,6 +340,33 @@ func (w writesBack) Advance(ctx context.Context, from, next session.Session, now
 	return true, nil
 }
 
+// goesOn is a shelf that takes a step which came too late after the next Get.
+type goesOn struct {
+	*shelf
+	mu   sync.Mutex
+	late func()
+}
+
+func (g *goesOn) Advance(ctx context.Context, from, next session.Session, now time.Time) (bool, error) {
+	if ctx.Err() != nil {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.late = func() { _, _ = g.shelf.Advance(context.WithoutCancel(ctx), from, next, now) }
+	}
+	return g.shelf.Advance(ctx, from, next, now)
+}
+
+func (g *goesOn) Get(ctx context.Context, subject, id string) (session.Session, bool, error) {
+	s, found, err := g.shelf.Get(ctx, subject, id)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.late != nil {
+		g.late()
+		g.late = nil
+	}
+	return s, found, err
+}
+
 // expiring has all rows that are as told expire when a new one first would, and never
 // looks at its expiry again.
 func expiring(which func(s, made session.Session) bool) func() session.Store {
@@ -354,7 +392,7 @@ const (
 	byteByByte = "subjects and ids are compared byte for byte"
 	absent     = "a session that is not there is no error"
 	takenOnce  = "an id can be taken once"
-	three      = "Advance sets three fields and leaves the others"
+	five       = "Advance sets five fields and leaves the others"
 	conditions = "Advance does nothing unless every condition holds"
 	oneWins    = "of many that advance at once one wins"
 	endsOnce   = "Revoke ends a session once"
@@ -365,6 +403,7 @@ const (
 	purgeRace  = "nothing that advances is lost while others purge"
 	outlives   = "a session that was advanced outlives its first expiry"
 	contexts   = "a context that has ended is an error for each method"
+	late       = "a step whose deadline has passed changes nothing"
 	copies     = "what List returned can be changed"
 	apart      = "stores have nothing in common"
 	refreshes  = "64 refreshes at once rotate once; 64 refreshes at once through two Managers rotate once"
@@ -382,7 +421,7 @@ var sessionFlaws = []flaw[session.Store]{
 	{"an empty label is NULL", putting(func(s *session.Session) { s.Label = cmp.Or(s.Label, "NULL") }), comeBack},
 	{"a label has no emoji", putting(func(s *session.Session) { s.Label = strings.ReplaceAll(s.Label, "\U0001f98a", "?") }), comeBack},
 	{"a subject is cut at 1023 bytes", putting(func(s *session.Session) { s.Subject = s.Subject[:min(len(s.Subject), 1023)] }), comeBack},
-	{"a generation has 32 bits", putting(func(s *session.Session) { s.Generation = int64(int32(s.Generation)) }), comeBack + "; " + three},
+	{"a generation has 32 bits", putting(func(s *session.Session) { s.Generation = int64(int32(s.Generation)) }), comeBack + "; " + five},
 	{"a moment is in milliseconds", putting(func(s *session.Session) { s.Created = s.Created.Truncate(time.Millisecond) }), comeBack},
 	{"a rotation is in seconds", putting(func(s *session.Session) { s.Rotated = s.Rotated.Truncate(time.Second) }), comeBack},
 	{"an end has 32 bits", putting(func(s *session.Session) { s.MaxExpires = time.Unix(min(s.MaxExpires.Unix(), 1<<31-1), 0) }), comeBack},
@@ -409,28 +448,12 @@ var sessionFlaws = []flaw[session.Store]{
 	}), takenOnce},
 	{"Create looks first", gapped("Create"), takenOnce},
 
-	{"Advance writes the whole row", bent(func(sh *shelf) { sh.set = func(s *session.Session, next session.Session) { *s = next } }), three},
-	{"Advance leaves Rotated", bent(func(sh *shelf) {
-		sh.set = func(s *session.Session, next session.Session) {
-			s.Generation, s.Prev, s.Given, s.IdleExpires = next.Generation, next.Prev, next.Given, next.IdleExpires
-		}
-	}), three},
-	{"Advance leaves IdleExpires", bent(func(sh *shelf) {
-		sh.set = func(s *session.Session, next session.Session) {
-			s.Generation, s.Prev, s.Rotated, s.Given = next.Generation, next.Prev, next.Rotated, next.Given
-		}
-	}), three},
-	{"Advance leaves Prev", bent(func(sh *shelf) {
-		sh.set = func(s *session.Session, next session.Session) {
-			s.Generation, s.Rotated, s.Given, s.IdleExpires = next.Generation, next.Rotated, next.Given, next.IdleExpires
-		}
-	}), three},
-	{"Advance leaves Given", bent(func(sh *shelf) {
-		sh.set = func(s *session.Session, next session.Session) {
-			s.Generation, s.Prev, s.Rotated, s.IdleExpires = next.Generation, next.Prev, next.Rotated, next.IdleExpires
-		}
-	}), three},
-	{"Advance only says that it did", bent(func(sh *shelf) { sh.set = func(*session.Session, session.Session) {} }), three + "; " + refreshes + "; " + outage},
+	{"Advance writes the whole row", bent(func(sh *shelf) { sh.set = func(s *session.Session, next session.Session) { *s = next } }), five},
+	{"Advance leaves Prev", leaving(func(s *session.Session, was session.Session) { s.Prev = was.Prev }), five},
+	{"Advance leaves Rotated", leaving(func(s *session.Session, was session.Session) { s.Rotated = was.Rotated }), five},
+	{"Advance leaves Given", leaving(func(s *session.Session, was session.Session) { s.Given = was.Given }), five},
+	{"Advance leaves IdleExpires", leaving(func(s *session.Session, was session.Session) { s.IdleExpires = was.IdleExpires }), five},
+	{"Advance only says that it did", bent(func(sh *shelf) { sh.set = func(*session.Session, session.Session) {} }), five + "; " + refreshes + "; " + outage},
 	{"Advance does not compare generations", bent(func(sh *shelf) {
 		sh.may = func(s, _, _ session.Session, now time.Time) bool { return alive(s, now) }
 	}), conditions},
@@ -550,6 +573,8 @@ var sessionFlaws = []flaw[session.Store]{
 	{"Revoke does not look at its context", deaf("Revoke"), contexts},
 	{"List does not look at its context", deaf("List"), contexts},
 	{"Purge does not look at its context", deaf("Purge"), contexts},
+
+	{"Advance goes on when its caller has given up", func() session.Store { return &goesOn{shelf: newShelf()} }, late},
 
 	{"the memory of the store is handed out", func() session.Store {
 		return &oneList{Store: session.NewMemory(), lists: map[string][]session.Session{}}
