@@ -40,9 +40,9 @@ import (
 // policies is private, and one that they would give different containers is denied.
 // So a public name that needs escapes, such as "grüße", needs a token, unless the
 // wrapped handler is itself the [http.ServeMux] that has this very pattern and the
-// client escapes no more than that. The patterns must be those of the router, with no middleware between that
-// rewrites paths. A router may still read a container in a way of its own, as gin
-// reads a plus: compare it with [Auth.CheckContainer].
+// client escapes no more than that. The patterns must be those of the router, with no
+// middleware between that rewrites paths. A router may still read a container in a way of
+// its own, as gin reads a plus: compare it with [Auth.CheckContainer].
 //
 // A pattern that ServeMux refuses, that conflicts with another or that no
 // request can match, and a policy that does not exist, are errors that quote it.

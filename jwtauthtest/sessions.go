@@ -865,9 +865,9 @@ func TestHeldStep(t *testing.T, store session.Store, hold func(t *testing.T, s s
 	time.Sleep(wait)
 	release()
 	for end := time.Now().Add(2 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
-		is(t, store, s, "a step that nobody waited for any more")
+		is(t, store, s, "a step whose caller had given up")
 	}
-	// One that comes later is not held up by those.
+	// A later step is not held up by those.
 	require.True(t, advance(t, store, after(s), s.Rotated))
 	is(t, store, after(s))
 }

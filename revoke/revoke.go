@@ -22,7 +22,7 @@
 // In the process that revokes: once a method has returned nil, every token that was
 // issued before the call is refused, and every one that is issued from then on is
 // accepted, whatever the clock does. That takes tokens that an Auth with this
-// list issued (they carry a microsecond stamp). Of others iat counts, and a token that is
+// list issued (they carry a microsecond stamp). For other tokens iat counts, and one that is
 // issued within the second of the revocation is rejected too. The clock of another issuer
 // may be ahead, by 5 seconds or the leeway of the Auth, whichever is more: for as long
 // after the revocation its new tokens are rejected.

@@ -65,7 +65,7 @@ func (s Session) end() time.Time { return earlier(s.IdleExpires, s.MaxExpires) }
 
 const (
 	// Each login deletes so many sessions that have expired: more than one, so that they
-	// become fewer, and few, so that nobody waits for it.
+	// become fewer, and few, so that no caller waits for it.
 	atOnce = 16
 	// purgedAtOnce is how many are deleted while others wait.
 	purgedAtOnce = 1000

@@ -51,8 +51,8 @@
 // A thief who always comes within the grace of the right client, since it sees the
 // traffic, holds the same tokens. It is seen only as [Replayed] events until one of the two
 // is late. A request that is under way for longer than 10 seconds after its client got the
-// next token may be taken for a thief's. Whoever holds an access token has what it opens
-// until it expires or the session ends. Clocks of processes that share a store may lie 5
+// next token may be taken for a thief's. An access token opens what it
+// opens, for any client that holds it, until it expires or the session ends. Clocks of processes that share a store may lie 5
 // seconds apart; where subjects are revoked by a list, as far as its revoke.WithSkew says.
 //
 // A revocation of a subject ends the sessions that began before it, wherever they

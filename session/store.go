@@ -91,7 +91,7 @@ type Store interface {
 	//     has not passed when the row changes.
 	//
 	// Else it changes nothing, and returns false. The last condition is for a step that
-	// waited for a lock, or for a server that stood still: nobody waits for it any more,
+	// waited for a lock, or for a server that stood still: its caller has given up,
 	// and it must not take effect late. After an error the step may have taken place,
 	// but does not take place after the deadline.
 	Advance(ctx context.Context, from, next Session, now time.Time) (bool, error)

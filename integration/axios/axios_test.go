@@ -25,6 +25,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/joinednode/jwtauth"
+	"github.com/joinednode/jwtauth/integration/internal/npm"
 	"github.com/joinednode/jwtauth/keys"
 	"github.com/joinednode/jwtauth/session"
 	"github.com/joinednode/jwtauth/store/sqlstore"
@@ -39,27 +40,6 @@ func loads(t *testing.T) int {
 	n, err := strconv.Atoi(text)
 	require.NoError(t, err)
 	return n
-}
-
-// client returns a folder in which node finds the client and what it needs.
-func client(t *testing.T) string {
-	t.Helper()
-	for _, tool := range []string{"node", "npm"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			t.Skip(tool + " is not installed")
-		}
-	}
-	folder := t.TempDir()
-	for _, name := range []string{"package.json", "client.cjs"} {
-		text, err := os.ReadFile(name)
-		require.NoError(t, err)
-		require.NoError(t, os.WriteFile(filepath.Join(folder, name), text, 0o600))
-	}
-	install := exec.CommandContext(t.Context(), "npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts")
-	install.Dir = folder
-	out, err := install.CombinedOutput()
-	require.NoError(t, err, "%s", out)
-	return folder
 }
 
 func postgres(t *testing.T) session.Store {
@@ -86,7 +66,7 @@ func postgres(t *testing.T) session.Store {
 }
 
 func TestRefresh_ByARealClientWithoutALock(t *testing.T) {
-	folder := client(t)
+	folder := npm.Folder(t, "client.cjs")
 	for name, open := range map[string]func(t *testing.T) session.Store{
 		"memory":     func(*testing.T) session.Store { return session.NewMemory() },
 		"PostgreSQL": postgres,

@@ -12,13 +12,13 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/joinednode/jwtauth"
+	"github.com/joinednode/jwtauth/integration/internal/npm"
 	"github.com/joinednode/jwtauth/keys"
 )
 
@@ -36,21 +36,7 @@ type peer struct {
 
 func newPeer(t *testing.T) *peer {
 	t.Helper()
-	for _, tool := range []string{"node", "npm"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			t.Skip(tool + " is not installed")
-		}
-	}
-	folder := t.TempDir()
-	for _, name := range []string{"package.json", "peer.mjs"} {
-		text, err := os.ReadFile(name)
-		require.NoError(t, err)
-		require.NoError(t, os.WriteFile(filepath.Join(folder, name), text, 0o600))
-	}
-	install := exec.CommandContext(t.Context(), "npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts")
-	install.Dir = folder
-	out, err := install.CombinedOutput()
-	require.NoError(t, err, "%s", out)
+	folder := npm.Folder(t, "peer.mjs")
 	cmd := exec.CommandContext(t.Context(), "node", "peer.mjs")
 	cmd.Dir, cmd.Stderr = folder, os.Stderr
 	in, err := cmd.StdinPipe()

@@ -6,9 +6,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -16,23 +14,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/joinednode/jwtauth"
+	"github.com/joinednode/jwtauth/integration/internal/npm"
 	"github.com/joinednode/jwtauth/integration/internal/rendezvous"
 	"github.com/joinednode/jwtauth/keys"
 	"github.com/joinednode/jwtauth/session"
 )
 
 func TestAClientOfDjangoNeedsNoChange(t *testing.T) {
-	for _, tool := range []string{"node", "npm"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			t.Skip(tool + " is not installed")
-		}
-	}
-	folder := t.TempDir()
-	for _, name := range []string{"package.json", "client.cjs"} {
-		text, err := os.ReadFile(name)
-		require.NoError(t, err)
-		require.NoError(t, os.WriteFile(filepath.Join(folder, name), text, 0o600))
-	}
+	folder := npm.Folder(t, "client.cjs")
 	run := func(name string, args ...string) {
 		t.Helper()
 		cmd := exec.CommandContext(t.Context(), name, args...)
@@ -41,7 +30,6 @@ func TestAClientOfDjangoNeedsNoChange(t *testing.T) {
 		require.NoError(t, err, "%s", out)
 		t.Logf("%s", out)
 	}
-	run("npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts")
 
 	var later atomic.Int64 // how far the clock has been moved
 	sessions, err := session.New(keys.HS256([]byte("0123456789abcdef0123456789abcdef")), session.NewMemory(), session.WithSimpleJWTBodies(),

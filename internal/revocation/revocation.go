@@ -16,7 +16,7 @@ import (
 // not exported, and is promoted to whatever embeds the list. It is safe for concurrent
 // use.
 type Told struct {
-	mu    sync.Mutex // held by who writes
+	mu    sync.Mutex // held while writing
 	auths atomic.Pointer[auths]
 }
 

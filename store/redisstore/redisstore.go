@@ -25,7 +25,7 @@
 //     without appendonly everything since the last snapshot, or everything.
 //   - Replication is asynchronous: a failover may lose writes that were acknowledged,
 //     also with appendfsync always. WAIT is not used, and would only make it
-//     rarer. What users see then: who has just logged in must do so again; a session that was
+//     rarer. What users see then: a user who has just logged in must do so again; a session that was
 //     just refreshed goes on; a logout is undone, though the processes that had read its revocation go on
 //     refusing its tokens until they restart. min-replicas-to-write bounds how much that
 //     can be. Should the new server's clock be behind by more than the failover took,
@@ -42,7 +42,7 @@
 //
 // Errors of the server and the network are errors of the stores, and so is an answer
 // that is not what was asked for: nothing is guessed. Each call returns at the deadline of
-// its context; what it asked for may happen still, but for a refresh. With ContextTimeoutEnabled in
+// its context; what it asked for may happen still, except a refresh. With ContextTimeoutEnabled in
 // the client's options, which is how it should be, go-redis sees to that. Without, each
 // call costs a goroutine that does, and its connection is in use until the
 // client's ReadTimeout. A context that never ends leaves a call to the time-outs and

@@ -110,7 +110,7 @@ local row = redis.call('HMGET', KEYS[1], 'sub', 'gen', 'idle', 'max', 'revoked',
 if not mine(row, subject) then return 0 end
 if row[6] == op then return 1 end
 if row[2] ~= before or row[5] ~= '' or not later(row[3], now) or not later(row[4], now) then return 0 end
-if deadline ~= '' and clock() > tonumber(deadline) then return 0 end -- nobody waits for it any more
+if deadline ~= '' and clock() > tonumber(deadline) then return 0 end -- its caller has given up
 local at = keep(id, idle, row[4], row[7])
 if at == row[7] then
 	redis.call('HSET', KEYS[1], 'op', op, 'gen', gen, 'prev', prev, 'rotated', rotated, 'given', given, 'idle', idle)
