@@ -28,12 +28,12 @@
 //     rarer. What users see then: a user who has just logged in must do so again; a session that was
 //     just refreshed goes on; a logout is undone, though the processes that had read its revocation go on
 //     refusing its tokens until they restart. min-replicas-to-write bounds how much that
-//     can be. Should the new server's clock be behind by more than the failover took,
-//     a process that had read lost entries, and does not reach the log for longer than
-//     that difference, can miss entries appended meanwhile: keep the clocks together.
+//     can be.
 //
-// A log that was emptied (FLUSHALL), replaced, or put back from a backup is noticed and
-// read again from its beginning. What it had lost stays lost.
+// Every process reads the whole log again after the server restarted, another one took
+// over, or the log was emptied (FLUSHALL), replaced or put back from a backup. So no
+// process misses an entry that came in the place of a lost one. What the log lost stays
+// lost for processes that start later: revoke it again.
 //
 // Rows expire by the clock of the server, a day after the session did or up to a week
 // later, so that it may be off by less than a day.

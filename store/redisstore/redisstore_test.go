@@ -225,6 +225,75 @@ func TestALogThatLostAKeyIsAnother(t *testing.T) {
 	require.Equal(t, []string{"e"}, ids)
 }
 
+// A server that lost the end of the log may have given the same numbers to other entries
+// before a list asks it again.
+func TestSince_OfAServerThatMayHaveLostTheEndOfTheLogReadsAllAgain(t *testing.T) {
+	const entries = "p:{p:log}:entries"
+	at := func(id, jti string) *redis.XAddArgs { // as a server appends whose clock is ahead
+		return &redis.XAddArgs{Stream: entries, ID: id, Values: []any{"kind", 1, "iss", "", "id", jti, "epoch", 0, "exp", time.Now().Add(time.Hour).UnixMicro()}}
+	}
+	for name, lose := range map[string]func(t *testing.T, s *server) *redis.Client{
+		"it was killed": func(t *testing.T, s *server) *redis.Client {
+			s.kill()
+			s.start(t)
+			return s.client(t)
+		},
+		"another took over": func(t *testing.T, s *server) *redis.Client {
+			host, port, err := net.SplitHostPort(s.addr)
+			require.NoError(t, err)
+			replica := newServer(t)
+			client := replica.client(t)
+			require.NoError(t, client.SlaveOf(t.Context(), host, port).Err())
+			require.Eventually(t, func() bool {
+				info, err := client.Info(t.Context(), "replication").Result()
+				return err == nil && strings.Contains(info, "master_link_status:up")
+			}, patience, 10*time.Millisecond)
+			// What has not arrived is lost.
+			require.NoError(t, client.SlaveOf(t.Context(), "no", "one").Err())
+			require.NoError(t, client.XDel(t.Context(), entries, "200-0").Err())
+			require.NoError(t, client.Do(t.Context(), "XSETID", entries, "100-0").Err())
+			s.kill()
+			return client
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newServer(t)
+			client := s.client(t)
+			log := open(t, client, redisstore.WithPrefix("p:")).Revocations()
+			require.NoError(t, client.XAdd(t.Context(), at("100-0", "kept")).Err())
+			_, err := log.Since(t.Context(), "", 10) // which gives the log its identity
+			require.NoError(t, err)
+			require.NoError(t, client.Save(t.Context()).Err())
+			require.NoError(t, client.XAdd(t.Context(), at("200-0", "lost")).Err())
+			page, err := log.Since(t.Context(), "", 10)
+			require.NoError(t, err)
+			require.Equal(t, []string{"kept", "lost"}, jtis(page))
+			again, err := log.Since(t.Context(), page.Cursor, 10)
+			require.NoError(t, err)
+			require.Empty(t, jtis(again), "nothing was lost yet")
+
+			client = lose(t, s)
+			log = open(t, client, redisstore.WithPrefix("p:")).Revocations()
+			require.NoError(t, client.XAdd(t.Context(), at("150-0", "before the cursor")).Err())
+			require.NoError(t, client.XAdd(t.Context(), at("250-0", "after the cursor")).Err())
+			page, err = log.Since(t.Context(), page.Cursor, 10)
+			require.NoError(t, err)
+			require.Contains(t, jtis(page), "before the cursor")
+			require.Contains(t, jtis(page), "after the cursor")
+			again, err = log.Since(t.Context(), page.Cursor, 10)
+			require.NoError(t, err)
+			require.Empty(t, jtis(again))
+		})
+	}
+}
+
+func jtis(page revoke.Part) (all []string) {
+	for _, e := range page.Entries {
+		all = append(all, e.ID)
+	}
+	return all
+}
+
 func TestWhatWasAcknowledgedOutlivesACrash(t *testing.T) {
 	s := newServer(t, "--appendonly", "yes", "--appendfsync", "always")
 	client := s.client(t, func(o *redis.Options) { o.MaxRetries = -1 })

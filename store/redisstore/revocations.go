@@ -16,6 +16,9 @@ import (
 // revocations is a stream and, in a key beside it, the random identity of the log. The
 // server numbers entries in the order in which they can be seen. The stream is
 // never deleted, nor trimmed: an empty one remembers its last number.
+//
+// A server that restarts or takes over may have lost entries, and give their numbers to
+// others. It has a replication ID of its own then, which is part of each cursor.
 type revocations struct {
 	db   *DB
 	keys []string // the identity's, the stream's
@@ -42,8 +45,8 @@ if redis.call('EXISTS', KEYS[1], KEYS[2]) < 2 then redis.call('SET', KEYS[1], AR
 redis.call('XADD', KEYS[2], '*', 'kind', ARGV[2], 'iss', ARGV[3], 'id', ARGV[4], 'epoch', ARGV[5], 'exp', ARGV[6])
 return 1
 `)
-	// It answers with the identity, the last number given out, and the entries.
-	// Only a log that lost its identity is given one here.
+	// It answers with the identity of the log on this server, the last number given out,
+	// and the entries. Only a log that lost its identity is given one here.
 	sinceScript = redis.NewScript(later + `
 redis.call('XDEL', KEYS[2], '0-0') -- a fence: see that of the sessions
 local fresh, identity, ms, seq, count = unpack(ARGV)
@@ -53,6 +56,7 @@ if not own then
 	own = fresh
 	redis.call('SET', KEYS[1], own)
 end
+own = own .. '.' .. (redis.call('INFO', 'replication'):match('master_replid:(%w+)') or '')
 local last
 local info = redis.call('XINFO', 'STREAM', KEYS[2])
 for i = 1, #info, 2 do
@@ -164,7 +168,7 @@ func (r revocations) Purge(ctx context.Context, before time.Time) error {
 // is. Numbers are canonical, so that the script can compare them.
 func place(cursor string) (identity, ms, seq string) {
 	identity, at, _ := strings.Cut(cursor, "/")
-	if !number(at) || len(identity) > 64 {
+	if !number(at) || len(identity) > 128 {
 		return "", "0", "0"
 	}
 	ms, seq, _ = strings.Cut(at, "-")
