@@ -29,7 +29,7 @@ var (
 	_ func(*jwtauth.Auth, context.Context, string) (jwtauth.Claims, error)         = (*jwtauth.Auth).VerifyAnyContainer
 	_ func(*jwtauth.Auth, context.Context, string) (jwtauth.Claims, error)         = (*jwtauth.Auth).Inspect
 	_ func(*jwtauth.Auth, *http.Request) (jwtauth.Claims, error)                   = (*jwtauth.Auth).Check
-	_ func(*jwtauth.Auth, *http.Request) (jwtauth.Presented, error)                = (*jwtauth.Auth).Extract
+	_ func(*jwtauth.Auth, *http.Request) (jwtauth.RawToken, error)                 = (*jwtauth.Auth).Extract
 	_ func(*jwtauth.Auth, context.Context, jwtauth.Claims) error                   = (*jwtauth.Auth).Recheck
 	_ func(*jwtauth.Auth, context.Context, string) error                           = (*jwtauth.Auth).CheckContainer
 	_ func(*jwtauth.Auth, http.Handler) http.Handler                               = (*jwtauth.Auth).Private
@@ -50,20 +50,10 @@ var (
 	_ [3]jwtauth.Policy                                                            = [...]jwtauth.Policy{jwtauth.Private, jwtauth.Public, jwtauth.Optional}
 	_ [4]jwtauth.Location                                                          = [...]jwtauth.Location{jwtauth.InHeader, jwtauth.InQuery, jwtauth.InForm, jwtauth.InCookie}
 	_ [2]time.Duration                                                             = [...]time.Duration{jwtauth.DefaultTTL, jwtauth.MaxLeeway}
-	_ [2]int                                                                       = [...]int{jwtauth.DefaultMaxTokenSize, jwtauth.DefaultCache}
-	_ func(*http.Request) (jwtauth.Presented, error)                               = jwtauth.Extractor(nil)
+	_ func(*http.Request) (jwtauth.RawToken, error)                                = jwtauth.Extractor(nil)
 	_ interface {
 		Revoked(context.Context, jwtauth.Claims) (bool, error)
 	} = jwtauth.RevocationChecker(nil)
-	_ interface {
-		Stamp(time.Time) int64
-		MaxLifetime() time.Duration
-	} = jwtauth.RevocationStamper(nil)
-	_ interface {
-		Marks(jwtauth.Claims) jwtauth.Marks
-		Clear(jwtauth.Marks) bool
-		Marked() jwtauth.RevocationChecker
-	} = jwtauth.RevocationMarker(nil)
 )
 
 type authorize = func(r *http.Request, container string) ([]jwtauth.IssueOption, error)
@@ -83,7 +73,7 @@ var _ = []func() jwtauth.Option{
 	func() jwtauth.Option { return jwtauth.WithTTL(time.Second) },
 	func() jwtauth.Option { return jwtauth.WithMaxLifetime(time.Second) },
 	func() jwtauth.Option { return jwtauth.WithLeeway(time.Second) },
-	func() jwtauth.Option { return jwtauth.WithType("") },
+	func() jwtauth.Option { return jwtauth.WithTypes([]string{}...) },
 	func() jwtauth.Option { return jwtauth.WithContainer(func(*http.Request) string { return "" }) },
 	func() jwtauth.Option { return jwtauth.WithContainerClaim("") },
 	func() jwtauth.Option { return jwtauth.WithExtractors([]jwtauth.Extractor{}...) },
@@ -93,7 +83,6 @@ var _ = []func() jwtauth.Option{
 		return jwtauth.WithDenial(func(http.ResponseWriter, *http.Request, jwtauth.Denial) {})
 	},
 	func() jwtauth.Option { return jwtauth.WithStatus(func(error) int { return 0 }) },
-	func() jwtauth.Option { return jwtauth.WithRealm("") },
 	func() jwtauth.Option { return jwtauth.WithLogger((*slog.Logger)(nil)) },
 	func() jwtauth.Option {
 		return jwtauth.WithObserver(func(context.Context, jwtauth.Decision) {})
@@ -105,7 +94,7 @@ var _ = []func() jwtauth.Option{
 
 var _ = []jwtauth.IssueOption{
 	jwtauth.Subject(""), jwtauth.TTL(time.Second), jwtauth.ID(""), jwtauth.Audience([]string{}...),
-	jwtauth.SessionID(""), jwtauth.IssuedAt(time.Time{}), jwtauth.Stamp(time.Time{}), jwtauth.NotBefore(time.Time{}), jwtauth.Claim("", any(nil)),
+	jwtauth.SessionID(""), jwtauth.NotBefore(time.Time{}), jwtauth.Claim("", any(nil)),
 }
 
 var _ = []jwtauth.Extractor{
@@ -117,10 +106,10 @@ var _ = []any{
 		Issuer: "", Subject: "", Container: "", ID: "", SessionID: "", Audience: []string{},
 		IssuedAt: time.Time{}, NotBefore: time.Time{}, ExpiresAt: time.Time{}, Stamp: int64(0),
 	},
-	jwtauth.Presented{Token: "", In: jwtauth.Location(0), Name: ""},
+	jwtauth.RawToken{Token: "", In: jwtauth.Location(0), Name: ""},
 	jwtauth.Rule{Policy: jwtauth.Policy(0), Container: ""},
 	jwtauth.Denial{Err: error(nil), Status: 0, Code: "", Detail: "", Reason: ""},
-	jwtauth.Decision{Operation: "", Policy: jwtauth.Policy(0), Allowed: false, Reason: "", Source: jwtauth.Location(0), Remembered: false},
+	jwtauth.Decision{Operation: "", Policy: jwtauth.Policy(0), Allowed: false, Reason: "", In: jwtauth.Location(0), Cached: false},
 }
 
 var (
@@ -128,38 +117,37 @@ var (
 	_ interface {
 		Keys(context.Context, string) (*keys.Set, error)
 	} = keys.Source(nil)
-	_ [3]func([]byte) keys.Key                                     = [...]func([]byte) keys.Key{keys.HS256, keys.HS384, keys.HS512}
-	_ func(crypto.Signer) keys.Key                                 = keys.Signer
-	_ func(crypto.PublicKey) keys.Key                              = keys.Verifier
-	_ [2]func([]byte) (keys.Key, error)                            = [...]func([]byte) (keys.Key, error){keys.ParsePEM, keys.ParseJWK}
-	_ func(string, string) (keys.Key, error)                       = keys.LoadOrCreate
-	_ [2]func(keys.Key, string) keys.Key                           = [...]func(keys.Key, string) keys.Key{keys.Key.WithID, keys.Key.WithAlgorithm}
-	_ [4]func(keys.Key) string                                     = [...]func(keys.Key) string{keys.Key.ID, keys.Key.Algorithm, keys.Key.String, keys.Key.GoString}
-	_ func(keys.Key) error                                         = keys.Key.Err
-	_ func(keys.Key, ...keys.Key) (*keys.Ring, error)              = keys.NewRing
-	_ [2]func(*keys.Ring, keys.Key) error                          = [...]func(*keys.Ring, keys.Key) error{(*keys.Ring).Add, (*keys.Ring).Rotate}
-	_ func(*keys.Ring, string) error                               = (*keys.Ring).Retire
-	_ func(*keys.Ring) http.Handler                                = (*keys.Ring).JWKS
-	_ keys.Source                                                  = (*keys.Ring)(nil)
-	_ func(*keys.Ring) []string                                    = (*keys.Ring).IDs
-	_ func(*keys.Ring, string) error                               = (*keys.Ring).Save
-	_ func(*keys.Ring, string) (keys.Key, bool)                    = (*keys.Ring).Key
-	_ func(*keys.Ring, context.Context) error                      = (*keys.Ring).Run
-	_ func(string, ...keys.RingOption) (*keys.Ring, error)         = keys.OpenRing
-	_ func(string, string, ...keys.RingOption) (*keys.Ring, error) = keys.LoadOrCreateRing
-	_ func(*slog.Logger) keys.RingOption                           = keys.WithRingLogger
-	_ keys.Source                                                  = (*keys.Remote)(nil)
-	_ func(string, ...keys.RemoteOption) (*keys.Remote, error)     = keys.NewRemote
-	_ func(*keys.Remote, context.Context) error                    = (*keys.Remote).Run
-	_ func(*http.Client) keys.RemoteOption                         = keys.WithClient
-	_ func(*slog.Logger) keys.RemoteOption                         = keys.WithRemoteLogger
-	_ [2]func(time.Duration) keys.RemoteOption                     = [...]func(time.Duration) keys.RemoteOption{keys.WithFetchTimeout, keys.WithMaxStale}
-	_ func() keys.RemoteOption                                     = keys.InsecureAllowHTTP
-	_ [2]time.Duration                                             = [...]time.Duration{keys.DefaultFetchTimeout, keys.DefaultMaxStale}
-	_ func(string) (keys.Key, error)                               = keys.Generate
-	_ func(*keys.Set) (string, string, error)                      = (*keys.Set).SigningKey
-	_ func(*keys.Set, []byte) ([]byte, error)                      = (*keys.Set).Sign
-	_ func(*keys.Set, string, string, []byte, []byte) error        = (*keys.Set).Verify
+	_ [3]func([]byte) keys.Key                                 = [...]func([]byte) keys.Key{keys.HS256, keys.HS384, keys.HS512}
+	_ func(crypto.Signer) keys.Key                             = keys.Signer
+	_ func(crypto.PublicKey) keys.Key                          = keys.Verifier
+	_ [2]func([]byte) (keys.Key, error)                        = [...]func([]byte) (keys.Key, error){keys.ParsePEM, keys.ParseJWK}
+	_ func(string, string) (keys.Key, error)                   = keys.LoadOrCreate
+	_ [2]func(keys.Key, string) keys.Key                       = [...]func(keys.Key, string) keys.Key{keys.Key.WithID, keys.Key.WithAlgorithm}
+	_ [4]func(keys.Key) string                                 = [...]func(keys.Key) string{keys.Key.ID, keys.Key.Algorithm, keys.Key.String, keys.Key.GoString}
+	_ func(keys.Key) error                                     = keys.Key.Err
+	_ func(keys.Key, ...keys.Key) (*keys.Ring, error)          = keys.NewRing
+	_ [2]func(*keys.Ring, keys.Key) error                      = [...]func(*keys.Ring, keys.Key) error{(*keys.Ring).Add, (*keys.Ring).Rotate}
+	_ func(*keys.Ring, string) error                           = (*keys.Ring).Retire
+	_ func(*keys.Ring) http.Handler                            = (*keys.Ring).JWKS
+	_ keys.Source                                              = (*keys.Ring)(nil)
+	_ func(*keys.Ring) []string                                = (*keys.Ring).IDs
+	_ func(*keys.Ring, string) error                           = (*keys.Ring).Save
+	_ func(*keys.Ring, string) (keys.Key, bool)                = (*keys.Ring).Key
+	_ func(*keys.Ring, context.Context) error                  = (*keys.Ring).Run
+	_ func(string) (*keys.Ring, error)                         = keys.OpenRing
+	_ func(string, string) (*keys.Ring, error)                 = keys.LoadOrCreateRing
+	_ keys.Source                                              = (*keys.Remote)(nil)
+	_ func(string, ...keys.RemoteOption) (*keys.Remote, error) = keys.NewRemote
+	_ func(*keys.Remote, context.Context) error                = (*keys.Remote).Run
+	_ func(*http.Client) keys.RemoteOption                     = keys.WithHTTPClient
+	_ func(*slog.Logger) keys.RemoteOption                     = keys.WithLogger
+	_ [2]func(time.Duration) keys.RemoteOption                 = [...]func(time.Duration) keys.RemoteOption{keys.WithFetchTimeout, keys.WithMaxStale}
+	_ func() keys.RemoteOption                                 = keys.InsecureAllowHTTP
+	_ [2]time.Duration                                         = [...]time.Duration{keys.DefaultFetchTimeout, keys.DefaultMaxStale}
+	_ func(string) (keys.Key, error)                           = keys.Generate
+	_ func(*keys.Set) (string, string, error)                  = (*keys.Set).SigningKey
+	_ func(*keys.Set, []byte) ([]byte, error)                  = (*keys.Set).Sign
+	_ func(*keys.Set, string, string, []byte, []byte) error    = (*keys.Set).Verify
 )
 
 type mayRevoke = func(*http.Request, jwtauth.Claims) error
@@ -174,8 +162,7 @@ var (
 	_ func(*revoke.List) revoke.Status                                     = (*revoke.List).Status
 	_ func(*testing.T, func(*testing.T) revoke.Store)                      = jwtauthtest.TestRevocationStore
 	_ jwtauth.RevocationChecker                                            = (*revoke.List)(nil)
-	_ jwtauth.RevocationStamper                                            = (*revoke.List)(nil)
-	_ jwtauth.RevocationMarker                                             = (*revoke.List)(nil)
+	_ func(*revoke.List) time.Duration                                     = (*revoke.List).MaxLifetime
 	_ revoke.Store                                                         = (*revoke.Memory)(nil)
 	_ [2]error                                                             = [...]error{revoke.ErrStale, revoke.ErrIssuer}
 	_ [4]revoke.Kind                                                       = [...]revoke.Kind{revoke.Token, revoke.Session, revoke.Subject, revoke.Container}
@@ -183,7 +170,7 @@ var (
 	_ [4]time.Duration                                                     = [...]time.Duration{revoke.DefaultMaxLifetime, revoke.DefaultStaleness, revoke.DefaultInterval, revoke.DefaultSkew}
 	_ interface {
 		Append(context.Context, revoke.Entry) error
-		Since(context.Context, string, int) (revoke.Part, error)
+		Since(context.Context, string, int) (revoke.Page, error)
 		Purge(context.Context, time.Time) error
 	} = revoke.Store(nil)
 )
@@ -195,7 +182,7 @@ var _ = []revoke.Option{
 
 var _ = []any{
 	revoke.Entry{Kind: revoke.Kind(0), Issuer: "", ID: "", Epoch: int64(0), Expires: time.Time{}},
-	revoke.Part{Entries: []revoke.Entry{}, Cursor: "", More: false},
+	revoke.Page{Entries: []revoke.Entry{}, Cursor: "", More: false},
 	revoke.Status{Ready: false, Age: time.Duration(0), Entries: 0, Err: error(nil)},
 	revoke.MaxText,
 }
@@ -213,7 +200,7 @@ var (
 	_ middlewareOf                                                                                  = (*session.Manager).Require
 	_ func(*session.Manager, authenticate) http.Handler                                             = (*session.Manager).Handler
 	_ func(*session.Manager, authenticate) http.Handler                                             = (*session.Manager).JSONHandler
-	_ func(*session.Manager, http.ResponseWriter, *http.Request, session.Pair) error                = (*session.Manager).Deliver
+	_ func(*session.Manager, http.ResponseWriter, *http.Request, session.Pair) error                = (*session.Manager).WritePair
 	_ func(*session.Manager, context.Context) error                                                 = (*session.Manager).Run
 	_ func() *session.Memory                                                                        = session.NewMemory
 	_ func(int) *session.Memory                                                                     = session.NewMemoryOf
@@ -226,7 +213,7 @@ var (
 	_ [5]string                                                                                     = [...]string{session.ReasonLogout, session.ReasonReused, session.ReasonSubjectGone, session.ReasonAnswerLost, session.ReasonStoreBehind}
 	_ [4]error                                                                                      = [...]error{session.ErrCredentials, session.ErrSubjectGone, session.ErrReused, session.ErrNoSession}
 	_ [5]time.Duration                                                                              = [...]time.Duration{session.DefaultAccessTTL, session.DefaultRefreshTTL, session.DefaultMaxAge, session.DefaultGrace, session.DefaultStoreTimeout}
-	_ [6]session.EventKind                                                                          = [...]session.EventKind{session.LoggedIn, session.Refreshed, session.Replayed, session.Recovered, session.Reused, session.LoggedOut}
+	_ [6]session.EventKind                                                                          = [...]session.EventKind{session.LoggedIn, session.Refreshed, session.Retried, session.Recovered, session.Reused, session.LoggedOut}
 	_ [2]int                                                                                        = [...]int{session.MaxText, session.DefaultSessions}
 	_ interface {
 		Create(context.Context, session.Session) error

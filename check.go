@@ -9,6 +9,7 @@ import (
 	"sync"
 	"weak"
 
+	"github.com/joinednode/jwtauth/internal/revocation"
 	"github.com/joinednode/jwtauth/internal/strict"
 	"github.com/joinednode/jwtauth/keys"
 )
@@ -17,7 +18,7 @@ import (
 // read out of a genuine token, even one that is refused for what they say. They
 // may be those of other requests, too: nobody changes them.
 type verdict struct {
-	presented  Presented
+	presented  RawToken
 	kid        string
 	claims     *Claims
 	remembered bool // no signature was verified now
@@ -39,12 +40,12 @@ func (a *Auth) check(r *http.Request, u urlTokens, rule Rule) verdict {
 }
 
 // find is the part of check before the token is looked at.
-func (a *Auth) find(r *http.Request, u urlTokens, policy Policy) (Presented, error) {
+func (a *Auth) find(r *http.Request, u urlTokens, policy Policy) (RawToken, error) {
 	if err := judgePath(r); err != nil {
-		return Presented{}, a.andNoToken(r, err)
+		return RawToken{}, a.andNoToken(r, err)
 	}
 	if u.broken && policy != Public {
-		return Presented{}, a.andNoToken(r, fmt.Errorf("%w: a query that does not parse", ErrMalformed))
+		return RawToken{}, a.andNoToken(r, fmt.Errorf("%w: a query that does not parse", ErrMalformed))
 	}
 	return a.extract(r)
 }
@@ -92,7 +93,7 @@ func hasTwoMeanings(path string) bool {
 
 // extract asks the extractors in order. What the first one finds is judged,
 // good or bad; a cookie must not have been sent by a page of another origin.
-func (a *Auth) extract(r *http.Request) (Presented, error) {
+func (a *Auth) extract(r *http.Request) (RawToken, error) {
 	for _, e := range a.extractors {
 		p, err := e(r)
 		switch {
@@ -110,7 +111,7 @@ func (a *Auth) extract(r *http.Request) (Presented, error) {
 		}
 		return p, nil
 	}
-	return Presented{}, ErrNoToken
+	return RawToken{}, ErrNoToken
 }
 
 // judgeOrigin refuses what a page of another origin may have caused. A request
@@ -255,11 +256,11 @@ func (a *Auth) judgeClaims(ctx context.Context, h strict.Header, c *Claims) erro
 
 // judgeAgain judges what may change while a token lives. Of one that is
 // remembered there are marks.
-func (a *Auth) judgeAgain(ctx context.Context, c *Claims, m *Marks) error {
+func (a *Auth) judgeAgain(ctx context.Context, c *Claims, m *revocation.Marks) error {
 	if err := a.judgeTime(c); err != nil {
 		return err
 	}
-	if m != nil && a.marker != nil && a.marker.Clear(*m) {
+	if m != nil && a.clearly && a.list.Clear(*m) {
 		return nil
 	}
 	return a.judgeRevocation(ctx, c)

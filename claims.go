@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 	"weak"
 
@@ -31,7 +32,7 @@ var (
 	ErrUnknownKey = keys.ErrUnknownKey
 	// ErrSignature: the signature is not that of the key.
 	ErrSignature = keys.ErrSignature
-	// ErrType: a token of another kind (RFC 8725, section 3.11); see [WithType].
+	// ErrType: a token of another kind (RFC 8725, section 3.11); see [WithTypes].
 	ErrType = errors.New("jwtauth: wrong type of token")
 	// ErrExpired: exp has passed.
 	ErrExpired = errors.New("jwtauth: token expired")
@@ -78,7 +79,7 @@ type Claims struct {
 
 	// Stamp is when the token was issued as a revocation list reckons, in
 	// microseconds since 1970 (iat_us); 0 if it has none, or if its issuer is one of
-	// [WithTrustedIssuer]. See [RevocationStamper].
+	// [WithTrustedIssuer].
 	Stamp int64
 
 	payload  string    // the JSON as received
@@ -155,12 +156,12 @@ func (a *Auth) readClaims(payload string) (*Claims, error) {
 }
 
 // judgeType compares typ as it stands, so that no kind of token passes for
-// another. Only an Auth without WithType takes a token that has none.
+// another. Only an Auth without WithTypes takes a token that has none.
 func (a *Auth) judgeType(h strict.Header) error {
-	if h.Type == a.typ || !h.HasType && !a.typeRequired {
+	if slices.Contains(a.types, h.Type) || !h.HasType && !a.typeRequired {
 		return nil
 	}
-	return fmt.Errorf("%w: %q is wanted", ErrType, a.typ)
+	return fmt.Errorf("%w: %q is wanted", ErrType, strings.Join(a.types, " or "))
 }
 
 // clockSkew is how far an iat may lie ahead of this clock without leeway: two

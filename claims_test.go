@@ -76,8 +76,8 @@ func TestIssuerAndAudience(t *testing.T) {
 
 func TestNoKindOfTokenPassesForAnother(t *testing.T) {
 	type options = []jwtauth.Option
-	own := options{jwtauth.WithType("x+jwt")}
-	exact := options{jwtauth.WithType("JWT")}
+	own := options{jwtauth.WithTypes("x+jwt")}
+	exact := options{jwtauth.WithTypes("JWT")}
 	for name, test := range map[string]struct {
 		opts   options
 		header string
@@ -182,4 +182,30 @@ type jsonBytes []byte
 func (b *jsonBytes) UnmarshalJSON(text []byte) error {
 	*b = text
 	return nil
+}
+
+func TestWithTypes_IssuesTheFirstAndAcceptsAll(t *testing.T) {
+	issuing := func(typ ...string) string { return mustIssue(t, newAuth(t, jwtauth.WithTypes(typ...)), "demo") }
+	auth := newAuth(t, jwtauth.WithTypes("at+jwt", "JWT"))
+	for name, test := range map[string]struct {
+		token string
+		want  error
+	}{
+		"its own":                    {mustIssue(t, auth, "demo"), nil},
+		"one of the first type":      {issuing("at+jwt"), nil},
+		"one of the second type":     {issuing("JWT"), nil},
+		"one of both, of the first":  {issuing("JWT", "at+jwt"), nil},
+		"one of another type":        {issuing("logout+jwt"), jwtauth.ErrType},
+		"one whose type is both":     {issuing("at+jwt or JWT"), jwtauth.ErrType},
+		"one that differs by case":   {issuing("AT+JWT"), jwtauth.ErrType},
+		"one of a type that is half": {issuing("at"), jwtauth.ErrType},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := auth.Verify(t.Context(), test.token, "demo")
+			require.ErrorIs(t, err, test.want)
+		})
+	}
+	onlyFirst := newAuth(t, jwtauth.WithTypes("at+jwt"))
+	_, err := onlyFirst.Verify(t.Context(), mustIssue(t, auth, "demo"), "demo")
+	require.NoError(t, err, "the first one is issued")
 }

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"strings"
 )
 
 // Denial is a refused request as the client is to see it; Err alone is for logs.
@@ -83,26 +82,14 @@ func set(header http.Header, name, value string) { header[name] = []string{value
 func (a *Auth) challenge(d Denial) string {
 	switch {
 	case d.Code != "token_not_valid", errors.Is(d.Err, ErrForbidden):
-		return a.bearer
+		return "Bearer"
 	case d.Status == http.StatusBadRequest:
-		return a.bearerError + `error="invalid_request"`
+		return `Bearer error="invalid_request"`
 	case errors.Is(d.Err, ErrContainer):
-		return a.bearerError + `error="insufficient_scope"`
+		return `Bearer error="insufficient_scope"`
 	}
-	return a.bearerError + `error="invalid_token"`
+	return `Bearer error="invalid_token"`
 }
-
-// challenges returns the beginnings of the challenge, alone and before an error.
-func challenges(realm string) (bearer, bearerError string) {
-	if realm == "" {
-		return "Bearer", "Bearer "
-	}
-	bearer = `Bearer realm="` + quoted.Replace(realm) + `"`
-	return bearer, bearer + ", "
-}
-
-// quoted escapes what a quoted-string of RFC 9110, section 5.6.4, must not hold.
-var quoted = strings.NewReplacer(`\`, `\\`, `"`, `\"`)
 
 // writeDenial is the default of WithDenial.
 func writeDenial(w http.ResponseWriter, _ *http.Request, d Denial) {

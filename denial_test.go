@@ -100,26 +100,25 @@ func TestTheAddressOfADenialGoesIntoNoReferer(t *testing.T) {
 }
 
 func TestBearerStatusIsThatOfRFC6750(t *testing.T) {
-	auth := newAuth(t, jwtauth.WithStatus(jwtauth.BearerStatus), jwtauth.WithRealm(`a "quoted" \ realm`))
-	const realm = `Bearer realm="a \"quoted\" \\ realm"`
+	auth := newAuth(t, jwtauth.WithStatus(jwtauth.BearerStatus))
 	want := map[error]struct {
 		status    int
 		challenge string
 	}{
-		jwtauth.ErrNoToken:        {401, realm},
-		jwtauth.ErrAmbiguousToken: {400, realm + `, error="invalid_request"`},
-		jwtauth.ErrContainer:      {403, realm + `, error="insufficient_scope"`},
-		jwtauth.ErrCrossOrigin:    {403, realm + `, error="invalid_token"`},
-		jwtauth.ErrForbidden:      {403, realm},
-		jwtauth.ErrUnavailable:    {503, realm},
+		jwtauth.ErrNoToken:        {401, "Bearer"},
+		jwtauth.ErrAmbiguousToken: {400, `Bearer error="invalid_request"`},
+		jwtauth.ErrContainer:      {403, `Bearer error="insufficient_scope"`},
+		jwtauth.ErrCrossOrigin:    {403, `Bearer error="invalid_token"`},
+		jwtauth.ErrForbidden:      {403, "Bearer"},
+		jwtauth.ErrUnavailable:    {503, "Bearer"},
 	}
 	for _, test := range denials {
 		expected, listed := want[test.err]
 		if !listed {
-			expected.status, expected.challenge = 401, realm+`, error="invalid_token"`
+			expected.status, expected.challenge = 401, `Bearer error="invalid_token"`
 		}
 		if test.err == nil {
-			expected.status, expected.challenge = 403, realm
+			expected.status, expected.challenge = 403, "Bearer"
 		}
 		w := httptest.NewRecorder()
 		auth.Deny(w, request("GET", demoPath, nil), test.err)

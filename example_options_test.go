@@ -10,7 +10,6 @@ import (
 
 	"github.com/joinednode/jwtauth"
 	"github.com/joinednode/jwtauth/keys"
-	"github.com/joinednode/jwtauth/revoke"
 )
 
 // verify prints what an Auth says of a token of my-container.
@@ -89,8 +88,8 @@ func ExampleWithLeeway() {
 	// good, until 2026-03-24 12:00:00
 }
 
-func ExampleWithType() {
-	invites := atNoon(jwtauth.WithType("invite+jwt"))
+func ExampleWithTypes() {
+	invites := atNoon(jwtauth.WithTypes("invite+jwt"))
 	token := must(invites.Issue("my-container"))
 	verify(invites, token)
 	verify(atNoon(), token)
@@ -157,14 +156,6 @@ func ExampleWithRevocations() {
 	// jwtauth: token revoked
 }
 
-func ExampleWithRealm() {
-	auth := exampleAuth(jwtauth.WithRealm("recipes"))
-	w := httptest.NewRecorder()
-	auth.Private(hello).ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
-	fmt.Println(w.Header().Get("WWW-Authenticate"))
-	// Output: Bearer realm="recipes"
-}
-
 func ExampleWithClock() {
 	now := time.Date(2026, time.March, 14, 12, 0, 0, 0, time.UTC)
 	auth := exampleAuth(jwtauth.WithClock(func() time.Time { return now }))
@@ -223,38 +214,6 @@ func ExampleSessionID() {
 	claims := must(auth.Verify(context.Background(), must(auth.Issue("my-container", jwtauth.SessionID("laptop"))), "my-container"))
 	fmt.Println(claims.SessionID)
 	// Output: laptop
-}
-
-// A client that lost its token gets the same one again.
-func ExampleIssuedAt() {
-	auth := atNoon()
-	first := time.Date(2026, time.March, 14, 11, 30, 0, 0, time.UTC)
-	opts := []jwtauth.IssueOption{jwtauth.ID("order-4711"), jwtauth.IssuedAt(first), jwtauth.TTL(time.Hour)}
-	lost := must(auth.Issue("my-container", opts...))
-	again := must(auth.Issue("my-container", opts...))
-	fmt.Println(lost == again)
-	verify(auth, again)
-	// Output:
-	// true
-	// good, until 2026-03-14 12:30:00
-}
-
-// A token that continues a login of yesterday is hit by what was revoked since.
-func ExampleStamp() {
-	list := must(revoke.New(revoke.NewMemory()))
-	auth := exampleAuth(jwtauth.WithRevocations(list))
-	yesterday := time.Now().Add(-24 * time.Hour)
-	if err := list.RevokeSubject(context.Background(), auth.Issuer(), "alice"); err != nil {
-		fmt.Println(err)
-	}
-	old := must(auth.Issue("my-container", jwtauth.Subject("alice"), jwtauth.Stamp(yesterday)))
-	_, err := auth.Verify(context.Background(), old, "my-container")
-	fmt.Println(err)
-	_, err = auth.Verify(context.Background(), must(auth.Issue("my-container", jwtauth.Subject("alice"))), "my-container")
-	fmt.Println(err)
-	// Output:
-	// jwtauth: token revoked
-	// <nil>
 }
 
 func ExampleAudience() {

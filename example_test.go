@@ -329,12 +329,12 @@ func ExampleClaims_Decode() {
 
 func ExampleExtractor() {
 	// A token behind a prefix of one's own.
-	fromTicket := func(r *http.Request) (jwtauth.Presented, error) {
+	fromTicket := func(r *http.Request) (jwtauth.RawToken, error) {
 		token, found := strings.CutPrefix(r.Header.Get("X-Ticket"), "v1:")
 		if !found {
-			return jwtauth.Presented{}, nil
+			return jwtauth.RawToken{}, nil
 		}
-		return jwtauth.Presented{Token: token, In: jwtauth.InHeader, Name: "X-Ticket"}, nil
+		return jwtauth.RawToken{Token: token, In: jwtauth.InHeader, Name: "X-Ticket"}, nil
 	}
 	auth := exampleAuth(jwtauth.WithAnyContainer(), jwtauth.WithExtractors(fromTicket))
 	r := httptest.NewRequest("GET", "/", nil)

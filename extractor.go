@@ -15,15 +15,15 @@ import (
 	"strings"
 )
 
-// Extractor looks for a token in one place of a request. A Presented without a
+// Extractor looks for a token in one place of a request. A RawToken without a
 // token means that there is nothing, and the next extractor is asked; anything
 // else, an error included, is the answer, and no further one is asked: a bad
 // token is never covered up by another.
 //
 // One of your own is a function of one line:
 //
-//	func(r *http.Request) (jwtauth.Presented, error) {
-//		return jwtauth.Presented{Token: r.Header.Get("X-Token"), In: jwtauth.InHeader}, nil
+//	func(r *http.Request) (jwtauth.RawToken, error) {
+//		return jwtauth.RawToken{Token: r.Header.Get("X-Token"), In: jwtauth.InHeader}, nil
 //	}
 //
 // One that reads the URL gives In and Name, also beside an error: by the name
@@ -31,10 +31,10 @@ import (
 // must not write to the request; of a request whose URL has parameters it is
 // asked more than once. An error that is none of this package's is taken for
 // [ErrMalformed]; wrap [ErrUnavailable] for "cannot know now".
-type Extractor func(*http.Request) (Presented, error)
+type Extractor func(*http.Request) (RawToken, error)
 
-// Presented is a token as a request presents it, not judged in any way.
-type Presented struct {
+// RawToken is a token as a request presents it, not judged in any way.
+type RawToken struct {
 	Token string
 	In    Location
 	Name  string // of the header field, query parameter, form field or cookie
@@ -74,7 +74,7 @@ func (l Location) String() string {
 
 // ambient reports whether browsers add the credential to requests that other
 // sites cause.
-func (p Presented) ambient() bool {
+func (p RawToken) ambient() bool {
 	return p.In != InHeader && p.In != InQuery && p.In != InForm
 }
 
@@ -225,20 +225,20 @@ type source struct {
 
 // extract is the Extractor. It answers a nil request, which only describe makes,
 // with itself.
-func (s *source) extract(r *http.Request) (Presented, error) {
+func (s *source) extract(r *http.Request) (RawToken, error) {
 	if r == nil {
-		return Presented{}, itself{s}
+		return RawToken{}, itself{s}
 	}
 	p, err := s.look(r)
 	if err == nil && p.Token != "" && !isB64Token(p.Token) {
-		return Presented{In: s.in, Name: s.name}, fmt.Errorf("%w: not the characters of a bearer token", ErrMalformed)
+		return RawToken{In: s.in, Name: s.name}, fmt.Errorf("%w: not the characters of a bearer token", ErrMalformed)
 	}
 	return p, err
 }
 
 // look is extract but for the token's characters.
-func (s *source) look(r *http.Request) (Presented, error) {
-	p := Presented{In: s.in, Name: s.name}
+func (s *source) look(r *http.Request) (RawToken, error) {
+	p := RawToken{In: s.in, Name: s.name}
 	if s.bad != nil {
 		return p, s.bad
 	}
@@ -247,7 +247,7 @@ func (s *source) look(r *http.Request) (Presented, error) {
 	case err != nil:
 		return p, err
 	case n == 0:
-		return Presented{}, nil
+		return RawToken{}, nil
 	case n > 1:
 		return p, ErrAmbiguousToken
 	case token == "":
@@ -327,7 +327,7 @@ func sentQuery(r *http.Request) string {
 
 // asSent makes a custom extractor see the query as the client sent it.
 func asSent(e Extractor) Extractor {
-	return func(r *http.Request) (Presented, error) {
+	return func(r *http.Request) (RawToken, error) {
 		query := sentQuery(r)
 		if query == r.URL.RawQuery {
 			return e(r)

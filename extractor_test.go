@@ -25,8 +25,8 @@ func TestWhereATokenIsFound(t *testing.T) {
 	withCookie := func(cookie string) http.Header { return http.Header{"Cookie": {cookie}} }
 	cookies := extractors{jwtauth.FromCookie("session")}
 	raw := extractors{jwtauth.FromHeader("x-api-token", "")}
-	own := func(p jwtauth.Presented, err error) extractors {
-		return extractors{func(*http.Request) (jwtauth.Presented, error) { return p, err }, jwtauth.FromHeader("Authorization", "Bearer")}
+	own := func(p jwtauth.RawToken, err error) extractors {
+		return extractors{func(*http.Request) (jwtauth.RawToken, error) { return p, err }, jwtauth.FromHeader("Authorization", "Bearer")}
 	}
 	good, expired := goodToken(), sign(header, claimsJSON(map[string]any{"exp": 1}))
 	for name, test := range map[string]struct {
@@ -87,12 +87,12 @@ func TestWhereATokenIsFound(t *testing.T) {
 		"two cookies":                 {cookies, withCookie("session=" + good + "; session=" + good), "", jwtauth.ErrAmbiguousToken},
 		"two cookies, one of them no": {cookies, withCookie("session=; session=" + good), "", jwtauth.ErrAmbiguousToken},
 
-		"one's own":                           {own(jwtauth.Presented{Token: good, In: jwtauth.InHeader}, nil), nil, "", nil},
-		"one's own that finds nothing":        {own(jwtauth.Presented{}, nil), auths("Bearer " + good), "", nil},
-		"one's own that finds an empty one":   {own(jwtauth.Presented{In: jwtauth.InHeader}, nil), auths("Bearer " + good), "", nil},
-		"one's own that fails":                {own(jwtauth.Presented{}, errors.New("no")), auths("Bearer " + good), "", jwtauth.ErrMalformed},
-		"one's own that cannot know":          {own(jwtauth.Presented{}, fmt.Errorf("%w: vault is down", jwtauth.ErrUnavailable)), auths("Bearer " + good), "", jwtauth.ErrUnavailable},
-		"one's own that says where it is not": {own(jwtauth.Presented{Token: good}, nil), http.Header{"Sec-Fetch-Site": {"same-origin"}}, "", nil},
+		"one's own":                           {own(jwtauth.RawToken{Token: good, In: jwtauth.InHeader}, nil), nil, "", nil},
+		"one's own that finds nothing":        {own(jwtauth.RawToken{}, nil), auths("Bearer " + good), "", nil},
+		"one's own that finds an empty one":   {own(jwtauth.RawToken{In: jwtauth.InHeader}, nil), auths("Bearer " + good), "", nil},
+		"one's own that fails":                {own(jwtauth.RawToken{}, errors.New("no")), auths("Bearer " + good), "", jwtauth.ErrMalformed},
+		"one's own that cannot know":          {own(jwtauth.RawToken{}, fmt.Errorf("%w: vault is down", jwtauth.ErrUnavailable)), auths("Bearer " + good), "", jwtauth.ErrUnavailable},
+		"one's own that says where it is not": {own(jwtauth.RawToken{Token: good}, nil), http.Header{"Sec-Fetch-Site": {"same-origin"}}, "", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var opts []jwtauth.Option
@@ -116,9 +116,9 @@ func TestWhereATokenIsFound(t *testing.T) {
 }
 
 func TestNoFurtherExtractorIsAskedOnceOneFoundSomething(t *testing.T) {
-	auth := newAuth(t, jwtauth.WithExtractors(jwtauth.FromHeader("Authorization", "Bearer"), func(*http.Request) (jwtauth.Presented, error) {
+	auth := newAuth(t, jwtauth.WithExtractors(jwtauth.FromHeader("Authorization", "Bearer"), func(*http.Request) (jwtauth.RawToken, error) {
 		t.Error("asked")
-		return jwtauth.Presented{}, nil
+		return jwtauth.RawToken{}, nil
 	}))
 	_, s := serve(auth.Private, request("GET", demoPath, bearer(goodToken())))
 	require.True(t, s.ok)
@@ -130,7 +130,7 @@ func TestAnExtractorMadeOfNothingFindsNothing(t *testing.T) {
 	for name, e := range map[string]jwtauth.Extractor{
 		"FromHeader": jwtauth.FromHeader("", ""), "FromQuery": jwtauth.FromQuery(""), "FromCookie": jwtauth.FromCookie(""), "FromForm": jwtauth.FromForm(""),
 	} {
-		wrapped := func(r *http.Request) (jwtauth.Presented, error) { return e(r) } // New cannot look into it
+		wrapped := func(r *http.Request) (jwtauth.RawToken, error) { return e(r) } // New cannot look into it
 		_, err := newAuth(t, jwtauth.WithExtractors(wrapped)).Check(request("GET", demoPath+"?="+goodToken(), http.Header{"": {goodToken()}}))
 		require.ErrorIs(t, err, jwtauth.ErrMalformed, name)
 		require.ErrorContains(t, err, name)
@@ -268,8 +268,8 @@ func TestCookiesMustPassTheCrossOriginProtection(t *testing.T) {
 			for name, value := range test.header {
 				r.Header.Set(name, value)
 			}
-			auth := newAuth(t, jwtauth.WithExtractors(func(*http.Request) (jwtauth.Presented, error) {
-				return jwtauth.Presented{Token: goodToken(), In: test.in, Name: "x"}, nil
+			auth := newAuth(t, jwtauth.WithExtractors(func(*http.Request) (jwtauth.RawToken, error) {
+				return jwtauth.RawToken{Token: goodToken(), In: test.in, Name: "x"}, nil
 			}))
 			w, s := serve(auth.Private, r)
 			_, public := serve(auth.Public, r)
@@ -312,11 +312,11 @@ func TestATokenIsCutFromTheURLThatIsPassedOn(t *testing.T) {
 	good := goodToken()
 	type extractors = []jwtauth.Extractor
 	renamed := extractors{jwtauth.FromHeader("Authorization", "Bearer"), jwtauth.FromQuery("access_token")}
-	own := extractors{jwtauth.FromHeader("Authorization", "Bearer"), func(r *http.Request) (jwtauth.Presented, error) {
+	own := extractors{jwtauth.FromHeader("Authorization", "Bearer"), func(r *http.Request) (jwtauth.RawToken, error) {
 		if token := r.URL.Query().Get("jwt"); token != "" {
-			return jwtauth.Presented{Token: token, In: jwtauth.InQuery, Name: "jwt"}, nil
+			return jwtauth.RawToken{Token: token, In: jwtauth.InQuery, Name: "jwt"}, nil
 		}
-		return jwtauth.Presented{}, nil
+		return jwtauth.RawToken{}, nil
 	}}
 	for name, test := range map[string]struct {
 		extractors  extractors
@@ -478,8 +478,8 @@ func TestAnInnerMiddlewareFindsTheTokenThatAnOuterOneCut(t *testing.T) {
 }
 
 func TestNestedMiddlewareJudgesWhatTheClientSent(t *testing.T) {
-	ownQuery := jwtauth.WithExtractors(func(r *http.Request) (jwtauth.Presented, error) {
-		return jwtauth.Presented{Token: r.URL.Query().Get("jwt"), In: jwtauth.InQuery, Name: "jwt"}, nil
+	ownQuery := jwtauth.WithExtractors(func(r *http.Request) (jwtauth.RawToken, error) {
+		return jwtauth.RawToken{Token: r.URL.Query().Get("jwt"), In: jwtauth.InQuery, Name: "jwt"}, nil
 	})
 	a, b, own := newAuth(t), newAuth(t, jwtauth.WithExtractors(jwtauth.FromQuery("access_token"))), newAuth(t, ownQuery)
 	type wrap = func(http.Handler) http.Handler
@@ -622,25 +622,25 @@ func TestExtractor_ThatReadsTheBodyLeavesItToTheHandler(t *testing.T) {
 	fromForm := jwtauth.FromForm(field)
 	extractors := map[string]jwtauth.Extractor{
 		"FromForm":                  fromForm,
-		"a closure around FromForm": func(r *http.Request) (jwtauth.Presented, error) { return fromForm(r) },
-		"a closure around FromForm and FromQuery": func(r *http.Request) (jwtauth.Presented, error) {
+		"a closure around FromForm": func(r *http.Request) (jwtauth.RawToken, error) { return fromForm(r) },
+		"a closure around FromForm and FromQuery": func(r *http.Request) (jwtauth.RawToken, error) {
 			if p, err := jwtauth.FromQuery("token")(r); err != nil || p.Token != "" {
 				return p, err
 			}
 			return fromForm(r)
 		},
-		"FormValue": func(r *http.Request) (jwtauth.Presented, error) {
+		"FormValue": func(r *http.Request) (jwtauth.RawToken, error) {
 			r.FormValue(field)
-			return jwtauth.Presented{Token: r.PostForm.Get(field), In: jwtauth.InForm, Name: field}, nil
+			return jwtauth.RawToken{Token: r.PostForm.Get(field), In: jwtauth.InForm, Name: field}, nil
 		},
-		"PostFormValue": func(r *http.Request) (jwtauth.Presented, error) {
-			return jwtauth.Presented{Token: r.PostFormValue(field), In: jwtauth.InForm, Name: field}, nil
+		"PostFormValue": func(r *http.Request) (jwtauth.RawToken, error) {
+			return jwtauth.RawToken{Token: r.PostFormValue(field), In: jwtauth.InForm, Name: field}, nil
 		},
-		"a reader of the body that puts it back": func(r *http.Request) (jwtauth.Presented, error) {
+		"a reader of the body that puts it back": func(r *http.Request) (jwtauth.RawToken, error) {
 			text, err := io.ReadAll(r.Body)
 			r.Body = io.NopCloser(strings.NewReader(string(text)))
 			form, _ := url.ParseQuery(string(text))
-			return jwtauth.Presented{Token: form.Get(field), In: jwtauth.InForm, Name: field}, err
+			return jwtauth.RawToken{Token: form.Get(field), In: jwtauth.InForm, Name: field}, err
 		},
 	}
 	token, expired := goodToken(), sign(header, claimsJSON(map[string]any{"exp": 1}))
@@ -680,8 +680,8 @@ func TestExtractor_ThatReadsAMultipartBodyLeavesItToTheHandler(t *testing.T) {
 	require.NoError(t, form.WriteField("access_token", goodToken()))
 	require.NoError(t, form.WriteField("b", "body"))
 	require.NoError(t, form.Close())
-	auth := newAuth(t, jwtauth.WithExtractors(func(r *http.Request) (jwtauth.Presented, error) {
-		return jwtauth.Presented{Token: r.PostFormValue("access_token"), In: jwtauth.InForm, Name: "access_token"}, nil
+	auth := newAuth(t, jwtauth.WithExtractors(func(r *http.Request) (jwtauth.RawToken, error) {
+		return jwtauth.RawToken{Token: r.PostFormValue("access_token"), In: jwtauth.InForm, Name: "access_token"}, nil
 	}))
 	for _, query := range []string{"", "?a=url", "?a=url&token=garbage"} {
 		r := httptest.NewRequest("POST", demoPath+query, strings.NewReader(body.String()))
@@ -727,9 +727,9 @@ func TestAURLLeftWithoutParametersLosesItsQuestionMark(t *testing.T) {
 func TestOneAuthServesManyAtOnce(t *testing.T) {
 	auth := newAuth(t, jwtauth.WithExtractors(
 		jwtauth.FromHeader("Authorization", "Bearer"), jwtauth.FromQuery("a"), jwtauth.FromQuery("b"), jwtauth.FromQuery("c"),
-		func(r *http.Request) (jwtauth.Presented, error) {
+		func(r *http.Request) (jwtauth.RawToken, error) {
 			name := r.Header.Get("X-Parameter")
-			return jwtauth.Presented{Token: r.URL.Query().Get(name), In: jwtauth.InQuery, Name: name}, nil
+			return jwtauth.RawToken{Token: r.URL.Query().Get(name), In: jwtauth.InQuery, Name: name}, nil
 		}))
 	token := goodToken()
 	var group sync.WaitGroup
@@ -748,8 +748,8 @@ func TestOneAuthServesManyAtOnce(t *testing.T) {
 }
 
 func TestATokenThatCouldNotBeCutIsRefused(t *testing.T) {
-	auth := newAuth(t, jwtauth.WithExtractors(func(r *http.Request) (jwtauth.Presented, error) {
-		return jwtauth.Presented{Token: r.URL.Query().Get("jwt"), In: jwtauth.InQuery}, nil
+	auth := newAuth(t, jwtauth.WithExtractors(func(r *http.Request) (jwtauth.RawToken, error) {
+		return jwtauth.RawToken{Token: r.URL.Query().Get("jwt"), In: jwtauth.InQuery}, nil
 	}))
 	_, s := serve(auth.Private, request("GET", demoPath+"?jwt="+goodToken(), nil))
 	require.False(t, s.ran)

@@ -19,7 +19,7 @@ import (
 
 // issue also returns how long the token lives.
 func (a *Auth) issue(container string, opts []IssueOption) (string, time.Duration, error) {
-	i := issue{audience: a.audience, ttl: a.ttl}
+	i := issue{Audience: a.audience, TTL: a.ttl}
 	for n, opt := range opts {
 		if opt == nil {
 			return "", 0, fmt.Errorf("jwtauth: Issue: option %d is nil; leave it out", n+1)
@@ -34,7 +34,7 @@ func (a *Auth) issue(container string, opts []IssueOption) (string, time.Duratio
 	if err != nil {
 		return "", 0, fmt.Errorf("jwtauth: Issue: %w", err)
 	}
-	return token, i.ttl.Truncate(time.Second), nil
+	return token, i.TTL.Truncate(time.Second), nil
 }
 
 // payload encodes the claims of a token. Text that JSON could not hold as it is
@@ -43,8 +43,8 @@ func (a *Auth) payload(container string, i issue) ([]byte, error) {
 	if container == "" && !a.anyContainer {
 		return nil, fmt.Errorf("%w: the container is empty; name one, or set WithAnyContainer if this service has none", ErrNoContainer)
 	}
-	if i.ttl < minIssuedLife || i.ttl > a.maxLifetime {
-		return nil, fmt.Errorf("TTL(%v): it must lie between %v and the %v of WithMaxLifetime", i.ttl, minIssuedLife, a.maxLifetime)
+	if i.TTL < minIssuedLife || i.TTL > a.maxLifetime {
+		return nil, fmt.Errorf("TTL(%v): it must lie between %v and the %v of WithMaxLifetime", i.TTL, minIssuedLife, a.maxLifetime)
 	}
 	claims := object{json: make([]byte, 0, 256)}
 	var errs []error
@@ -57,52 +57,52 @@ func (a *Auth) payload(container string, i issue) ([]byte, error) {
 	if a.issuer != "" {
 		claims.text("iss", a.issuer)
 	}
-	if i.subject != nil {
-		text("sub", "Subject", *i.subject)
+	if i.Subject != nil {
+		text("sub", "Subject", *i.Subject)
 	}
-	if i.audience != nil {
-		errs = append(errs, judgeIssuedAudience(i.audience))
-		if len(i.audience) == 1 {
-			claims.text("aud", i.audience[0])
+	if i.Audience != nil {
+		errs = append(errs, judgeIssuedAudience(i.Audience))
+		if len(i.Audience) == 1 {
+			claims.text("aud", i.Audience[0])
 		} else {
-			errs = append(errs, claims.any("aud", i.audience))
+			errs = append(errs, claims.any("aud", i.Audience))
 		}
 	}
 	if container != "" {
 		text(a.containerClaim, "the container", container)
 	}
-	if i.session != nil {
-		text("sid", "SessionID", *i.session)
+	if i.SessionID != nil {
+		text("sid", "SessionID", *i.SessionID)
 	}
-	if i.id != nil {
-		text("jti", "ID", *i.id)
+	if i.ID != nil {
+		text("jti", "ID", *i.ID)
 	} else {
 		claims.text("jti", rand.Text())
 	}
-	at := i.issuedAt
+	at := i.IssuedAt
 	if at.IsZero() {
 		at = a.clock()
 	}
 	issued := at.Unix()
-	expires := issued + int64(i.ttl/time.Second)
+	expires := issued + int64(i.TTL/time.Second)
 	claims.number("iat", issued)
 	switch {
-	case a.stamper == nil:
-	case !i.stamp.IsZero():
-		claims.number(strict.StampClaim, i.stamp.UnixMicro())
-	case !i.issuedAt.IsZero():
+	case a.list == nil:
+	case !i.Stamp.IsZero():
+		claims.number(strict.StampClaim, i.Stamp.UnixMicro())
+	case !i.IssuedAt.IsZero():
 		claims.number(strict.StampClaim, at.UnixMicro())
 	default:
-		claims.number(strict.StampClaim, a.stamper.Stamp(at))
+		claims.number(strict.StampClaim, a.list.Stamp(at))
 	}
-	if !i.notBefore.IsZero() {
-		if claims.number("nbf", i.notBefore.Unix()); i.notBefore.Unix() >= expires {
+	if !i.NotBefore.IsZero() {
+		if claims.number("nbf", i.NotBefore.Unix()); i.NotBefore.Unix() >= expires {
 			errs = append(errs, errors.New("NotBefore lies behind the token's expiry, so that it would never be valid"))
 		}
 	}
 	claims.number("exp", expires)
-	for _, name := range slices.Sorted(maps.Keys(i.private)) {
-		errs = append(errs, a.judgePrivate(name, i.private[name]), claims.any(name, i.private[name]))
+	for _, name := range slices.Sorted(maps.Keys(i.Private)) {
+		errs = append(errs, a.judgePrivate(name, i.Private[name]), claims.any(name, i.Private[name]))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
@@ -225,7 +225,7 @@ func (a *Auth) headerOf(set *keys.Set) (string, error) {
 		Algorithm string `json:"alg"`
 		KeyID     string `json:"kid,omitempty"`
 		Type      string `json:"typ"`
-	}{alg, kid, a.typ})
+	}{alg, kid, a.types[0]})
 	if err != nil {
 		return "", err
 	}

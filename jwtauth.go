@@ -96,7 +96,6 @@ import (
 	"fmt"
 	"math"
 	"net/http"
-	"reflect"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -117,16 +116,14 @@ type Auth struct {
 	header  atomic.Pointer[strict.KnownHeader] // of the token accepted last
 	issued  atomic.Pointer[issuedHeader]       // of the token issued last
 
-	stamper RevocationStamper // nil if the revocations want no stamps
-	marker  RevocationMarker  // nil if they make no marks
+	list    revocation.List // that the revocations are or embed; nil for none
+	clearly bool            // the revocations are that list, so that its marks count
 
 	// What the extractors were found to be, once: the parameters that this
 	// package's look for, the extractors of others, and what responses vary by.
 	queryNames []string
 	foreign    []Extractor
 	vary       []string
-
-	bearer, bearerError string // how a challenge begins
 }
 
 // RevocationChecker knows which genuine tokens were taken back. It is asked on
@@ -135,43 +132,6 @@ type Auth struct {
 // "cannot know now": the token is refused with [ErrUnavailable], a 503.
 type RevocationChecker interface {
 	Revoked(ctx context.Context, c Claims) (bool, error)
-}
-
-// RevocationStamper is what a [RevocationChecker] may be besides: one that takes
-// back all tokens of somebody "up to now", which iat, in whole seconds, cannot
-// tell exactly.
-type RevocationStamper interface {
-	// Stamp returns when a token that is issued now was issued, in microseconds
-	// since 1970: later than everything that was taken back before. The Auth puts
-	// it into the token, as iat_us.
-	Stamp(now time.Time) int64
-	// MaxLifetime is how long a token may live that the checker is asked about:
-	// New refuses an Auth whose tokens may live longer; see [WithMaxLifetime].
-	MaxLifetime() time.Duration
-}
-
-// RevocationMarker is what a [RevocationChecker] may be besides: one that can tell
-// of most tokens, by marks that were made of their claims once, that they were
-// not taken back. An Auth keeps the marks with the tokens that it remembers.
-type RevocationMarker interface {
-	// Marks returns the marks of claims, which stay the same as long as they do.
-	Marks(c Claims) Marks
-	// Clear reports that Revoked would say false, and no error, of every token with
-	// these marks. If it cannot tell, it says false, and Revoked is asked.
-	Clear(m Marks) bool
-	// Marked returns the checker whose Revoked this is about. Another one that embeds
-	// it may answer otherwise, and is therefore always asked.
-	Marked() RevocationChecker
-}
-
-// Marks are for the [RevocationMarker] that made them alone: four, which is what
-// package revoke needs.
-type Marks [4]uint64
-
-// same reports whether two checkers are one. What cannot be compared is not.
-func same(a, b RevocationChecker) bool {
-	x, y := reflect.ValueOf(a), reflect.ValueOf(b)
-	return x.IsValid() && y.IsValid() && x.Comparable() && y.Comparable() && a == b
 }
 
 // New returns an Auth that verifies, and if they can sign also issues, with the
@@ -194,12 +154,9 @@ func New(source keys.Source, opts ...Option) (*Auth, error) {
 			a.issuers[t.issuer] = &t
 		}
 	}
-	a.stamper, _ = c.revocations.(RevocationStamper)
-	if m, ok := c.revocations.(RevocationMarker); ok && same(m.Marked(), c.revocations) {
-		a.marker = m
-	}
-	if a.stamper != nil && a.stamper.MaxLifetime() < a.maxLifetime {
-		return nil, fmt.Errorf("jwtauth: New: WithRevocations was given a list that forgets after %v, and tokens may live %v; give it that lifetime, or lower WithMaxLifetime", a.stamper.MaxLifetime(), a.maxLifetime)
+	a.list, a.clearly = revocation.Of(c.revocations)
+	if a.list != nil && a.list.MaxLifetime() < a.maxLifetime {
+		return nil, fmt.Errorf("jwtauth: New: WithRevocations was given a list that forgets after %v, and tokens may live %v; give it that lifetime, or lower WithMaxLifetime", a.list.MaxLifetime(), a.maxLifetime)
 	}
 	issuers := map[string]time.Duration{c.issuer: 0} // and how far their clocks may be ahead
 	if !signsHere(source) {
@@ -212,7 +169,6 @@ func New(source keys.Source, opts ...Option) (*Auth, error) {
 	if c.cache > 0 {
 		a.memory = sieve.New[remembered](c.cache, min(c.cache, math.MaxInt/entrySize)*entrySize)
 	}
-	a.bearer, a.bearerError = challenges(c.realm)
 	for i, e := range a.extractors {
 		ours := describe(e)
 		if ours == nil {
@@ -343,7 +299,7 @@ func (a *Auth) Check(r *http.Request) (Claims, error) {
 // Extract finds the token of a request as [Auth.Check] does, and judges the path
 // and, of a cookie, the origin, but not the token: for [Auth.Inspect] and
 // [Auth.VerifyAnyContainer]. The error is for [Auth.Deny].
-func (a *Auth) Extract(r *http.Request) (Presented, error) {
+func (a *Auth) Extract(r *http.Request) (RawToken, error) {
 	return a.find(r, a.urlTokens(r), Private)
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/joinednode/jwtauth"
+	"github.com/joinednode/jwtauth/internal/authtest"
 	"github.com/joinednode/jwtauth/keys"
 )
 
@@ -31,7 +32,7 @@ func TestNewRefusesABadConfigurationAndNamesIt(t *testing.T) {
 		"a lifetime over the longest":         {options{jwtauth.WithMaxLifetime(time.Hour)}, []string{"WithMaxLifetime(1h0m0s)", "240h0m0s"}},
 		"a negative leeway":                   {options{jwtauth.WithLeeway(-1)}, []string{"WithLeeway(-1ns)", "5m0s"}},
 		"a leeway over five minutes":          {options{jwtauth.WithLeeway(5*time.Minute + 1)}, []string{"WithLeeway", "5m0s"}},
-		"an empty type":                       {options{jwtauth.WithType("")}, []string{"WithType"}},
+		"an empty type":                       {options{jwtauth.WithTypes("")}, []string{"WithTypes"}},
 		"no container function":               {options{jwtauth.WithContainer(nil)}, []string{"WithContainer", "nil"}},
 		"containers that are and are not":     {options{jwtauth.WithAnyContainer(), jwtauth.WithContainer(func(*http.Request) string { return "" })}, []string{"WithAnyContainer", "WithContainer"}},
 		"a registered container claim":        {options{jwtauth.WithContainerClaim("sub")}, []string{"WithContainerClaim", "sub"}},
@@ -49,15 +50,13 @@ func TestNewRefusesABadConfigurationAndNamesIt(t *testing.T) {
 		"no revocations":                      {options{jwtauth.WithRevocations(nil)}, []string{"WithRevocations"}},
 		"no denial":                           {options{jwtauth.WithDenial(nil)}, []string{"WithDenial"}},
 		"no status":                           {options{jwtauth.WithStatus(nil)}, []string{"WithStatus"}},
-		"a realm that ends the header":        {options{jwtauth.WithRealm("a\r\nX: y")}, []string{"WithRealm", "ASCII"}},
-		"an empty realm":                      {options{jwtauth.WithRealm("")}, []string{"WithRealm"}},
 		"no logger":                           {options{jwtauth.WithLogger(nil)}, []string{"WithLogger"}},
 		"no observer":                         {options{jwtauth.WithObserver(nil)}, []string{"WithObserver"}},
 		"no clock":                            {options{jwtauth.WithClock(nil)}, []string{"WithClock"}},
 		"tokens of no size":                   {options{jwtauth.WithMaxTokenSize(255)}, []string{"WithMaxTokenSize(255)", "256"}},
 		"tokens of any size":                  {options{jwtauth.WithMaxTokenSize(1 << 20)}, []string{"WithMaxTokenSize(1048576)", "65536"}},
 		"a nil option":                        {options{atNow(), nil}, []string{"option 2 is nil"}},
-		"two mistakes at once":                {options{jwtauth.WithTTL(-1), jwtauth.WithRealm("é")}, []string{"WithTTL", "WithRealm"}},
+		"two mistakes at once":                {options{jwtauth.WithTTL(-1), jwtauth.WithIssuer("")}, []string{"WithTTL", "WithIssuer"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			auth, err := jwtauth.New(keys.HS256(secret), test.opts...)
@@ -73,7 +72,7 @@ func TestNewRefusesABadConfigurationAndNamesIt(t *testing.T) {
 // Whoever may choose one text of a token must not be able to say more with it.
 func TestNoTextBreaksOutOfItsPlaceInAToken(t *testing.T) {
 	for _, text := range []string{`x","admin":true,"y":"z`, `\`, `\","admin":true,"\`, "</script>&", "\x00\x1f\n\t", "\u2028é", `x","exp":9999999999,"container":"other`} {
-		auth, err := jwtauth.New(keys.HS256(secret).WithID(text), atNow(), jwtauth.WithIssuer(text), jwtauth.WithType(text), jwtauth.WithAudience(text), jwtauth.WithContainerClaim(text+"c"))
+		auth, err := jwtauth.New(keys.HS256(secret).WithID(text), atNow(), jwtauth.WithIssuer(text), jwtauth.WithTypes(text), jwtauth.WithAudience(text), jwtauth.WithContainerClaim(text+"c"))
 		require.NoError(t, err)
 		token := mustIssue(t, auth, text, jwtauth.Subject(text), jwtauth.ID(text), jwtauth.Claim(text+"p", text))
 		claims, err := auth.Verify(t.Context(), token, text)
@@ -152,7 +151,7 @@ func TestIssueOptionsReplaceTheDefaults(t *testing.T) {
 func TestATokenCanBeIssuedAgainAsItWas(t *testing.T) {
 	clock := now
 	auth := newAuth(t, jwtauth.WithClock(func() time.Time { return clock }))
-	opts := []jwtauth.IssueOption{jwtauth.ID("1"), jwtauth.IssuedAt(now), jwtauth.TTL(time.Hour)}
+	opts := []jwtauth.IssueOption{jwtauth.ID("1"), authtest.IssuedAt(now), jwtauth.TTL(time.Hour)}
 	first := mustIssue(t, auth, "demo", opts...)
 	clock = clock.Add(time.Minute)
 	require.Equal(t, first, mustIssue(t, auth, "demo", opts...))
@@ -192,7 +191,7 @@ func TestIssueRefuses(t *testing.T) {
 		"a subject that is not UTF-8":           {"demo", options{jwtauth.Subject("\xc3")}, "Subject"},
 		"an empty session":                      {"demo", options{jwtauth.SessionID("")}, "SessionID"},
 		"a session that is not UTF-8":           {"demo", options{jwtauth.SessionID("\xff")}, "SessionID"},
-		"a moment before 1970":                  {"demo", options{jwtauth.IssuedAt(time.Unix(-1, 0))}, "iat"},
+		"a moment before 1970":                  {"demo", options{authtest.IssuedAt(time.Unix(-1, 0))}, "iat"},
 		"an empty id":                           {"demo", options{jwtauth.ID("")}, "ID"},
 		"no audience":                           {"demo", options{jwtauth.Audience()}, "Audience"},
 		"an empty audience":                     {"demo", options{jwtauth.Audience("")}, "Audience"},

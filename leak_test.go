@@ -64,7 +64,7 @@ func TestNothingHoldsAToken(t *testing.T) {
 		"by default":         nil,
 		"with revocations":   {jwtauth.WithRevocations(checkerFunc(func(context.Context, jwtauth.Claims) (bool, error) { return true, nil }))},
 		"without them":       {jwtauth.WithRevocations(checkerFunc(func(context.Context, jwtauth.Claims) (bool, error) { return false, down }))},
-		"with Bearer status": {jwtauth.WithStatus(jwtauth.BearerStatus), jwtauth.WithRealm("r")},
+		"with Bearer status": {jwtauth.WithStatus(jwtauth.BearerStatus)},
 	} {
 		for place, build := range places {
 			for kind, token := range tokens {

@@ -4,13 +4,14 @@ import (
 	"strings"
 	"unsafe"
 
+	"github.com/joinednode/jwtauth/internal/revocation"
 	"github.com/joinednode/jwtauth/internal/strict"
 )
 
 // remembered is what an Auth keeps of a token that it accepted. Only what holds
 // as long as its keys do is taken from it: everything else is judged anew.
 type remembered struct {
-	marks  Marks
+	marks  revocation.Marks
 	claims Claims
 }
 
@@ -40,8 +41,8 @@ func (a *Auth) remember(token string, c *Claims) {
 		return
 	}
 	m := remembered{claims: *c}
-	if a.marker != nil {
-		m.marks = a.marker.Marks(c.own())
+	if a.clearly {
+		m.marks = a.list.Marks(c.Issuer, c.ID, c.SessionID, c.Subject, c.Container)
 	}
 	a.memory.Put(token, m, m.size()+len(token))
 }

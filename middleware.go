@@ -168,7 +168,7 @@ func (rule Rule) mayRun(err error) bool {
 
 // guard keeps the response to a credential out of shared caches, which for the
 // Authorization field they do by themselves (RFC 9111, section 3.5).
-func (p Presented) guard(header http.Header) {
+func (p RawToken) guard(header http.Header) {
 	switch {
 	case p.In == InHeader && (p.Name == "Authorization" || strings.EqualFold(p.Name, "Authorization")):
 		return

@@ -6,7 +6,7 @@ import (
 	"log/slog"
 	"strings"
 
-	"github.com/joinednode/jwtauth/internal/unobserved"
+	"github.com/joinednode/jwtauth/internal/revocation"
 )
 
 // Decision is what became of one judgement, for [WithObserver]: enough to count,
@@ -27,18 +27,18 @@ type Decision struct {
 	// beside Allowed where a route may do without: no_token, and whatever is wrong
 	// with a token on a Public one. Package session adds names of its own.
 	Reason string
-	// Source is where the token of a "request" was found; zero of all else, if none was,
+	// In is where the token of a "request" was found; zero of all else, if none was,
 	// or if an extractor of others does not say.
-	Source Location
-	// Remembered: the token had been accepted before, so that no signature was
+	In Location
+	// Cached: the token had been accepted before, so that no signature was
 	// verified now. See [WithCache].
-	Remembered bool
+	Cached bool
 }
 
 // report is where a judgement leaves for those who run the server. No token on a
 // route that may do without is nothing to log.
 func (a *Auth) report(ctx context.Context, d Decision, v verdict) {
-	if (v.err != nil || a.observe != nil) && unobserved.Is(ctx) {
+	if (v.err != nil || a.observe != nil) && revocation.IsUnobserved(ctx) {
 		return
 	}
 	if v.err != nil {
@@ -48,7 +48,7 @@ func (a *Auth) report(ctx context.Context, d Decision, v verdict) {
 		}
 	}
 	if a.observe != nil {
-		d.Source, d.Remembered = v.presented.In, v.remembered
+		d.In, d.Cached = v.presented.In, v.remembered
 		a.observe(ctx, d)
 	}
 }

@@ -184,7 +184,7 @@ func TestEachDecisionOfAMiddlewareIsObservedOnce(t *testing.T) {
 				t.Run(fmt.Sprintf("%s, %v, %s", name, policy, way), func(t *testing.T) {
 					_, ran := serve(wrap, request("GET", test.path, test.header))
 					got := seen.last(t)
-					want := jwtauth.Decision{Operation: "request", Policy: policy, Allowed: ran.ran, Reason: test.reason, Source: test.source, Remembered: got.Remembered}
+					want := jwtauth.Decision{Operation: "request", Policy: policy, Allowed: ran.ran, Reason: test.reason, In: test.source, Cached: got.Cached}
 					if test.reason == "forbidden" && way == "by Protect" { // before its rule was asked
 						want.Policy = private
 					} else {
@@ -212,13 +212,13 @@ func TestWhatIsDecidedOutsideOfAMiddlewareIsObservedOnce(t *testing.T) {
 	auth := newAuth(t, jwtauth.WithObserver(seen.observe))
 	good, expired := goodToken(), sign(header, claimsJSON(map[string]any{"exp": 1}))
 	allowed := func(operation string, remembered bool) jwtauth.Decision {
-		return jwtauth.Decision{Operation: operation, Allowed: true, Remembered: remembered}
+		return jwtauth.Decision{Operation: operation, Allowed: true, Cached: remembered}
 	}
 	refused := func(operation, reason string) jwtauth.Decision {
 		return jwtauth.Decision{Operation: operation, Reason: reason}
 	}
 	inHeader := func(d jwtauth.Decision) jwtauth.Decision {
-		d.Source = jwtauth.InHeader
+		d.In = jwtauth.InHeader
 		return d
 	}
 	check := func(token string) func() {
@@ -236,7 +236,7 @@ func TestWhatIsDecidedOutsideOfAMiddlewareIsObservedOnce(t *testing.T) {
 		{"Verify of a token first seen", func() { auth.Verify(t.Context(), good, "demo") }, allowed("verify", false)},
 		{"Verify of a token seen before", func() { auth.Verify(t.Context(), good, "demo") }, allowed("verify", true)},
 		{"Verify for another container", func() { auth.Verify(t.Context(), good, "other") },
-			jwtauth.Decision{Operation: "verify", Reason: "wrong_container", Remembered: true}},
+			jwtauth.Decision{Operation: "verify", Reason: "wrong_container", Cached: true}},
 		{"VerifyAnyContainer", func() { auth.VerifyAnyContainer(t.Context(), good) }, allowed("verify", true)},
 		{"Inspect of an expired token", func() { auth.Inspect(t.Context(), expired) }, refused("verify", "expired")},
 		{"Check", check(good), inHeader(allowed("request", true))},

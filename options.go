@@ -7,10 +7,10 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 	"unicode/utf8"
 
+	"github.com/joinednode/jwtauth/internal/revocation"
 	"github.com/joinednode/jwtauth/internal/strict"
 	"github.com/joinednode/jwtauth/keys"
 )
@@ -19,12 +19,11 @@ import (
 const (
 	// DefaultTTL is how long an issued token lives.
 	DefaultTTL = 10 * 24 * time.Hour
-	// DefaultMaxTokenSize is the largest token accepted and issued, in bytes.
-	DefaultMaxTokenSize = 8 << 10
-	// DefaultCache is how many tokens an Auth remembers; see [WithCache].
-	DefaultCache = 32 << 10
 	// MaxLeeway is the largest that WithLeeway takes.
 	MaxLeeway = 5 * time.Minute
+
+	defaultMaxTokenSize = 8 << 10
+	defaultCache        = 32 << 10
 
 	minTokenSize  = 256
 	tokenCeiling  = 64 << 10 // what an extractor looks at, whatever is configured
@@ -37,7 +36,7 @@ type config struct {
 	issuer         string
 	audience       []string
 	trusted        []trustedIssuer
-	typ            string
+	types          []string // the first one is issued
 	typeRequired   bool
 	ttl            time.Duration
 	maxLifetime    time.Duration
@@ -52,7 +51,6 @@ type config struct {
 	revocations    RevocationChecker
 	denial         func(http.ResponseWriter, *http.Request, Denial)
 	status         func(error) int
-	realm          string
 	cache          int
 	logger         *slog.Logger
 	observe        func(context.Context, Decision)
@@ -66,14 +64,14 @@ type Option func(*config) error
 // defaults is the configuration of New without options.
 func defaults() config {
 	return config{
-		typ:            "JWT",
+		types:          []string{"JWT"},
 		ttl:            DefaultTTL,
 		clock:          time.Now,
-		maxTokenSize:   DefaultMaxTokenSize,
+		maxTokenSize:   defaultMaxTokenSize,
 		containerClaim: "container",
 		extractors:     []Extractor{FromHeader("Authorization", "Bearer"), FromQuery("token")},
 		crossOrigin:    http.NewCrossOriginProtection(),
-		cache:          DefaultCache,
+		cache:          defaultCache,
 		denial:         writeDenial,
 		status:         func(error) int { return http.StatusForbidden },
 		logger:         slog.New(slog.DiscardHandler),
@@ -225,13 +223,17 @@ func WithLeeway(d time.Duration) Option {
 	}
 }
 
-// WithType sets the typ of what is issued, and requires exactly it of what is
-// accepted (RFC 8725, section 3.11), for a kind of token of its own such as
-// "at+jwt". Without it typ is "JWT", and a token without typ is accepted too.
-func WithType(typ string) Option {
+// WithTypes sets the typ of what is issued, which is the first one, and requires one of
+// them, byte for byte, of what is accepted (RFC 8725, section 3.11): for a kind of token
+// of its own such as "at+jwt". By default typ is "JWT", and a token without typ is
+// accepted too.
+func WithTypes(typ ...string) Option {
 	return func(c *config) error {
-		c.typ, c.typeRequired = typ, true
-		return judgeText("WithType", typ)
+		c.types, c.typeRequired = append([]string(nil), typ...), true
+		if len(typ) == 0 {
+			return errors.New("WithTypes was given none; name at least one, or leave the option out")
+		}
+		return judgeTexts("WithTypes", typ)
 	}
 }
 
@@ -351,18 +353,6 @@ func WithStatus(status func(error) int) Option {
 	}
 }
 
-// WithRealm names the realm of the WWW-Authenticate challenge (RFC 9110,
-// section 11.5): none unless set.
-func WithRealm(realm string) Option {
-	return func(c *config) error {
-		c.realm = realm
-		if strings.ContainsFunc(realm, func(r rune) bool { return r < ' ' || r > '~' }) {
-			return fmt.Errorf("WithRealm(%q): it may hold printable ASCII only", realm)
-		}
-		return judgeText("WithRealm", realm)
-	}
-}
-
 // WithLogger logs one line at debug level for every token that is refused, and
 // every request that is denied, with the reason, the key id and, if the token is
 // genuine, its jti; and at error level what is the server's to mend: outages,
@@ -395,8 +385,8 @@ func WithObserver(observe func(ctx context.Context, d Decision)) Option {
 }
 
 // WithCache sets how many accepted tokens are remembered, so that a token that
-// comes again costs no parsing and no cryptography: [DefaultCache] unless set,
-// at most 1<<24; 0 remembers none. It bounds memory: n tokens take about n KiB at
+// comes again costs no parsing and no cryptography. The default is 32768, and the
+// most is 1<<24; 0 remembers none. It bounds memory: n tokens take about n KiB at
 // most, and those that are larger than usual count as several; 8 to 16 bytes for
 // each are taken at once. Whatever may change while a token lives (time,
 // revocation, the container, the keys, whether the source answers) is judged all
@@ -427,9 +417,9 @@ func WithClock(clock func() time.Time) Option {
 	}
 }
 
-// WithMaxTokenSize sets the largest token accepted and issued, in bytes:
-// [DefaultMaxTokenSize] unless set, at least 256, at most 64 KiB. Proxies and
-// servers bound header fields too, often at 8 KiB.
+// WithMaxTokenSize sets the largest token accepted and issued, in bytes: at least 256,
+// at most 64 KiB. The default is 8 KiB. Proxies and servers bound header fields too,
+// often at 8 KiB.
 func WithMaxTokenSize(n int) Option {
 	return func(c *config) error {
 		c.maxTokenSize = n
@@ -469,14 +459,7 @@ func atLeastASecond(option string, d time.Duration) error {
 }
 
 // issue is what IssueOptions write.
-type issue struct {
-	subject, session, id *string
-	audience             []string
-	ttl                  time.Duration
-	issuedAt, notBefore  time.Time
-	stamp                time.Time
-	private              map[string]any
-}
+type issue = revocation.Issue
 
 // IssueOption adds to one token of [Auth.Issue], which judges what it is given.
 // If an option is given twice, the last one counts.
@@ -484,59 +467,45 @@ type IssueOption func(*issue)
 
 // Subject sets sub: whom the token speaks of. It must not be empty.
 func Subject(subject string) IssueOption {
-	return func(i *issue) { i.subject = &subject }
+	return func(i *issue) { i.Subject = &subject }
 }
 
 // TTL sets how long this token lives, instead of [WithTTL]: at least a second,
 // rounded down to whole seconds, and at most [WithMaxLifetime].
 func TTL(d time.Duration) IssueOption {
-	return func(i *issue) { i.ttl = d }
+	return func(i *issue) { i.TTL = d }
 }
 
 // ID sets jti, which is random otherwise. It must not be empty, and should
 // name one token only (RFC 7519, section 4.1.7).
 func ID(jti string) IssueOption {
-	return func(i *issue) { i.id = &jti }
+	return func(i *issue) { i.ID = &jti }
 }
 
 // SessionID sets sid: the session that the token belongs to. It must not be empty.
 func SessionID(sid string) IssueOption {
-	return func(i *issue) { i.session = &sid }
-}
-
-// IssuedAt sets iat, from which the lifetime counts, instead of now: for a token
-// that is issued again as it was. A revocation up to now compares it, too, unless
-// there is a [Stamp]. The zero time is now.
-func IssuedAt(t time.Time) IssueOption {
-	return func(i *issue) { i.issuedAt = t }
-}
-
-// Stamp sets what a revocation up to now compares, instead of the moment of issue:
-// that of the login, for tokens that only continue it. It counts for an Auth whose
-// revocations want stamps ([RevocationStamper]). The zero time is now.
-func Stamp(t time.Time) IssueOption {
-	return func(i *issue) { i.stamp = t }
+	return func(i *issue) { i.SessionID = &sid }
 }
 
 // Audience sets aud, instead of [WithAudience]. An Auth that has none of these
 // audiences refuses the token.
 func Audience(audience ...string) IssueOption {
-	return func(i *issue) { i.audience = append([]string{}, audience...) }
+	return func(i *issue) { i.Audience = append([]string{}, audience...) }
 }
 
 // NotBefore sets nbf, rounded down to whole seconds: from when on the token is
 // valid.
 func NotBefore(t time.Time) IssueOption {
-	return func(i *issue) { i.notBefore = t }
+	return func(i *issue) { i.NotBefore = t }
 }
 
 // Claim adds a claim of your own, encoded by encoding/json; [Claims.Decode]
 // reads it back. Registered names and the container's, in any case, are errors.
 func Claim(name string, value any) IssueOption {
 	return func(i *issue) {
-		if i.private == nil {
-			i.private = map[string]any{}
+		if i.Private == nil {
+			i.Private = map[string]any{}
 		}
-		i.private[name] = value
+		i.Private[name] = value
 	}
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/joinednode/jwtauth"
 	"github.com/joinednode/jwtauth/keys"
+	"github.com/joinednode/jwtauth/revoke"
 )
 
 // TestRecheck_OfAKeyThatIsGone has a stream outlive its token's key, which may have
@@ -142,7 +143,7 @@ func published(t *testing.T, first ...keys.Key) (*keys.Remote, func(...keys.Key)
 		io.WriteString(w, text.Load().(string))
 	}))
 	t.Cleanup(server.Close)
-	remote, err := keys.NewRemote(server.URL, keys.WithClient(server.Client()), keys.WithRemoteLogger(slog.New(slog.DiscardHandler)))
+	remote, err := keys.NewRemote(server.URL, keys.WithHTTPClient(server.Client()), keys.WithLogger(slog.New(slog.DiscardHandler)))
 	require.NoError(t, err)
 	return remote, func(all ...keys.Key) {
 		before := mustGet(remote.Keys(t.Context(), ""))
@@ -207,24 +208,25 @@ func TestClaims_KeepNoRetiredKeyAlive(t *testing.T) {
 	require.NoError(t, auth.Recheck(t.Context(), claims))
 }
 
-// odd is a checker with a part that cannot be compared, and so is what its marker names.
+// odd is a checker with a part that cannot be compared.
 type odd struct {
 	jwtauth.RevocationChecker
 	part any
 }
 
-func (o odd) Marks(jwtauth.Claims) jwtauth.Marks { return jwtauth.Marks{} }
-func (o odd) Clear(jwtauth.Marks) bool           { return true }
-func (o odd) Marked() jwtauth.RevocationChecker  { return o }
-
 func TestNew_TakesACheckerThatCannotBeCompared(t *testing.T) {
 	revoked := checkerFunc(func(context.Context, jwtauth.Claims) (bool, error) { return true, nil })
+	list, err := revoke.New(revoke.NewMemory())
+	require.NoError(t, err)
+	require.NoError(t, list.RevokeContainer(t.Context(), "", "demo"))
 	for name, part := range map[string]any{"a slice": []int{1}, "a map": map[string]int{}, "a function": func() {}, "a number": 1, "nothing": nil} {
-		t.Run(name, func(t *testing.T) {
-			auth := newAuth(t, jwtauth.WithRevocations(odd{revoked, part}))
-			_, err := auth.Verify(t.Context(), goodToken(), "demo")
-			require.ErrorIs(t, err, jwtauth.ErrRevoked)
-		})
+		for kind, checker := range map[string]jwtauth.RevocationChecker{"a function": revoked, "a list": list} {
+			t.Run(name+" beside "+kind, func(t *testing.T) {
+				auth := newAuth(t, jwtauth.WithRevocations(odd{checker, part}))
+				_, err := auth.Verify(t.Context(), goodToken(), "demo")
+				require.ErrorIs(t, err, jwtauth.ErrRevoked)
+			})
+		}
 	}
 }
 

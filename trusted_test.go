@@ -475,7 +475,7 @@ func TestWhatElseIsConfiguredHoldsForAllIssuers(t *testing.T) {
 		changes map[string]any
 		want    error
 	}{
-		"the type":      {jwtauth.WithType("at+jwt"), nil, jwtauth.ErrType},
+		"the type":      {jwtauth.WithTypes("at+jwt"), nil, jwtauth.ErrType},
 		"the expiry":    {jwtauth.WithLeeway(0), map[string]any{"exp": now.Unix()}, jwtauth.ErrExpired},
 		"the container": {jwtauth.WithLeeway(0), map[string]any{"container": "other"}, jwtauth.ErrContainer},
 		"the lifetime":  {jwtauth.WithRevocations(blocked{}), map[string]any{"exp": now.Add(jwtauth.DefaultTTL).Unix() + 1}, jwtauth.ErrRevoked},

@@ -27,14 +27,14 @@ func entry(i int) revoke.Entry {
 	return e
 }
 
-func (l *endless) Since(_ context.Context, cursor string, limit int) (revoke.Part, error) {
+func (l *endless) Since(_ context.Context, cursor string, limit int) (revoke.Page, error) {
 	from, _ := strconv.Atoi(cursor) // "" is the beginning
 	to := min(from+limit, l.length)
-	part := revoke.Part{Cursor: strconv.Itoa(to), More: to < l.length, Entries: make([]revoke.Entry, 0, to-from)}
+	page := revoke.Page{Cursor: strconv.Itoa(to), More: to < l.length, Entries: make([]revoke.Entry, 0, to-from)}
 	for i := from; i < to; i++ {
-		part.Entries = append(part.Entries, entry(i))
+		page.Entries = append(page.Entries, entry(i))
 	}
-	return part, nil
+	return page, nil
 }
 
 func (l *endless) Append(context.Context, revoke.Entry) error { return nil }

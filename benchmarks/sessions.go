@@ -30,7 +30,7 @@ func sessions() []subject {
 	manager := must(session.New(a.key, session.NewMemory()))
 	pair := must(manager.Login(context.Background(), subjectOf))
 	list := must(revoke.New(revoke.NewMemory()))
-	private := must(jwtauth.New(a.key, jwtauth.WithAnyContainer(), jwtauth.WithType(session.AccessType), jwtauth.WithRevocations(list)))
+	private := must(jwtauth.New(a.key, jwtauth.WithAnyContainer(), jwtauth.WithTypes(session.AccessType), jwtauth.WithRevocations(list)))
 	return append([]subject{
 		accepting(privately, middleware{wrap: private.Private}, pair.AccessToken),
 		accepting(requiring, middleware{wrap: manager.Require}, pair.AccessToken),

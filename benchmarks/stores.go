@@ -282,14 +282,14 @@ var errNews = errors.New("nobody revokes, and yet the log has news")
 // polls is what each process of a fleet does by the clock: it reads the log from where
 // it was, mostly for nothing.
 func polls(ctx context.Context, log revoke.Store) (step, error) {
-	part, err := revoke.Part{More: true}, error(nil)
-	for part.More && err == nil {
-		part, err = log.Since(ctx, part.Cursor, 1000)
+	page, err := revoke.Page{More: true}, error(nil)
+	for page.More && err == nil {
+		page, err = log.Since(ctx, page.Cursor, 1000)
 	}
-	cursor := part.Cursor
+	cursor := page.Cursor
 	return func() error {
-		part, err := log.Since(ctx, cursor, 1000)
-		if err == nil && len(part.Entries) > 0 {
+		page, err := log.Since(ctx, cursor, 1000)
+		if err == nil && len(page.Entries) > 0 {
 			err = errNews
 		}
 		return err

@@ -74,7 +74,7 @@ func Example() {
 
 // New takes the options that the program gives jwtauth.New.
 func ExampleNew() {
-	options := []jwtauth.Option{jwtauth.WithTTL(time.Hour), jwtauth.WithType("invite+jwt")}
+	options := []jwtauth.Option{jwtauth.WithTTL(time.Hour), jwtauth.WithTypes("invite+jwt")}
 
 	auth := jwtauthtest.New(t, options...)
 	claims, err := auth.Verify(context.Background(), auth.Token("demo"), "demo")
@@ -205,7 +205,7 @@ func ExampleAuth_WithoutExpiry() {
 }
 
 func ExampleAuth_WrongType() {
-	auth := jwtauthtest.New(t, jwtauth.WithType("invite+jwt"))
+	auth := jwtauthtest.New(t, jwtauth.WithTypes("invite+jwt"))
 	refused(auth, auth.WrongType("demo"), jwtauth.ErrType)
 	// Output: true
 }

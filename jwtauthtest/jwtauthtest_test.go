@@ -42,7 +42,7 @@ var configurations = map[string]struct {
 }{
 	"no options": {container: "demo", leftOut: []string{"of another issuer"}},
 	"everything that is compared": {
-		opts: []jwtauth.Option{jwtauth.WithIssuer(issuer), jwtauth.WithAudience("api"), jwtauth.WithType("invite+jwt"),
+		opts: []jwtauth.Option{jwtauth.WithIssuer(issuer), jwtauth.WithAudience("api"), jwtauth.WithTypes("invite+jwt"),
 			jwtauth.WithContainerClaim("tenant"), jwtauth.WithTTL(time.Hour)},
 		container: "demo",
 		issue:     []jwtauth.IssueOption{jwtauth.Subject("alice"), jwtauth.Claim("big", uint64(1<<63)), jwtauth.Claim("markup", "<&>")},
@@ -320,7 +320,7 @@ func TestNewTakesTheClockFromNobodyElse(t *testing.T) {
 func TestForMakesTokensForAnAuthWithOptionsOfItsOwn(t *testing.T) {
 	auth := jwtauthtest.New(t)
 	service, err := jwtauth.New(jwtauthtest.Key(), jwtauth.WithClock(auth.Clock.Now), jwtauth.WithIssuer(issuer),
-		jwtauth.WithAudience("api"), jwtauth.WithType("invite+jwt"), jwtauth.WithContainerClaim("tenant"))
+		jwtauth.WithAudience("api"), jwtauth.WithTypes("invite+jwt"), jwtauth.WithContainerClaim("tenant"))
 	require.NoError(t, err)
 	tokens := auth.For(service)
 	require.Same(t, service, tokens.Auth)

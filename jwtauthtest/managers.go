@@ -107,7 +107,7 @@ func refreshesRotateOnce(t *testing.T, store session.Store, managers int) {
 	for _, kind := range h.events {
 		count[kind]++
 	}
-	require.Equal(t, map[session.EventKind]int{session.LoggedIn: 1, session.Refreshed: 1, session.Replayed: many - 1}, count)
+	require.Equal(t, map[session.EventKind]int{session.LoggedIn: 1, session.Refreshed: 1, session.Retried: many - 1}, count)
 	require.EqualValues(t, 2, row(t, store, first).Generation)
 	require.Len(t, list(t, store, "alice", time.Now()), 1)
 	for i, pair := range pairs {

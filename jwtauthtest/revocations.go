@@ -49,7 +49,7 @@ func TestRevocationStore(t *testing.T, newStore func(t *testing.T) revoke.Store)
 		{"what no list can judge is refused", hopelessEntries},
 		{"an entry is seen once Append has returned", entriesAreSeenAtOnce},
 		{"an entry may be added again", entriesMayBeAddedAgain},
-		{"parts keep to the limit and say whether there is more", partsKeepToTheLimit},
+		{"pages keep to the limit and say whether there is more", partsKeepToTheLimit},
 		{"a cursor at the end stays good", endsStayGood},
 		{"a cursor that was used gives the same again", cursorsGiveTheSameAgain},
 		{"a cursor that is not of the log is its beginning", foreignCursorsAreTheBeginning},
@@ -109,15 +109,15 @@ func add(t *testing.T, store revoke.Store, entries ...revoke.Entry) {
 // test.
 func follow(ctx context.Context, store revoke.Store, cursor string, limit int) (entries []revoke.Entry, end string, err error) {
 	for range maxParts {
-		part, err := store.Since(ctx, cursor, limit)
+		page, err := store.Since(ctx, cursor, limit)
 		if err != nil {
 			return nil, "", err
 		}
-		if len(part.Entries) > limit {
-			return nil, "", fmt.Errorf("%d entries where the limit is %d", len(part.Entries), limit)
+		if len(page.Entries) > limit {
+			return nil, "", fmt.Errorf("%d entries where the limit is %d", len(page.Entries), limit)
 		}
-		entries, cursor = append(entries, part.Entries...), part.Cursor
-		if !part.More {
+		entries, cursor = append(entries, page.Entries...), page.Cursor
+		if !page.More {
 			return entries, cursor, nil
 		}
 	}
@@ -137,12 +137,12 @@ func places(t *testing.T, store revoke.Store) []string {
 	t.Helper()
 	cursors := []string{""}
 	for range maxParts {
-		part, err := store.Since(t.Context(), cursors[len(cursors)-1], 1)
+		page, err := store.Since(t.Context(), cursors[len(cursors)-1], 1)
 		require.NoError(t, err)
-		if len(part.Entries) > 0 {
-			cursors = append(cursors, part.Cursor)
+		if len(page.Entries) > 0 {
+			cursors = append(cursors, page.Cursor)
 		}
-		if !part.More {
+		if !page.More {
 			return cursors
 		}
 	}
@@ -272,22 +272,22 @@ func entriesMayBeAddedAgain(t *testing.T, newStore func(t *testing.T) revoke.Sto
 func partsKeepToTheLimit(t *testing.T, newStore func(t *testing.T) revoke.Store) {
 	const entries = 6
 	store, want := newStore(t), tokens("t", entries)
-	part, err := store.Since(t.Context(), "", 1)
+	page, err := store.Since(t.Context(), "", 1)
 	require.NoError(t, err)
-	require.Empty(t, part.Entries, "an empty log")
-	require.False(t, part.More, "an empty log")
+	require.Empty(t, page.Entries, "an empty log")
+	require.False(t, page.More, "an empty log")
 
 	add(t, store, want...)
 	for _, limit := range []int{1, 2, 3, entries - 1, entries, entries + 1, 10_000} {
 		var got []revoke.Entry
 		for cursor, more := "", true; more; {
-			part, err := store.Since(t.Context(), cursor, limit)
+			page, err := store.Since(t.Context(), cursor, limit)
 			require.NoError(t, err)
-			require.LessOrEqual(t, len(part.Entries), limit)
-			require.NotEmpty(t, part.Entries, "limit %d: nothing after %d of %d", limit, len(got), entries)
-			got = append(got, part.Entries...)
-			require.Equal(t, len(got) < entries, part.More, "limit %d: More after %d of %d", limit, len(got), entries)
-			cursor, more = part.Cursor, part.More
+			require.LessOrEqual(t, len(page.Entries), limit)
+			require.NotEmpty(t, page.Entries, "limit %d: nothing after %d of %d", limit, len(got), entries)
+			got = append(got, page.Entries...)
+			require.Equal(t, len(got) < entries, page.More, "limit %d: More after %d of %d", limit, len(got), entries)
+			cursor, more = page.Cursor, page.More
 		}
 		same(t, want, got, "limit %d", limit)
 	}
@@ -481,12 +481,12 @@ func partsAreCopies(t *testing.T, newStore func(t *testing.T) revoke.Store) {
 	store, want := newStore(t), tokens("t", 4)
 	add(t, store, want...)
 	for _, limit := range []int{2, 10} {
-		part, err := store.Since(t.Context(), "", limit)
+		page, err := store.Since(t.Context(), "", limit)
 		require.NoError(t, err)
-		for i := range part.Entries {
-			part.Entries[i] = token("changed")
+		for i := range page.Entries {
+			page.Entries[i] = token("changed")
 		}
-		_ = append(part.Entries, token("changed"), token("changed"))
+		_ = append(page.Entries, token("changed"), token("changed"))
 		got, _ := since(t, store, "")
 		same(t, want, got)
 	}
@@ -659,9 +659,9 @@ type plain struct {
 	parts atomic.Int64
 }
 
-func (p *plain) Since(ctx context.Context, cursor string, limit int) (revoke.Part, error) {
+func (p *plain) Since(ctx context.Context, cursor string, limit int) (revoke.Page, error) {
 	if p.parts.Add(1) > maxParts {
-		return revoke.Part{}, errNoEnd
+		return revoke.Page{}, errNoEnd
 	}
 	return p.Store.Since(ctx, cursor, limit)
 }

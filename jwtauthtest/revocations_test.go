@@ -21,7 +21,7 @@ import (
 type around struct {
 	revoke.Store
 	append func(ctx context.Context, log revoke.Store, e revoke.Entry) error
-	since  func(ctx context.Context, log revoke.Store, cursor string, limit int) (revoke.Part, error)
+	since  func(ctx context.Context, log revoke.Store, cursor string, limit int) (revoke.Page, error)
 	purge  func(ctx context.Context, log revoke.Store, before time.Time) error
 }
 
@@ -32,7 +32,7 @@ func (a around) Append(ctx context.Context, e revoke.Entry) error {
 	return a.append(ctx, a.Store, e)
 }
 
-func (a around) Since(ctx context.Context, cursor string, limit int) (revoke.Part, error) {
+func (a around) Since(ctx context.Context, cursor string, limit int) (revoke.Page, error) {
 	if a.since == nil {
 		return a.Store.Since(ctx, cursor, limit)
 	}
@@ -57,16 +57,16 @@ func appending(change func(e *revoke.Entry)) func() revoke.Store {
 }
 
 // reading is a log that answers something else than what it has.
-func reading(since func(ctx context.Context, log revoke.Store, cursor string, limit int) (revoke.Part, error)) func() revoke.Store {
+func reading(since func(ctx context.Context, log revoke.Store, cursor string, limit int) (revoke.Page, error)) func() revoke.Store {
 	return func() revoke.Store { return around{Store: revoke.NewMemory(), since: since} }
 }
 
 // answering is reading, where only the answer is changed.
-func answering(change func(part *revoke.Part, limit int)) func() revoke.Store {
-	return reading(func(ctx context.Context, log revoke.Store, cursor string, limit int) (revoke.Part, error) {
-		part, err := log.Since(ctx, cursor, limit)
-		change(&part, limit)
-		return part, err
+func answering(change func(page *revoke.Page, limit int)) func() revoke.Store {
+	return reading(func(ctx context.Context, log revoke.Store, cursor string, limit int) (revoke.Page, error) {
+		page, err := log.Since(ctx, cursor, limit)
+		change(&page, limit)
+		return page, err
 	})
 }
 
@@ -148,24 +148,24 @@ func (t *table) Append(ctx context.Context, e revoke.Entry) error {
 	return ctx.Err()
 }
 
-func (t *table) Since(ctx context.Context, cursor string, limit int) (revoke.Part, error) {
+func (t *table) Since(ctx context.Context, cursor string, limit int) (revoke.Page, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	after, err := t.place(t, cursor)
 	if err != nil {
-		return revoke.Part{}, err
+		return revoke.Page{}, err
 	}
-	var part revoke.Part
+	var page revoke.Page
 	for _, r := range t.rows {
-		if r.number > after && len(part.Entries) < limit {
-			part.Entries, after = append(part.Entries, r.Entry), r.number
+		if r.number > after && len(page.Entries) < limit {
+			page.Entries, after = append(page.Entries, r.Entry), r.number
 		} else if r.number > after {
-			part.More = true
+			page.More = true
 		}
 	}
 	t.served(t, after)
-	part.Cursor = t.name + "/" + strconv.Itoa(after)
-	return part, ctx.Err()
+	page.Cursor = t.name + "/" + strconv.Itoa(after)
+	return page, ctx.Err()
 }
 
 func (t *table) Purge(ctx context.Context, before time.Time) error {
@@ -280,7 +280,7 @@ func (l *lender) Append(ctx context.Context, e revoke.Entry) error {
 	return ctx.Err()
 }
 
-func (l *lender) Since(ctx context.Context, cursor string, limit int) (revoke.Part, error) {
+func (l *lender) Since(ctx context.Context, cursor string, limit int) (revoke.Page, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	name, number, _ := strings.Cut(cursor, "/")
@@ -289,7 +289,7 @@ func (l *lender) Since(ctx context.Context, cursor string, limit int) (revoke.Pa
 		after = 0
 	}
 	end := min(after+limit, len(l.kept))
-	return revoke.Part{Entries: l.kept[after:end], Cursor: l.name + "/" + strconv.Itoa(end), More: end < len(l.kept)}, ctx.Err()
+	return revoke.Page{Entries: l.kept[after:end], Cursor: l.name + "/" + strconv.Itoa(end), More: end < len(l.kept)}, ctx.Err()
 }
 
 func (l *lender) Purge(ctx context.Context, _ time.Time) error { return ctx.Err() }
@@ -332,17 +332,17 @@ var flaws = []flaw[revoke.Store]{
 	{"Append returns too early", oneBehind, "an entry is seen once Append has returned; readers miss nothing and get nothing twice while others write"},
 	{"what is there already is an error", unique(func(e revoke.Entry) string { return fmt.Sprint(e.Kind, e.Issuer, e.ID) }, errors.New("duplicate key")), "an entry may be added again"},
 
-	{"the limit is ignored", reading(func(ctx context.Context, log revoke.Store, cursor string, _ int) (revoke.Part, error) {
+	{"the limit is ignored", reading(func(ctx context.Context, log revoke.Store, cursor string, _ int) (revoke.Page, error) {
 		return log.Since(ctx, cursor, 1000)
-	}), "parts keep to the limit and say whether there is more"},
-	{"More is always false", answering(func(part *revoke.Part, _ int) { part.More = false }), "parts keep to the limit and say whether there is more"},
-	{"More is always true", answering(func(part *revoke.Part, _ int) { part.More = true }), "parts keep to the limit and say whether there is more"},
-	{"More is true of a full part", answering(func(part *revoke.Part, limit int) { part.More = len(part.Entries) == limit }), "parts keep to the limit and say whether there is more"},
-	{"the newest entry comes first", answering(func(part *revoke.Part, _ int) { slices.Reverse(part.Entries) }), "parts keep to the limit and say whether there is more"},
+	}), "pages keep to the limit and say whether there is more"},
+	{"More is always false", answering(func(page *revoke.Page, _ int) { page.More = false }), "pages keep to the limit and say whether there is more"},
+	{"More is always true", answering(func(page *revoke.Page, _ int) { page.More = true }), "pages keep to the limit and say whether there is more"},
+	{"More is true of a full page", answering(func(page *revoke.Page, limit int) { page.More = len(page.Entries) == limit }), "pages keep to the limit and say whether there is more"},
+	{"the newest entry comes first", answering(func(page *revoke.Page, _ int) { slices.Reverse(page.Entries) }), "pages keep to the limit and say whether there is more"},
 
-	{"the cursor at the end is empty", answering(func(part *revoke.Part, _ int) {
-		if len(part.Entries) == 0 {
-			part.Cursor = ""
+	{"the cursor at the end is empty", answering(func(page *revoke.Page, _ int) {
+		if len(page.Entries) == 0 {
+			page.Cursor = ""
 		}
 	}), "a cursor at the end stays good"},
 	{"the last entry comes again", flawed(func(t *table) {
@@ -358,15 +358,15 @@ var flaws = []flaw[revoke.Store]{
 	{"the log remembers one reader", func() revoke.Store {
 		var mu sync.Mutex
 		furthest := ""
-		return around{Store: revoke.NewMemory(), since: func(ctx context.Context, log revoke.Store, cursor string, limit int) (revoke.Part, error) {
+		return around{Store: revoke.NewMemory(), since: func(ctx context.Context, log revoke.Store, cursor string, limit int) (revoke.Page, error) {
 			mu.Lock()
 			defer mu.Unlock()
 			if cursor != "" {
 				cursor = furthest
 			}
-			part, err := log.Since(ctx, cursor, limit)
-			furthest = part.Cursor
-			return part, err
+			page, err := log.Since(ctx, cursor, limit)
+			furthest = page.Cursor
+			return page, err
 		}}
 	}, "a cursor that was used gives the same again"},
 
@@ -460,7 +460,7 @@ var flaws = []flaw[revoke.Store]{
 			return log.Append(context.WithoutCancel(ctx), e)
 		}}
 	}, "a context that has ended is an error"},
-	{"Since does not look at its context", reading(func(ctx context.Context, log revoke.Store, cursor string, limit int) (revoke.Part, error) {
+	{"Since does not look at its context", reading(func(ctx context.Context, log revoke.Store, cursor string, limit int) (revoke.Page, error) {
 		return log.Since(context.WithoutCancel(ctx), cursor, limit)
 	}), "a context that has ended is an error"},
 	{"Purge does not look at its context", purging(func(ctx context.Context, log revoke.Store, before time.Time) error {

@@ -64,7 +64,7 @@ func (a *Auth) Bad(container string, opts ...jwtauth.IssueOption) []BadToken {
 	return bad
 }
 
-// Malformed returns a token without its last part, the signature:
+// Malformed returns a token without its last page, the signature:
 // [jwtauth.ErrMalformed].
 func (a *Auth) Malformed(container string, opts ...jwtauth.IssueOption) string {
 	a.t.Helper()
@@ -255,10 +255,10 @@ func takeApart(token string) (d draft, err error) {
 	}
 	var header, claims []byte
 	parts := strings.Split(token, ".")
-	for i, part := range []*[]byte{&header, &claims, &d.signature} {
+	for i, page := range []*[]byte{&header, &claims, &d.signature} {
 		text, wrong := base64.RawURLEncoding.DecodeString(parts[i])
 		err = errors.Join(err, wrong)
-		*part = text
+		*page = text
 	}
 	err = errors.Join(err, json.Unmarshal(header, &h), json.Unmarshal(header, &d.header),
 		json.Unmarshal(claims, &c), json.Unmarshal(claims, &d.claims))

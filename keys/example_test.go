@@ -405,8 +405,8 @@ func ExampleNewRemote() {
 	defer server.Close()
 
 	remote, err := keys.NewRemote(server.URL,
-		keys.WithClient(server.Client()), // which trusts the server's certificate
-		keys.WithRemoteLogger(slog.New(slog.DiscardHandler)))
+		keys.WithHTTPClient(server.Client()), // which trusts the server's certificate
+		keys.WithLogger(slog.New(slog.DiscardHandler)))
 	if err != nil {
 		log.Fatal(err)
 	}

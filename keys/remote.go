@@ -125,13 +125,13 @@ type flight struct {
 // RemoteOption is an option of [NewRemote].
 type RemoteOption func(*Remote) error
 
-// WithClient sets the client that fetches: one of its own with the transport of
+// WithHTTPClient sets the client that fetches: one of its own with the transport of
 // net/http unless set. It is copied. Its Timeout counts as [WithFetchTimeout] does, and
 // its CheckRedirect is asked about redirects that stay on the host; others are refused.
-func WithClient(client *http.Client) RemoteOption {
+func WithHTTPClient(client *http.Client) RemoteOption {
 	return func(r *Remote) error {
 		if client == nil {
-			return errors.New("WithClient was given nil; leave it out for a client of its own")
+			return errors.New("WithHTTPClient was given nil; leave it out for a client of its own")
 		}
 		r.client = client
 		return nil
@@ -162,12 +162,12 @@ func WithMaxStale(d time.Duration) RemoteOption {
 	}
 }
 
-// WithRemoteLogger sets where outages, their ends and keys that are left out are
+// WithLogger sets where outages, their ends and keys that are left out are
 // logged: [slog.Default] unless set.
-func WithRemoteLogger(logger *slog.Logger) RemoteOption {
+func WithLogger(logger *slog.Logger) RemoteOption {
 	return func(r *Remote) error {
 		if logger == nil {
-			return errors.New("WithRemoteLogger was given nil; leave it out for slog.Default")
+			return errors.New("WithLogger was given nil; leave it out for slog.Default")
 		}
 		r.logger = logger
 		return nil

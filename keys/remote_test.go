@@ -58,8 +58,8 @@ func newIssuer(t testing.TB, opts ...keys.RemoteOption) *issuer {
 	t.Helper()
 	i := new(issuer)
 	opts = append([]keys.RemoteOption{
-		keys.WithClient(&http.Client{Transport: i}),
-		keys.WithRemoteLogger(slog.New(slog.NewTextHandler(i, nil))),
+		keys.WithHTTPClient(&http.Client{Transport: i}),
+		keys.WithLogger(slog.New(slog.NewTextHandler(i, nil))),
 	}, opts...)
 	var err error
 	i.Remote, err = keys.NewRemote("https://issuer.example.com/jwks", opts...)
@@ -186,7 +186,7 @@ func TestARemoteVerifiesWhatItsIssuerSigns(t *testing.T) {
 		ring := newRing(t, key(alg))
 		server := httptest.NewTLSServer(ring.JWKS())
 		defer server.Close()
-		remote, err := keys.NewRemote(server.URL, keys.WithClient(server.Client()), keys.WithRemoteLogger(slog.New(slog.DiscardHandler)), keys.WithFetchTimeout(time.Minute))
+		remote, err := keys.NewRemote(server.URL, keys.WithHTTPClient(server.Client()), keys.WithLogger(slog.New(slog.DiscardHandler)), keys.WithFetchTimeout(time.Minute))
 		require.NoError(t, err)
 		requireAccepted(t, remote, tokenBy(t, ring))
 		requireUnknown(t, remote, tokenBy(t, anotherKey(alg).WithID("other")))
@@ -338,8 +338,8 @@ func tlsIssuer(t *testing.T, opts ...keys.RemoteOption) (*issuer, *httptest.Serv
 	server.StartTLS()
 	t.Cleanup(server.Close)
 	opts = append([]keys.RemoteOption{
-		keys.WithClient(server.Client()),
-		keys.WithRemoteLogger(slog.New(slog.NewTextHandler(i, nil))),
+		keys.WithHTTPClient(server.Client()),
+		keys.WithLogger(slog.New(slog.NewTextHandler(i, nil))),
 		keys.WithFetchTimeout(time.Minute),
 	}, opts...)
 	var err error
@@ -426,7 +426,7 @@ func TestTheCaseOfAHostDoesNotMatterInARedirect(t *testing.T) {
 		}
 		serving(first(t))(w, r)
 	})
-	remote, err := keys.NewRemote("https://issuer.example.com/jwks", keys.WithClient(&http.Client{Transport: i}), keys.WithRemoteLogger(slog.New(slog.DiscardHandler)))
+	remote, err := keys.NewRemote("https://issuer.example.com/jwks", keys.WithHTTPClient(&http.Client{Transport: i}), keys.WithLogger(slog.New(slog.DiscardHandler)))
 	require.NoError(t, err)
 	_, err = remote.Keys(t.Context(), "first")
 	require.NoError(t, err)
@@ -447,7 +447,7 @@ func TestARedirectThatStaysOnTheHostIsFollowed(t *testing.T) {
 	client := server.Client()
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return errors.New("none at all") }
 	var err error
-	i.Remote, err = keys.NewRemote(server.URL+"/jwks", keys.WithClient(client), keys.WithRemoteLogger(slog.New(slog.DiscardHandler)))
+	i.Remote, err = keys.NewRemote(server.URL+"/jwks", keys.WithHTTPClient(client), keys.WithLogger(slog.New(slog.DiscardHandler)))
 	require.NoError(t, err)
 	require.ErrorContains(t, i.verify("first", anEdKey()), "none at all", "unless the caller says no")
 }
@@ -498,7 +498,7 @@ func TestTheQueryOfTheURLIsInNoLogAndNoError(t *testing.T) {
 			t.Run(name+", "+kind, func(t *testing.T) {
 				i := newIssuer(t)
 				remote, err := keys.NewRemote("https://issuer.example.com/jwks?"+query,
-					keys.WithClient(&http.Client{Transport: test.transport(i)}), keys.WithRemoteLogger(slog.New(slog.NewTextHandler(i, nil))))
+					keys.WithHTTPClient(&http.Client{Transport: test.transport(i)}), keys.WithLogger(slog.New(slog.NewTextHandler(i, nil))))
 				require.NoError(t, err)
 				_, err = remote.Keys(t.Context(), "first")
 				if test.is != nil {
@@ -522,7 +522,7 @@ func TestPlainHTTPIsForWhoAsksForIt(t *testing.T) {
 	defer server.Close()
 	_, err := keys.NewRemote(server.URL)
 	require.ErrorContains(t, err, "plain HTTP")
-	remote, err := keys.NewRemote(server.URL, keys.InsecureAllowHTTP(), keys.WithRemoteLogger(slog.New(slog.DiscardHandler)))
+	remote, err := keys.NewRemote(server.URL, keys.InsecureAllowHTTP(), keys.WithLogger(slog.New(slog.DiscardHandler)))
 	require.NoError(t, err)
 	_, err = remote.Keys(t.Context(), "first")
 	require.NoError(t, err)
@@ -535,7 +535,7 @@ func TestPlainHTTPIsForWhoAsksForIt(t *testing.T) {
 		}
 		serving(first(t))(w, r)
 	})
-	remote, err = keys.NewRemote("http://issuer.example.com/", keys.InsecureAllowHTTP(), keys.WithClient(&http.Client{Transport: i}), keys.WithRemoteLogger(slog.New(slog.DiscardHandler)))
+	remote, err = keys.NewRemote("http://issuer.example.com/", keys.InsecureAllowHTTP(), keys.WithHTTPClient(&http.Client{Transport: i}), keys.WithLogger(slog.New(slog.DiscardHandler)))
 	require.NoError(t, err)
 	_, err = remote.Keys(t.Context(), "first")
 	require.NoError(t, err, "a redirect to something better is followed")
@@ -558,8 +558,8 @@ func TestWhatNewRemoteRefuses(t *testing.T) {
 		"one that does not parse":     {"https://u:hunter2@issuer.example.com:x/", nil, "such as https://"},
 		"plain HTTP":                  {"http://issuer.example.com/", nil, "InsecureAllowHTTP"},
 		"plain HTTP, in capitals":     {"HTTP://issuer.example.com/", nil, "InsecureAllowHTTP"},
-		"a nil client":                {good, keys.WithClient(nil), "WithClient"},
-		"a nil logger":                {good, keys.WithRemoteLogger(nil), "WithRemoteLogger"},
+		"a nil client":                {good, keys.WithHTTPClient(nil), "WithHTTPClient"},
+		"a nil logger":                {good, keys.WithLogger(nil), "WithLogger"},
 		"no time to fetch":            {good, keys.WithFetchTimeout(0), "WithFetchTimeout(0s)"},
 		"less than no time to fetch":  {good, keys.WithFetchTimeout(-1), "WithFetchTimeout(-1ns)"},
 		"too much time to fetch":      {good, keys.WithFetchTimeout(time.Minute + 1), "WithFetchTimeout"},
@@ -1148,8 +1148,8 @@ func TestAFetchThatTakesTooLongEndsForAllWhoWait(t *testing.T) {
 
 func TestABodyThatComesTooSlowlyEndsInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		remote, err := keys.NewRemote("https://issuer.example.com", keys.WithClient(&http.Client{Transport: drip{}}),
-			keys.WithFetchTimeout(3*time.Second), keys.WithRemoteLogger(slog.New(slog.DiscardHandler)))
+		remote, err := keys.NewRemote("https://issuer.example.com", keys.WithHTTPClient(&http.Client{Transport: drip{}}),
+			keys.WithFetchTimeout(3*time.Second), keys.WithLogger(slog.New(slog.DiscardHandler)))
 		require.NoError(t, err)
 		before := time.Now()
 		_, err = remote.Keys(t.Context(), "first")
@@ -1161,8 +1161,8 @@ func TestABodyThatComesTooSlowlyEndsInTime(t *testing.T) {
 
 func TestOfAnEndlessBodyOnlyTheBeginningIsRead(t *testing.T) {
 	read := new(atomic.Int64)
-	remote, err := keys.NewRemote("https://issuer.example.com", keys.WithClient(&http.Client{Transport: endless{read}}),
-		keys.WithRemoteLogger(slog.New(slog.DiscardHandler)))
+	remote, err := keys.NewRemote("https://issuer.example.com", keys.WithHTTPClient(&http.Client{Transport: endless{read}}),
+		keys.WithLogger(slog.New(slog.DiscardHandler)))
 	require.NoError(t, err)
 	_, err = remote.Keys(t.Context(), "first")
 	require.ErrorContains(t, err, "more than 1048576 bytes")
@@ -1286,7 +1286,7 @@ func TestALoggerMayUseTheRemote(t *testing.T) {
 	inBubble(t, func(t *testing.T, i *issuer) {
 		a := &asking{Handler: slog.NewTextHandler(io.Discard, nil)}
 		var err error
-		i.Remote, err = keys.NewRemote("https://issuer.example.com", keys.WithClient(&http.Client{Transport: i}), keys.WithRemoteLogger(slog.New(a)))
+		i.Remote, err = keys.NewRemote("https://issuer.example.com", keys.WithHTTPClient(&http.Client{Transport: i}), keys.WithLogger(slog.New(a)))
 		require.NoError(t, err)
 		a.remote = i.Remote
 		wontSay(t, i.verify("first", anEdKey()))
@@ -1300,7 +1300,7 @@ func TestTheDefaultLoggerIsTheOneOfItsDay(t *testing.T) {
 	before := slog.Default()
 	defer slog.SetDefault(before)
 	i := new(issuer)
-	remote, err := keys.NewRemote("https://issuer.example.com", keys.WithClient(&http.Client{Transport: i}))
+	remote, err := keys.NewRemote("https://issuer.example.com", keys.WithHTTPClient(&http.Client{Transport: i}))
 	require.NoError(t, err)
 	slog.SetDefault(slog.New(slog.NewTextHandler(i, nil)))
 	_, err = remote.Keys(t.Context(), "")
@@ -1310,7 +1310,7 @@ func TestTheDefaultLoggerIsTheOneOfItsDay(t *testing.T) {
 
 func TestTheCallersClientIsNotChanged(t *testing.T) {
 	client := &http.Client{}
-	_, err := keys.NewRemote("https://issuer.example.com", keys.WithClient(client))
+	_, err := keys.NewRemote("https://issuer.example.com", keys.WithHTTPClient(client))
 	require.NoError(t, err)
 	require.Nil(t, client.CheckRedirect)
 }
@@ -1366,8 +1366,8 @@ func FuzzReadRemote(f *testing.F) {
 		f.Add([]byte(`{"keys":[` + refused.text + `]}`))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		remote, err := keys.NewRemote("https://issuer.example.com", keys.WithRemoteLogger(slog.New(slog.DiscardHandler)),
-			keys.WithClient(&http.Client{Transport: fixedAnswer(text)}))
+		remote, err := keys.NewRemote("https://issuer.example.com", keys.WithLogger(slog.New(slog.DiscardHandler)),
+			keys.WithHTTPClient(&http.Client{Transport: fixedAnswer(text)}))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -1606,7 +1606,7 @@ func TestRemote_AClientThatPanicsIsAnOutage(t *testing.T) {
 					serving(first(t))(w, r)
 					return w.Result(), nil
 				})
-				remote, err := keys.NewRemote("https://issuer.example.com/jwks?key="+secret, keys.WithClient(&own), keys.WithRemoteLogger(slog.New(slog.NewTextHandler(logs, nil))))
+				remote, err := keys.NewRemote("https://issuer.example.com/jwks?key="+secret, keys.WithHTTPClient(&own), keys.WithLogger(slog.New(slog.NewTextHandler(logs, nil))))
 				require.NoError(t, err)
 				for range 2 { // nor does it go on for those who come later
 					_, err = remote.Keys(t.Context(), "first")

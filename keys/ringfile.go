@@ -23,23 +23,8 @@ const (
 
 // ringFile is what a ring that was opened from a file knows of it.
 type ringFile struct {
-	path   string
-	logger *slog.Logger      // nil for the default one
-	seen   [sha256.Size]byte // of the text that was last read or written; under Ring.files
-}
-
-// RingOption is an option of [OpenRing] and [LoadOrCreateRing].
-type RingOption func(*ringFile) error
-
-// WithRingLogger sets where [Ring.Run] reports that the file changed or cannot
-// be used: [slog.Default] unless set. Keys are logged by their ids alone.
-func WithRingLogger(logger *slog.Logger) RingOption {
-	return func(f *ringFile) error {
-		if f.logger = logger; logger == nil {
-			return errors.New("WithRingLogger was given nil; leave it out for slog.Default")
-		}
-		return nil
-	}
+	path string
+	seen [sha256.Size]byte // of the text that was last read or written; under Ring.files
 }
 
 // OpenRing returns the ring that a file holds: a JWK Set (RFC 7517, section 5)
@@ -54,8 +39,8 @@ func WithRingLogger(logger *slog.Logger) RingOption {
 // write. Who owns it is not looked at. A secret that Kubernetes mounts needs
 // defaultMode 0400, and fsGroup where the process is not root; a subPath mount
 // never changes.
-func OpenRing(path string, opts ...RingOption) (*Ring, error) {
-	r, err := openRing(path, opts)
+func OpenRing(path string) (*Ring, error) {
+	r, err := openRing(path)
 	if err != nil {
 		return nil, fmt.Errorf("keys: OpenRing: %w", err)
 	}
@@ -66,11 +51,11 @@ func OpenRing(path string, opts ...RingOption) (*Ring, error) {
 // with one new key of the given algorithm; see [Generate]. Of any number of
 // processes that start at once one makes the key and all return it. A file that
 // is there is never written to, and may hold keys of other algorithms.
-func LoadOrCreateRing(path, alg string, opts ...RingOption) (*Ring, error) {
-	r, err := openRing(path, opts)
+func LoadOrCreateRing(path, alg string) (*Ring, error) {
+	r, err := openRing(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err = createRing(path, alg); err == nil {
-			r, err = openRing(path, opts)
+			r, err = openRing(path)
 		}
 	}
 	if err != nil {
@@ -79,19 +64,8 @@ func LoadOrCreateRing(path, alg string, opts ...RingOption) (*Ring, error) {
 	return r, nil
 }
 
-func openRing(path string, opts []RingOption) (*Ring, error) {
+func openRing(path string) (*Ring, error) {
 	r := &Ring{file: &ringFile{path: path}}
-	var errs []error
-	for i, opt := range opts {
-		if opt == nil {
-			errs = append(errs, fmt.Errorf("option %d is nil; leave it out", i+1))
-		} else if err := opt(r.file); err != nil {
-			errs = append(errs, err)
-		}
-	}
-	if err := errors.Join(errs...); err != nil {
-		return nil, err
-	}
 	_, err := r.follow()
 	return r, err
 }
@@ -216,7 +190,7 @@ func readRing(data []byte) (*ringState, error) {
 // times of [Ring] between them, counted from when the last process has the file.
 //
 // A file that is missing, half-written or otherwise one that [OpenRing] would
-// refuse changes nothing: the keys stay, and it is reported to the logger at
+// refuse changes nothing: the keys stay, and it is logged by [slog.Default] at
 // once and then every minute. So a key that is to be retired verifies until the
 // file is whole again.
 //
@@ -238,13 +212,13 @@ func (r *Ring) Run(ctx context.Context) error {
 		switch {
 		case err != nil && (err.Error() != last || looks >= followReports):
 			last, looks = err.Error(), 0
-			r.file.log().ErrorContext(ctx, "jwtauth: the file of keys cannot be used; the keys stay as they are", "error", err)
+			slog.Default().ErrorContext(ctx, "jwtauth: the file of keys cannot be used; the keys stay as they are", "error", err)
 		case err == nil && changed:
 			last = ""
-			r.file.log().InfoContext(ctx, "jwtauth: the keys are those of the file, of which the first signs", "file", r.file.path, "kids", r.IDs())
+			slog.Default().InfoContext(ctx, "jwtauth: the keys are those of the file, of which the first signs", "file", r.file.path, "kids", r.IDs())
 		case err == nil && last != "":
 			last = ""
-			r.file.log().InfoContext(ctx, "jwtauth: the file of keys can be used again; the keys stay as they are", "file", r.file.path, "kids", r.IDs())
+			slog.Default().InfoContext(ctx, "jwtauth: the file of keys can be used again; the keys stay as they are", "file", r.file.path, "kids", r.IDs())
 		}
 	}
 }
@@ -271,11 +245,4 @@ func (r *Ring) follow() (changed bool, err error) {
 	defer r.mu.Unlock()
 	r.current.Store(state)
 	return true, nil
-}
-
-func (f *ringFile) log() *slog.Logger {
-	if f.logger == nil {
-		return slog.Default()
-	}
-	return f.logger
 }

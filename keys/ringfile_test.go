@@ -258,15 +258,6 @@ func TestOpenRingLetsTheGroupReadAndNobodyElse(t *testing.T) {
 	}
 }
 
-func TestRingOptionsThatAreWrong(t *testing.T) {
-	path := ringPath(t)
-	_, err := keys.LoadOrCreateRing(path, "EdDSA", keys.WithRingLogger(nil))
-	require.ErrorContains(t, err, "WithRingLogger was given nil")
-	_, err = keys.LoadOrCreateRing(path, "EdDSA", nil)
-	require.ErrorContains(t, err, "option 1 is nil")
-	require.NoFileExists(t, path)
-}
-
 // followed is a ring that runs beside a test, in a bubble with a clock of its
 // own, and the file it follows.
 type followed struct {
@@ -298,9 +289,11 @@ func follow(t *testing.T, test func(t *testing.T, ring *followed)) {
 	synctest.Test(t, func(t *testing.T) {
 		ring := &followed{t: t, path: ringPath(t)}
 		require.NoError(t, newRing(t, key("EdDSA").WithID("first")).Save(ring.path))
-		logger := slog.New(slog.NewTextHandler(ring, nil))
+		before := slog.Default()
+		slog.SetDefault(slog.New(slog.NewTextHandler(ring, nil)))
+		defer slog.SetDefault(before)
 		var err error
-		ring.Ring, err = keys.OpenRing(ring.path, keys.WithRingLogger(logger))
+		ring.Ring, err = keys.OpenRing(ring.path)
 		require.NoError(t, err)
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan error)

@@ -18,10 +18,10 @@
 //	                    a rule of Protect gave none
 //	jwtauth.allowed     true, false
 //	jwtauth.reason      why no token counts, such as expired; absent if one does.
-//	                    Package session adds some, and replayed of a refresh that is allowed
-//	jwtauth.source      header, query, form, cookie; absent if it was no request, if no
-//	                    token was found, or an extractor of others does not say where
-//	jwtauth.remembered  true if the token had been accepted before
+//	                    Package session adds some, and retried of a refresh that is allowed
+//	jwtauth.in          header, query, form, cookie; absent if it was no request, if no
+//	                    token was found, or a custom extractor does not say where
+//	jwtauth.cached      true if the token had been accepted before
 //
 // They are also set on the span of the context, if it is recorded: what is absent is
 // "" there, and of several decisions the last one stands. No token, no claim and no text that a client
@@ -133,20 +133,20 @@ type told struct {
 }
 
 func tell(d jwtauth.Decision, more []attribute.KeyValue) told {
-	var policy, source string
+	var policy, in string
 	if d.Operation == "request" {
 		policy = d.Policy.String()
 	}
-	if d.Source != 0 {
-		source = d.Source.String()
+	if d.In != 0 {
+		in = d.In.String()
 	}
 	attributes := append(slices.Clip(more),
 		attribute.String("jwtauth.operation", d.Operation),
 		attribute.Bool("jwtauth.allowed", d.Allowed),
-		attribute.Bool("jwtauth.remembered", d.Remembered),
+		attribute.Bool("jwtauth.cached", d.Cached),
 	)
 	present := slices.Clone(attributes)
-	for name, value := range map[string]string{"jwtauth.policy": policy, "jwtauth.reason": d.Reason, "jwtauth.source": source} {
+	for name, value := range map[string]string{"jwtauth.policy": policy, "jwtauth.reason": d.Reason, "jwtauth.in": in} {
 		attributes = append(attributes, attribute.String(name, value))
 		if value != "" {
 			present = append(present, attribute.String(name, value))

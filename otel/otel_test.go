@@ -111,13 +111,13 @@ func TestDecisionsAreCounted(t *testing.T) {
 
 	measured := m.read(t)
 	require.Equal(t, map[string]float64{
-		"jwtauth.decisions jwtauth.allowed=true,jwtauth.operation=request,jwtauth.policy=private,jwtauth.remembered=false,jwtauth.source=header":                                1,
-		"jwtauth.decisions jwtauth.allowed=true,jwtauth.operation=request,jwtauth.policy=private,jwtauth.remembered=true,jwtauth.source=header":                                 1,
-		"jwtauth.decisions jwtauth.allowed=true,jwtauth.operation=request,jwtauth.policy=private,jwtauth.remembered=true,jwtauth.source=query":                                  1,
-		"jwtauth.decisions jwtauth.allowed=false,jwtauth.operation=request,jwtauth.policy=private,jwtauth.reason=wrong_container,jwtauth.remembered=true,jwtauth.source=header": 1,
-		"jwtauth.decisions jwtauth.allowed=false,jwtauth.operation=request,jwtauth.policy=private,jwtauth.reason=no_token,jwtauth.remembered=false":                             1,
-		"jwtauth.decisions jwtauth.allowed=true,jwtauth.operation=request,jwtauth.policy=public,jwtauth.reason=no_token,jwtauth.remembered=false":                               1,
-		"jwtauth.decisions jwtauth.allowed=false,jwtauth.operation=verify,jwtauth.reason=malformed,jwtauth.remembered=false":                                                    1,
+		"jwtauth.decisions jwtauth.allowed=true,jwtauth.cached=false,jwtauth.in=header,jwtauth.operation=request,jwtauth.policy=private":                                1,
+		"jwtauth.decisions jwtauth.allowed=true,jwtauth.cached=true,jwtauth.in=header,jwtauth.operation=request,jwtauth.policy=private":                                 1,
+		"jwtauth.decisions jwtauth.allowed=true,jwtauth.cached=true,jwtauth.in=query,jwtauth.operation=request,jwtauth.policy=private":                                  1,
+		"jwtauth.decisions jwtauth.allowed=false,jwtauth.cached=true,jwtauth.in=header,jwtauth.operation=request,jwtauth.policy=private,jwtauth.reason=wrong_container": 1,
+		"jwtauth.decisions jwtauth.allowed=false,jwtauth.cached=false,jwtauth.operation=request,jwtauth.policy=private,jwtauth.reason=no_token":                         1,
+		"jwtauth.decisions jwtauth.allowed=true,jwtauth.cached=false,jwtauth.operation=request,jwtauth.policy=public,jwtauth.reason=no_token":                           1,
+		"jwtauth.decisions jwtauth.allowed=false,jwtauth.cached=false,jwtauth.operation=verify,jwtauth.reason=malformed":                                                1,
 	}, measured)
 	holdsNobody(t, fmt.Sprint(measured), token)
 }
@@ -151,18 +151,20 @@ func TestNoClientMakesASeriesOfItsOwn(t *testing.T) {
 
 func TestSessionsAreCounted(t *testing.T) {
 	m := newMeters()
-	sessions, err := session.New(key, session.NewMemory(), session.WithObserver(m.observer(t)))
+	clock := time.Now()
+	sessions, err := session.New(key, session.NewMemory(), session.WithObserver(m.observer(t)), session.WithClock(func() time.Time { return clock }))
 	require.NoError(t, err)
 	pair, err := sessions.Login(t.Context(), "alice")
 	require.NoError(t, err)
+	clock = clock.Add(time.Minute) // the token has rested
 	for range 2 {
 		_, err = sessions.Refresh(t.Context(), pair.RefreshToken)
 		require.NoError(t, err)
 	}
 	require.Equal(t, map[string]float64{
-		"jwtauth.decisions jwtauth.allowed=true,jwtauth.operation=login,jwtauth.remembered=false":                           1,
-		"jwtauth.decisions jwtauth.allowed=true,jwtauth.operation=refresh,jwtauth.remembered=false":                         1,
-		"jwtauth.decisions jwtauth.allowed=true,jwtauth.operation=refresh,jwtauth.reason=replayed,jwtauth.remembered=false": 1,
+		"jwtauth.decisions jwtauth.allowed=true,jwtauth.cached=false,jwtauth.operation=login":                          1,
+		"jwtauth.decisions jwtauth.allowed=true,jwtauth.cached=false,jwtauth.operation=refresh":                        1,
+		"jwtauth.decisions jwtauth.allowed=true,jwtauth.cached=false,jwtauth.operation=refresh,jwtauth.reason=retried": 1,
 	}, m.read(t))
 }
 
@@ -191,7 +193,7 @@ func TestTheSpanOfARequestSaysWhatWasDecided(t *testing.T) {
 	require.ElementsMatch(t, []attribute.KeyValue{
 		attribute.String("jwtauth.operation", "request"), attribute.String("jwtauth.policy", "private"),
 		attribute.Bool("jwtauth.allowed", false), attribute.String("jwtauth.reason", "wrong_container"),
-		attribute.String("jwtauth.source", "header"), attribute.Bool("jwtauth.remembered", false),
+		attribute.String("jwtauth.in", "header"), attribute.Bool("jwtauth.cached", false),
 		attribute.String("of", "recipes"),
 	}, attributes)
 	holdsNobody(t, fmt.Sprint(attributes), token)
@@ -215,9 +217,9 @@ type down struct {
 	err error
 }
 
-func (d *down) Since(ctx context.Context, cursor string, limit int) (revoke.Part, error) {
+func (d *down) Since(ctx context.Context, cursor string, limit int) (revoke.Page, error) {
 	if d.err != nil {
-		return revoke.Part{}, d.err
+		return revoke.Page{}, d.err
 	}
 	return d.Memory.Since(ctx, cursor, limit)
 }
@@ -261,8 +263,8 @@ func TestTwoListsAndTwoAuthsAreToldApartByAttributes(t *testing.T) {
 	require.Equal(t, 1.0, measured["jwtauth.revocations.ready of=sessions"])
 	require.Contains(t, measured, "jwtauth.revocations.ready of=recipes")
 	require.Equal(t, 0.0, measured["jwtauth.revocations.ready of=recipes"])
-	require.Equal(t, 1.0, measured["jwtauth.decisions jwtauth.allowed=true,jwtauth.operation=mint,jwtauth.remembered=false,of=sessions,shard=7"])
-	require.Equal(t, 1.0, measured["jwtauth.decisions jwtauth.allowed=true,jwtauth.operation=mint,jwtauth.remembered=false,of=recipes,shard=7"])
+	require.Equal(t, 1.0, measured["jwtauth.decisions jwtauth.allowed=true,jwtauth.cached=false,jwtauth.operation=mint,of=sessions,shard=7"])
+	require.Equal(t, 1.0, measured["jwtauth.decisions jwtauth.allowed=true,jwtauth.cached=false,jwtauth.operation=mint,of=recipes,shard=7"])
 }
 
 func TestWhatCannotBeIsAnErrorThatNamesIt(t *testing.T) {

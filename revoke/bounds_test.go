@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/joinednode/jwtauth"
+	"github.com/joinednode/jwtauth/internal/revocation"
 	"github.com/joinednode/jwtauth/revoke"
 )
 
@@ -69,9 +70,9 @@ type unreadable struct {
 	err error
 }
 
-func (u *unreadable) Since(ctx context.Context, cursor string, limit int) (revoke.Part, error) {
+func (u *unreadable) Since(ctx context.Context, cursor string, limit int) (revoke.Page, error) {
 	if u.err != nil {
-		return revoke.Part{}, u.err
+		return revoke.Page{}, u.err
 	}
 	return u.network.Since(ctx, cursor, limit)
 }
@@ -93,9 +94,9 @@ func TestRevoke_EntriesOutliveWhatTheyHit(t *testing.T) {
 			list := newList(t, log, revoke.WithClock(clock.read), revoke.WithSkew(skew), revoke.WithMaxLifetime(lifetime))
 			require.NoError(t, list.Sync(t.Context()))
 			require.NoError(t, do(list, clock.read()))
-			part, err := log.Since(t.Context(), "", 10)
+			page, err := log.Since(t.Context(), "", 10)
 			require.NoError(t, err)
-			require.Len(t, part.Entries, 1)
+			require.Len(t, page.Entries, 1)
 			gone := clock.read().Add(lifetime)
 			if name != "a token" {
 				gone = gone.Add(skew) // another process may still issue it, by its clock
@@ -103,7 +104,7 @@ func TestRevoke_EntriesOutliveWhatTheyHit(t *testing.T) {
 			if name == "a session" {
 				gone = gone.Add(time.Hour) // so that it need not be revoked again for as long
 			}
-			require.WithinDuration(t, gone.Add(jwtauth.MaxLeeway+skew), part.Entries[0].Expires, time.Second)
+			require.WithinDuration(t, gone.Add(jwtauth.MaxLeeway+skew), page.Entries[0].Expires, time.Second)
 		})
 	}
 }
@@ -114,10 +115,10 @@ type slowToRead struct {
 	takes time.Duration
 }
 
-func (s *slowToRead) Since(ctx context.Context, cursor string, limit int) (revoke.Part, error) {
-	part, err := s.network.Since(ctx, cursor, limit)
+func (s *slowToRead) Since(ctx context.Context, cursor string, limit int) (revoke.Page, error) {
+	page, err := s.network.Since(ctx, cursor, limit)
 	time.Sleep(s.takes)
-	return part, err
+	return page, err
 }
 
 func TestList_IsStaleFromTheBeginningOfItsLastReading(t *testing.T) {
@@ -145,17 +146,14 @@ func TestList_WhatAReaderSeesOfAnEntryIsWhole(t *testing.T) {
 	const rounds, readers = 400, 3
 	for i := range rounds {
 		claims := jwtauth.Claims{Issuer: issuer, Subject: fmt.Sprint(i), Stamp: 1}
-		hook, ok := any(list).(interface {
-			Marks(jwtauth.Claims) jwtauth.Marks
-			Clear(jwtauth.Marks) bool
-		})
-		require.True(t, ok)
-		marks := hook.Marks(claims)
+		inner, whole := revocation.Of(list)
+		require.True(t, whole)
+		marks := inner.Marks(issuer, "", "", claims.Subject, "")
 		var all sync.WaitGroup
 		for range readers {
 			all.Go(func() {
 				for n := 0; n < 200; n++ {
-					if hook.Clear(marks) {
+					if inner.Clear(marks) {
 						continue // it is not there yet
 					}
 					revoked, err := list.Revoked(context.Background(), claims)
@@ -196,9 +194,9 @@ func TestList_ThatStartsIn1970ForgetsWhatHasExpired(t *testing.T) {
 			require.NoError(t, list.RevokeToken(t.Context(), issuer, fmt.Sprint("later ", i), time.Now().Add(time.Hour)))
 		}
 		require.Less(t, list.Status().Entries, many+many/2)
-		part, err := log.Since(t.Context(), "", 3*many)
+		page, err := log.Since(t.Context(), "", 3*many)
 		require.NoError(t, err)
-		require.Len(t, part.Entries, many, "the log keeps what can still hit")
+		require.Len(t, page.Entries, many, "the log keeps what can still hit")
 	})
 }
 
@@ -214,9 +212,9 @@ func TestRevoke_WhatIsRevokedAlreadyIsNotAppended(t *testing.T) {
 			list := newList(t, log, revoke.WithClock(clock.read))
 			require.NoError(t, list.Sync(t.Context()))
 			entries := func() int {
-				part, err := log.Since(t.Context(), "", 100)
+				page, err := log.Since(t.Context(), "", 100)
 				require.NoError(t, err)
-				return len(part.Entries)
+				return len(page.Entries)
 			}
 			expires := clock.read().Add(time.Hour)
 			for range 20 {
@@ -262,9 +260,9 @@ func TestRevoke_WhatCouldNotBeWrittenIsWrittenTheNextTime(t *testing.T) {
 			for range 3 {
 				require.NoError(t, again(list))
 			}
-			part, err := log.Since(t.Context(), "", 100)
+			page, err := log.Since(t.Context(), "", 100)
 			require.NoError(t, err)
-			require.Len(t, part.Entries, 1)
+			require.Len(t, page.Entries, 1)
 		})
 	}
 }

@@ -46,7 +46,7 @@ func (l *List) log() *slog.Logger {
 
 // Sync reads the log up to its end, for a start that wants to be ready before it
 // serves, and for tests. It takes at most a third of the bound of [WithStaleness]
-// for each part, and returns the store's error.
+// for each page, and returns the store's error.
 func (l *List) Sync(ctx context.Context) error {
 	l.following.Lock()
 	defer l.following.Unlock()
@@ -64,28 +64,28 @@ func (l *List) Sync(ctx context.Context) error {
 func (l *List) sync(ctx context.Context) error {
 	for {
 		began := l.now() // what is appended from here on may be missing
-		part, err := l.since(ctx)
+		page, err := l.since(ctx)
 		if err != nil {
 			return err
 		}
-		for _, e := range part.Entries {
+		for _, e := range page.Entries {
 			if err := e.Validate(); err != nil {
 				return fmt.Errorf("an entry that this version cannot judge: %w", err)
 			}
 			l.apply(e)
 		}
-		if part.More && part.Cursor == l.cursor {
+		if page.More && page.Cursor == l.cursor {
 			return errors.New("the store says that there is more, and its cursor does not move")
 		}
-		l.cursor = part.Cursor
-		if !part.More {
+		l.cursor = page.Cursor
+		if !page.More {
 			raise(&l.read, began)
 			return nil
 		}
 	}
 }
 
-func (l *List) since(ctx context.Context) (Part, error) {
+func (l *List) since(ctx context.Context) (Page, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.staleness/3)
 	defer cancel()
 	return l.store.Since(ctx, l.cursor, batch)

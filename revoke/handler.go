@@ -11,7 +11,7 @@ import (
 	"net/url"
 
 	"github.com/joinednode/jwtauth"
-	"github.com/joinednode/jwtauth/internal/unobserved"
+	"github.com/joinednode/jwtauth/internal/revocation"
 )
 
 // maxForm is how many bytes the body of a revocation request may have.
@@ -168,7 +168,7 @@ func (l *List) answer(w http.ResponseWriter, r *http.Request, auth *jwtauth.Auth
 		return unavailable
 	}
 	if verdict == nil {
-		if _, err := auth.VerifyAnyContainer(unobserved.Context(ctx), token); err == nil {
+		if _, err := auth.VerifyAnyContainer(revocation.Unobserved(ctx), token); err == nil {
 			return l.isNotAsked(ctx)
 		}
 	}

@@ -575,7 +575,7 @@ func TestARevocationIsOneDecision(t *testing.T) {
 	require.Equal(t, []jwtauth.Decision{{Operation: "verify", Allowed: true}}, seen)
 	require.Empty(t, logs.String())
 	require.Equal(t, 200, d.takeBack(t, token).status)
-	require.Equal(t, jwtauth.Decision{Operation: "verify", Reason: "revoked", Remembered: true}, seen[1])
+	require.Equal(t, jwtauth.Decision{Operation: "verify", Reason: "revoked", Cached: true}, seen[1])
 	require.Len(t, seen, 2)
 	require.Contains(t, logs.String(), "reason=revoked")
 }

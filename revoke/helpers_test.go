@@ -112,10 +112,10 @@ func (n *network) Append(ctx context.Context, e revoke.Entry) error {
 	return log.Append(ctx, e)
 }
 
-func (n *network) Since(ctx context.Context, cursor string, limit int) (revoke.Part, error) {
+func (n *network) Since(ctx context.Context, cursor string, limit int) (revoke.Page, error) {
 	log, err := n.reach()
 	if err != nil {
-		return revoke.Part{}, err
+		return revoke.Page{}, err
 	}
 	return log.Since(ctx, cursor, limit)
 }

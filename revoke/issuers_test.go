@@ -68,16 +68,16 @@ func TestRevoke_ForAnIssuerThatNoAuthHas(t *testing.T) {
 					require.NoError(t, err)
 				}
 				err := do(list, test.issuer)
-				part, sinceErr := log.Since(t.Context(), "", 10)
+				page, sinceErr := log.Since(t.Context(), "", 10)
 				require.NoError(t, sinceErr)
 				if strings.Contains(test.works, method) {
 					require.NoError(t, err)
-					require.Len(t, part.Entries, 1)
+					require.Len(t, page.Entries, 1)
 					return
 				}
 				require.ErrorIs(t, err, revoke.ErrIssuer)
 				require.ErrorContains(t, err, method)
-				require.Empty(t, part.Entries)
+				require.Empty(t, page.Entries)
 			})
 		}
 	}

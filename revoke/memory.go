@@ -59,22 +59,22 @@ func (m *Memory) Append(ctx context.Context, e Entry) error {
 }
 
 // Since implements [Store].
-func (m *Memory) Since(ctx context.Context, cursor string, limit int) (Part, error) {
+func (m *Memory) Since(ctx context.Context, cursor string, limit int) (Page, error) {
 	if err := ctx.Err(); err != nil {
-		return Part{}, err
+		return Page{}, err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	after := m.place(cursor)
 	from, _ := slices.BinarySearchFunc(m.entries, after+1, func(e numbered, n int) int { return cmp.Compare(e.number, n) })
 	rest := m.entries[from:]
-	part := Part{More: len(rest) > limit}
+	page := Page{More: len(rest) > limit}
 	for _, e := range rest[:min(limit, len(rest))] {
-		part.Entries = append(part.Entries, e.Entry)
+		page.Entries = append(page.Entries, e.Entry)
 		after = e.number
 	}
-	part.Cursor = m.id + "/" + strconv.Itoa(after)
-	return part, nil
+	page.Cursor = m.id + "/" + strconv.Itoa(after)
+	return page, nil
 }
 
 // place is the number that a cursor stands behind, 0 for one that is not of this

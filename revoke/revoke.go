@@ -83,7 +83,7 @@ const (
 // List is a revocation list, for [jwtauth.WithRevocations]. It is safe for
 // concurrent use; what asks it on a request takes no lock.
 type List struct {
-	auths
+	link
 	config
 	store   Store
 	local   bool // the store is a Memory
@@ -103,8 +103,8 @@ type List struct {
 	unwritten sync.Map              // of place: what is revoked here, and not written yet
 }
 
-// auths is embedded under a name of its own, so that it is no part of the API.
-type auths = revocation.Told
+// link is embedded under a name of its own, so that it is no part of the API.
+type link = revocation.Link
 
 // New returns a list of what is in the store's log. It reads nothing yet: until
 // [List.Run] or [List.Sync] has read the log, [List.Revoked] returns [ErrStale].
@@ -134,6 +134,7 @@ func New(store Store, opts ...Option) (*List, error) {
 		return nil, fmt.Errorf("revoke: New: %w", err)
 	}
 	l := &List{config: c, store: store, local: local, started: time.Now(), past: past.New(c.clock)}
+	revocation.Connect(&l.link, l, (*inner)(l))
 	l.purged = l.past.Now()
 	l.seen.init()
 	if local {
@@ -154,7 +155,7 @@ func (l *List) Revoked(_ context.Context, c jwtauth.Claims) (bool, error) {
 	}
 	stamp := c.Stamp
 	if stamp == 0 { // another issuer's clock may be ahead, and its token outlive "up to now"
-		stamp = c.IssuedAt.Add(-revocation.Ahead(&l.auths, c.Issuer, unstampedAhead)).UnixMicro()
+		stamp = c.IssuedAt.Add(-revocation.Ahead(&l.link, c.Issuer, unstampedAhead)).UnixMicro()
 	}
 	return l.seen.has(Token, c.Issuer, c.ID, 0) ||
 		l.seen.has(Session, c.Issuer, c.SessionID, 0) ||
@@ -162,35 +163,30 @@ func (l *List) Revoked(_ context.Context, c jwtauth.Claims) (bool, error) {
 		l.seen.has(Container, c.Issuer, c.Container, stamp), nil
 }
 
-// Marks returns what [List.Clear] looks for: see [jwtauth.RevocationMarker].
-func (l *List) Marks(c jwtauth.Claims) jwtauth.Marks {
-	return jwtauth.Marks{
-		l.seen.first(c.Issuer, c.ID),
-		l.seen.first(c.Issuer, c.SessionID),
-		l.seen.first(c.Issuer, c.Subject),
-		l.seen.first(c.Issuer, c.Container),
-	}
-}
-
-// Marked returns the list itself: see [jwtauth.RevocationMarker].
-func (l *List) Marked() jwtauth.RevocationChecker { return l }
-
-// Clear reports that nothing on the list, which is up to date, could be about a
-// token with these marks: see [jwtauth.RevocationMarker].
-func (l *List) Clear(m jwtauth.Marks) bool {
-	return (l.accept || !l.stale()) && l.seen.lacks(m)
-}
-
-// Stamp returns the stamp of a token that is issued now: see
-// [jwtauth.RevocationStamper].
-func (l *List) Stamp(now time.Time) int64 {
-	stamp := max(now.UnixMicro(), l.epoch.Load()+1)
-	raise(&l.stamped, stamp)
-	return stamp
-}
-
 // MaxLifetime returns what [WithMaxLifetime] set.
 func (l *List) MaxLifetime() time.Duration { return l.maxLifetime }
+
+// inner is a List as an Auth sees it, beside its API.
+type inner List
+
+func (i *inner) list() *List { return (*List)(i) }
+
+func (i *inner) MaxLifetime() time.Duration { return i.maxLifetime }
+
+func (i *inner) Marks(issuer, id, session, subject, container string) revocation.Marks {
+	seen := &i.list().seen
+	return revocation.Marks{seen.first(issuer, id), seen.first(issuer, session), seen.first(issuer, subject), seen.first(issuer, container)}
+}
+
+func (i *inner) Clear(m revocation.Marks) bool {
+	return (i.accept || !i.list().stale()) && i.list().seen.lacks(m)
+}
+
+func (i *inner) Stamp(now time.Time) int64 {
+	stamp := max(now.UnixMicro(), i.epoch.Load()+1)
+	raise(&i.stamped, stamp)
+	return stamp
+}
 
 func raise(to *atomic.Int64, n int64) {
 	for {
@@ -242,7 +238,7 @@ func (l *List) revoke(ctx context.Context, method string, e Entry) error {
 	if len(e.ID) > MaxText || len(e.Issuer) > MaxText {
 		return fmt.Errorf("revoke: %s: an issuer or an id has more than %d bytes", method, MaxText)
 	}
-	if have := revocation.Unknown(&l.auths, e.Issuer, e.Kind == Token || e.Kind == Session); have != "" {
+	if have := revocation.Unknown(&l.link, e.Issuer, e.Kind == Token || e.Kind == Session); have != "" {
 		return fmt.Errorf("revoke: %s: %w %q, so that nothing would be revoked; they have %s, where \"\" is one without jwtauth.WithIssuer", method, ErrIssuer, e.Issuer, have)
 	}
 	if e.Kind == Token && e.Expires.Before(l.past.Now()) {

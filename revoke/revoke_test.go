@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/joinednode/jwtauth"
+	"github.com/joinednode/jwtauth/internal/revocation"
 	"github.com/joinednode/jwtauth/keys"
 	"github.com/joinednode/jwtauth/revoke"
 )
@@ -75,7 +76,7 @@ func TestASessionIsRevokedForGood(t *testing.T) {
 	list := newList(t, revoke.NewMemory())
 	claims := jwtauth.Claims{Issuer: issuer, SessionID: "s1", IssuedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour)}
 	require.NoError(t, list.RevokeSession(t.Context(), issuer, "s1"))
-	for _, stamp := range []int64{0, list.Stamp(time.Now()), list.Stamp(time.Now().Add(time.Hour))} {
+	for _, stamp := range []int64{0, stampOf(list, time.Now()), stampOf(list, time.Now().Add(time.Hour))} {
 		claims.Stamp = stamp
 		revoked, err := list.Revoked(t.Context(), claims)
 		require.NoError(t, err)
@@ -226,7 +227,7 @@ func TestWhatCouldNotBeWrittenMovesNoStamps(t *testing.T) {
 	require.NoError(t, list.Sync(t.Context()))
 	log.fail(errors.New("down"))
 	require.Error(t, list.RevokeSubject(t.Context(), issuer, "alice"))
-	require.Equal(t, clock.read().UnixMicro(), list.Stamp(clock.read()))
+	require.Equal(t, clock.read().UnixMicro(), stampOf(list, clock.read()))
 }
 
 // Tokens of an Auth that has no list carry no stamp: iat decides, in favour of
@@ -472,9 +473,9 @@ func TestEntriesAreForgottenWhenNothingIsLeftToHit(t *testing.T) {
 			require.NoError(t, list.RevokeToken(t.Context(), issuer, fmt.Sprint(i), time.Now().Add(time.Minute)))
 		}
 		entries := func() int {
-			part, err := log.Since(t.Context(), "", 10*short)
+			page, err := log.Since(t.Context(), "", 10*short)
 			require.NoError(t, err)
-			return len(part.Entries)
+			return len(page.Entries)
 		}
 		require.Equal(t, short+1, entries())
 
@@ -502,17 +503,17 @@ func TestAMemoryDropsWhatHasExpiredAsItGrows(t *testing.T) {
 			require.NoError(t, list.RevokeToken(t.Context(), issuer, fmt.Sprint(i), time.Now().Add(time.Hour)))
 			time.Sleep(time.Hour)
 		}
-		part, err := log.Since(t.Context(), "", 1000)
+		page, err := log.Since(t.Context(), "", 1000)
 		require.NoError(t, err)
-		require.Len(t, part.Entries, 2)
+		require.Len(t, page.Entries, 2)
 	})
 }
 
 // stuck is a store with a defect: it says More and never moves on.
 type stuck struct{ *revoke.Memory }
 
-func (s stuck) Since(context.Context, string, int) (revoke.Part, error) {
-	return revoke.Part{Cursor: "here", More: true}, nil
+func (s stuck) Since(context.Context, string, int) (revoke.Page, error) {
+	return revoke.Page{Cursor: "here", More: true}, nil
 }
 
 func TestAStoreThatNeverComesToItsEndIsAnError(t *testing.T) {
@@ -548,8 +549,8 @@ type foreign struct {
 	entry revoke.Entry
 }
 
-func (f foreign) Since(context.Context, string, int) (revoke.Part, error) {
-	return revoke.Part{Entries: []revoke.Entry{f.entry}, Cursor: "1"}, nil
+func (f foreign) Since(context.Context, string, int) (revoke.Page, error) {
+	return revoke.Page{Entries: []revoke.Entry{f.entry}, Cursor: "1"}, nil
 }
 
 func TestAnExpiryBeyondAllTimeIsKept(t *testing.T) {
@@ -580,7 +581,7 @@ func TestASessionEndedByALateClockStaysEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		clock := newClock()
 		list := newList(t, revoke.NewMemory(), revoke.WithClock(clock.read), revoke.WithMaxLifetime(24*time.Hour))
-		c := jwtauth.Claims{Issuer: issuer, SessionID: "s", IssuedAt: clock.read(), ExpiresAt: clock.read().Add(24 * time.Hour), Stamp: list.Stamp(clock.read())}
+		c := jwtauth.Claims{Issuer: issuer, SessionID: "s", IssuedAt: clock.read(), ExpiresAt: clock.read().Add(24 * time.Hour), Stamp: stampOf(list, clock.read())}
 		clock.move(-time.Hour)
 		require.NoError(t, list.RevokeSession(t.Context(), issuer, "s"))
 		clock.move(24*time.Hour + 30*time.Minute)
@@ -734,14 +735,19 @@ func TestTwoListsOverOneMemoryKnowAllAtOnce(t *testing.T) {
 	require.Equal(t, time.Duration(-1), newList(t, newNetwork()).Status().Age)
 }
 
-// Clear is asked first, for tokens that are remembered: it may be wrong on one
-// side only.
+// Clear is asked first, for tokens that are cached: it may be wrong on one side only.
 func TestNothingThatIsRevokedIsClear(t *testing.T) {
-	list := newList(t, revoke.NewMemory())
-	claims := jwtauth.Claims{Issuer: issuer, ID: "1", SessionID: "s", Subject: "alice", Container: "demo", IssuedAt: time.Now()}
-	marks := list.Marks(claims)
-	require.True(t, list.Clear(marks), "nothing is on the list")
-	require.True(t, list.Clear(list.Marks(jwtauth.Claims{})))
+	marksOf := func(l revocation.List, issuer string) revocation.Marks {
+		return l.Marks(issuer, "1", "s", "alice", "demo")
+	}
+	inner := func(l *revoke.List) revocation.List {
+		list, whole := revocation.Of(l)
+		require.True(t, whole)
+		return list
+	}
+	list := inner(newList(t, revoke.NewMemory()))
+	require.True(t, list.Clear(marksOf(list, issuer)), "nothing is on the list")
+	require.True(t, list.Clear(list.Marks("", "", "", "", "")))
 	for name, revokeIt := range map[string]func(l *revoke.List) error{
 		"its jti":       func(l *revoke.List) error { return l.RevokeToken(t.Context(), issuer, "1", time.Now().Add(time.Hour)) },
 		"its session":   func(l *revoke.List) error { return l.RevokeSession(t.Context(), issuer, "s") },
@@ -749,17 +755,23 @@ func TestNothingThatIsRevokedIsClear(t *testing.T) {
 		"its container": func(l *revoke.List) error { return l.RevokeContainer(t.Context(), issuer, "demo") },
 	} {
 		t.Run(name, func(t *testing.T) {
-			list := newList(t, revoke.NewMemory())
-			marks := list.Marks(claims)
+			whole := newList(t, revoke.NewMemory())
+			list := inner(whole)
+			marks := marksOf(list, issuer)
 			for i := range 1000 {
-				require.NoError(t, list.RevokeToken(t.Context(), issuer, fmt.Sprint("other ", i), time.Now().Add(time.Hour)))
+				require.NoError(t, whole.RevokeToken(t.Context(), issuer, fmt.Sprint("other ", i), time.Now().Add(time.Hour)))
 			}
 			require.True(t, list.Clear(marks))
-			require.NoError(t, revokeIt(list))
+			require.NoError(t, revokeIt(whole))
 			require.False(t, list.Clear(marks))
-			require.True(t, list.Clear(list.Marks(jwtauth.Claims{Issuer: "other", ID: "1", SessionID: "s", Subject: "alice", Container: "demo"})))
+			require.True(t, list.Clear(marksOf(list, "other")))
 		})
 	}
-	unread := newList(t, newNetwork())
-	require.False(t, unread.Clear(unread.Marks(claims)), "nobody knows")
+	unread := inner(newList(t, newNetwork()))
+	require.False(t, unread.Clear(marksOf(unread, issuer)), "nothing is known yet")
+}
+
+func stampOf(list *revoke.List, now time.Time) int64 {
+	inner, _ := revocation.Of(list)
+	return inner.Stamp(now)
 }

@@ -56,8 +56,8 @@ func (e Entry) Validate() error {
 	return nil
 }
 
-// Part is a piece of the log, in its order.
-type Part struct {
+// Page is a piece of the log, in its order.
+type Page struct {
 	Entries []Entry
 	// Cursor is the place behind the last of them, for the next call.
 	Cursor string
@@ -87,7 +87,7 @@ type Store interface {
 	// not of this log (which was replaced, emptied, or put back from a backup), or
 	// lies behind its end, counts as "": it is all read again. That is what the log's
 	// random identity is for, which is part of the cursor.
-	Since(ctx context.Context, cursor string, limit int) (Part, error)
+	Since(ctx context.Context, cursor string, limit int) (Page, error)
 
 	// Purge may take out entries whose Expires lies before the time given, and no
 	// others. Nothing else takes entries out, however old. Cursors stay good.

@@ -348,7 +348,7 @@ func TestRefresh_ClientsWithoutALockStayLoggedIn(t *testing.T) {
 		c.mustStay(seed)
 		met["page loads"] += loads
 	}
-	report(t, met, "replayed", "recovered", "lost", "backup put back")
+	report(t, met, "retried", "recovered", "lost", "backup put back")
 }
 
 // report prints what a simulation met, which must not be nothing of what it is about.

@@ -51,7 +51,7 @@ type Cookies struct {
 // SameSite=Lax, each for as long as the session lasts unless it is refreshed, so that an
 // access token that has expired is still sent, and refused as such. Then
 //
-//   - [Manager.Handler] and [Manager.Deliver] set cookies and write no token into a
+//   - [Manager.Handler] and [Manager.WritePair] set cookies and write no token into a
 //     body, and Handler takes tokens from cookies alone; [Manager.JSONHandler] goes
 //     on serving clients that keep tokens themselves, and takes none from cookies;
 //   - [Manager.Require] and [Manager.Auth] find a token in the Authorization field, and

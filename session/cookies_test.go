@@ -482,7 +482,7 @@ func TestDeliverSetsCookies(t *testing.T) {
 	pair, err := s.Login(t.Context(), "alice")
 	require.NoError(t, err)
 	w := httptest.NewRecorder()
-	require.NoError(t, s.Deliver(w, httptest.NewRequest("GET", "/callback", nil), pair))
+	require.NoError(t, s.WritePair(w, httptest.NewRequest("GET", "/callback", nil), pair))
 	require.Len(t, w.Result().Cookies(), 3)
 	require.NotContains(t, w.Body.String(), pair.AccessToken)
 	require.NotContains(t, w.Body.String(), pair.RefreshToken)

@@ -133,7 +133,7 @@ func ExampleManager_Sessions() {
 }
 
 // A login by other means than a password ends like one by a password.
-func ExampleManager_Deliver() {
+func ExampleManager_WritePair() {
 	m, _ := exampleManager()
 	byCode := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// ... the code that was sent by SMS is right
@@ -142,7 +142,7 @@ func ExampleManager_Deliver() {
 			m.Auth().Deny(w, r, err)
 			return
 		}
-		m.Deliver(w, r, pair)
+		m.WritePair(w, r, pair)
 	})
 	w := httptest.NewRecorder()
 	byCode.ServeHTTP(w, httptest.NewRequest("POST", "/login-by-code", nil))
@@ -186,7 +186,7 @@ func ExampleWithEvents() {
 	// Output:
 	// login of alice
 	// refresh of alice
-	// replayed of alice
+	// retried of alice
 	// logout of alice
 }
 
@@ -201,7 +201,7 @@ func ExampleWithObserver() {
 	// Output:
 	// login true ""
 	// refresh true ""
-	// refresh true "replayed"
+	// refresh true "retried"
 }
 
 // Browsers get cookies, which no script can read, and apps get the tokens.

@@ -211,12 +211,12 @@ var fromAccessCookie = jwtauth.FromCookie(AccessCookie)
 
 // accessToken is the one that a request brings, from where its kind of clients has it.
 func (m server) accessToken(r *http.Request) (string, error) {
-	var p jwtauth.Presented
+	var p jwtauth.RawToken
 	var err error
 	if m.byCookies {
 		p, err = fromAccessCookie(r) // of an origin that was judged before
 	} else if p, err = m.access.Extract(r); p.In == jwtauth.InCookie {
-		p, err = jwtauth.Presented{}, nil
+		p, err = jwtauth.RawToken{}, nil
 	}
 	if err == nil && p.Token == "" {
 		err = jwtauth.ErrNoToken
@@ -422,12 +422,12 @@ func (m server) sessions(w http.ResponseWriter, r *http.Request, _ fields) {
 	writeJSON(w, http.StatusOK, answer)
 }
 
-// Deliver writes a pair as [Manager.Handler] does for create/: for logins by other
+// WritePair writes a pair as [Manager.Handler] does for create/: for logins by other
 // ways, such as OIDC or a code by SMS; where those end in a redirect, see
 // [Manager.SetCookies]. With [WithCookies] it sets cookies: for an app that keeps its
 // tokens itself write the Pair as JSON instead. The error is that of writing, or that
 // of SetCookies, of which the client hears nothing but 503.
-func (m *Manager) Deliver(w http.ResponseWriter, r *http.Request, p Pair) error {
+func (m *Manager) WritePair(w http.ResponseWriter, r *http.Request, p Pair) error {
 	w.Header().Set("Cache-Control", "no-store")
 	if m.cookies == nil {
 		return writeJSON(w, http.StatusOK, m.bodies.pair(p))
@@ -446,7 +446,7 @@ func (m *Manager) Deliver(w http.ResponseWriter, r *http.Request, p Pair) error 
 // deliver needs no error: a client that is gone logs in again, or asks again.
 func (m server) deliver(w http.ResponseWriter, r *http.Request, p Pair) {
 	if m.byCookies {
-		m.Deliver(w, r, p)
+		m.WritePair(w, r, p)
 		return
 	}
 	writeJSON(w, http.StatusOK, m.bodies.pair(p))

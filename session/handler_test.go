@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/joinednode/jwtauth"
+	"github.com/joinednode/jwtauth/internal/authtest"
 	"github.com/joinednode/jwtauth/keys"
 	"github.com/joinednode/jwtauth/revoke"
 	"github.com/joinednode/jwtauth/session"
@@ -358,7 +359,7 @@ func strangers(t *testing.T, a *api, p session.Pair, wanted string) map[string]s
 	}
 	parts := strings.Split(right, ".")
 	withKey := func(secret []byte, kind string, opts ...jwtauth.IssueOption) string {
-		auth, err := jwtauth.New(keys.HS256(secret), jwtauth.WithType(kind), jwtauth.WithAnyContainer(), jwtauth.WithClock(a.clock.now))
+		auth, err := jwtauth.New(keys.HS256(secret), jwtauth.WithTypes(kind), jwtauth.WithAnyContainer(), jwtauth.WithClock(a.clock.now))
 		require.NoError(t, err)
 		token, err := auth.Issue("", opts...)
 		require.NoError(t, err)
@@ -377,7 +378,7 @@ func strangers(t *testing.T, a *api, p session.Pair, wanted string) map[string]s
 		"no signature":                parts[0] + "." + parts[1] + ".",
 		"no algorithm":                base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none","typ":"`+wanted+`"}`)) + "." + parts[1] + ".",
 		"another key":                 withKey(other, wanted, like...),
-		"another key, and expired":    withKey(other, wanted, append(like, jwtauth.IssuedAt(start.Add(-time.Hour)), jwtauth.TTL(time.Second))...),
+		"another key, and expired":    withKey(other, wanted, append(like, authtest.IssuedAt(start.Add(-time.Hour)), jwtauth.TTL(time.Second))...),
 		"more than tokens are":        strings.Repeat("x", 9000),
 		"the payload of another user": parts[0] + "." + base64.RawURLEncoding.EncodeToString([]byte(`{"sub":"user-2","exp":99999999999}`)) + "." + parts[2],
 	}
@@ -992,7 +993,7 @@ func TestDeliverAnswersAsALoginDoes(t *testing.T) {
 	delivering := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "max-age=60") // wins nothing
 		p, err := a.Login(r.Context(), "user-1")
-		if err != nil || a.Deliver(w, r, p) != nil {
+		if err != nil || a.WritePair(w, r, p) != nil {
 			panic("no pair")
 		}
 	}))
@@ -1019,7 +1020,7 @@ func TestDeliverReturnsTheErrorOfWriting(t *testing.T) {
 	m := newManager(t)
 	p, err := m.Login(t.Context(), "user-1")
 	require.NoError(t, err)
-	err = m.Deliver(brokenWriter{httptest.NewRecorder()}, httptest.NewRequest("POST", "/", nil), p)
+	err = m.WritePair(brokenWriter{httptest.NewRecorder()}, httptest.NewRequest("POST", "/", nil), p)
 	require.ErrorIs(t, err, io.ErrClosedPipe)
 }
 

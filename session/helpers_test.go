@@ -232,7 +232,7 @@ func (f faultyLog) Append(ctx context.Context, e revoke.Entry) error {
 	return f.fault.hit("Append", func() error { return f.log.Append(ctx, e) })
 }
 
-func (f faultyLog) Since(ctx context.Context, cursor string, limit int) (revoke.Part, error) {
+func (f faultyLog) Since(ctx context.Context, cursor string, limit int) (revoke.Page, error) {
 	return f.log.Since(ctx, cursor, limit)
 }
 

@@ -15,7 +15,7 @@ func TestATrustedIssuerHasNoBusinessWithSessions(t *testing.T) {
 	theirs := keys.HS256([]byte("fedcba9876543210fedcba9876543210"))
 	a := newAPI(t, session.WithAccess(jwtauth.WithIssuer("https://api.example.com"), jwtauth.WithTrustedIssuer("https://id.example.com", theirs)))
 	pair := a.login(t, aliceLogin)
-	other, err := jwtauth.New(theirs, jwtauth.WithIssuer("https://id.example.com"), jwtauth.WithType(session.AccessType), jwtauth.WithAnyContainer(), jwtauth.WithClock(a.clock.now))
+	other, err := jwtauth.New(theirs, jwtauth.WithIssuer("https://id.example.com"), jwtauth.WithTypes(session.AccessType), jwtauth.WithAnyContainer(), jwtauth.WithClock(a.clock.now))
 	require.NoError(t, err)
 	claims, err := a.Auth().VerifyAnyContainer(t.Context(), pair.AccessToken)
 	require.NoError(t, err)

@@ -106,7 +106,7 @@ func TestTwoTabsAtTheSameMomentGetTheSameSuccessor(t *testing.T) {
 	s := newScene(t)
 	var other session.Pair
 	s.faults.before = func() { other = s.refreshes(s.first, session.Refreshed) }
-	one := s.refreshes(s.first, session.Replayed)
+	one := s.refreshes(s.first, session.Retried)
 	s.alike(one, other)
 }
 
@@ -121,9 +121,9 @@ func TestALostAnswerIsGivenAgainAndToASecondTab(t *testing.T) {
 	s := newScene(t)
 	lost := s.refreshes(s.first, session.Refreshed)
 	s.advance(10 * time.Second)
-	lostToo := s.refreshes(s.first, session.Replayed)
+	lostToo := s.refreshes(s.first, session.Retried)
 	s.advance(20 * time.Second)
-	got := s.refreshes(s.first, session.Replayed)
+	got := s.refreshes(s.first, session.Retried)
 	s.alike(lost, lostToo)
 	s.alike(lost, got)
 	s.advance(24 * time.Hour)
@@ -135,7 +135,7 @@ func TestALostAnswerIsGivenAgainThoughTheOldTokenHasExpiredMeanwhile(t *testing.
 	s.set(start.Truncate(time.Second).Add(session.DefaultRefreshTTL - time.Second))
 	lost := s.refreshes(s.first, session.Refreshed)
 	s.advance(2 * time.Second)
-	got := s.refreshes(s.first, session.Replayed) // the session lives for 14 more days
+	got := s.refreshes(s.first, session.Retried) // the session lives for 14 more days
 	s.alike(lost, got)
 }
 
@@ -177,12 +177,12 @@ func TestRefresh_ATokenIsGivenAgainUntilItsAnswerHasArrivedForSure(t *testing.T)
 	s := newScene(t)
 	s.first = s.login()
 	s.advance(-settled)
-	s.alike(s.first, s.refreshes(s.first, session.Replayed))
+	s.alike(s.first, s.refreshes(s.first, session.Retried))
 	s.advance(settled - time.Microsecond)
-	s.alike(s.first, s.refreshes(s.first, session.Replayed))
+	s.alike(s.first, s.refreshes(s.first, session.Retried))
 	s.advance(time.Microsecond)
 	next := s.refreshes(s.first, session.Refreshed)
-	s.alike(next, s.refreshes(next, session.Replayed))
+	s.alike(next, s.refreshes(next, session.Retried))
 }
 
 // What is given again late is not skipped by whoever comes a moment later.
@@ -190,11 +190,11 @@ func TestRefresh_AWindowBeginsAnewWhenItsTokenIsGivenAgainLate(t *testing.T) {
 	s := newScene(t)
 	next := s.refreshes(s.first, session.Refreshed)
 	s.advance(session.DefaultGrace + 10*time.Second)
-	s.alike(next, s.refreshes(s.first, session.Replayed))
+	s.alike(next, s.refreshes(s.first, session.Retried))
 	s.advance(time.Second)
-	s.alike(next, s.refreshes(s.first, session.Replayed))
+	s.alike(next, s.refreshes(s.first, session.Retried))
 	s.advance(time.Second)
-	s.alike(next, s.refreshes(next, session.Replayed))
+	s.alike(next, s.refreshes(next, session.Retried))
 	s.advance(settled)
 	s.refreshes(next, session.Refreshed)
 }
@@ -210,7 +210,7 @@ func TestRefresh_WhatIsGivenAgainIsWrittenNowhereButLate(t *testing.T) {
 		writes int
 	}{{0, s.first, 0}, {20 * time.Second, s.first, 0}, {0, next, 0}, {time.Microsecond, s.first, 1}, {0, s.first, 1}, {settled - time.Microsecond, next, 1}} {
 		s.advance(c.after)
-		s.refreshes(c.token, session.Replayed)
+		s.refreshes(c.token, session.Retried)
 		require.Equal(t, c.writes, writes)
 	}
 }
@@ -240,13 +240,13 @@ func TestAThiefWithinTheGraceIsSeenAsReplayedAlone(t *testing.T) {
 	s := newScene(t)
 	thief := s.refreshes(s.first, session.Refreshed)
 	s.advance(5 * time.Second)
-	right := s.refreshes(s.first, session.Replayed)
+	right := s.refreshes(s.first, session.Retried)
 	s.alike(thief, right)
 	for range 3 {
 		s.advance(time.Hour)
 		right2 := s.refreshes(right, session.Refreshed)
 		s.advance(5 * time.Second)
-		thief = s.refreshes(thief, session.Replayed)
+		thief = s.refreshes(thief, session.Retried)
 		s.alike(right2, thief)
 		right = right2
 	}
@@ -266,9 +266,9 @@ func TestAClockThatWasAheadAnHourAndIsSetBackLogsNobodyOut(t *testing.T) {
 	atLogin := s.login()
 	s.advance(-time.Hour - settled)
 	for range 2 { // they are given again until the clock has caught up
-		s.alike(ahead, s.refreshes(s.first, session.Replayed))
-		s.alike(ahead, s.refreshes(ahead, session.Replayed))
-		s.alike(atLogin, s.refreshes(atLogin, session.Replayed))
+		s.alike(ahead, s.refreshes(s.first, session.Retried))
+		s.alike(ahead, s.refreshes(ahead, session.Retried))
+		s.alike(atLogin, s.refreshes(atLogin, session.Retried))
 		s.advance(30 * time.Minute)
 	}
 	s.advance(2 * settled)
@@ -433,7 +433,7 @@ func TestRefresh_AStoreThatWasPutBackFollowsItsClients(t *testing.T) {
 			})
 			got := s.refreshes(newer, session.Recovered)
 			assert.Equal(t, decode(t, newer.RefreshToken).Generation+1, decode(t, got.RefreshToken).Generation)
-			s.alike(got, s.refreshes(newer, session.Replayed)) // another tab
+			s.alike(got, s.refreshes(newer, session.Retried)) // another tab
 			s.advance(time.Hour)
 			got = s.refreshes(got, session.Refreshed)
 			s.fails(older, session.ErrReused, session.Reused)
@@ -519,7 +519,7 @@ func TestAFailureOfAnythingChangesNothingAndTheSameTokenWorks(t *testing.T) {
 	}{
 		{fault{call: "Get"}, session.Refreshed},
 		{fault{call: "Advance"}, session.Refreshed},
-		{fault{call: "Advance", after: true}, session.Replayed},
+		{fault{call: "Advance", after: true}, session.Retried},
 		{fault{call: "Claims"}, session.Refreshed},
 		{fault{call: "Keys"}, session.Refreshed},
 		{fault{call: "Keys", skip: 1}, session.Refreshed},
@@ -588,7 +588,7 @@ func TestModel(t *testing.T) {
 	}
 	t.Log("met:", met)
 	for _, kind := range []string{
-		"refresh", "replayed", "recovered", "reused", "expired", "ended", "outage", "lost", "late", "two tabs", "race", "thief served", "gone", "logout", "logout of all",
+		"refresh", "retried", "recovered", "reused", "expired", "ended", "outage", "lost", "late", "two tabs", "race", "thief served", "gone", "logout", "logout of all",
 	} {
 		assert.Greater(t, met[kind], seeds/10, "the model must meet what it is about: %s", kind)
 	}
@@ -949,7 +949,7 @@ func (w *world) refresh(who string, k int, c *chain, token string, number int64)
 	case current && rests:
 		require.NoError(w, err, "the current token, again")
 		require.False(w, rotated)
-		require.Equal(w, []session.EventKind{session.Replayed}, kinds)
+		require.Equal(w, []session.EventKind{session.Retried}, kinds)
 	case current:
 		require.NoError(w, err, "the current token")
 		require.True(w, rotated)
@@ -969,7 +969,7 @@ func (w *world) refresh(who string, k int, c *chain, token string, number int64)
 	default: // replaced a moment ago
 		require.NoError(w, err, "a token that was replaced a moment ago")
 		require.False(w, rotated)
-		require.Equal(w, []session.EventKind{session.Replayed}, kinds)
+		require.Equal(w, []session.EventKind{session.Retried}, kinds)
 	}
 	if err != nil {
 		if c.ended {
@@ -1066,7 +1066,7 @@ func (w *world) race(dev *device) {
 	require.NoError(w, err)
 	events := w.take()
 	require.Len(w, events, 1)
-	require.Equal(w, session.Replayed, events[0].Kind)
+	require.Equal(w, session.Retried, events[0].Kind)
 	require.Equal(w, decode(w, other.RefreshToken), decode(w, pair.RefreshToken), "the chain must not fork")
 	w.check(c, c.generation, pair, w.clockOf(k).Truncate(time.Microsecond))
 	w.met["race"]++

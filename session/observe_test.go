@@ -69,7 +69,7 @@ func TestEachDecisionAboutASessionIsObservedOnce(t *testing.T) {
 		{"a logout of nobody", func() { a.call(t, "POST", "/auth/jwt/logout/", "") }, "verify refused: no_token"},
 		{"a logout by garbage", func() { a.call(t, "POST", "/auth/jwt/logout/", object("refresh_token", "garbage")) }, "verify refused: malformed"},
 		{"a refresh", func() { a.clock.advance(settled); next = a.refresh(t, pair.RefreshToken).pair(t) }, "refresh allowed "},
-		{"a second tab", func() { a.refresh(t, pair.RefreshToken) }, "refresh allowed replayed"},
+		{"a second tab", func() { a.refresh(t, pair.RefreshToken) }, "refresh allowed retried"},
 		{"a refresh without a token", func() { a.call(t, "POST", "/auth/jwt/refresh/", "{}") }, "refresh refused: no_token"},
 		{"a refresh with garbage", func() { a.refresh(t, "garbage") }, "refresh refused: malformed"},
 		{"a refresh with an access token", func() { a.refresh(t, pair.AccessToken) }, "refresh refused: wrong_type"},

@@ -249,7 +249,7 @@ func WithEvents(report func(Event)) Option {
 // sessions/ and logout/ are "verify": what the token that came is worth by itself. What is
 // 400, for a body that makes no sense, is no decision. Beside the names of
 // [jwtauth.Reason] theirs are wrong_credentials, subject_gone, reused and, of a refresh
-// that is allowed, replayed. It must be safe for concurrent use, and quick. For who did
+// that is allowed, retried. It must be safe for concurrent use, and quick. For who did
 // what there is [WithEvents].
 func WithObserver(observe func(ctx context.Context, d jwtauth.Decision)) Option {
 	return func(c *config) error {
@@ -289,9 +289,9 @@ type EventKind string
 const (
 	LoggedIn  EventKind = "login"
 	Refreshed EventKind = "refresh"
-	// Replayed: a token that had just been replaced gave its successor again. A few
+	// Retried: a token that had just been replaced gave its successor again. A few
 	// are two tabs and lost answers; many of one session are worth a look.
-	Replayed EventKind = "replayed"
+	Retried EventKind = "retried"
 	// Recovered: a token that was replaced longer ago than the grace came again, and its
 	// successor was never used ([ReasonAnswerLost]); or it was newer than the session's
 	// row ([ReasonStoreBehind]). The session goes on. Many of one session are worth a look.

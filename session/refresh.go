@@ -184,8 +184,8 @@ func (m *Manager) refreshed(ctx context.Context, v verdict, s Session, generatio
 		m.report(Refreshed, s, "")
 		m.decided(ctx, "refresh", "", true)
 	case retried, extended:
-		m.report(Replayed, s, "")
-		m.decided(ctx, "refresh", "replayed", true)
+		m.report(Retried, s, "")
+		m.decided(ctx, "refresh", "retried", true)
 	case recovered:
 		m.report(Recovered, s, ReasonAnswerLost)
 		m.decided(ctx, "refresh", "recovered", true)

@@ -49,7 +49,7 @@
 // # What is not
 //
 // A thief who always comes within the grace of the right client, since it sees the
-// traffic, holds the same tokens. It is seen only as [Replayed] events until one of the two
+// traffic, holds the same tokens. It is seen only as [Retried] events until one of the two
 // is late. A request that is under way for longer than 10 seconds after its client got the
 // next token may be taken for a thief's. An access token opens what it
 // opens, for any client that holds it, until it expires or the session ends. Clocks of processes that share a store may lie 5
@@ -76,6 +76,7 @@ import (
 
 	"github.com/joinednode/jwtauth"
 	"github.com/joinednode/jwtauth/internal/past"
+	"github.com/joinednode/jwtauth/internal/revocation"
 	"github.com/joinednode/jwtauth/keys"
 	"github.com/joinednode/jwtauth/revoke"
 )
@@ -171,7 +172,7 @@ func (m *Manager) open(source keys.Source) (err error) {
 	longest := m.list.MaxLifetime()
 	own := func(kind string, ttl time.Duration) []jwtauth.Option {
 		return []jwtauth.Option{
-			jwtauth.WithType(kind), jwtauth.WithTTL(ttl), jwtauth.WithMaxLifetime(longest),
+			jwtauth.WithTypes(kind), jwtauth.WithTTL(ttl), jwtauth.WithMaxLifetime(longest),
 			jwtauth.WithClock(m.clock), jwtauth.WithRevocations(m.list),
 		}
 	}
@@ -307,7 +308,10 @@ func later(a, b time.Time) time.Time {
 func (m *Manager) now() time.Time { return m.clock().UTC().Truncate(time.Microsecond) }
 
 // stamp is a moment that lies after everything that was revoked up to now.
-func (m *Manager) stamp(now time.Time) time.Time { return time.UnixMicro(m.list.Stamp(now)).UTC() }
+func (m *Manager) stamp(now time.Time) time.Time {
+	list, _ := revocation.Of(m.list)
+	return time.UnixMicro(list.Stamp(now)).UTC()
+}
 
 // Logout ends a session of a subject, both of which must match. One that was ended
 // before is no error. The error is [ErrNoSession] if there is none, or it has expired,

@@ -146,7 +146,7 @@ func TestNoKindOfTokenIsJudgedAsAnother(t *testing.T) {
 		_, err := plain.VerifyAnyContainer(t.Context(), token)
 		require.ErrorIs(t, err, jwtauth.ErrType)
 	}
-	forRefresh, err := jwtauth.New(keys.HS256(secret), jwtauth.WithAnyContainer(), jwtauth.WithType(session.RefreshType), jwtauth.WithClock(newClock().now))
+	forRefresh, err := jwtauth.New(keys.HS256(secret), jwtauth.WithAnyContainer(), jwtauth.WithTypes(session.RefreshType), jwtauth.WithClock(newClock().now))
 	require.NoError(t, err)
 	for name, opts := range map[string][]jwtauth.IssueOption{
 		"nothing":       nil,
@@ -170,7 +170,7 @@ func TestClaimsAreAskedForAtEveryLoginAndRefresh(t *testing.T) {
 	m := newManager(t, session.WithClock(clock.now), session.WithContainers(),
 		session.WithClaims(func(_ context.Context, s session.Session) (string, []jwtauth.IssueOption, error) {
 			seen = append(seen, s)
-			return "demo", []jwtauth.IssueOption{jwtauth.Claim("role", role), jwtauth.Subject("mallory"), jwtauth.TTL(time.Hour), jwtauth.IssuedAt(start.Add(-time.Hour)), jwtauth.Stamp(start.Add(-time.Hour))}, failure
+			return "demo", []jwtauth.IssueOption{jwtauth.Claim("role", role), jwtauth.Subject("mallory"), jwtauth.TTL(time.Hour)}, failure
 		}))
 	roleOf := func(pair session.Pair) string {
 		c, err := m.Auth().Verify(t.Context(), pair.AccessToken, "demo")
@@ -398,7 +398,7 @@ func TestEventsTellTheStoryOfASession(t *testing.T) {
 		require.Equal(t, "alice", e.Subject)
 		kinds = append(kinds, e.Kind)
 	}
-	require.Equal(t, []session.EventKind{session.LoggedIn, session.Refreshed, session.Replayed, session.Recovered, session.Refreshed, session.Reused}, kinds)
+	require.Equal(t, []session.EventKind{session.LoggedIn, session.Refreshed, session.Retried, session.Recovered, session.Refreshed, session.Reused}, kinds)
 	require.Equal(t, session.ReasonAnswerLost, all[3].Reason)
 	require.Equal(t, session.ReasonReused, all[5].Reason)
 }

@@ -89,7 +89,7 @@ func (simpleJWT) refused(d jwtauth.Denial, access bool) any {
 	}{detail{"Given token not valid for any token type", d.Code}, []about{{"AccessToken", "access", message}}}
 }
 
-// WithSimpleJWTBodies has [Manager.Handler], [Manager.Deliver] and the denials of
+// WithSimpleJWTBodies has [Manager.Handler], [Manager.WritePair] and the denials of
 // [Manager.Require] speak as djangorestframework-simplejwt does, behind djoser or
 // without, so that clients that were written for those need no change:
 //

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/joinednode/jwtauth"
+	"github.com/joinednode/jwtauth/internal/revocation"
 )
 
 // refreshClaims are those of a refresh token that are not registered.
@@ -101,7 +102,7 @@ func (m *Manager) sign(ctx context.Context, s Session, says accessSays) (Pair, e
 	if !m.noAccess {
 		ttl := min(m.accessTTL, earlier(s.IdleExpires, s.MaxExpires).Sub(now.Truncate(time.Second)))
 		token, err := m.access.Issue(says.container, append(slices.Clip(says.opts), jwtauth.Subject(s.Subject), jwtauth.SessionID(s.ID),
-			jwtauth.TTL(ttl), jwtauth.IssuedAt(time.Time{}), jwtauth.Stamp(time.Time{}))...)
+			jwtauth.TTL(ttl))...)
 		if err != nil {
 			return Pair{}, m.outage(ctx, "issuing an access token", err)
 		}
@@ -110,7 +111,7 @@ func (m *Manager) sign(ctx context.Context, s Session, says accessSays) (Pair, e
 	if !m.noRefresh {
 		life := s.IdleExpires.Sub(s.Rotated.Truncate(time.Second))
 		token, err := m.refresh.Issue("", jwtauth.Subject(s.Subject), jwtauth.SessionID(s.ID), jwtauth.ID(refreshID(s.ID, s.Generation)),
-			jwtauth.IssuedAt(s.Rotated), jwtauth.Stamp(s.Created), jwtauth.TTL(life), jwtauth.Claim("gen", s.Generation), jwtauth.Claim("max_exp", s.MaxExpires.Unix()))
+			asOf(s), jwtauth.TTL(life), jwtauth.Claim("gen", s.Generation), jwtauth.Claim("max_exp", s.MaxExpires.Unix()))
 		if err != nil {
 			return Pair{}, m.outage(ctx, "issuing a refresh token", err)
 		}
@@ -122,6 +123,12 @@ func (m *Manager) sign(ctx context.Context, s Session, says accessSays) (Pair, e
 		}
 	}
 	return pair, nil
+}
+
+// asOf gives a token the times of a session: it was issued at the last rotation, and a
+// revocation counts it as a part of the login.
+func asOf(s Session) jwtauth.IssueOption {
+	return func(i *revocation.Issue) { i.IssuedAt, i.Stamp = s.Rotated, s.Created }
 }
 
 // refreshID is the jti of a refresh token, which follows from what it is.

@@ -80,8 +80,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		level = slog.LevelDebug
 	}
 	logger := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
+	slog.SetDefault(logger) // by which a ring reports what became of its file
 
-	ring, err := openRing(filepath.Join(*data, "keys.jwks"), logger)
+	ring, err := openRing(filepath.Join(*data, "keys.jwks"))
 	if err != nil {
 		return err
 	}
@@ -128,11 +129,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 // openRing loads the keys, or makes one at the first start. Only this account
 // may enter the folder, and LoadOrCreateRing refuses a file that strangers may
 // read.
-func openRing(file string, logger *slog.Logger) (*keys.Ring, error) {
+func openRing(file string) (*keys.Ring, error) {
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		return nil, err
 	}
-	return keys.LoadOrCreateRing(file, "EdDSA", keys.WithRingLogger(logger))
+	return keys.LoadOrCreateRing(file, "EdDSA")
 }
 
 // newServer bounds what one client can keep busy: a zero time-out of net/http

@@ -18,8 +18,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/joinednode/jwtauth/examples/internal/stores/storestest"
 	"golang.org/x/crypto/bcrypt"
+
+	"github.com/joinednode/jwtauth/examples/internal/stores/storestest"
 )
 
 // asProgram makes this test binary the program itself: for what only a process
@@ -157,7 +158,7 @@ func TestThePrintedLinesDoWhatTheySayWhenPasted(t *testing.T) {
 	require.Contains(t, output, `"label":"curl/`)
 	require.NotContains(t, output, `"current":false`, "the one that was stolen has ended")
 	require.NoError(t, r.stop())
-	require.Equal(t, []string{"login", "replayed", "refresh", "replayed", "refresh", "reused", "login", "logout"},
+	require.Equal(t, []string{"login", "retried", "refresh", "retried", "refresh", "reused", "login", "logout"},
 		numbers(`msg=session event=(\w+)`, r.logs.String()))
 }
 

@@ -25,7 +25,7 @@ const (
 func serveUsers(t *testing.T) string {
 	t.Helper()
 	logger := slog.New(slog.DiscardHandler)
-	ring, err := openRing(filepath.Join(t.TempDir(), "keys.jwks"), logger)
+	ring, err := openRing(filepath.Join(t.TempDir(), "keys.jwks"))
 	require.NoError(t, err)
 	list, err := revoke.New(revoke.NewMemory())
 	require.NoError(t, err)

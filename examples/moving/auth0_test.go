@@ -80,7 +80,7 @@ var hello = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 
 // fromProvider gives the Auth of an API that one provider issues the tokens of.
 func fromProvider(ctx context.Context, issuer string, client *http.Client) (*jwtauth.Auth, error) {
-	remote, err := keys.NewRemote(issuer+".well-known/jwks.json", keys.WithClient(client))
+	remote, err := keys.NewRemote(issuer+".well-known/jwks.json", keys.WithHTTPClient(client))
 	if err != nil {
 		return nil, err
 	}
@@ -149,7 +149,7 @@ func twoIssuers(newKey keys.Source, oldIssuer string, oldKeys *keys.Remote) (*jw
 func Example_fromAuth0Transition() {
 	p := newProvider()
 	defer p.Close()
-	remote := must(keys.NewRemote(p.issuer()+".well-known/jwks.json", keys.WithClient(p.Client())))
+	remote := must(keys.NewRemote(p.issuer()+".well-known/jwks.json", keys.WithHTTPClient(p.Client())))
 	newKey, _ := newPair()
 	auth, err := twoIssuers(newKey, p.issuer(), remote)
 	if err != nil {
@@ -212,10 +212,10 @@ func TestWhatIsOtherThanWithAuth0(t *testing.T) {
 		status, body = call(auth.Private(hello), "GET", "/", bearer(good))
 		require.Equal(t, 503, status, body)
 	})
-	t.Run("WithType takes at+jwt, and then nothing else", func(t *testing.T) {
-		remote, err := keys.NewRemote(p.issuer()+".well-known/jwks.json", keys.WithClient(p.Client()))
+	t.Run("WithTypes takes at+jwt, and then nothing else", func(t *testing.T) {
+		remote, err := keys.NewRemote(p.issuer()+".well-known/jwks.json", keys.WithHTTPClient(p.Client()))
 		require.NoError(t, err)
-		auth, err := jwtauth.New(remote, jwtauth.WithType("at+jwt"), jwtauth.WithIssuer(p.issuer()), jwtauth.WithAudience(api), jwtauth.WithAnyContainer())
+		auth, err := jwtauth.New(remote, jwtauth.WithTypes("at+jwt"), jwtauth.WithIssuer(p.issuer()), jwtauth.WithAudience(api), jwtauth.WithAnyContainer())
 		require.NoError(t, err)
 		_, err = auth.Verify(t.Context(), p.token(map[string]any{"kid": "p1", "typ": "at+jwt"}, nil), "")
 		require.NoError(t, err)
@@ -227,7 +227,7 @@ func TestWhatIsOtherThanWithAuth0(t *testing.T) {
 func TestHostileTokensWhileMovingFromAuth0(t *testing.T) {
 	p := newProvider()
 	defer p.Close()
-	remote, err := keys.NewRemote(p.issuer()+".well-known/jwks.json", keys.WithClient(p.Client()))
+	remote, err := keys.NewRemote(p.issuer()+".well-known/jwks.json", keys.WithHTTPClient(p.Client()))
 	require.NoError(t, err)
 	newKey, public := newPair()
 	auth, err := twoIssuers(newKey, p.issuer(), remote)

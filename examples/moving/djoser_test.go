@@ -78,7 +78,7 @@ func takeOver(django *jwtauth.Auth, list *revoke.List, sessions *session.Manager
 			return
 		}
 		exchanged.Add(1)
-		sessions.Deliver(w, r, pair)
+		sessions.WritePair(w, r, pair)
 	})
 }
 

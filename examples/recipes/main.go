@@ -79,9 +79,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		level = slog.LevelDebug
 	}
 	logger := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
+	slog.SetDefault(logger) // by which a ring reports what became of its file
 
 	file := filepath.Join(*data, "keys.jwks")
-	ring, err := openRing(file, *alg, logger)
+	ring, err := openRing(file, *alg)
 	if err != nil {
 		return err
 	}
@@ -134,11 +135,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 // openRing loads the keys, or makes one at the first start. Only this account
 // may enter the folder, and LoadOrCreateRing refuses a file that strangers may
 // read.
-func openRing(file, alg string, logger *slog.Logger) (*keys.Ring, error) {
+func openRing(file, alg string) (*keys.Ring, error) {
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		return nil, err
 	}
-	return keys.LoadOrCreateRing(file, alg, keys.WithRingLogger(logger))
+	return keys.LoadOrCreateRing(file, alg)
 }
 
 // newServer bounds what one client can keep busy: a zero time-out of net/http

@@ -25,13 +25,13 @@ func TestTheDefaultsOfThePages(t *testing.T) {
 	thousands := func(n int) string { return fmt.Sprintf("%d,%03d", n/1000, n%1000) }
 	for page, said := range map[string][]string{
 		production: {
-			"`WithMaxTokenSize` " + fmt.Sprintf("%d KiB", jwtauth.DefaultMaxTokenSize>>10),
+			"`WithMaxTokenSize` " + "8 KiB",
 			day(jwtauth.DefaultTTL) + " for tokens of containers, " + day(session.DefaultRefreshTTL) + " for sessions",
 			"`revoke.WithSkew`, " + fmt.Sprint(revoke.DefaultSkew.Seconds()) + " s unless set",
 			"past " + fmt.Sprint(revoke.DefaultStaleness.Seconds()) + " s all calls are 503",
 			fmt.Sprint(session.DefaultGrace.Seconds()) + " s of grace",
 			"past " + fmt.Sprint(keys.DefaultMaxStale.Hours()) + " h every token is 503",
-			"`WithCache` keeps (" + thousands(jwtauth.DefaultCache) + ")",
+			"`WithCache` keeps (" + thousands(32<<10) + ")",
 		},
 		pastOneMachine: {
 			"every " + fmt.Sprint(revoke.DefaultInterval.Milliseconds()) + " ms",
@@ -41,7 +41,7 @@ func TestTheDefaultsOfThePages(t *testing.T) {
 			day(session.DefaultMaxAge),
 			fmt.Sprint(session.DefaultStoreTimeout.Seconds()) + " s (`session.WithStoreTimeout`)",
 			fmt.Sprint(keys.DefaultMaxStale.Hours()) + " h (`keys.WithMaxStale`)",
-			thousands(jwtauth.DefaultCache) + " tokens",
+			thousands(32<<10) + " tokens",
 			thousands(1_000_000/int(session.DefaultAccessTTL.Seconds())) + " refreshes a second",
 		},
 	} {

@@ -22,12 +22,12 @@ import (
 func ids(t *testing.T, log revoke.Store, cursor string) (all []string) {
 	t.Helper()
 	for {
-		part, err := log.Since(t.Context(), cursor, 1000)
+		page, err := log.Since(t.Context(), cursor, 1000)
 		require.NoError(t, err)
-		for _, e := range part.Entries {
+		for _, e := range page.Entries {
 			all = append(all, e.ID)
 		}
-		if cursor = part.Cursor; !part.More {
+		if cursor = page.Cursor; !page.More {
 			return all
 		}
 	}
@@ -56,7 +56,7 @@ func TestAppendWaitsForATransactionThatHasANumber(t *testing.T) {
 		s := d.new(t)
 		log := s.Revocations()
 		require.NoError(t, log.Append(t.Context(), entry("first")))
-		part, err := log.Since(t.Context(), "", 10)
+		page, err := log.Since(t.Context(), "", 10)
 		require.NoError(t, err)
 
 		numbered, goOn, done := make(chan struct{}), make(chan struct{}), make(chan error, 1)
@@ -69,11 +69,11 @@ func TestAppendWaitsForATransactionThatHasANumber(t *testing.T) {
 			require.Fail(t, "it did not wait", "%v", err)
 		case <-time.After(500 * time.Millisecond):
 		}
-		require.Empty(t, ids(t, log, part.Cursor), "readers do not wait, and see nothing")
+		require.Empty(t, ids(t, log, page.Cursor), "readers do not wait, and see nothing")
 		close(goOn)
 		require.NoError(t, <-done)
 		require.NoError(t, <-appended)
-		require.Equal(t, []string{"slow", "fast"}, ids(t, log, part.Cursor))
+		require.Equal(t, []string{"slow", "fast"}, ids(t, log, page.Cursor))
 	})
 }
 
@@ -88,14 +88,14 @@ func TestAFollowerSkipsNothingOfLongTransactions(t *testing.T) {
 		for i := range followed {
 			reading.Go(func() {
 				for cursor, last := "", false; ; {
-					part, err := log.Since(t.Context(), cursor, i+1)
+					page, err := log.Since(t.Context(), cursor, i+1)
 					if !assert.NoError(t, err) {
 						return
 					}
-					for _, e := range part.Entries {
+					for _, e := range page.Entries {
 						followed[i] = append(followed[i], e.ID)
 					}
-					if cursor = part.Cursor; part.More {
+					if cursor = page.Cursor; page.More {
 						continue
 					}
 					if last {
@@ -160,20 +160,20 @@ func TestNewLogMakesListsReadAllAgain(t *testing.T) {
 			require.NoError(t, log.Append(t.Context(), entry(id)))
 		}
 		require.True(t, revoked("c"))
-		part, err := log.Since(t.Context(), "", 10)
+		page, err := log.Since(t.Context(), "", 10)
 		require.NoError(t, err)
 
 		// It is put back from a backup.
 		s.exec(t, "DELETE FROM $revocations WHERE n > 1")
 		s.exec(t, "UPDATE $log SET last_n = 1")
-		require.Equal(t, []string{"a"}, ids(t, log, part.Cursor), "the end is before the cursor")
+		require.Equal(t, []string{"a"}, ids(t, log, page.Cursor), "the end is before the cursor")
 		for _, id := range []string{"x", "y", "z"} {
 			require.NoError(t, log.Append(t.Context(), entry(id)))
 		}
-		require.Equal(t, []string{"z"}, ids(t, log, part.Cursor), "what the documentation says of a log that has grown past it")
+		require.Equal(t, []string{"z"}, ids(t, log, page.Cursor), "what the documentation says of a log that has grown past it")
 		require.False(t, revoked("x"))
 		require.NoError(t, s.NewLog(t.Context()))
-		require.Equal(t, []string{"a", "x", "y", "z"}, ids(t, log, part.Cursor))
+		require.Equal(t, []string{"a", "x", "y", "z"}, ids(t, log, page.Cursor))
 		require.True(t, revoked("x"))
 		require.NoError(t, log.Append(t.Context(), entry("after")))
 		require.True(t, revoked("after"))

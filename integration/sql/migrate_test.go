@@ -145,16 +145,16 @@ func TestMigrateMakesALogThatWasLost(t *testing.T) {
 		for _, id := range []string{"a", "b"} {
 			require.NoError(t, log.Append(t.Context(), entry(id)))
 		}
-		part, err := log.Since(t.Context(), "", 10)
+		page, err := log.Since(t.Context(), "", 10)
 		require.NoError(t, err)
 		s.exec(t, "DELETE FROM $log")
 		require.ErrorContains(t, log.Append(t.Context(), entry("lost")), "call Migrate")
-		_, err = log.Since(t.Context(), part.Cursor, 10)
+		_, err = log.Since(t.Context(), page.Cursor, 10)
 		require.ErrorContains(t, err, "call Migrate")
 		require.ErrorContains(t, s.NewLog(t.Context()), "call Migrate")
 		require.NoError(t, s.Migrate(t.Context()))
 		require.NoError(t, log.Append(t.Context(), entry("c")))
-		require.Equal(t, []string{"a", "b", "c"}, ids(t, log, part.Cursor))
+		require.Equal(t, []string{"a", "b", "c"}, ids(t, log, page.Cursor))
 	})
 }
 

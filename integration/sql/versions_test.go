@@ -116,7 +116,7 @@ func tokenOf(t *testing.T, key keys.Key, row session.Session, generation int64) 
 	m, err := session.New(key, store)
 	require.NoError(t, err)
 	// The one before gives its successor again.
-	first, err := jwtauth.New(key, jwtauth.WithType(session.RefreshType), jwtauth.WithAnyContainer(), jwtauth.WithMaxLifetime(session.DefaultRefreshTTL))
+	first, err := jwtauth.New(key, jwtauth.WithTypes(session.RefreshType), jwtauth.WithAnyContainer(), jwtauth.WithMaxLifetime(session.DefaultRefreshTTL))
 	require.NoError(t, err)
 	before, err := first.Issue("", jwtauth.Subject(row.Subject), jwtauth.SessionID(row.ID), jwtauth.ID(refreshID(row.ID, generation-1)), jwtauth.Claim("gen", generation-1))
 	require.NoError(t, err)

@@ -53,13 +53,13 @@ func token(id string) revoke.Entry {
 func readAll(t *testing.T, log revoke.Store, cursor string) (ids []string, end string) {
 	t.Helper()
 	for {
-		part, err := log.Since(t.Context(), cursor, 100_000)
+		page, err := log.Since(t.Context(), cursor, 100_000)
 		require.NoError(t, err)
-		for _, e := range part.Entries {
+		for _, e := range page.Entries {
 			ids = append(ids, e.ID)
 		}
-		cursor = part.Cursor
-		if !part.More {
+		cursor = page.Cursor
+		if !page.More {
 			return ids, cursor
 		}
 	}
@@ -287,7 +287,7 @@ func TestSince_OfAServerThatMayHaveLostTheEndOfTheLogReadsAllAgain(t *testing.T)
 	}
 }
 
-func jtis(page revoke.Part) (all []string) {
+func jtis(page revoke.Page) (all []string) {
 	for _, e := range page.Entries {
 		all = append(all, e.ID)
 	}

@@ -30,9 +30,9 @@ func newRevocations(db *DB) revocations {
 }
 
 const (
-	// maxPart is the most entries that one script reads, or looks at to purge them: some
+	// maxPage is the most entries that one script reads, or looks at to purge them: some
 	// milliseconds in which the server does nothing else.
-	maxPart = 500
+	maxPage = 500
 	// start is the place before the first entry.
 	start = "0-0"
 )
@@ -104,38 +104,38 @@ func (r revocations) Append(ctx context.Context, e revoke.Entry) error {
 
 // Since implements [revoke.Store]. It returns at most 500 entries, so that other
 // clients of the server get their turn.
-func (r revocations) Since(ctx context.Context, cursor string, limit int) (revoke.Part, error) {
+func (r revocations) Since(ctx context.Context, cursor string, limit int) (revoke.Page, error) {
 	const what = "reading revocations"
-	limit = min(max(limit, 1), maxPart)
+	limit = min(max(limit, 1), maxPage)
 	identity, ms, seq := place(cursor)
 	got, err := r.db.list(ctx, what, sinceScript, r.keys, rand.Text(), identity, ms, seq, strconv.Itoa(limit+1))
 	if err != nil {
-		return revoke.Part{}, err
+		return revoke.Page{}, err
 	}
 	if len(got) != 3 {
-		return revoke.Part{}, unexpected(what, got)
+		return revoke.Page{}, unexpected(what, got)
 	}
 	own, isText := got[0].(string)
 	end, isText2 := got[1].(string)
 	entries, isList := got[2].([]any)
 	if !isText || !isText2 || !isList || len(entries) > limit+1 || !number(end) {
-		return revoke.Part{}, unexpected(what, got)
+		return revoke.Page{}, unexpected(what, got)
 	}
-	part := revoke.Part{More: len(entries) > limit}
+	page := revoke.Page{More: len(entries) > limit}
 	for _, entry := range entries[:min(limit, len(entries))] {
 		e, at, err := read(what, entry)
 		if err != nil {
-			return revoke.Part{}, err
+			return revoke.Page{}, err
 		}
-		part.Entries = append(part.Entries, e)
-		if part.More {
+		page.Entries = append(page.Entries, e)
+		if page.More {
 			end = at
 		}
 	}
 	if own != "" {
-		part.Cursor = own + "/" + end
+		page.Cursor = own + "/" + end
 	}
-	return part, nil
+	return page, nil
 }
 
 // Purge implements [revoke.Store]. It reads the log from its beginning, since entries are
@@ -149,7 +149,7 @@ func (r revocations) Purge(ctx context.Context, before time.Time) error {
 		return fmt.Errorf("redisstore: %s: %w", what, err)
 	}
 	for from := "-"; ; {
-		value, err := r.db.run(ctx, what, purgeScript, r.keys[1:], from, times[0], strconv.Itoa(maxPart))
+		value, err := r.db.run(ctx, what, purgeScript, r.keys[1:], from, times[0], strconv.Itoa(maxPage))
 		if err != nil {
 			return err
 		}

@@ -93,26 +93,26 @@ func one(n int64, err error) error {
 	return err
 }
 
-// maxPart is how many entries Since returns at most, however many are asked for.
-const maxPart = 10_000
+// maxPage is how many entries Since returns at most, however many are asked for.
+const maxPage = 10_000
 
 // Since implements [revoke.Store].
-func (r *revocations) Since(ctx context.Context, cursor string, limit int) (revoke.Part, error) {
-	part, err := r.part(ctx, cursor, max(1, min(limit, maxPart)))
+func (r *revocations) Since(ctx context.Context, cursor string, limit int) (revoke.Page, error) {
+	page, err := r.page(ctx, cursor, max(1, min(limit, maxPage)))
 	if err != nil {
-		return revoke.Part{}, fmt.Errorf("sqlstore: reading the log of revocations: %w", err)
+		return revoke.Page{}, fmt.Errorf("sqlstore: reading the log of revocations: %w", err)
 	}
-	return part, nil
+	return page, nil
 }
 
-// part reads the end of the log, and then, by a statement of its own, the entries up
+// page reads the end of the log, and then, by a statement of its own, the entries up
 // to there. By one statement it would miss some: what MariaDB shows is not of one
 // moment while it is busy, and was seen to have an entry without the one before. But
 // whoever sees a number knows that all before it had been committed when it was
 // taken, and a statement that begins now shows them.
-func (r *revocations) part(ctx context.Context, cursor string, limit int) (part revoke.Part, err error) {
+func (r *revocations) page(ctx context.Context, cursor string, limit int) (page revoke.Page, err error) {
 	if err := r.begin(ctx); err != nil {
-		return part, err
+		return page, err
 	}
 	var logID string
 	var last int64
@@ -120,11 +120,11 @@ func (r *revocations) part(ctx context.Context, cursor string, limit int) (part 
 	err = r.db.QueryRowContext(ctx, r.end).Scan(&logID, &last, &replica)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
-		return part, errNoLog
+		return page, errNoLog
 	case err != nil:
-		return part, err
+		return page, err
 	case replica != 0:
-		return part, errReplica
+		return page, errReplica
 	}
 	id, after := place(cursor)
 	if id != logID || after > last { // of another log, or put back
@@ -133,15 +133,15 @@ func (r *revocations) part(ctx context.Context, cursor string, limit int) (part 
 	if after < last {
 		entries, numbers, err := r.between(ctx, after, last, limit+1)
 		if err != nil {
-			return part, err
+			return page, err
 		}
-		if part.More = len(entries) > limit; part.More {
+		if page.More = len(entries) > limit; page.More {
 			entries, last = entries[:limit], numbers[limit-1]
 		}
-		part.Entries = entries
+		page.Entries = entries
 	}
-	part.Cursor = logID + "/" + strconv.FormatInt(last, 10)
-	return part, nil
+	page.Cursor = logID + "/" + strconv.FormatInt(last, 10)
+	return page, nil
 }
 
 // between reads entries behind one number, up to another.
