@@ -5,14 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"mime"
 	"net/http"
 	"net/textproto"
 	"net/url"
-	"reflect"
 	"slices"
 	"strings"
+
+	"github.com/joinednode/jwtauth/internal/urltoken"
 )
 
 // Extractor looks for a token in one place of a request. A RawToken without a
@@ -29,7 +29,7 @@ import (
 // One that reads the URL gives In and Name, also beside an error: by the name
 // the parameter is cut from the request. It must be safe for concurrent use and
 // must not write to the request; of a request whose URL has parameters it is
-// asked more than once. An error that is none of this package's is taken for
+// asked more than once, and [New] asks it about an empty one. An error that is none of this package's is taken for
 // [ErrMalformed]; wrap [ErrUnavailable] for "cannot know now".
 type Extractor func(*http.Request) (RawToken, error)
 
@@ -38,6 +38,8 @@ type RawToken struct {
 	Token string
 	In    Location
 	Name  string // of the header field, query parameter, form field or cookie
+
+	place *place // where an extractor of this package looks, if it found nothing
 }
 
 // Location is the kind of place where a token was found.
@@ -85,13 +87,15 @@ func (p RawToken) ambient() bool {
 // A field with another scheme, or an empty one, is nothing. A scheme without a
 // token is [ErrMalformed], and so is anything but the characters of RFC 6750,
 // section 2.1; two fields are [ErrAmbiguousToken].
-func FromHeader(name, scheme string) Extractor {
+func FromHeader(name, scheme string) Extractor { return fromHeader(name, scheme).extract }
+
+func fromHeader(name, scheme string) *place {
 	key := textproto.CanonicalMIMEHeaderKey(name)
-	s := &source{in: InHeader, name: name}
+	p := &place{in: InHeader, name: name}
 	if !isHTTPToken(name) || scheme != "" && !isHTTPToken(scheme) {
-		s.bad = fmt.Errorf("FromHeader(%q, %q): a field's name and its scheme are words of RFC 9110, section 5.6.2", name, scheme)
+		p.bad = fmt.Errorf("FromHeader(%q, %q): a field's name and its scheme are words of RFC 9110, section 5.6.2", name, scheme)
 	}
-	s.find = func(r *http.Request) (string, int, error) {
+	p.find = func(r *http.Request) (string, int, error) {
 		fields := r.Header[key]
 		switch {
 		case len(fields) == 0 || len(fields) == 1 && fields[0] == "":
@@ -112,7 +116,7 @@ func FromHeader(name, scheme string) Extractor {
 		}
 		return strings.TrimLeft(rest, " "), 1, nil
 	}
-	return s.extract
+	return p
 }
 
 // FromQuery looks for a parameter of the URL (RFC 6750, section 2.3), matched
@@ -128,19 +132,21 @@ func FromHeader(name, scheme string) Extractor {
 //
 // A parameter without a value, or with characters that no token has, is
 // [ErrMalformed]; two are [ErrAmbiguousToken].
-func FromQuery(name string) Extractor {
-	s, names := &source{in: InQuery, name: name}, []string{name}
+func FromQuery(name string) Extractor { return fromQuery(name).extract }
+
+func fromQuery(name string) *place {
+	p, names := &place{in: InQuery, name: name}, []string{name}
 	if name == "" {
-		s.bad = errors.New(`FromQuery(""): name the parameter, such as "token"`)
+		p.bad = errors.New(`FromQuery(""): name the parameter, such as "token"`)
 	}
-	s.find = func(r *http.Request) (string, int, error) {
-		token, n, ok := scanQuery(sentQuery(r), names)
+	p.find = func(r *http.Request) (string, int, error) {
+		token, n, ok := urltoken.Scan(urltoken.Query(r), names)
 		if n > 0 && !ok {
 			return "", 0, fmt.Errorf("%w: in a query that does not parse", ErrMalformed)
 		}
 		return token, n, nil
 	}
-	return s.extract
+	return p
 }
 
 // FromCookie looks for a cookie. Browsers send cookies by themselves, so the
@@ -148,19 +154,21 @@ func FromQuery(name string) Extractor {
 // any origin, but for those with Upgrade, so handlers must change nothing on them. An
 // empty cookie, as servers leave it behind, is nothing; two of one name, which a
 // neighbouring domain can cause, are [ErrAmbiguousToken].
-func FromCookie(name string) Extractor {
-	s := &source{in: InCookie, name: name}
+func FromCookie(name string) Extractor { return fromCookie(name).extract }
+
+func fromCookie(name string) *place {
+	p := &place{in: InCookie, name: name}
 	if !isHTTPToken(name) {
-		s.bad = fmt.Errorf("FromCookie(%q): a cookie's name is a word of RFC 9110, section 5.6.2", name)
+		p.bad = fmt.Errorf("FromCookie(%q): a cookie's name is a word of RFC 9110, section 5.6.2", name)
 	}
-	s.find = func(r *http.Request) (string, int, error) {
+	p.find = func(r *http.Request) (string, int, error) {
 		cookies := r.CookiesNamed(name)
 		if len(cookies) == 0 || len(cookies) == 1 && cookies[0].Value == "" {
 			return "", 0, nil
 		}
 		return cookies[0].Value, len(cookies), nil
 	}
-	return s.extract
+	return p
 }
 
 // FromForm looks for a field of a POST, PUT or PATCH body of the type
@@ -169,19 +177,21 @@ func FromCookie(name string) Extractor {
 // types are not touched. A form that does not parse or is longer is
 // [ErrMalformed]; of one that another middleware has parsed before, what that
 // left in r.PostForm counts.
-func FromForm(name string) Extractor {
-	s := &source{in: InForm, name: name}
+func FromForm(name string) Extractor { return fromForm(name).extract }
+
+func fromForm(name string) *place {
+	p := &place{in: InForm, name: name}
 	if name == "" {
-		s.bad = errors.New(`FromForm(""): name the field, such as "access_token"`)
+		p.bad = errors.New(`FromForm(""): name the field, such as "access_token"`)
 	}
-	s.find = func(r *http.Request) (string, int, error) {
+	p.find = func(r *http.Request) (string, int, error) {
 		form, err := readForm(r)
 		if err != nil || len(form[name]) == 0 {
 			return "", 0, err
 		}
 		return form[name][0], len(form[name]), nil
 	}
-	return s.extract
+	return p
 }
 
 // maxForm is how much of a body is read, the same as http.Request.ParseForm.
@@ -214,8 +224,8 @@ func readForm(r *http.Request) (url.Values, error) {
 	return form, nil
 }
 
-// source is what the functions above make: its extract is the Extractor.
-type source struct {
+// place is where an extractor of this package looks: its extract is the Extractor.
+type place struct {
 	in   Location
 	name string
 	bad  error // what is wrong with the arguments
@@ -223,57 +233,170 @@ type source struct {
 	find func(*http.Request) (token string, n int, err error)
 }
 
-// extract is the Extractor. It answers a nil request, which only describe makes,
-// with itself.
-func (s *source) extract(r *http.Request) (RawToken, error) {
-	if r == nil {
-		return RawToken{}, itself{s}
+func (p *place) extract(r *http.Request) (RawToken, error) {
+	raw, err := p.look(r)
+	if err == nil && raw.Token != "" && !isB64Token(raw.Token) {
+		return RawToken{In: p.in, Name: p.name}, fmt.Errorf("%w: not the characters of a bearer token", ErrMalformed)
 	}
-	p, err := s.look(r)
-	if err == nil && p.Token != "" && !isB64Token(p.Token) {
-		return RawToken{In: s.in, Name: s.name}, fmt.Errorf("%w: not the characters of a bearer token", ErrMalformed)
-	}
-	return p, err
+	return raw, err
 }
 
-// look is extract but for the token's characters.
-func (s *source) look(r *http.Request) (RawToken, error) {
-	p := RawToken{In: s.in, Name: s.name}
-	if s.bad != nil {
-		return p, s.bad
+// look is extract without the check of the token's characters.
+func (p *place) look(r *http.Request) (RawToken, error) {
+	raw := RawToken{In: p.in, Name: p.name}
+	if p.bad != nil {
+		raw.place = p
+		return raw, p.bad
 	}
-	token, n, err := s.find(r)
+	token, n, err := p.find(r)
 	switch {
 	case err != nil:
-		return p, err
+		return raw, err
 	case n == 0:
-		return RawToken{}, nil
+		return RawToken{place: p}, nil
 	case n > 1:
-		return p, ErrAmbiguousToken
+		return raw, ErrAmbiguousToken
 	case token == "":
-		return p, fmt.Errorf("%w: no token where one should be", ErrMalformed)
+		return raw, fmt.Errorf("%w: no token where one should be", ErrMalformed)
 	}
-	p.Token = token
-	return p, nil
+	raw.Token = token
+	return raw, nil
 }
 
-// itself is the error of an extractor that was asked about no request.
-type itself struct{ source *source }
-
-func (itself) Error() string { return "jwtauth: an extractor was given no request" }
-
-// describe returns where an extractor of this package looks. Anybody else's is
-// not called, and gives nil: a function tells nothing but its address, and all
-// of ours are the one method.
-func describe(e Extractor) *source {
-	if reflect.ValueOf(e).Pointer() != reflect.ValueOf((*source)(nil).extract).Pointer() {
-		return nil
-	}
-	_, err := e(nil)
-	return err.(itself).source
+// placeOf asks an extractor about an empty request, in which those of this package find
+// nothing and say where they look. It returns nil for any other extractor: a custom one
+// may look anywhere, and make nothing of such a request.
+func placeOf(e Extractor) *place {
+	defer func() { _ = recover() }() // of a custom one that needs more than such a request has
+	raw, _ := e(&http.Request{Method: http.MethodGet, URL: &url.URL{Path: "/"}, Header: http.Header{}, Body: http.NoBody})
+	return raw.place
 }
 
-// isB64Token judges the syntax of RFC 6750, section 2.1, and the length beyond
+// places returns what the extractors say of themselves: the parameters of the URL that
+// they look for, and the fields of a request that decide. Those whose answer on a request
+// may name further parameters are dynamic. A custom extractor may end in a call of one of
+// this package's, so only a place in a query or a form is taken for all there is.
+func places(extractors []Extractor) (queryNames []string, dynamic []Extractor, vary []string) {
+	vary = []string{"Authorization"}
+	for _, e := range extractors {
+		p := placeOf(e)
+		if p == nil {
+			dynamic = append(dynamic, e)
+			continue
+		}
+		field := ""
+		switch p.in {
+		case InQuery:
+			queryNames = append(queryNames, p.name)
+		case InHeader:
+			field = http.CanonicalHeaderKey(p.name)
+		case InCookie:
+			field = "Cookie"
+		}
+		if p.in == InHeader || p.in == InCookie {
+			dynamic = append(dynamic, e)
+		}
+		if field != "" && !slices.Contains(vary, field) {
+			vary = append(vary, field)
+		}
+	}
+	return queryNames, dynamic, vary
+}
+
+// asSent makes a custom extractor see the query as the client sent it.
+func asSent(e Extractor) Extractor {
+	return func(r *http.Request) (RawToken, error) {
+		view := urltoken.Sent(r)
+		if view == r {
+			return e(r)
+		}
+		defer keepBody(r, view)
+		return e(view)
+	}
+}
+
+// keepBody gives a request the body of a copy that may have been read, with what was
+// made of it. Form is left out: it may hold a token of the URL, and net/http makes it
+// again.
+func keepBody(r, view *http.Request) {
+	r.Body, r.PostForm, r.MultipartForm = view.Body, view.PostForm, view.MultipartForm
+}
+
+// urlTokens looks for the parameters of all extractors, whichever would find its token
+// first.
+func (a *Auth) urlTokens(r *http.Request) urltoken.Tokens {
+	if !urltoken.Possible(r) {
+		return urltoken.Tokens{}
+	}
+	names := a.queryNames
+	if urltoken.Query(r) != "" {
+		for _, e := range a.dynamic {
+			if raw, _ := e(r); raw.In == InQuery && raw.Name != "" {
+				names = append(slices.Clip(names), raw.Name)
+			}
+		}
+	}
+	return urltoken.Find(r, names)
+}
+
+// find finds the token of a request, unless the request itself is wrong.
+func (a *Auth) find(r *http.Request, u urltoken.Tokens, policy Policy) (RawToken, error) {
+	if err := checkPath(r); err != nil {
+		return RawToken{}, a.andNoToken(r, err)
+	}
+	if u.Broken && policy != Public {
+		return RawToken{}, a.andNoToken(r, fmt.Errorf("%w: a query that does not parse", ErrMalformed))
+	}
+	return a.extract(r)
+}
+
+// andNoToken adds to what is wrong with a request that it presents no token
+// either: that much the client may know.
+func (a *Auth) andNoToken(r *http.Request, wrong error) error {
+	if _, err := a.extract(r); errors.Is(err, ErrNoToken) {
+		return fmt.Errorf("%w: %w", wrong, ErrNoToken)
+	}
+	return wrong
+}
+
+// extract asks the extractors in order. What the first one finds is judged,
+// good or bad; a cookie must not have been sent by a page of another origin.
+func (a *Auth) extract(r *http.Request) (RawToken, error) {
+	for _, e := range a.extractors {
+		raw, err := e(r)
+		switch {
+		case err != nil:
+			if name, _ := reasonOf(err); name == "" {
+				err = fmt.Errorf("%w: %w", ErrMalformed, err)
+			}
+			return raw, err
+		case raw.Token == "":
+			continue
+		case raw.In == InQuery && raw.Name == "":
+			return raw, fmt.Errorf("%w: of a parameter without a name, which could not be cut", ErrMalformed)
+		case raw.ambient():
+			return raw, a.checkOrigin(r)
+		}
+		return raw, nil
+	}
+	return RawToken{}, ErrNoToken
+}
+
+// checkOrigin refuses what a page of another origin may have caused. A request
+// that opens a WebSocket counts as unsafe although it is a GET: browsers send
+// it across origins, cookies included.
+func (a *Auth) checkOrigin(r *http.Request) error {
+	if len(r.Header["Upgrade"]) > 0 {
+		r = r.WithContext(r.Context())
+		r.Method = http.MethodPost
+	}
+	if err := a.crossOrigin.Check(r); err != nil {
+		return fmt.Errorf("%w: %w", ErrCrossOrigin, err)
+	}
+	return nil
+}
+
+// isB64Token checks the syntax of RFC 6750, section 2.1, and the length beyond
 // which nothing is looked at.
 func isB64Token(token string) bool {
 	if len(token) > tokenCeiling {
@@ -288,7 +411,7 @@ func isB64Token(token string) bool {
 	return text != ""
 }
 
-// isHTTPToken judges the syntax of a token of RFC 9110, section 5.6.2.
+// isHTTPToken checks the syntax of a token of RFC 9110, section 5.6.2.
 func isHTTPToken(word string) bool {
 	for i := range len(word) {
 		if !isHTTPTokenByte(word[i]) {
@@ -304,202 +427,4 @@ func isHTTPTokenByte(c byte) bool {
 
 func isAlphanumeric(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
-}
-
-// sentURL is the query of a request as the client sent it. A middleware that cut
-// tokens out of the URL keeps it in the context, for one further in to look for them.
-type sentURL struct{ query string }
-
-// cutMark is the RawFragment of a URL out of which tokens were cut. A copy of the URL
-// keeps it, as http.StripPrefix makes one; a URL that a handler makes has none. No
-// server reads a fragment, and nothing prints a RawFragment without one.
-const cutMark = "jwtauth: cut"
-
-// sentQuery returns the query of a request as the client sent it. A request that a
-// handler makes, even in the context of this one or by Clone, sends nothing that its
-// own URL does not hold.
-func sentQuery(r *http.Request) string {
-	if s := stateOf(r.Context()); s != nil && s.sent != nil && r.URL.RawFragment == cutMark {
-		return s.sent.query
-	}
-	return r.URL.RawQuery
-}
-
-// asSent makes a custom extractor see the query as the client sent it.
-func asSent(e Extractor) Extractor {
-	return func(r *http.Request) (RawToken, error) {
-		query := sentQuery(r)
-		if query == r.URL.RawQuery {
-			return e(r)
-		}
-		view := r.WithContext(r.Context())
-		view.URL = withQuery(r.URL, query)
-		defer keepBody(r, view)
-		return e(view)
-	}
-}
-
-// keepBody gives a request the body of a copy that may have been read, with what was
-// made of it. Form is left out: it may hold a token of the URL, and net/http makes it
-// again.
-func keepBody(r, view *http.Request) {
-	r.Body, r.PostForm, r.MultipartForm = view.Body, view.PostForm, view.MultipartForm
-}
-
-func withQuery(u *url.URL, query string) *url.URL {
-	u2 := *u
-	u2.RawQuery, u2.ForceQuery = query, false
-	return &u2
-}
-
-// urlTokens is what was found in the URL of a request that must not be passed
-// on.
-type urlTokens struct {
-	names  []string // the parameters that were looked for
-	found  bool     // the request holds one of them
-	broken bool     // its query does not parse
-}
-
-// urlTokens looks for the parameters of all extractors, whichever would find
-// its token first. Those of this package are known by name; others are asked.
-func (a *Auth) urlTokens(r *http.Request) urlTokens {
-	query, u := sentQuery(r), urlTokens{names: a.queryNames}
-	if query == "" && r.URL.RawQuery == "" && r.Form == nil && strings.IndexByte(r.RequestURI, '?') < 0 {
-		return u // most requests: there is no place for a parameter
-	}
-	if query != "" {
-		for _, e := range a.foreign {
-			if p, _ := e(r); p.In == InQuery && p.Name != "" {
-				u.names = append(slices.Clip(u.names), p.Name)
-			}
-		}
-	}
-	if len(u.names) == 0 {
-		return u
-	}
-	_, n, ok := scanQuery(query, u.names)
-	u.found, u.broken = n > 0, !ok
-	// Something outside may have changed one of the copies, and left the others.
-	if _, query, has := strings.Cut(r.RequestURI, "?"); has && query != r.URL.RawQuery {
-		_, n, ok := scanQuery(query, u.names)
-		u.found = u.found || n > 0 || !ok
-	}
-	for _, name := range u.names {
-		u.found = u.found || len(r.Form[name]) > len(r.PostForm[name])
-	}
-	return u
-}
-
-// scanQuery returns the first value of the parameters with these names, how
-// many there are, and whether the query parses as [url.ParseQuery] judges. It
-// allocates for escapes only.
-func scanQuery(query string, names []string) (value string, n int, ok bool) {
-	const most = 10000 // parameters; net/url parses no more by default
-	if strings.Count(query, "&") >= most {
-		return "", 0, false
-	}
-	ok = true
-	for pair := range strings.SplitSeq(query, "&") {
-		name, text, _ := strings.Cut(pair, "=")
-		name, err := url.QueryUnescape(name)
-		if err != nil || strings.Contains(pair, ";") || !escapesParse(text) {
-			ok = false
-		} else if slices.Contains(names, name) {
-			if n++; n == 1 {
-				value, _ = url.QueryUnescape(text)
-			}
-		}
-	}
-	return value, n, ok
-}
-
-// escapesParse reports whether each % of a query's value begins an escape.
-func escapesParse(value string) bool {
-	for {
-		i := strings.IndexByte(value, '%')
-		if i < 0 {
-			return true
-		}
-		value = value[i+1:]
-		if len(value) < 2 || !isHex(value[0]) || !isHex(value[1]) {
-			return false
-		}
-		value = value[2:]
-	}
-}
-
-func isHex(c byte) bool {
-	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
-}
-
-// cut returns the request without the tokens of its URL, wherever they were
-// copied to; r itself where there is nothing to cut. The caller's request stays
-// as it is. The other parameters keep their bytes and their order; a query that
-// does not parse goes as a whole.
-func (u urlTokens) cut(r *http.Request) *http.Request {
-	if !u.found && !u.broken {
-		return r
-	}
-	uri := r.RequestURI
-	if target, query, has := strings.Cut(uri, "?"); has {
-		uri = target
-		if query = u.cutQuery(query); query != "" {
-			uri += "?" + query
-		}
-	}
-	s := newState(r.Context())
-	s.sent = &sentURL{sentQuery(r)}
-	r2 := r.WithContext(s)
-	r2.URL = withQuery(r.URL, u.cutQuery(r.URL.RawQuery))
-	r2.URL.RawFragment = cutMark
-	r2.RequestURI = uri
-	if r.Form != nil {
-		r2.Form = u.cutForm(r.Form, r.PostForm)
-	}
-	return r2
-}
-
-func (u urlTokens) cutQuery(query string) string {
-	_, n, ok := scanQuery(query, u.names)
-	switch {
-	case !ok:
-		return ""
-	case n == 0:
-		return query
-	}
-	var kept []string
-	for pair := range strings.SplitSeq(query, "&") {
-		if _, n, _ := scanQuery(pair, u.names); n == 0 {
-			kept = append(kept, pair)
-		}
-	}
-	return strings.Join(kept, "&")
-}
-
-// cutForm leaves of the parameters what the body said: form holds both. Of a
-// query that does not parse nobody knows what form took, and all of it goes.
-func (u urlTokens) cutForm(form, body url.Values) url.Values {
-	if u.broken {
-		return maps.Clone(body)
-	}
-	form = maps.Clone(form)
-	for _, name := range u.names {
-		delete(form, name)
-		if values, has := body[name]; has {
-			form[name] = values
-		}
-	}
-	return form
-}
-
-// cutURL returns the request without the tokens of its URL, and what is to know of
-// them. Where there are some, the response is kept out of caches, let in or not, and
-// its address out of the Referer fields of what browsers ask for next.
-func (a *Auth) cutURL(w http.ResponseWriter, r *http.Request) (*http.Request, urlTokens) {
-	u := a.urlTokens(r)
-	if u.found || u.broken {
-		w.Header().Set("Cache-Control", "private, no-store")
-		w.Header().Set("Referrer-Policy", "no-referrer")
-	}
-	return u.cut(r), u
 }

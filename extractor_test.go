@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/joinednode/jwtauth"
+	"github.com/joinednode/jwtauth/keys"
 )
 
 func TestWhereATokenIsFound(t *testing.T) {
@@ -116,8 +117,8 @@ func TestWhereATokenIsFound(t *testing.T) {
 }
 
 func TestNoFurtherExtractorIsAskedOnceOneFoundSomething(t *testing.T) {
-	auth := newAuth(t, jwtauth.WithExtractors(jwtauth.FromHeader("Authorization", "Bearer"), func(*http.Request) (jwtauth.RawToken, error) {
-		t.Error("asked")
+	auth := newAuth(t, jwtauth.WithExtractors(jwtauth.FromHeader("Authorization", "Bearer"), func(r *http.Request) (jwtauth.RawToken, error) {
+		require.Empty(t, r.Header, "it is asked about the empty request of New alone")
 		return jwtauth.RawToken{}, nil
 	}))
 	_, s := serve(auth.Private, request("GET", demoPath, bearer(goodToken())))
@@ -130,8 +131,13 @@ func TestAnExtractorMadeOfNothingFindsNothing(t *testing.T) {
 	for name, e := range map[string]jwtauth.Extractor{
 		"FromHeader": jwtauth.FromHeader("", ""), "FromQuery": jwtauth.FromQuery(""), "FromCookie": jwtauth.FromCookie(""), "FromForm": jwtauth.FromForm(""),
 	} {
-		wrapped := func(r *http.Request) (jwtauth.RawToken, error) { return e(r) } // New cannot look into it
-		_, err := newAuth(t, jwtauth.WithExtractors(wrapped)).Check(request("GET", demoPath+"?="+goodToken(), http.Header{"": {goodToken()}}))
+		_, err := jwtauth.New(keys.HS256(secret), jwtauth.WithExtractors(func(r *http.Request) (jwtauth.RawToken, error) { return e(r) }))
+		require.ErrorContains(t, err, name, "New sees what it says of itself")
+		wrapped := func(r *http.Request) (jwtauth.RawToken, error) { // New cannot look into it
+			p, err := e(r)
+			return jwtauth.RawToken{Token: p.Token, In: p.In, Name: p.Name}, err
+		}
+		_, err = newAuth(t, jwtauth.WithExtractors(wrapped)).Check(request("GET", demoPath+"?="+goodToken(), http.Header{"": {goodToken()}}))
 		require.ErrorIs(t, err, jwtauth.ErrMalformed, name)
 		require.ErrorContains(t, err, name)
 	}

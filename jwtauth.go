@@ -92,17 +92,23 @@ package jwtauth
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"net/http"
 	"slices"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/joinednode/jwtauth/internal/revocation"
 	"github.com/joinednode/jwtauth/internal/sieve"
 	"github.com/joinednode/jwtauth/internal/strict"
+	"github.com/joinednode/jwtauth/internal/urltoken"
 	"github.com/joinednode/jwtauth/keys"
 )
 
@@ -112,18 +118,16 @@ type Auth struct {
 	config
 	source  keys.Source
 	issuers map[string]*trustedIssuer          // nil without WithTrustedIssuer; else all, its own too
-	memory  *sieve.Cache[remembered]           // nil: remembers nothing
+	cache   *sieve.Cache[cachedToken]          // nil: nothing is cached
 	header  atomic.Pointer[strict.KnownHeader] // of the token accepted last
 	issued  atomic.Pointer[issuedHeader]       // of the token issued last
 
-	list    revocation.List // that the revocations are or embed; nil for none
-	clearly bool            // the revocations are that list, so that its marks count
+	list      revocation.List // that the checker of revocations is or embeds; nil for none
+	wholeList bool            // the checker is that list, so that its marks count
 
-	// What the extractors were found to be, once: the parameters that this
-	// package's look for, the extractors of others, and what responses vary by.
-	queryNames []string
-	foreign    []Extractor
-	vary       []string
+	queryNames []string    // the parameters of the URL that extractors look for
+	dynamic    []Extractor // those that did not say where they look
+	vary       []string    // what responses depend on
 }
 
 // RevocationChecker knows which genuine tokens were taken back. It is asked on
@@ -141,10 +145,10 @@ type RevocationChecker interface {
 // be right; all of them are reported at once.
 func New(source keys.Source, opts ...Option) (*Auth, error) {
 	c, err := configure(opts)
-	if err := errors.Join(judgeSource(source), err); err != nil {
+	if err := errors.Join(checkSource(source), err); err != nil {
 		return nil, fmt.Errorf("jwtauth: New: %w", err)
 	}
-	a := &Auth{config: c, source: source, vary: []string{"Authorization"}}
+	a := &Auth{config: c, source: source}
 	if len(c.trusted) > 0 {
 		a.issuers = map[string]*trustedIssuer{c.issuer: {c.issuer, source, c.audience}}
 		for _, t := range c.trusted {
@@ -154,46 +158,31 @@ func New(source keys.Source, opts ...Option) (*Auth, error) {
 			a.issuers[t.issuer] = &t
 		}
 	}
-	a.list, a.clearly = revocation.Of(c.revocations)
-	if a.list != nil && a.list.MaxLifetime() < a.maxLifetime {
+	if a.list, a.wholeList = revocation.Of(c.revocations); a.list != nil && a.list.MaxLifetime() < a.maxLifetime {
 		return nil, fmt.Errorf("jwtauth: New: WithRevocations was given a list that forgets after %v, and tokens may live %v; give it that lifetime, or lower WithMaxLifetime", a.list.MaxLifetime(), a.maxLifetime)
 	}
-	issuers := map[string]time.Duration{c.issuer: 0} // and how far their clocks may be ahead
-	if !signsHere(source) {
-		issuers[c.issuer] = max(c.leeway, clockSkew)
+	revocation.Tell(c.revocations, a.clocksAhead())
+	if c.cacheSize > 0 {
+		a.cache = sieve.New[cachedToken](c.cacheSize, min(c.cacheSize, math.MaxInt/entrySize)*entrySize)
 	}
-	for _, t := range c.trusted {
-		issuers[t.issuer] = max(c.leeway, clockSkew)
-	}
-	revocation.Tell(c.revocations, issuers)
-	if c.cache > 0 {
-		a.memory = sieve.New[remembered](c.cache, min(c.cache, math.MaxInt/entrySize)*entrySize)
-	}
-	for i, e := range a.extractors {
-		ours := describe(e)
-		if ours == nil {
-			a.extractors[i] = asSent(e)
-			a.foreign = append(a.foreign, a.extractors[i])
-			continue
-		}
-		a.extractors[i] = ours.look // the characters are judged with the rest of the token
-		vary := ""
-		switch ours.in {
-		case InQuery:
-			a.queryNames = append(a.queryNames, ours.name)
-		case InHeader:
-			vary = http.CanonicalHeaderKey(ours.name)
-		case InCookie:
-			vary = "Cookie"
-		}
-		if vary != "" && !slices.Contains(a.vary, vary) {
-			a.vary = append(a.vary, vary)
-		}
-	}
+	a.queryNames, a.dynamic, a.vary = places(a.extractors)
 	return a, nil
 }
 
-func judgeSource(source keys.Source) error {
+// clocksAhead returns the issuers whose tokens are accepted, and how far their clocks may
+// be ahead of this one.
+func (a *Auth) clocksAhead() map[string]time.Duration {
+	ahead := map[string]time.Duration{a.issuer: 0}
+	if !signsHere(a.source) {
+		ahead[a.issuer] = max(a.leeway, clockSkew)
+	}
+	for _, t := range a.trusted {
+		ahead[t.issuer] = max(a.leeway, clockSkew)
+	}
+	return ahead
+}
+
+func checkSource(source keys.Source) error {
 	switch source := source.(type) {
 	case nil:
 		return errors.New("the source of keys is nil; give it a key, such as keys.HS256(secret)")
@@ -249,6 +238,178 @@ func (a *Auth) Issue(container string, opts ...IssueOption) (string, error) {
 	return token, err
 }
 
+// issue also returns how long the token lives.
+func (a *Auth) issue(container string, opts []IssueOption) (string, time.Duration, error) {
+	i := issue{Audience: a.audience, TTL: a.ttl}
+	for n, opt := range opts {
+		if opt == nil {
+			return "", 0, fmt.Errorf("jwtauth: Issue: option %d is nil; leave it out", n+1)
+		}
+		opt(&i)
+	}
+	payload, err := a.payload(container, i)
+	if err != nil {
+		return "", 0, fmt.Errorf("jwtauth: Issue: %w", err)
+	}
+	token, err := a.sign(payload)
+	if err != nil {
+		return "", 0, fmt.Errorf("jwtauth: Issue: %w", err)
+	}
+	return token, i.TTL.Truncate(time.Second), nil
+}
+
+// payload encodes the claims of a token. Text that JSON could not hold as it is
+// (invalid UTF-8), and what Verify would refuse, is an error.
+func (a *Auth) payload(container string, i issue) ([]byte, error) {
+	if container == "" && !a.anyContainer {
+		return nil, fmt.Errorf("%w: the container is empty; name one, or set WithAnyContainer if this service has none", ErrNoContainer)
+	}
+	if i.TTL < minIssuedLife || i.TTL > a.maxLifetime {
+		return nil, fmt.Errorf("TTL(%v): it must lie between %v and the %v of WithMaxLifetime", i.TTL, minIssuedLife, a.maxLifetime)
+	}
+	var claims strict.Writer
+	var errs []error
+	text := func(claim, option, value string) {
+		if err := checkText(option, value); err != nil {
+			errs = append(errs, err)
+		}
+		claims.String(claim, value)
+	}
+	if a.issuer != "" {
+		claims.String("iss", a.issuer)
+	}
+	if i.Subject != nil {
+		text("sub", "Subject", *i.Subject)
+	}
+	if i.Audience != nil {
+		errs = append(errs, checkIssuedAudience(i.Audience))
+		if len(i.Audience) == 1 {
+			claims.String("aud", i.Audience[0])
+		} else {
+			errs = append(errs, claims.Any("aud", i.Audience))
+		}
+	}
+	if container != "" {
+		text(a.containerClaim, "the container", container)
+	}
+	if i.SessionID != nil {
+		text("sid", "SessionID", *i.SessionID)
+	}
+	if i.ID != nil {
+		text("jti", "ID", *i.ID)
+	} else {
+		claims.String("jti", rand.Text())
+	}
+	at := i.IssuedAt
+	if at.IsZero() {
+		at = a.clock()
+	}
+	issued := at.Unix()
+	expires := issued + int64(i.TTL/time.Second)
+	claims.Number("iat", issued)
+	switch {
+	case a.list == nil:
+	case !i.Stamp.IsZero():
+		claims.Number(strict.StampClaim, i.Stamp.UnixMicro())
+	case !i.IssuedAt.IsZero():
+		claims.Number(strict.StampClaim, at.UnixMicro())
+	default:
+		claims.Number(strict.StampClaim, a.list.Stamp(at))
+	}
+	if !i.NotBefore.IsZero() {
+		if claims.Number("nbf", i.NotBefore.Unix()); i.NotBefore.Unix() >= expires {
+			errs = append(errs, errors.New("NotBefore lies behind the token's expiry, so that it would never be valid"))
+		}
+	}
+	claims.Number("exp", expires)
+	for _, name := range slices.Sorted(maps.Keys(i.Private)) {
+		errs = append(errs, a.checkPrivate(name, i.Private[name]), claims.Any(name, i.Private[name]))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	payload := claims.Bytes()
+	_, err := a.readClaims(string(payload))
+	return payload, err
+}
+
+func checkIssuedAudience(audience []string) error {
+	if len(audience) == 0 {
+		return errors.New("Audience was given none; name at least one, or leave it out")
+	}
+	var errs []error
+	for _, value := range audience {
+		errs = append(errs, checkText("Audience", value))
+	}
+	return errors.Join(errs...)
+}
+
+// checkPrivate judges a claim that is not this package's.
+func (a *Auth) checkPrivate(name string, value any) error {
+	var reserved, invalid error
+	if strict.Reserved(name, a.containerClaim) {
+		reserved = fmt.Errorf("Claim(%q): the name is reserved, or would be taken for one that is; choose another", name)
+	}
+	if text, ok := value.(string); ok && !utf8.ValidString(text) {
+		invalid = fmt.Errorf("Claim(%q) was given invalid UTF-8 (%q)", name, text)
+	}
+	return errors.Join(reserved, checkText("Claim", name), invalid)
+}
+
+// sign makes a compact JWS of a payload (RFC 7515, section 5.1).
+func (a *Auth) sign(payload []byte) (string, error) {
+	set, err := keySet(context.Background(), a.source, "")
+	if err != nil {
+		return "", err
+	}
+	header, err := a.headerOf(set)
+	if err != nil {
+		return "", err
+	}
+	token := make([]byte, 0, len(header)+len(payload)*4/3+128)
+	token = append(token, header...)
+	token = base64.RawURLEncoding.AppendEncode(token, payload)
+	signature, err := set.Sign(token)
+	if err != nil {
+		return "", fmt.Errorf("%w: signing: %w", ErrUnavailable, err)
+	}
+	token = append(token, '.')
+	token = base64.RawURLEncoding.AppendEncode(token, signature)
+	if len(token) > a.maxTokenSize {
+		return "", fmt.Errorf("the token would have %d bytes, and WithMaxTokenSize allows %d", len(token), a.maxTokenSize)
+	}
+	return string(token), nil
+}
+
+// issuedHeader is the beginning of all tokens that are signed with a set.
+type issuedHeader struct {
+	set  *keys.Set
+	text string // up to the first dot
+}
+
+// headerOf returns the beginning of the tokens that are signed with a set, which
+// is made once for each.
+func (a *Auth) headerOf(set *keys.Set) (string, error) {
+	if h := a.issued.Load(); h != nil && h.set == set {
+		return h.text, nil
+	}
+	alg, kid, err := set.SigningKey()
+	if err != nil {
+		return "", err
+	}
+	header, err := json.Marshal(struct {
+		Algorithm string `json:"alg"`
+		KeyID     string `json:"kid,omitempty"`
+		Type      string `json:"typ"`
+	}{alg, kid, a.types[0]})
+	if err != nil {
+		return "", err
+	}
+	h := &issuedHeader{set: set, text: base64.RawURLEncoding.EncodeToString(header) + "."}
+	a.issued.Store(h)
+	return h.text, nil
+}
+
 // Verify returns the claims of a token that is live, genuine and of this
 // container, for servers that are not net/http. Otherwise its error is one of
 // those of this package (errors.Is) and the claims are empty.
@@ -257,9 +418,9 @@ func (a *Auth) Issue(container string, opts ...IssueOption) (string, error) {
 // [Auth.VerifyAnyContainer] where the container is known only afterwards. ctx
 // is for the key source and the revocation checker.
 func (a *Auth) Verify(ctx context.Context, token, container string) (Claims, error) {
-	v := a.judge(ctx, token)
+	v := a.verify(ctx, token)
 	if v.err == nil {
-		v.err = a.judgeContainer(v.claims, container, Private)
+		v.err = a.checkContainer(v.claims, container, Private)
 	}
 	return a.settle(ctx, "verify", v)
 }
@@ -267,7 +428,7 @@ func (a *Auth) Verify(ctx context.Context, token, container string) (Claims, err
 // VerifyAnyContainer is [Auth.Verify] without the container: whoever calls it
 // must compare Claims.Container with what the token is used for.
 func (a *Auth) VerifyAnyContainer(ctx context.Context, token string) (Claims, error) {
-	return a.settle(ctx, "verify", a.judge(ctx, token))
+	return a.settle(ctx, "verify", a.verify(ctx, token))
 }
 
 // Inspect judges as [Auth.VerifyAnyContainer] does, but of a genuine token that is
@@ -276,14 +437,14 @@ func (a *Auth) VerifyAnyContainer(ctx context.Context, token string) (Claims, er
 // stand for, such as revocation and logout: nothing may be opened by its claims
 // unless the error is nil. Beside any other error they are zero.
 func (a *Auth) Inspect(ctx context.Context, token string) (Claims, error) {
-	v := a.judge(ctx, token)
+	v := a.verify(ctx, token)
 	c, err := a.settle(ctx, "verify", v)
 	if v.claims == nil || errors.Is(err, ErrUnavailable) {
 		return c, err
 	}
 	ended := errors.Is(err, ErrExpired) || errors.Is(err, ErrNotYetValid) || errors.Is(err, ErrRevoked)
 	// Time is judged before issuer and audience.
-	if ended && a.judgeIssuer(v.claims) == nil && a.judgeAudience(v.claims) == nil {
+	if ended && a.checkIssuer(v.claims) == nil && a.checkAudience(v.claims) == nil {
 		return v.claims.own(), err
 	}
 	return c, err
@@ -294,6 +455,31 @@ func (a *Auth) Inspect(ctx context.Context, token string) (Claims, error) {
 // The error is for [Auth.Deny]. The request's URL keeps its token.
 func (a *Auth) Check(r *http.Request) (Claims, error) {
 	return a.settle(r.Context(), "request", a.check(r, a.urlTokens(r), Rule{}))
+}
+
+// check is the line that every request passes; an error stops it where it is.
+func (a *Auth) check(r *http.Request, u urltoken.Tokens, rule Rule) verdict {
+	raw, err := a.find(r, u, rule.Policy)
+	if err != nil {
+		return verdict{raw: raw, err: err}
+	}
+	v := a.verify(r.Context(), raw.Token)
+	v.raw = raw
+	if v.err == nil {
+		v.err = a.checkContainer(v.claims, a.containerOf(r, rule), rule.Policy)
+	}
+	return v
+}
+
+// containerOf returns the container that a request is about, "" for none.
+func (a *Auth) containerOf(r *http.Request, rule Rule) string {
+	switch {
+	case rule.Container != "":
+		return rule.Container
+	case a.anyContainer:
+		return ""
+	}
+	return a.container(r)
 }
 
 // Extract finds the token of a request as [Auth.Check] does, and judges the path
@@ -316,13 +502,28 @@ func (a *Auth) Recheck(ctx context.Context, c Claims) error {
 }
 
 func (a *Auth) recheck(ctx context.Context, c *Claims) error {
-	if err := a.judgeTime(c); err != nil {
+	if err := a.checkTime(c); err != nil {
 		return err
 	}
 	if err := a.checkKey(ctx, c.verified); err != nil {
 		return err
 	}
-	return a.judgeRevocation(ctx, c)
+	return a.checkRevocation(ctx, c)
+}
+
+// CheckContainer compares the container that a router found with that of the
+// request's token. It is for the inside of a router that [Auth.Routes] wraps, since
+// Routes decides before the router has run, and a router may read a path in a way of
+// its own. It returns nil if they are the same or the context holds no claims, else
+// [ErrContainer], or [ErrNoContainer] for an empty container. Pass the error to
+// [Auth.Deny].
+func (a *Auth) CheckContainer(ctx context.Context, container string) error {
+	s := stateOf(ctx)
+	if s == nil || s.claims == nil {
+		return nil
+	}
+	_, err := a.settle(ctx, "recheck", verdict{claims: s.claims, err: a.checkContainer(s.claims, container, Private)})
+	return err
 }
 
 // Issuer returns what [WithIssuer] set, "" if nothing did: the iss of the tokens

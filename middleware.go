@@ -2,11 +2,17 @@ package jwtauth
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
+	"unicode/utf8"
+
+	"github.com/joinednode/jwtauth/internal/revocation"
+	"github.com/joinednode/jwtauth/internal/urltoken"
 )
 
 // Policy says who may pass a route. The zero Policy is Private, and a value
@@ -109,7 +115,7 @@ func (a *Auth) Protect(rule func(*http.Request) (Rule, error)) func(http.Handler
 }
 
 func (a *Auth) decide(r *http.Request, rule func(*http.Request) (Rule, error)) (Rule, error) {
-	if err := judgePath(r); err != nil {
+	if err := checkPath(r); err != nil {
 		return Rule{}, a.andNoToken(r, err)
 	}
 	decided, err := rule(r)
@@ -132,7 +138,7 @@ func mustHandle(next http.Handler) {
 
 // serve applies a rule to a request whose URL holds no token any more: the
 // verdict, what concerns the response, and the context that is passed on.
-func (a *Auth) serve(w http.ResponseWriter, r *http.Request, u urlTokens, rule Rule, next http.Handler) {
+func (a *Auth) serve(w http.ResponseWriter, r *http.Request, u urltoken.Tokens, rule Rule, next http.Handler) {
 	v := a.check(r, u, rule)
 	header := w.Header()
 	if rule.Policy != Private {
@@ -146,10 +152,10 @@ func (a *Auth) serve(w http.ResponseWriter, r *http.Request, u urlTokens, rule R
 		a.deny(w, r, v.err)
 		return
 	}
-	s := newState(r.Context())
-	if s.claims = nil; v.err == nil {
+	s := &state{Context: r.Context()}
+	if v.err == nil {
 		s.claims = v.claims
-		v.presented.guard(header)
+		v.raw.guard(header)
 	}
 	next.ServeHTTP(w, r.WithContext(s))
 }
@@ -164,6 +170,18 @@ func (rule Rule) mayRun(err error) bool {
 		return reason == "no_token"
 	}
 	return false
+}
+
+// cutURL returns the request without the tokens of its URL, and what is to know of
+// them. Where there are some, the response is kept out of caches, allowed or denied, and
+// its address out of the Referer fields of what browsers ask for next.
+func (a *Auth) cutURL(w http.ResponseWriter, r *http.Request) (*http.Request, urltoken.Tokens) {
+	u := a.urlTokens(r)
+	if u.Found || u.Broken {
+		w.Header().Set("Cache-Control", "private, no-store")
+		w.Header().Set("Referrer-Policy", "no-referrer")
+	}
+	return u.Cut(r), u
 }
 
 // guard keeps the response to a credential out of shared caches, which for the
@@ -188,25 +206,46 @@ func addVary(header http.Header, field string) {
 	}
 }
 
+// checkPath refuses paths that two programs take for two places. ServeMux
+// cleans the escaped path while handlers read the decoded one, so that
+// /public/%2e%2e/private/x would be judged as one and served as the other; and
+// what CONNECT asks for is no path at all.
+func checkPath(r *http.Request) error {
+	if r.Method == http.MethodConnect {
+		return fmt.Errorf("%w: CONNECT", ErrForbidden)
+	}
+	if hasTwoMeanings(strings.TrimPrefix(r.URL.Path, "/")) {
+		return fmt.Errorf("%w: a path with an empty or dotted segment, or a backslash", ErrForbidden)
+	}
+	return nil
+}
+
+// hasTwoMeanings judges a decoded path without its first slash. Only the last
+// segment may be empty.
+func hasTwoMeanings(path string) bool {
+	start := 0 // of the segment at hand
+	for i := range len(path) {
+		switch path[i] {
+		case '\\':
+			return true
+		case '/':
+			if segment := path[start:i]; segment == "" || segment == "." || segment == ".." {
+				return true
+			}
+			start = i + 1
+		}
+	}
+	return path[start:] == "." || path[start:] == ".."
+}
+
 // state is the context of a request that passed: the verdict of the innermost
-// middleware, and what was cut from the URL, for a middleware further in to
-// judge. It is a context of its own because that is one allocation.
+// middleware. It is a context of its own because that is one allocation.
 type state struct {
 	context.Context
-	claims *Claims  // nil if there is no good token; shared, so never changed
-	sent   *sentURL // a pointer, so that no verb of fmt prints a token; nil if nothing was cut
+	claims *Claims // nil if there is no good token; shared, so never changed
 }
 
 type stateKey struct{}
-
-// newState returns a context that says what ctx says, to be changed.
-func newState(ctx context.Context) *state {
-	s := &state{Context: ctx}
-	if outer := stateOf(ctx); outer != nil {
-		s.claims, s.sent = outer.claims, outer.sent
-	}
-	return s
-}
 
 func (s *state) Value(key any) any {
 	if key == (stateKey{}) {
@@ -215,7 +254,7 @@ func (s *state) Value(key any) any {
 	return s.Context.Value(key)
 }
 
-// String keeps claims and token out of a context that is printed.
+// String keeps claims out of a context that is printed.
 func (s *state) String() string { return "jwtauth.Context" }
 
 func stateOf(ctx context.Context) *state {
@@ -236,8 +275,284 @@ func FromContext(ctx context.Context) (Claims, bool) {
 // NewContext returns a context in which [FromContext] finds c: for tests of
 // handlers, and for servers that are not net/http.
 func NewContext(ctx context.Context, c Claims) context.Context {
-	s := newState(ctx)
 	c = c.own()
-	s.claims = &c
-	return s
+	return &state{Context: ctx, claims: &c}
+}
+
+// Denial is a refused request as the client is to see it; Err alone is for logs.
+type Denial struct {
+	Err    error
+	Status int // 403 unless WithStatus says otherwise; 503 for ErrUnavailable
+	// Code is "not_authenticated" where no token came, and where
+	// [Auth.TokenEndpoint] gives none; "unavailable" where nothing can be known
+	// now; else "token_not_valid".
+	Code   string
+	Detail string // for people; the same for all with this Code, but for TokenEndpoint's
+	// Reason is why a genuine token was refused: expired, not_yet_valid,
+	// wrong_type, wrong_issuer, wrong_audience, wrong_container or revoked. For
+	// all else it is empty: whoever has no genuine token learns nothing.
+	Reason string
+}
+
+// Deny writes the response to a request that is not let in, with the error of
+// [Auth.Check], [Auth.Verify] or another method of the Auth, or [ErrForbidden] for
+// what a good token may not do, which nil stands for, too. An error that is none of
+// this package's is denied like a bad token.
+func (a *Auth) Deny(w http.ResponseWriter, r *http.Request, err error) {
+	if err == nil {
+		err = ErrForbidden
+	}
+	r, _ = a.cutURL(w, r)
+	a.deny(w, r, err)
+}
+
+// deny expects a request whose URL holds no token.
+func (a *Auth) deny(w http.ResponseWriter, r *http.Request, err error) {
+	a.write(w, r, a.denialOf(err))
+}
+
+func (a *Auth) denialOf(err error) Denial {
+	d := Denial{Err: err, Code: "token_not_valid", Detail: "The token is not valid."}
+	switch {
+	case errors.Is(err, ErrUnavailable):
+		d.Status = http.StatusServiceUnavailable
+		d.Code, d.Detail = "unavailable", "The token cannot be judged now. Try again."
+		return d
+	case errors.Is(err, ErrNoToken):
+		d.Code, d.Detail = "not_authenticated", "A token is needed."
+	}
+	if d.Status = a.status(err); d.Status < 400 || d.Status > 599 {
+		d.Status = http.StatusForbidden
+	}
+	if name, genuine := reasonOf(err); genuine {
+		d.Reason = name
+	}
+	return d
+}
+
+// write sets the headers of every denial and leaves the rest to WithDenial's
+// function.
+func (a *Auth) write(w http.ResponseWriter, r *http.Request, d Denial) {
+	header := w.Header()
+	set(header, "Cache-Control", "no-store")
+	set(header, "Www-Authenticate", a.challenge(d))
+	if d.Code == "unavailable" {
+		set(header, "Retry-After", retryAfter)
+	}
+	a.denial(w, r, d)
+}
+
+// retryAfter is how many seconds a client should wait after a 503.
+const retryAfter = "5"
+
+// set is header.Set for a name that is in canonical form already. To refuse a
+// token must cost no more than to accept one, or refusals would be a weapon.
+func set(header http.Header, name, value string) { header[name] = []string{value} }
+
+// challenge is the WWW-Authenticate field of RFC 6750, section 3: without an
+// error where no token came, where nothing is known about it, or where another
+// would not help.
+func (a *Auth) challenge(d Denial) string {
+	switch {
+	case d.Code != "token_not_valid", errors.Is(d.Err, ErrForbidden):
+		return "Bearer"
+	case d.Status == http.StatusBadRequest:
+		return `Bearer error="invalid_request"`
+	case errors.Is(d.Err, ErrContainer):
+		return `Bearer error="insufficient_scope"`
+	}
+	return `Bearer error="invalid_token"`
+}
+
+// writeDenial is the default of WithDenial.
+func writeDenial(w http.ResponseWriter, _ *http.Request, d Denial) {
+	// All three are texts of this package, which need no escapes.
+	body := `{"code":"` + d.Code + `","detail":"` + d.Detail + `"`
+	if d.Reason != "" {
+		body += `,"reason":"` + d.Reason + `"`
+	}
+	writeBody(w, d.Status, []byte(body+"}\n"))
+}
+
+func writeJSON(w http.ResponseWriter, status int, body any) {
+	text, err := json.Marshal(body)
+	if err != nil {
+		panic("jwtauth: " + err.Error()) // there is no such body
+	}
+	writeBody(w, status, append(text, '\n'))
+}
+
+func writeBody(w http.ResponseWriter, status int, json []byte) {
+	set(w.Header(), "Content-Type", "application/json")
+	set(w.Header(), "X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	w.Write(json) // a client that is gone needs no answer
+}
+
+// BearerStatus is for [WithStatus]: the statuses of RFC 6750, section 3.1. 400
+// for more than one token; 403 for a token of another container, and for what no
+// other token could change (ErrCrossOrigin, ErrForbidden); 401 otherwise.
+func BearerStatus(err error) int {
+	switch {
+	case errors.Is(err, ErrAmbiguousToken):
+		return http.StatusBadRequest
+	case errors.Is(err, ErrContainer), errors.Is(err, ErrCrossOrigin), errors.Is(err, ErrForbidden):
+		return http.StatusForbidden
+	}
+	return http.StatusUnauthorized
+}
+
+// TokenEndpoint issues tokens over HTTP: a POST to a route that names a
+// container is answered with 200 and
+//
+//	{"token": "…", "token_type": "Bearer", "expires_in": 864000, "container": "…"}
+//
+// where expires_in is in seconds. authorize decides who may have a token of
+// that container, and with which options: its error denies with 403 whatever
+// [WithStatus] says, or with 503 if it is [ErrUnavailable]; options that make no token
+// are 503, too. There is no door without it: TokenEndpoint panics if authorize is nil.
+// Pages of other origins are refused, see
+// [WithCrossOriginProtection]; other methods than POST get 405.
+func (a *Auth) TokenEndpoint(authorize func(r *http.Request, container string) ([]IssueOption, error)) http.Handler {
+	if authorize == nil {
+		panic("jwtauth: TokenEndpoint: authorize is nil, and without it anyone could have a token")
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r, _ = a.cutURL(w, r)
+		if r.Method != http.MethodPost {
+			w.Header().Set("Allow", http.MethodPost)
+			writeJSON(w, http.StatusMethodNotAllowed, map[string]string{"code": "method_not_allowed", "detail": "Use POST."})
+			return
+		}
+		minted, err := a.mint(r, authorize)
+		a.report(r.Context(), Decision{Operation: "mint", Allowed: err == nil}, verdict{err: err})
+		if err != nil {
+			d := a.denialOf(err)
+			if d.Status != http.StatusServiceUnavailable { // no token was asked for: WithStatus has no say
+				d.Status, d.Code, d.Reason = http.StatusForbidden, "not_authenticated", ""
+				d.Detail = "You may not have a token of this container."
+			}
+			a.write(w, r, d)
+			return
+		}
+		w.Header().Set("Cache-Control", "no-store")
+		writeJSON(w, http.StatusOK, minted)
+	})
+}
+
+// minted is the answer of the token endpoint (RFC 6749, section 5.1, but for
+// the name of the token, which is the recipe model's).
+type minted struct {
+	Token     string `json:"token"`
+	TokenType string `json:"token_type"`
+	ExpiresIn int64  `json:"expires_in"`
+	Container string `json:"container,omitempty"`
+}
+
+func (a *Auth) mint(r *http.Request, authorize func(*http.Request, string) ([]IssueOption, error)) (minted, error) {
+	if err := checkPath(r); err != nil {
+		return minted{}, err
+	}
+	if err := a.checkOrigin(r); err != nil {
+		return minted{}, err
+	}
+	container := a.containerOf(r, Rule{})
+	switch {
+	case container == "" && !a.anyContainer:
+		return minted{}, ErrNoContainer
+	case !utf8.ValidString(container):
+		return minted{}, fmt.Errorf("%w: a container that is not UTF-8", ErrForbidden)
+	}
+	opts, err := authorize(r, container)
+	if err != nil {
+		return minted{}, fmt.Errorf("%w: %w", ErrForbidden, err) // of both, ErrUnavailable decides
+	}
+	token, ttl, err := a.issue(container, opts)
+	if err != nil {
+		// Not the client's fault: the options of authorize, or the keys.
+		return minted{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return minted{token, "Bearer", int64(ttl.Seconds()), container}, nil
+}
+
+// Decision is what became of one judgement, for [WithObserver]: enough to count,
+// and nothing that says who. Its fields have few values, and none of them is a text
+// that a client chose.
+type Decision struct {
+	// Operation is what was asked: "request" by the middleware and [Auth.Check],
+	// "verify" by [Auth.Verify], [Auth.VerifyAnyContainer] and [Auth.Inspect],
+	// "recheck" by [Auth.Recheck] and [Auth.CheckContainer], and "mint" of [Auth.TokenEndpoint]. Package
+	// session adds "login" and "refresh".
+	Operation string
+	// Policy is the route's, of a request; Private where a rule of [Auth.Protect]
+	// gave none.
+	Policy Policy
+	// Allowed: the request runs, or the token is good.
+	Allowed bool
+	// Reason is why no token counts, as [Reason] names it, "" if one does. It stands
+	// beside Allowed where a route may do without: no_token, and whatever is wrong
+	// with a token on a Public one. Package session adds names of its own.
+	Reason string
+	// In is where the token of a "request" was found; zero of all else, if none was,
+	// or if a custom extractor does not say.
+	In Location
+	// Cached: the token had been accepted before, so that no signature was
+	// verified now. See [WithCache].
+	Cached bool
+}
+
+// report is where a judgement leaves for those who run the server. No token on a
+// route that may do without is nothing to log.
+func (a *Auth) report(ctx context.Context, d Decision, v verdict) {
+	if (v.err != nil || a.observe != nil) && revocation.IsUnobserved(ctx) {
+		return
+	}
+	if v.err != nil {
+		d.Reason = Reason(v.err)
+		if !d.Allowed || d.Reason != "no_token" {
+			a.logRefusal(ctx, v)
+		}
+	}
+	if a.observe != nil {
+		d.In, d.Cached = v.raw.In, v.cached
+		a.observe(ctx, d)
+	}
+}
+
+// logRefusal writes the one line about a refusal. What the server is to blame
+// for is an error; a private route without a container is one that must be
+// seen even where no logger is set, since it denies everyone.
+func (a *Auth) logRefusal(ctx context.Context, v verdict) {
+	level, logger := slog.LevelDebug, a.logger
+	switch {
+	case errors.Is(v.err, ErrNoContainer):
+		level = slog.LevelError
+		if !logger.Enabled(ctx, level) {
+			logger = slog.Default()
+		}
+	case errors.Is(v.err, context.Canceled) && ctx.Err() != nil:
+		// A client that did not wait for the keys, of which there may be many.
+	case errors.Is(v.err, ErrUnavailable):
+		level = slog.LevelError
+	}
+	if !logger.Enabled(ctx, level) {
+		return
+	}
+	attrs := []slog.Attr{slog.String("reason", Reason(v.err)), slog.String("error", v.err.Error())}
+	if v.kid != "" {
+		attrs = append(attrs, slog.String("kid", clip(v.kid)))
+	}
+	if v.claims != nil && v.claims.ID != "" {
+		attrs = append(attrs, slog.String("jti", clip(v.claims.ID)))
+	}
+	logger.LogAttrs(ctx, level, "jwtauth: refused", attrs...)
+}
+
+// clip shortens what a stranger may have chosen.
+func clip(s string) string {
+	const most = 64
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "…"
 }

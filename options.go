@@ -51,7 +51,7 @@ type config struct {
 	revocations    RevocationChecker
 	denial         func(http.ResponseWriter, *http.Request, Denial)
 	status         func(error) int
-	cache          int
+	cacheSize      int
 	logger         *slog.Logger
 	observe        func(context.Context, Decision)
 }
@@ -69,12 +69,13 @@ func defaults() config {
 		clock:          time.Now,
 		maxTokenSize:   defaultMaxTokenSize,
 		containerClaim: "container",
-		extractors:     []Extractor{FromHeader("Authorization", "Bearer"), FromQuery("token")},
-		crossOrigin:    http.NewCrossOriginProtection(),
-		cache:          defaultCache,
-		denial:         writeDenial,
-		status:         func(error) int { return http.StatusForbidden },
-		logger:         slog.New(slog.DiscardHandler),
+		// The characters are checked with the rest of the token.
+		extractors:  []Extractor{fromHeader("Authorization", "Bearer").look, fromQuery("token").look},
+		crossOrigin: http.NewCrossOriginProtection(),
+		cacheSize:   defaultCache,
+		denial:      writeDenial,
+		status:      func(error) int { return http.StatusForbidden },
+		logger:      slog.New(slog.DiscardHandler),
 	}
 }
 
@@ -101,13 +102,13 @@ func configure(opts []Option) (config, error) {
 	case c.container == nil:
 		c.container = func(r *http.Request) string { return r.PathValue("container") }
 	}
-	errs = append(errs, judgeTrusted(c))
+	errs = append(errs, checkTrusted(c))
 	return c, errors.Join(errs...)
 }
 
-// judgeTrusted wants each issuer once: whose keys judge a token must never
+// checkTrusted wants each issuer once: whose keys judge a token must never
 // depend on which option came first.
-func judgeTrusted(c config) error {
+func checkTrusted(c config) error {
 	if len(c.trusted) > 0 && c.issuer == "" {
 		return errors.New("WithTrustedIssuer needs WithIssuer, which says whose tokens are judged by the keys of New; set it too")
 	}
@@ -129,7 +130,7 @@ func judgeTrusted(c config) error {
 func WithIssuer(issuer string) Option {
 	return func(c *config) error {
 		c.issuer = issuer
-		return judgeText("WithIssuer", issuer)
+		return checkText("WithIssuer", issuer)
 	}
 }
 
@@ -142,7 +143,7 @@ func WithAudience(audience ...string) Option {
 		if len(audience) == 0 {
 			return errors.New("WithAudience was given none; name at least one, or leave the option out")
 		}
-		return judgeTexts("WithAudience", audience)
+		return checkTexts("WithAudience", audience)
 	}
 }
 
@@ -180,10 +181,10 @@ type trustedIssuer struct {
 func WithTrustedIssuer(issuer string, source keys.Source, audience ...string) Option {
 	return func(c *config) error {
 		c.trusted = append(c.trusted, trustedIssuer{issuer, source, append([]string(nil), audience...)})
-		if err := judgeText("WithTrustedIssuer", issuer); err != nil {
+		if err := checkText("WithTrustedIssuer", issuer); err != nil {
 			return err
 		}
-		err := errors.Join(judgeSource(source), judgeTexts("its audience", audience))
+		err := errors.Join(checkSource(source), checkTexts("its audience", audience))
 		if err != nil {
 			return fmt.Errorf("WithTrustedIssuer(%q): %w", issuer, err)
 		}
@@ -233,7 +234,7 @@ func WithTypes(typ ...string) Option {
 		if len(typ) == 0 {
 			return errors.New("WithTypes was given none; name at least one, or leave the option out")
 		}
-		return judgeTexts("WithTypes", typ)
+		return checkTexts("WithTypes", typ)
 	}
 }
 
@@ -270,7 +271,7 @@ func WithAnyContainer() Option {
 func WithContainerClaim(name string) Option {
 	return func(c *config) error {
 		c.containerClaim = name
-		if err := judgeText("WithContainerClaim", name); err != nil {
+		if err := checkText("WithContainerClaim", name); err != nil {
 			return err
 		}
 		if strict.Reserved(name, "") {
@@ -285,7 +286,7 @@ func WithContainerClaim(name string) Option {
 // See [Extractor].
 func WithExtractors(extractors ...Extractor) Option {
 	return func(c *config) error {
-		c.extractors = append([]Extractor(nil), extractors...)
+		c.extractors = nil
 		if len(extractors) == 0 {
 			return errors.New("WithExtractors was given none; no token could ever be found")
 		}
@@ -293,9 +294,10 @@ func WithExtractors(extractors ...Extractor) Option {
 			if e == nil {
 				return fmt.Errorf("WithExtractors: extractor %d is nil; leave it out", i+1)
 			}
-			if ours := describe(e); ours != nil && ours.bad != nil {
-				return fmt.Errorf("WithExtractors: %w", ours.bad)
+			if p := placeOf(e); p != nil && p.bad != nil {
+				return fmt.Errorf("WithExtractors: %w", p.bad)
 			}
+			c.extractors = append(c.extractors, asSent(e))
 		}
 		return nil
 	}
@@ -397,7 +399,7 @@ func WithObserver(observe func(ctx context.Context, d Decision)) Option {
 // its place.
 func WithCache(n int) Option {
 	return func(c *config) error {
-		c.cache = n
+		c.cacheSize = n
 		if n < 0 || n > maxCache {
 			return fmt.Errorf("WithCache(%d): it must lie between 0, which turns it off, and %d tokens", n, maxCache)
 		}
@@ -430,9 +432,9 @@ func WithMaxTokenSize(n int) Option {
 	}
 }
 
-// judgeText refuses what JSON cannot carry unchanged: invalid UTF-8 would be
+// checkText refuses what JSON cannot carry unchanged: invalid UTF-8 would be
 // replaced, so that two values became one.
-func judgeText(option, value string) error {
+func checkText(option, value string) error {
 	switch {
 	case value == "":
 		return fmt.Errorf("%s was given an empty string; leave it out", option)
@@ -442,9 +444,9 @@ func judgeText(option, value string) error {
 	return nil
 }
 
-func judgeTexts(option string, values []string) error {
+func checkTexts(option string, values []string) error {
 	for _, value := range values {
-		if err := judgeText(option, value); err != nil {
+		if err := checkText(option, value); err != nil {
 			return err
 		}
 	}

@@ -2,7 +2,6 @@ package jwtauth
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -62,21 +61,6 @@ func (a *Auth) Routes(routes map[string]Policy) (func(http.Handler) http.Handler
 		inner, _ := next.(*http.ServeMux)
 		return a.Protect(func(r *http.Request) (Rule, error) { return a.routeRule(&table, inner, r) })(next)
 	}, nil
-}
-
-// CheckContainer compares the container that a router found with that of the
-// request's token. It is for the inside of a router that [Auth.Routes] wraps, since
-// Routes decides before the router has run, and a router may read a path in a way of
-// its own. It returns nil if they are the same or the context holds no claims, else
-// [ErrContainer], or [ErrNoContainer] for an empty container. Pass the error to
-// [Auth.Deny].
-func (a *Auth) CheckContainer(ctx context.Context, container string) error {
-	s := stateOf(ctx)
-	if s == nil || s.claims == nil {
-		return nil
-	}
-	_, err := a.settle(ctx, "recheck", verdict{claims: s.claims, err: a.judgeContainer(s.claims, container, Private)})
-	return err
 }
 
 // checkServeMux refuses to go by a ServeMux that takes wildcards for text, as

@@ -1,0 +1,199 @@
+// Package urltoken finds tokens in the URL of a request, and cuts them out of the request
+// that is passed on. A middleware further in still finds what one further out has cut.
+//
+// It knows nothing about the response. What cannot be read is cut as a whole.
+package urltoken
+
+import (
+	"context"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// cutMark is the RawFragment of a URL out of which tokens were cut. A copy of the URL
+// keeps it, as http.StripPrefix makes one; a URL that a handler makes has none. No
+// server reads a fragment, and nothing prints a RawFragment without one.
+const cutMark = "jwtauth: cut"
+
+// sent is the context of a request out of whose URL tokens were cut: it keeps the query
+// as the client sent it. That is a pointer, so that no verb of fmt prints a token.
+type sent struct {
+	context.Context
+	query *string
+}
+
+type sentKey struct{}
+
+func (s *sent) Value(key any) any {
+	if key == (sentKey{}) {
+		return s
+	}
+	return s.Context.Value(key)
+}
+
+// String keeps the query out of a context that is printed.
+func (s *sent) String() string { return "jwtauth.Context" }
+
+// Query returns the query of a request as the client sent it. A request that a handler
+// makes, even in the context of this one or by Clone, sends nothing that its own URL does
+// not hold.
+func Query(r *http.Request) string {
+	if r.URL.RawFragment == cutMark {
+		if s, ok := r.Context().Value(sentKey{}).(*sent); ok {
+			return *s.query
+		}
+	}
+	return r.URL.RawQuery
+}
+
+// Sent returns a request as the client sent it: r itself if nothing was cut, else a copy.
+func Sent(r *http.Request) *http.Request {
+	query := Query(r)
+	if query == r.URL.RawQuery {
+		return r
+	}
+	view := r.WithContext(r.Context())
+	view.URL = withQuery(r.URL, query)
+	return view
+}
+
+func withQuery(u *url.URL, query string) *url.URL {
+	u2 := *u
+	u2.RawQuery, u2.ForceQuery = query, false
+	return &u2
+}
+
+// Tokens is what was found in the URL of a request that must not be passed on.
+type Tokens struct {
+	names []string // the parameters that were looked for
+
+	Found  bool // the request holds one of them
+	Broken bool // its query does not parse
+}
+
+// Possible reports whether a request has a place for parameters. Most have none.
+func Possible(r *http.Request) bool {
+	return r.URL.RawQuery != "" || r.Form != nil || strings.IndexByte(r.RequestURI, '?') >= 0 || Query(r) != ""
+}
+
+// Find looks for parameters in every copy of a request's URL: something outside may have
+// changed one of them, and left the others.
+func Find(r *http.Request, names []string) Tokens {
+	t := Tokens{names: names}
+	if len(names) == 0 {
+		return t
+	}
+	_, n, ok := Scan(Query(r), names)
+	t.Found, t.Broken = n > 0, !ok
+	if _, query, has := strings.Cut(r.RequestURI, "?"); has && query != r.URL.RawQuery {
+		_, n, ok := Scan(query, names)
+		t.Found = t.Found || n > 0 || !ok
+	}
+	for _, name := range names {
+		t.Found = t.Found || len(r.Form[name]) > len(r.PostForm[name])
+	}
+	return t
+}
+
+// Cut returns the request without the tokens of its URL, wherever they were copied to,
+// and r itself if there is nothing to cut. The caller's request stays as it is. The other
+// parameters keep their bytes and their order; a query that does not parse goes as a
+// whole.
+func (t Tokens) Cut(r *http.Request) *http.Request {
+	if !t.Found && !t.Broken {
+		return r
+	}
+	uri := r.RequestURI
+	if target, query, has := strings.Cut(uri, "?"); has {
+		uri = target
+		if query = t.cutQuery(query); query != "" {
+			uri += "?" + query
+		}
+	}
+	query := Query(r)
+	r2 := r.WithContext(&sent{r.Context(), &query})
+	r2.URL = withQuery(r.URL, t.cutQuery(r.URL.RawQuery))
+	r2.URL.RawFragment = cutMark
+	r2.RequestURI = uri
+	if r.Form != nil {
+		r2.Form = t.cutForm(r.Form, r.PostForm)
+	}
+	return r2
+}
+
+func (t Tokens) cutQuery(query string) string {
+	_, n, ok := Scan(query, t.names)
+	switch {
+	case !ok:
+		return ""
+	case n == 0:
+		return query
+	}
+	var kept []string
+	for pair := range strings.SplitSeq(query, "&") {
+		if _, n, _ := Scan(pair, t.names); n == 0 {
+			kept = append(kept, pair)
+		}
+	}
+	return strings.Join(kept, "&")
+}
+
+// cutForm leaves of the parameters what the body said: form holds both. Which fields form
+// took from a query that does not parse is not known, so all of it goes.
+func (t Tokens) cutForm(form, body url.Values) url.Values {
+	if t.Broken {
+		return maps.Clone(body)
+	}
+	form = maps.Clone(form)
+	for _, name := range t.names {
+		delete(form, name)
+		if values, has := body[name]; has {
+			form[name] = values
+		}
+	}
+	return form
+}
+
+// Scan returns the first value of the parameters with these names, how many there are,
+// and whether the query parses as [url.ParseQuery] says. It allocates for escapes only.
+func Scan(query string, names []string) (value string, n int, ok bool) {
+	const most = 10000 // parameters; net/url parses no more by default
+	if strings.Count(query, "&") >= most {
+		return "", 0, false
+	}
+	ok = true
+	for pair := range strings.SplitSeq(query, "&") {
+		name, text, _ := strings.Cut(pair, "=")
+		name, err := url.QueryUnescape(name)
+		if err != nil || strings.Contains(pair, ";") || !escapesParse(text) {
+			ok = false
+		} else if slices.Contains(names, name) {
+			if n++; n == 1 {
+				value, _ = url.QueryUnescape(text)
+			}
+		}
+	}
+	return value, n, ok
+}
+
+// escapesParse reports whether each % of a query's value begins an escape.
+func escapesParse(value string) bool {
+	for {
+		i := strings.IndexByte(value, '%')
+		if i < 0 {
+			return true
+		}
+		value = value[i+1:]
+		if len(value) < 2 || !isHex(value[0]) || !isHex(value[1]) {
+			return false
+		}
+		value = value[2:]
+	}
+}
+
+func isHex(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
+}
