@@ -2,7 +2,6 @@ package jwtauth
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -11,6 +10,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/joinednode/jwtauth/internal/reply"
 	"github.com/joinednode/jwtauth/internal/revocation"
 	"github.com/joinednode/jwtauth/internal/urltoken"
 )
@@ -371,22 +371,7 @@ func writeDenial(w http.ResponseWriter, _ *http.Request, d Denial) {
 	if d.Reason != "" {
 		body += `,"reason":"` + d.Reason + `"`
 	}
-	writeBody(w, d.Status, []byte(body+"}\n"))
-}
-
-func writeJSON(w http.ResponseWriter, status int, body any) {
-	text, err := json.Marshal(body)
-	if err != nil {
-		panic("jwtauth: " + err.Error()) // there is no such body
-	}
-	writeBody(w, status, append(text, '\n'))
-}
-
-func writeBody(w http.ResponseWriter, status int, json []byte) {
-	set(w.Header(), "Content-Type", "application/json")
-	set(w.Header(), "X-Content-Type-Options", "nosniff")
-	w.WriteHeader(status)
-	w.Write(json) // a client that is gone needs no answer
+	reply.Raw(w, d.Status, []byte(body+"}\n"))
 }
 
 // BearerStatus is for [WithStatus]: the statuses of RFC 6750, section 3.1. 400
@@ -421,7 +406,7 @@ func (a *Auth) TokenEndpoint(authorize func(r *http.Request, container string) (
 		r, _ = a.cutURL(w, r)
 		if r.Method != http.MethodPost {
 			w.Header().Set("Allow", http.MethodPost)
-			writeJSON(w, http.StatusMethodNotAllowed, map[string]string{"code": "method_not_allowed", "detail": "Use POST."})
+			reply.JSON(w, http.StatusMethodNotAllowed, map[string]string{"code": "method_not_allowed", "detail": "Use POST."})
 			return
 		}
 		minted, err := a.mint(r, authorize)
@@ -436,7 +421,7 @@ func (a *Auth) TokenEndpoint(authorize func(r *http.Request, container string) (
 			return
 		}
 		w.Header().Set("Cache-Control", "no-store")
-		writeJSON(w, http.StatusOK, minted)
+		reply.JSON(w, http.StatusOK, minted)
 	})
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/joinednode/jwtauth/internal/options"
 	"github.com/joinednode/jwtauth/internal/revocation"
 	"github.com/joinednode/jwtauth/internal/strict"
 	"github.com/joinednode/jwtauth/keys"
@@ -82,14 +83,7 @@ func defaults() config {
 // configure applies the options and judges what they make together.
 func configure(opts []Option) (config, error) {
 	c := defaults()
-	var errs []error
-	for i, opt := range opts {
-		if opt == nil {
-			errs = append(errs, fmt.Errorf("option %d is nil; leave it out", i+1))
-		} else if err := opt(&c); err != nil {
-			errs = append(errs, err)
-		}
-	}
+	errs := []error{options.Apply(&c, opts)}
 	switch {
 	case c.maxLifetime == 0:
 		c.maxLifetime = max(DefaultTTL, c.ttl)

@@ -22,7 +22,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/joinednode/jwtauth/internal/freeport"
+	"github.com/joinednode/jwtauth/integration/internal/freeport"
 	"github.com/joinednode/jwtauth/store/redisstore"
 	"github.com/joinednode/jwtauth/store/sqlstore"
 )

@@ -18,7 +18,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/joinednode/jwtauth/internal/freeport"
+	"github.com/joinednode/jwtauth/integration/internal/freeport"
 )
 
 // block is commands, and what they print if the page says so.

@@ -25,7 +25,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/joinednode/jwtauth/internal/freeport"
+	"github.com/joinednode/jwtauth/integration/internal/freeport"
 )
 
 const (

@@ -17,7 +17,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/joinednode/jwtauth/internal/freeport"
+	"github.com/joinednode/jwtauth/integration/internal/freeport"
 	"github.com/joinednode/jwtauth/jwtauthtest"
 	"github.com/joinednode/jwtauth/revoke"
 	"github.com/joinednode/jwtauth/session"

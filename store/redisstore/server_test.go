@@ -7,10 +7,12 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	mathrand "math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -19,7 +21,6 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
-	"github.com/joinednode/jwtauth/internal/freeport"
 	"github.com/joinednode/jwtauth/store/redisstore"
 )
 
@@ -59,7 +60,7 @@ func newServer(t *testing.T, args ...string) *server {
 		}
 		t.Skip("there is no redis-server in the PATH; this test needs one of its own")
 	}
-	port := freeport.Port(t)
+	port := freePort(t)
 	s := &server{addr: "127.0.0.1:" + port}
 	s.args = append([]string{
 		binary, "--port", port, "--bind", "127.0.0.1", "--dir", t.TempDir(), "--save", "", "--appendonly", "no",
@@ -68,6 +69,21 @@ func newServer(t *testing.T, args ...string) *server {
 	s.start(t)
 	t.Cleanup(s.kill)
 	return s
+}
+
+// freePort returns a port below those that systems give to clients (RFC 6335), so that no
+// client has it by chance before the server does.
+func freePort(t *testing.T) string {
+	t.Helper()
+	for range 100 {
+		port := strconv.Itoa(15000 + mathrand.IntN(17000))
+		if listener, err := net.Listen("tcp", "127.0.0.1:"+port); err == nil {
+			require.NoError(t, listener.Close())
+			return port
+		}
+	}
+	require.Fail(t, "no port is free")
+	return ""
 }
 
 func (s *server) start(t *testing.T) {
@@ -116,7 +132,7 @@ func newCluster(t *testing.T) *redis.ClusterClient {
 	var clients [nodes]*redis.Client
 	var addrs, ports, buses []string
 	for i := range nodes {
-		bus := freeport.Port(t)
+		bus := freePort(t)
 		s := newServer(t, "--cluster-enabled", "yes", "--cluster-port", bus, "--cluster-config-file", filepath.Join(t.TempDir(), "nodes.conf"))
 		_, port, err := net.SplitHostPort(s.addr)
 		require.NoError(t, err)

@@ -110,6 +110,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/joinednode/jwtauth/internal/options"
 	"github.com/joinednode/jwtauth/revoke"
 	"github.com/joinednode/jwtauth/session"
 )
@@ -204,13 +205,7 @@ func New(db *sql.DB, d Dialect, opts ...Option) (*DB, error) {
 	if d != SQLite && d != Postgres && d != MySQL {
 		errs = append(errs, fmt.Errorf("%v is no dialect; give it SQLite, Postgres or MySQL", d))
 	}
-	for i, opt := range opts {
-		if opt == nil {
-			errs = append(errs, fmt.Errorf("option %d is nil; leave it out", i+1))
-		} else if err := opt(&c); err != nil {
-			errs = append(errs, err)
-		}
-	}
+	errs = append(errs, options.Apply(&c, opts))
 	if c.schema != "" && d != Postgres {
 		errs = append(errs, fmt.Errorf("WithSchema(%.80q) is for Postgres, and this is %v; leave it out, or use WithPrefix", c.schema, d))
 	}
