@@ -28,10 +28,10 @@ var (
 	ErrAmbiguousToken = errors.New("jwtauth: more than one token")
 	// ErrMalformed: not a compact JWS with claims that every reader understands
 	// alike (RFC 7515, RFC 7519), or not presented as RFC 6750 says; a query or a
-	// form that does not parse; and what an extractor of others calls wrong.
+	// form that does not parse; or a custom Extractor returned an error of its own.
 	ErrMalformed = errors.New("jwtauth: malformed token")
 	// ErrUnknownKey: no key has the token's algorithm and key id; or, where
-	// [WithTrustedIssuer] is used, its iss is that of nobody who has keys here.
+	// [WithTrustedIssuer] is used, its iss is not one of the issuers.
 	ErrUnknownKey = keys.ErrUnknownKey
 	// ErrSignature: the signature is not that of the key.
 	ErrSignature = keys.ErrSignature
@@ -39,7 +39,7 @@ var (
 	ErrType = errors.New("jwtauth: wrong type of token")
 	// ErrExpired: exp has passed.
 	ErrExpired = errors.New("jwtauth: token expired")
-	// ErrNotYetValid: nbf, or an iat that no clock could have given, is to come.
+	// ErrNotYetValid: nbf lies ahead, or iat does by more than clocks may differ.
 	ErrNotYetValid = errors.New("jwtauth: token not valid yet")
 	// ErrIssuer: not issued by the issuer of [WithIssuer]. With
 	// [WithTrustedIssuer] such a token is ErrUnknownKey.
@@ -47,12 +47,12 @@ var (
 	// ErrAudience: not meant for an audience of [WithAudience], or of
 	// [WithTrustedIssuer].
 	ErrAudience = errors.New("jwtauth: wrong audience")
-	// ErrContainer: a genuine token of another container.
+	// ErrContainer: an authentic token of another container.
 	ErrContainer = errors.New("jwtauth: token of another container")
 	// ErrNoContainer: the request names no container, so none can match: the
 	// server's mistake, usually a middleware outside of the mux.
 	ErrNoContainer = errors.New("jwtauth: no container to compare with")
-	// ErrRevoked: a genuine token that was taken back.
+	// ErrRevoked: an authentic token that was revoked.
 	ErrRevoked = errors.New("jwtauth: token revoked")
 	// ErrCrossOrigin: a cookie, or a request for a token, that a page of another
 	// origin may have caused.
@@ -67,12 +67,12 @@ var (
 	ErrNoSigningKey = keys.ErrNoSigningKey
 )
 
-// reasons names each error for logs, and those that only a genuine token can
-// meet for clients too. The first that an error is decides.
+// reasons names each error for logs, and those that only an authentic token can meet for
+// clients, too. The first that an error is decides.
 var reasons = []struct {
-	err     error
-	name    string
-	genuine bool
+	err       error
+	name      string
+	authentic bool
 }{
 	{ErrUnavailable, "unavailable", false},
 	{ErrForbidden, "forbidden", false},
@@ -94,19 +94,19 @@ var reasons = []struct {
 }
 
 // reasonOf returns the name of an error, "" for one that is none of this
-// package's, and whether only a genuine token meets it.
-func reasonOf(err error) (name string, genuine bool) {
+// package's, and whether only an authentic token meets it.
+func reasonOf(err error) (name string, authentic bool) {
 	if err == nil {
 		return "", false
 	}
 	for _, r := range reasons {
 		if err == r.err { // most are, and to look behind them takes longer
-			return r.name, r.genuine
+			return r.name, r.authentic
 		}
 	}
 	for _, r := range reasons {
 		if errors.Is(err, r.err) {
-			return r.name, r.genuine
+			return r.name, r.authentic
 		}
 	}
 	return "", false
@@ -116,7 +116,7 @@ func reasonOf(err error) (name string, genuine bool) {
 // it: unavailable, forbidden, ambiguous, malformed, unknown_key, wrong_signature,
 // cross_origin, no_container, no_signing_key, wrong_type, expired, not_yet_valid,
 // wrong_issuer, wrong_audience, revoked, wrong_container or no_token. It is "other"
-// for an error of others and "" for nil. Clients are told by [Auth.Deny], which
+// for any other error and "" for nil. Clients are told by [Auth.Deny], which
 // knows what they may hear.
 func Reason(err error) string {
 	name, _ := reasonOf(err)
@@ -126,9 +126,9 @@ func Reason(err error) string {
 	return name
 }
 
-// Claims are what a genuine token says (RFC 7519, section 4.1). They belong to
-// whoever holds them: changing them changes nothing for anyone else. A claim
-// that the token lacks is its zero value; ExpiresAt is always there.
+// Claims are what an authentic token says (RFC 7519, section 4.1). They belong to the
+// caller: changing them changes nothing elsewhere. A claim that the token lacks is its
+// zero value; ExpiresAt is always there.
 type Claims struct {
 	Issuer    string   // iss
 	Subject   string   // sub
@@ -177,8 +177,8 @@ func (c Claims) Decode(v any) error {
 }
 
 // verdict is what became of one token. The claims are there once they were
-// read out of a genuine token, even one that is refused for what they say. They
-// may be those of other requests, too: nobody changes them.
+// read out of an authentic token, even one that is rejected for what they say. Requests
+// share them, so they are never changed.
 type verdict struct {
 	raw    RawToken
 	kid    string
@@ -307,8 +307,8 @@ func unknownIssuer(issuer string) error {
 	return fmt.Errorf("%w: the issuer %q is not one of WithIssuer or WithTrustedIssuer", ErrUnknownKey, clip(issuer))
 }
 
-// sourceOf returns the source whose keys alone judge the tokens of an issuer, nil
-// if nobody's do. Without WithTrustedIssuer all have the one of New.
+// sourceOf returns the source whose keys alone verify the tokens of an issuer, nil for an
+// unknown one. Without WithTrustedIssuer all have the source of New.
 func (a *Auth) sourceOf(issuer string) keys.Source {
 	if a.issuers == nil {
 		return a.source
@@ -400,7 +400,7 @@ func (a *Auth) checkType(h strict.Header) error {
 // servers that keep their clocks as servers do differ by less.
 const clockSkew = 5 * time.Second
 
-// checkTime judges exp, nbf and iat (RFC 7519, sections 4.1.4 to 4.1.6). A
+// checkTime checks exp, nbf and iat (RFC 7519, sections 4.1.4 to 4.1.6). A
 // token is expired at its exp, not after it. Claims without exp are expired.
 func (a *Auth) checkTime(c *Claims) error {
 	now := a.clock()
@@ -424,8 +424,8 @@ func (a *Auth) checkIssuer(c *Claims) error {
 
 // checkAudience wants one of ours among the token's. A token that names an
 // audience where none is configured is refused: RFC 7519, section 4.1.3, says
-// that whoever does not find itself in aud MUST reject. It is asked about issuers
-// that checkIssuer knows.
+// that a service which is not in aud MUST reject. It is asked about issuers that
+// checkIssuer knows.
 func (a *Auth) checkAudience(c *Claims) error {
 	wanted := a.audience
 	if t := a.issuers[c.Issuer]; t != nil {
@@ -442,9 +442,9 @@ func (a *Auth) checkAudience(c *Claims) error {
 	return ErrAudience
 }
 
-// checkRevocation asks the checker of WithRevocations. A token that could
-// outlive what the checker remembers of it is refused: without iat, or with a
-// longer life than any that is issued here.
+// checkRevocation asks the checker of WithRevocations. A token that could outlive its
+// revocation on a list is rejected: one without iat, or with a longer life than any that
+// is issued here.
 func (a *Auth) checkRevocation(ctx context.Context, c *Claims) error {
 	if a.revocations == nil {
 		return nil

@@ -33,7 +33,7 @@ import (
 // [ErrMalformed]; wrap [ErrUnavailable] for "cannot know now".
 type Extractor func(*http.Request) (RawToken, error)
 
-// RawToken is a token as a request presents it, not judged in any way.
+// RawToken is a token as found in a request, not verified.
 type RawToken struct {
 	Token string
 	In    Location
@@ -124,7 +124,7 @@ func fromHeader(name, scheme string) *place {
 // prefer a header where the client can send one; what this package can keep
 // from leaking it does: see the package's documentation.
 //
-// A query that does not parse, as [url.ParseQuery] judges, is refused whole.
+// A query that does not parse, as [url.ParseQuery] says, is rejected as a whole.
 //
 // ServeMux answers a path that it would clean, such as /run//a, by a redirect
 // that repeats the query, before any middleware of a route runs. A server that
@@ -151,7 +151,7 @@ func fromQuery(name string) *place {
 
 // FromCookie looks for a cookie. Browsers send cookies by themselves, so the
 // request must also pass [WithCrossOriginProtection]; GET, HEAD and OPTIONS do from
-// any origin, but for those with Upgrade, so handlers must change nothing on them. An
+// any origin, except those with Upgrade, so handlers must change nothing on them. An
 // empty cookie, as servers leave it behind, is nothing; two of one name, which a
 // neighbouring domain can cause, are [ErrAmbiguousToken].
 func FromCookie(name string) Extractor { return fromCookie(name).extract }
@@ -359,8 +359,8 @@ func (a *Auth) andNoToken(r *http.Request, wrong error) error {
 	return wrong
 }
 
-// extract asks the extractors in order. What the first one finds is judged,
-// good or bad; a cookie must not have been sent by a page of another origin.
+// extract asks the extractors in order. What the first one finds decides, good or bad; a
+// cookie must not have been sent by a page of another origin.
 func (a *Auth) extract(r *http.Request) (RawToken, error) {
 	for _, e := range a.extractors {
 		raw, err := e(r)
@@ -402,13 +402,13 @@ func isB64Token(token string) bool {
 	if len(token) > tokenCeiling {
 		return false
 	}
-	text := strings.TrimRight(token, "=")
-	for i := range len(text) {
-		if c := text[i]; !isAlphanumeric(c) && !strings.ContainsRune("-._~+/", rune(c)) {
+	rest := strings.TrimRight(token, "=")
+	for i := range len(rest) {
+		if c := rest[i]; !isAlphanumeric(c) && !strings.ContainsRune("-._~+/", rune(c)) {
 			return false
 		}
 	}
-	return text != ""
+	return rest != ""
 }
 
 // isHTTPToken checks the syntax of a token of RFC 9110, section 5.6.2.

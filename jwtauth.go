@@ -1,5 +1,5 @@
 // Package jwtauth puts bearer tokens in front of net/http handlers: it finds
-// the token in a request, judges it, and issues new ones.
+// the token in a request, verifies it, and issues new ones.
 //
 //	package main
 //
@@ -53,25 +53,23 @@
 //
 // # What passes
 //
-// A token opens one container. [Auth.Private] lets a request pass if it presents
-// a token that is well formed, signed by a key of ours, of our type, neither
-// expired nor yet to come, of our issuer and audience where those are
-// configured, not revoked, and of the container that the request names. Anything
-// else is denied with 403, or with 503 where keys or revocations cannot be
-// consulted. Every step fails closed. Where several issuers are trusted
-// ([WithTrustedIssuer]), a key of ours is one of the token's own issuer.
+// A container is whatever your tokens open: a tenant, a project, a folder. A token opens
+// one. [Auth.Private] allows a request whose token is well formed, correctly signed, of
+// the right type, valid now, of the issuer and audience that are configured, not revoked,
+// and of the request's container. It denies any other request with 403, or with 503 if
+// keys or revocations cannot be consulted. Every step fails closed. Where several issuers
+// are trusted ([WithTrustedIssuer]), only the keys of a token's own issuer verify it.
 //
 // Tokens are looked for in "Authorization: Bearer", then in "?token=": see
 // [Extractor] and [WithExtractors].
 //
 // # What it protects from
 //
-// From clients who hold no token, an expired one, another container's, another
-// service's or another kind of token; who forge, re-encode, cut and splice
-// tokens, choose their algorithm, or smuggle a second one past the first; who
-// send paths that routers and handlers read differently; who send garbage, much
-// of it. And from pages of other origins that use a visitor's cookies
-// ([FromCookie]).
+// From clients that have no token, an expired one, another container's, another
+// service's or another kind of token. From clients that forge, re-encode, cut and splice
+// tokens, choose their algorithm, or hide a second one behind the first. From paths that
+// routers and handlers read differently, and from garbage, however much of it. And from
+// pages of other origins that use a visitor's cookies ([FromCookie]).
 //
 // A token in a URL is kept from spreading: the parameter is cut from what
 // handlers, rules, denial functions and logs see, the response is kept out of
@@ -81,13 +79,12 @@
 //
 // # What it does not protect from
 //
-// Whoever holds a token has what it opens, until it expires: use TLS, short
-// lifetimes where you can, and [WithRevocations]. Proxies and access logs in
-// front of this server still see tokens in URLs, and so does whatever runs
-// before this package's middleware, ServeMux's redirects included (see
-// [FromQuery]). Handlers are trusted. So are keys: nobody else may hold the
-// secret of an HMAC key, and each verifier of such tokens could also issue them;
-// between services prefer Ed25519.
+// A stolen token opens what it opens until it expires: use TLS, short lifetimes where you
+// can, and [WithRevocations]. Proxies and access logs in front of this server still see
+// tokens in URLs, and so does what runs before this package's middleware, ServeMux's
+// redirects included (see [FromQuery]). Handlers are trusted. So are keys: keep the secret
+// of an HMAC key, since each verifier of such tokens could also issue them. Between
+// services prefer Ed25519.
 package jwtauth
 
 import (
@@ -130,10 +127,11 @@ type Auth struct {
 	vary       []string    // what responses depend on
 }
 
-// RevocationChecker knows which genuine tokens were taken back. It is asked on
-// every request, by any number of goroutines, about tokens that have an iat and live
-// no longer than [WithMaxLifetime]: others are [ErrRevoked] unasked. An error means
-// "cannot know now": the token is refused with [ErrUnavailable], a 503.
+// RevocationChecker reports whether a token has been revoked. It is asked on every
+// request, by any number of goroutines, about authentic tokens that have an iat and live
+// no longer than [WithMaxLifetime]. Other tokens are [ErrRevoked] without being asked
+// about. An error means "cannot know now": the token is rejected with [ErrUnavailable], a
+// 503. Most programs use a revoke.List.
 type RevocationChecker interface {
 	Revoked(ctx context.Context, c Claims) (bool, error)
 }
@@ -269,17 +267,17 @@ func (a *Auth) payload(container string, i issue) ([]byte, error) {
 	}
 	var claims strict.Writer
 	var errs []error
-	text := func(claim, option, value string) {
-		if err := checkText(option, value); err != nil {
+	claim := func(name, option, value string) {
+		if err := checkString(option, value); err != nil {
 			errs = append(errs, err)
 		}
-		claims.String(claim, value)
+		claims.String(name, value)
 	}
 	if a.issuer != "" {
 		claims.String("iss", a.issuer)
 	}
 	if i.Subject != nil {
-		text("sub", "Subject", *i.Subject)
+		claim("sub", "Subject", *i.Subject)
 	}
 	if i.Audience != nil {
 		errs = append(errs, checkIssuedAudience(i.Audience))
@@ -290,13 +288,13 @@ func (a *Auth) payload(container string, i issue) ([]byte, error) {
 		}
 	}
 	if container != "" {
-		text(a.containerClaim, "the container", container)
+		claim(a.containerClaim, "the container", container)
 	}
 	if i.SessionID != nil {
-		text("sid", "SessionID", *i.SessionID)
+		claim("sid", "SessionID", *i.SessionID)
 	}
 	if i.ID != nil {
-		text("jti", "ID", *i.ID)
+		claim("jti", "ID", *i.ID)
 	} else {
 		claims.String("jti", rand.Text())
 	}
@@ -339,21 +337,21 @@ func checkIssuedAudience(audience []string) error {
 	}
 	var errs []error
 	for _, value := range audience {
-		errs = append(errs, checkText("Audience", value))
+		errs = append(errs, checkString("Audience", value))
 	}
 	return errors.Join(errs...)
 }
 
-// checkPrivate judges a claim that is not this package's.
+// checkPrivate checks a claim that is not this package's.
 func (a *Auth) checkPrivate(name string, value any) error {
 	var reserved, invalid error
 	if strict.Reserved(name, a.containerClaim) {
 		reserved = fmt.Errorf("Claim(%q): the name is reserved, or would be taken for one that is; choose another", name)
 	}
-	if text, ok := value.(string); ok && !utf8.ValidString(text) {
-		invalid = fmt.Errorf("Claim(%q) was given invalid UTF-8 (%q)", name, text)
+	if s, ok := value.(string); ok && !utf8.ValidString(s) {
+		invalid = fmt.Errorf("Claim(%q) was given invalid UTF-8 (%q)", name, s)
 	}
-	return errors.Join(reserved, checkText("Claim", name), invalid)
+	return errors.Join(reserved, checkString("Claim", name), invalid)
 }
 
 // sign makes a compact JWS of a payload (RFC 7515, section 5.1).
@@ -383,15 +381,15 @@ func (a *Auth) sign(payload []byte) (string, error) {
 
 // issuedHeader is the beginning of all tokens that are signed with a set.
 type issuedHeader struct {
-	set  *keys.Set
-	text string // up to the first dot
+	set   *keys.Set
+	start string // up to the first dot
 }
 
 // headerOf returns the beginning of the tokens that are signed with a set, which
 // is made once for each.
 func (a *Auth) headerOf(set *keys.Set) (string, error) {
 	if h := a.issued.Load(); h != nil && h.set == set {
-		return h.text, nil
+		return h.start, nil
 	}
 	alg, kid, err := set.SigningKey()
 	if err != nil {
@@ -405,12 +403,12 @@ func (a *Auth) headerOf(set *keys.Set) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	h := &issuedHeader{set: set, text: base64.RawURLEncoding.EncodeToString(header) + "."}
+	h := &issuedHeader{set: set, start: base64.RawURLEncoding.EncodeToString(header) + "."}
 	a.issued.Store(h)
-	return h.text, nil
+	return h.start, nil
 }
 
-// Verify returns the claims of a token that is live, genuine and of this
+// Verify returns the claims of a token that is authentic, valid now and of this
 // container, for servers that are not net/http. Otherwise its error is one of
 // those of this package (errors.Is) and the claims are empty.
 //
@@ -425,17 +423,16 @@ func (a *Auth) Verify(ctx context.Context, token, container string) (Claims, err
 	return a.settle(ctx, "verify", v)
 }
 
-// VerifyAnyContainer is [Auth.Verify] without the container: whoever calls it
-// must compare Claims.Container with what the token is used for.
+// VerifyAnyContainer is [Auth.Verify] without the container: the caller must compare
+// Claims.Container with what the token is used for.
 func (a *Auth) VerifyAnyContainer(ctx context.Context, token string) (Claims, error) {
 	return a.settle(ctx, "verify", a.verify(ctx, token))
 }
 
-// Inspect judges as [Auth.VerifyAnyContainer] does, but of a genuine token that is
-// refused for its time or because it was taken back it returns the claims beside
-// [ErrExpired], [ErrNotYetValid] or [ErrRevoked]. It is for who ends what tokens
-// stand for, such as revocation and logout: nothing may be opened by its claims
-// unless the error is nil. Beside any other error they are zero.
+// Inspect is [Auth.VerifyAnyContainer], but returns the claims of an authentic token also
+// beside [ErrExpired], [ErrNotYetValid] and [ErrRevoked]. It is meant for revocation and
+// logout handlers, which must identify a token that has expired. Never authorize by these
+// claims unless the error is nil. Beside any other error they are zero.
 func (a *Auth) Inspect(ctx context.Context, token string) (Claims, error) {
 	v := a.verify(ctx, token)
 	c, err := a.settle(ctx, "verify", v)
@@ -443,7 +440,7 @@ func (a *Auth) Inspect(ctx context.Context, token string) (Claims, error) {
 		return c, err
 	}
 	ended := errors.Is(err, ErrExpired) || errors.Is(err, ErrNotYetValid) || errors.Is(err, ErrRevoked)
-	// Time is judged before issuer and audience.
+	// Time is checked before issuer and audience.
 	if ended && a.checkIssuer(v.claims) == nil && a.checkAudience(v.claims) == nil {
 		return v.claims.own(), err
 	}
@@ -482,8 +479,8 @@ func (a *Auth) containerOf(r *http.Request, rule Rule) string {
 	return a.container(r)
 }
 
-// Extract finds the token of a request as [Auth.Check] does, and judges the path
-// and, of a cookie, the origin, but not the token: for [Auth.Inspect] and
+// Extract finds the token of a request as [Auth.Check] does. It checks the path and, for a
+// cookie, the origin, but does not verify the token: pass it to [Auth.Inspect] or
 // [Auth.VerifyAnyContainer]. The error is for [Auth.Deny].
 func (a *Auth) Extract(r *http.Request) (RawToken, error) {
 	return a.find(r, a.urlTokens(r), Private)
@@ -531,7 +528,7 @@ func (a *Auth) CheckContainer(ctx context.Context, container string) error {
 // tokens say it in Claims.Issuer.
 func (a *Auth) Issuer() string { return a.issuer }
 
-// settle reports a verdict, and keeps the claims of a refused token from callers.
+// settle reports a verdict, and keeps the claims of a rejected token from callers.
 func (a *Auth) settle(ctx context.Context, operation string, v verdict) (Claims, error) {
 	a.report(ctx, Decision{Operation: operation, Allowed: v.err == nil}, v)
 	if v.err != nil {

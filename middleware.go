@@ -20,13 +20,14 @@ import (
 type Policy int
 
 const (
-	// Private lets only a live, genuine token of the request's container pass.
+	// Private allows a request only with an authentic token, valid now, of the request's
+	// container.
 	Private Policy = iota
-	// Public lets every request pass. The handler gets the claims of a token
-	// that is live, genuine and, where the route names a container, of that
-	// container; any other token changes nothing.
+	// Public allows every request. The handler gets the claims of a token that is
+	// authentic, valid now and, where the route names a container, of that container; any
+	// other token changes nothing.
 	Public
-	// Optional lets requests without a token pass, and denies a bad one. Where
+	// Optional allows requests without a token, and denies a bad one. Where
 	// the route names a container, a token of another one is bad.
 	Optional
 )
@@ -55,8 +56,8 @@ type Rule struct {
 	Container string
 }
 
-// Private denies every request but those with a live, genuine token of the
-// container that the request names (see [WithContainer]). The handler finds the
+// Private denies every request without an authentic token, valid now, of the request's
+// container (see [WithContainer]). The handler finds the
 // claims with [FromContext].
 //
 // A request that names no container is denied and logged at error level. The
@@ -140,6 +141,11 @@ func mustHandle(next http.Handler) {
 // verdict, what concerns the response, and the context that is passed on.
 func (a *Auth) serve(w http.ResponseWriter, r *http.Request, u urltoken.Tokens, rule Rule, next http.Handler) {
 	v := a.check(r, u, rule)
+	if v.err == nil && v.raw.In == InQuery {
+		if _, left, _ := urltoken.Scan(r.URL.RawQuery, []string{v.raw.Name}); left > 0 {
+			v.err = fmt.Errorf("%w: of a parameter that its extractor did not name before", ErrMalformed)
+		}
+	}
 	header := w.Header()
 	if rule.Policy != Private {
 		for _, field := range a.vary {
@@ -208,7 +214,7 @@ func addVary(header http.Header, field string) {
 
 // checkPath refuses paths that two programs take for two places. ServeMux
 // cleans the escaped path while handlers read the decoded one, so that
-// /public/%2e%2e/private/x would be judged as one and served as the other; and
+// /public/%2e%2e/private/x would be checked as one and served as the other; and
 // what CONNECT asks for is no path at all.
 func checkPath(r *http.Request) error {
 	if r.Method == http.MethodConnect {
@@ -220,7 +226,7 @@ func checkPath(r *http.Request) error {
 	return nil
 }
 
-// hasTwoMeanings judges a decoded path without its first slash. Only the last
+// hasTwoMeanings checks a decoded path without its first slash. Only the last
 // segment may be empty.
 func hasTwoMeanings(path string) bool {
 	start := 0 // of the segment at hand
@@ -263,7 +269,7 @@ func stateOf(ctx context.Context) *state {
 }
 
 // FromContext returns the claims of the request's token, as the innermost
-// middleware judged it; false where it found none that is good.
+// middleware verified it; false if there is none that is good.
 func FromContext(ctx context.Context) (Claims, bool) {
 	s := stateOf(ctx)
 	if s == nil || s.claims == nil {
@@ -287,14 +293,14 @@ type Denial struct {
 	// [Auth.TokenEndpoint] gives none; "unavailable" where nothing can be known
 	// now; else "token_not_valid".
 	Code   string
-	Detail string // for people; the same for all with this Code, but for TokenEndpoint's
-	// Reason is why a genuine token was refused: expired, not_yet_valid,
+	Detail string // for people; the same for all with this Code, except TokenEndpoint's
+	// Reason is why an authentic token was rejected: expired, not_yet_valid,
 	// wrong_type, wrong_issuer, wrong_audience, wrong_container or revoked. For
-	// all else it is empty: whoever has no genuine token learns nothing.
+	// all else it is empty: a client without an authentic token learns nothing.
 	Reason string
 }
 
-// Deny writes the response to a request that is not let in, with the error of
+// Deny writes the response to a request that is denied, with the error of
 // [Auth.Check], [Auth.Verify] or another method of the Auth, or [ErrForbidden] for
 // what a good token may not do, which nil stands for, too. An error that is none of
 // this package's is denied like a bad token.
@@ -324,7 +330,7 @@ func (a *Auth) denialOf(err error) Denial {
 	if d.Status = a.status(err); d.Status < 400 || d.Status > 599 {
 		d.Status = http.StatusForbidden
 	}
-	if name, genuine := reasonOf(err); genuine {
+	if name, authentic := reasonOf(err); authentic {
 		d.Reason = name
 	}
 	return d
@@ -366,7 +372,7 @@ func (a *Auth) challenge(d Denial) string {
 
 // writeDenial is the default of WithDenial.
 func writeDenial(w http.ResponseWriter, _ *http.Request, d Denial) {
-	// All three are texts of this package, which need no escapes.
+	// All three are strings of this package, which need no escapes.
 	body := `{"code":"` + d.Code + `","detail":"` + d.Detail + `"`
 	if d.Reason != "" {
 		body += `,"reason":"` + d.Reason + `"`
@@ -425,7 +431,7 @@ func (a *Auth) TokenEndpoint(authorize func(r *http.Request, container string) (
 	})
 }
 
-// minted is the answer of the token endpoint (RFC 6749, section 5.1, but for
+// minted is the answer of the token endpoint (RFC 6749, section 5.1, except
 // the name of the token, which is the recipe model's).
 type minted struct {
 	Token     string `json:"token"`
@@ -460,9 +466,9 @@ func (a *Auth) mint(r *http.Request, authorize func(*http.Request, string) ([]Is
 	return minted{token, "Bearer", int64(ttl.Seconds()), container}, nil
 }
 
-// Decision is what became of one judgement, for [WithObserver]: enough to count,
-// and nothing that says who. Its fields have few values, and none of them is a text
-// that a client chose.
+// Decision is what became of one request or token, for [WithObserver]: enough to count,
+// and nothing that identifies a client. Its fields have few values, none of which a client
+// can choose.
 type Decision struct {
 	// Operation is what was asked: "request" by the middleware and [Auth.Check],
 	// "verify" by [Auth.Verify], [Auth.VerifyAnyContainer] and [Auth.Inspect],
@@ -486,8 +492,8 @@ type Decision struct {
 	Cached bool
 }
 
-// report is where a judgement leaves for those who run the server. No token on a
-// route that may do without is nothing to log.
+// report tells the logger and the observer of a decision. No token on a route that may do
+// without one is nothing to log.
 func (a *Auth) report(ctx context.Context, d Decision, v verdict) {
 	if (v.err != nil || a.observe != nil) && revocation.IsUnobserved(ctx) {
 		return
@@ -533,7 +539,7 @@ func (a *Auth) logRefusal(ctx context.Context, v verdict) {
 	logger.LogAttrs(ctx, level, "jwtauth: refused", attrs...)
 }
 
-// clip shortens what a stranger may have chosen.
+// clip shortens a value that a client may have chosen.
 func clip(s string) string {
 	const most = 64
 	if len(s) <= most {

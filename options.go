@@ -57,9 +57,9 @@ type config struct {
 	observe        func(context.Context, Decision)
 }
 
-// Option configures [New]. What it is given is judged by New, whose error
-// names the option. If an option is given twice, the last one counts, but for
-// [WithTrustedIssuer], of which all do.
+// Option configures [New], which checks what it is given; the error names the option. If
+// an option is given twice, the last one counts, except [WithTrustedIssuer], of which all
+// do.
 type Option func(*config) error
 
 // defaults is the configuration of New without options.
@@ -80,7 +80,7 @@ func defaults() config {
 	}
 }
 
-// configure applies the options and judges what they make together.
+// configure applies the options and checks what they make together.
 func configure(opts []Option) (config, error) {
 	c := defaults()
 	errs := []error{options.Apply(&c, opts)}
@@ -100,11 +100,11 @@ func configure(opts []Option) (config, error) {
 	return c, errors.Join(errs...)
 }
 
-// checkTrusted wants each issuer once: whose keys judge a token must never
+// checkTrusted wants each issuer once: whose keys verify a token must never
 // depend on which option came first.
 func checkTrusted(c config) error {
 	if len(c.trusted) > 0 && c.issuer == "" {
-		return errors.New("WithTrustedIssuer needs WithIssuer, which says whose tokens are judged by the keys of New; set it too")
+		return errors.New("WithTrustedIssuer needs WithIssuer, which says whose tokens are verified by the keys of New; set it too")
 	}
 	var errs []error
 	for i, t := range c.trusted {
@@ -124,7 +124,7 @@ func checkTrusted(c config) error {
 func WithIssuer(issuer string) Option {
 	return func(c *config) error {
 		c.issuer = issuer
-		return checkText("WithIssuer", issuer)
+		return checkString("WithIssuer", issuer)
 	}
 }
 
@@ -137,7 +137,7 @@ func WithAudience(audience ...string) Option {
 		if len(audience) == 0 {
 			return errors.New("WithAudience was given none; name at least one, or leave the option out")
 		}
-		return checkTexts("WithAudience", audience)
+		return checkStrings("WithAudience", audience)
 	}
 }
 
@@ -153,11 +153,11 @@ type trustedIssuer struct {
 // several times, and needs [WithIssuer], which names the Auth's own.
 //
 // A token's iss is compared byte for byte, and only the keys of that issuer
-// judge it, whatever its kid and its algorithm say: nobody signs for anybody
-// else (RFC 8725, section 3.8). If its source fails, its tokens alone are
-// [ErrUnavailable]. Without an iss, or with that of nobody here, a token is
+// verify it, whatever its kid and its algorithm say: no issuer signs for another one
+// (RFC 8725, section 3.8). If its source fails, its tokens alone are
+// [ErrUnavailable]. Without an iss, or with an unknown one, a token is
 // refused with [ErrUnknownKey] and no key is asked for, so that the response is
-// that to any token that is not genuine, and never [ErrIssuer].
+// that to any token that is not authentic, and never [ErrIssuer].
 //
 // If an audience is given, the issuer's tokens must have one of these values
 // instead of those of [WithAudience]; otherwise that option's rule is theirs too.
@@ -166,7 +166,7 @@ type trustedIssuer struct {
 //
 // Its tokens must have the same typ, a container unless [WithAnyContainer] is set, and
 // with revocations an iat and no longer a life than WithMaxLifetime: those of identity
-// providers often differ. A revocation of a subject or a container takes back the
+// providers often differ. A revocation of a subject or a container is about the
 // tokens of one issuer: name each.
 //
 // A trusted issuer is trusted with every container and every subject. The same
@@ -175,10 +175,10 @@ type trustedIssuer struct {
 func WithTrustedIssuer(issuer string, source keys.Source, audience ...string) Option {
 	return func(c *config) error {
 		c.trusted = append(c.trusted, trustedIssuer{issuer, source, append([]string(nil), audience...)})
-		if err := checkText("WithTrustedIssuer", issuer); err != nil {
+		if err := checkString("WithTrustedIssuer", issuer); err != nil {
 			return err
 		}
-		err := errors.Join(checkSource(source), checkTexts("its audience", audience))
+		err := errors.Join(checkSource(source), checkStrings("its audience", audience))
 		if err != nil {
 			return fmt.Errorf("WithTrustedIssuer(%q): %w", issuer, err)
 		}
@@ -186,8 +186,8 @@ func WithTrustedIssuer(issuer string, source keys.Source, audience ...string) Op
 	}
 }
 
-// WithTTL sets how long an issued token lives: [DefaultTTL] unless set, at
-// least a second, rounded down to whole seconds.
+// WithTTL sets how long an issued token lives: at least a second, rounded down to whole
+// seconds. The default is [DefaultTTL], 10 days.
 func WithTTL(d time.Duration) Option {
 	return func(c *config) error {
 		c.ttl = d
@@ -196,8 +196,8 @@ func WithTTL(d time.Duration) Option {
 }
 
 // WithMaxLifetime bounds what [TTL] may ask for, and, where there are
-// revocations, the lifetime of tokens accepted: the larger of ten days and
-// [WithTTL] unless set. There a token that lives longer, or has no iat, is
+// revocations, the lifetime of tokens accepted. The default is the larger of ten days and
+// [WithTTL]. There a token that lives longer, or has no iat, is
 // [ErrRevoked], since the list might forget it before it expires.
 func WithMaxLifetime(d time.Duration) Option {
 	return func(c *config) error {
@@ -206,8 +206,8 @@ func WithMaxLifetime(d time.Duration) Option {
 	}
 }
 
-// WithLeeway forgives clocks that differ: exp and nbf are judged d more
-// kindly. 0 unless set, at most [MaxLeeway].
+// WithLeeway forgives clocks that differ: a token is accepted until d after exp, and from
+// d before nbf. The default is 0, the most is [MaxLeeway], 5 minutes.
 func WithLeeway(d time.Duration) Option {
 	return func(c *config) error {
 		c.leeway = d
@@ -228,13 +228,13 @@ func WithTypes(typ ...string) Option {
 		if len(typ) == 0 {
 			return errors.New("WithTypes was given none; name at least one, or leave the option out")
 		}
-		return checkTexts("WithTypes", typ)
+		return checkStrings("WithTypes", typ)
 	}
 }
 
-// WithContainer sets how the container of a request is found, decoded once:
-// r.PathValue("container") unless set. "" means that the request names none,
-// which Private refuses. Other routers are asked in the same way, but some of
+// WithContainer sets how the container of a request is found, decoded once. The default
+// is r.PathValue("container"). "" means that the request names none,
+// which Private denies. Other routers are asked in the same way, but some of
 // them leave parameters encoded: see examples/routers, and decode exactly once.
 //
 //	jwtauth.WithContainer(func(r *http.Request) string { return mux.Vars(r)["container"] })
@@ -260,12 +260,12 @@ func WithAnyContainer() Option {
 	}
 }
 
-// WithContainerClaim sets the name of the claim that holds the container:
-// "container" unless set.
+// WithContainerClaim sets the name of the claim that holds the container. The default is
+// "container".
 func WithContainerClaim(name string) Option {
 	return func(c *config) error {
 		c.containerClaim = name
-		if err := checkText("WithContainerClaim", name); err != nil {
+		if err := checkString("WithContainerClaim", name); err != nil {
 			return err
 		}
 		if strict.Reserved(name, "") {
@@ -275,9 +275,8 @@ func WithContainerClaim(name string) Option {
 	}
 }
 
-// WithExtractors sets where tokens are looked for, in this order:
-// FromHeader("Authorization", "Bearer"), then FromQuery("token") unless set.
-// See [Extractor].
+// WithExtractors sets where tokens are looked for, in this order. The default is
+// FromHeader("Authorization", "Bearer"), then FromQuery("token"). See [Extractor].
 func WithExtractors(extractors ...Extractor) Option {
 	return func(c *config) error {
 		c.extractors = nil
@@ -297,10 +296,10 @@ func WithExtractors(extractors ...Extractor) Option {
 	}
 }
 
-// WithCrossOriginProtection sets how requests of other origins are told apart:
-// [http.NewCrossOriginProtection] unless set, which trusts no other origin. It
+// WithCrossOriginProtection sets how requests of other origins are told apart. The default
+// is [http.NewCrossOriginProtection], which trusts no other origin. It
 // is asked for credentials that browsers send by themselves (cookies), where a
-// request with an Upgrade field is judged as a POST, and by
+// request with an Upgrade field counts as a POST, and by
 // [Auth.TokenEndpoint].
 func WithCrossOriginProtection(p *http.CrossOriginProtection) Option {
 	return func(c *config) error {
@@ -336,7 +335,7 @@ func WithDenial(deny func(http.ResponseWriter, *http.Request, Denial)) Option {
 	}
 }
 
-// WithStatus sets the status of denials: 403 for all unless set. It is never
+// WithStatus sets the status of denials. The default is 403 for all. It is never
 // asked about [ErrUnavailable], which is always 503; an answer outside 400 to
 // 599 counts as 403. See [BearerStatus].
 func WithStatus(status func(error) int) Option {
@@ -351,9 +350,9 @@ func WithStatus(status func(error) int) Option {
 
 // WithLogger logs one line at debug level for every token that is refused, and
 // every request that is denied, with the reason, the key id and, if the token is
-// genuine, its jti; and at error level what is the server's to mend: outages,
-// and private routes without a container. Never a token. Nothing is logged
-// unless set, but for [ErrNoContainer], which then goes to [slog.Default].
+// authentic, its jti; and at error level what is the server's to mend: outages,
+// and private routes without a container. Never a token. By default an Auth logs one
+// thing, to [slog.Default]: a private route without a container.
 func WithLogger(logger *slog.Logger) Option {
 	return func(c *config) error {
 		c.logger = logger
@@ -374,21 +373,21 @@ func WithObserver(observe func(ctx context.Context, d Decision)) Option {
 	return func(c *config) error {
 		c.observe = observe
 		if observe == nil {
-			return errors.New("WithObserver was given nil; leave it out if nobody counts")
+			return errors.New("WithObserver was given nil; leave it out if nothing counts")
 		}
 		return nil
 	}
 }
 
-// WithCache sets how many accepted tokens are remembered, so that a token that
-// comes again costs no parsing and no cryptography. The default is 32768, and the
-// most is 1<<24; 0 remembers none. It bounds memory: n tokens take about n KiB at
+// WithCache sets how many accepted tokens are cached, so that a token that comes again
+// costs no parsing and no cryptography. The default is 32768, and the
+// most is 1<<24; 0 caches none. It bounds memory: n tokens take about n KiB at
 // most, and those that are larger than usual count as several; 8 to 16 bytes for
 // each are taken at once. Whatever may change while a token lives (time,
-// revocation, the container, the keys, whether the source answers) is judged all
+// revocation, the container, the keys, whether the source answers) is checked all
 // the same.
 //
-// What is remembered is the token itself, which a dump of the process's memory
+// What is cached is the token itself, which a dump of the process's memory
 // shows. One that has expired stays until it is presented again or others need
 // its place.
 func WithCache(n int) Option {
@@ -401,7 +400,7 @@ func WithCache(n int) Option {
 	}
 }
 
-// WithClock sets the clock, for tests: [time.Now] unless set. It must be safe
+// WithClock sets the clock, for tests. The default is [time.Now]. It must be safe
 // for concurrent use.
 func WithClock(clock func() time.Time) Option {
 	return func(c *config) error {
@@ -426,9 +425,9 @@ func WithMaxTokenSize(n int) Option {
 	}
 }
 
-// checkText refuses what JSON cannot carry unchanged: invalid UTF-8 would be
+// checkString refuses what JSON cannot carry unchanged: invalid UTF-8 would be
 // replaced, so that two values became one.
-func checkText(option, value string) error {
+func checkString(option, value string) error {
 	switch {
 	case value == "":
 		return fmt.Errorf("%s was given an empty string; leave it out", option)
@@ -438,9 +437,9 @@ func checkText(option, value string) error {
 	return nil
 }
 
-func checkTexts(option string, values []string) error {
+func checkStrings(option string, values []string) error {
 	for _, value := range values {
-		if err := checkText(option, value); err != nil {
+		if err := checkString(option, value); err != nil {
 			return err
 		}
 	}
@@ -457,7 +456,7 @@ func atLeastASecond(option string, d time.Duration) error {
 // issue is what IssueOptions write.
 type issue = revocation.Issue
 
-// IssueOption adds to one token of [Auth.Issue], which judges what it is given.
+// IssueOption adds to one token of [Auth.Issue], which checks what it is given.
 // If an option is given twice, the last one counts.
 type IssueOption func(*issue)
 

@@ -63,7 +63,7 @@ func (a *Auth) Routes(routes map[string]Policy) (func(http.Handler) http.Handler
 	}, nil
 }
 
-// checkServeMux refuses to go by a ServeMux that takes wildcards for text, as
+// checkServeMux refuses to go by a ServeMux that takes wildcards literally, as
 // GODEBUG=httpmuxgo121=1 makes it: "/" would match what other patterns should.
 func checkServeMux() error {
 	mux := http.NewServeMux()
@@ -118,7 +118,7 @@ func (a *Auth) ruleOf(r *http.Request, picked match) Rule {
 // ServeMux alone to say.
 type routeTable struct {
 	mux        *http.ServeMux
-	asWritten  *http.ServeMux // takes escapes in patterns for text, as other routers do
+	asWritten  *http.ServeMux // takes escapes in patterns literally, as other routers do
 	hasEscapes bool
 	hasHosts   bool
 }
@@ -155,7 +155,7 @@ func (t *routeTable) add(pattern string, policy Policy) (err error) {
 	case strings.ContainsAny(host, "[]:"):
 		return errors.New("ServeMux compares hosts without their ports, and addresses of IPv6 in two spellings; name the host alone")
 	case host != canonicalHost(host):
-		return fmt.Errorf("no request is judged by that host; write %q", canonicalHost(host))
+		return fmt.Errorf("no request is compared with that host; write %q", canonicalHost(host))
 	case hasTwoMeanings(strings.Join(segments, "/")):
 		return errors.New("a path with an empty or dotted segment, or a backslash, is always denied; leave it out")
 	}
@@ -175,7 +175,7 @@ func (t *routeTable) pick(mux *http.ServeMux, r *http.Request) match {
 }
 
 // registeredAt is what ServeMux says of where a pattern was registered: here,
-// which helps nobody.
+// which helps no caller.
 var registeredAt = regexp.MustCompile(` \(registered at [^)]*\)`)
 
 func hostOf(r *http.Request) string {

@@ -1,5 +1,5 @@
 // Package sieve is a cache whose readers take no lock and write nothing that
-// others read, but for one bit of an entry.
+// others read, except one bit of an entry.
 //
 // It evicts by SIEVE (Zhang et al., "SIEVE is Simpler than LRU", NSDI 2024): an
 // entry that was read since the hand last passed it stays, so that entries which
@@ -67,7 +67,7 @@ func New[V any](entries, limit int) *Cache[V] {
 }
 
 // Get returns the value of key, nil if there is none. It is shared with all who
-// ask: nobody may change it.
+// ask: it must not be changed.
 func (c *Cache[V]) Get(key string) *V {
 	hash := c.hash(key)
 	for e := c.shard(hash).head(hash).Load(); e != nil; e = e.next.Load() {
@@ -81,7 +81,7 @@ func (c *Cache[V]) Get(key string) *V {
 	return nil
 }
 
-// Put remembers a value of so many bytes, besides what the cache itself needs,
+// Put keeps a value of so many bytes, besides what the cache itself needs,
 // and forgets the one that key had and as many others as it takes. It keeps key,
 // which must not be part of a larger text that would be kept alive with it.
 func (c *Cache[V]) Put(key string, value V, bytes int) {
@@ -129,7 +129,7 @@ func (c *Cache[V]) Delete(key string) {
 func Overhead[V any]() int { return int(unsafe.Sizeof(entry[V]{})) + 16 }
 
 // hash looks at the end of a key alone: a token ends in its signature, so that
-// no two that are remembered end alike, and nobody can make many that do.
+// no two that are kept end alike, and no client can make many that do.
 func (c *Cache[V]) hash(key string) uint64 {
 	return maphash.String(c.seed, key[max(len(key)-64, 0):])
 }

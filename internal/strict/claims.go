@@ -30,7 +30,7 @@ func Reserved(name, containerClaim string) bool {
 }
 
 // ReadClaims reads a payload, usually one whose signature is known to be good:
-// where the issuer says whose keys judge that, it is a stranger's, and costs no
+// where the issuer says whose keys verify that, it is an unknown client's, and costs no
 // more than time in proportion to its size.
 // containerClaim is the name of the container's claim.
 func ReadClaims(payload, containerClaim string) (Claims, error) {

@@ -1,7 +1,7 @@
 // Package strict reads compact JWS tokens and their claims, and refuses
 // everything that two readers could understand differently.
 //
-// It decides nothing about trust: what it returns is well formed, not genuine.
+// It decides nothing about trust: what it returns is well formed, not authentic.
 // Every refusal fails closed, and no error text repeats a byte of the token.
 package strict
 
@@ -23,13 +23,13 @@ type Token struct {
 	// Signature is the decoded third segment.
 	Signature []byte
 	// Payload is the decoded second segment, not looked at yet: claims are read
-	// only once the signature is known to be good, or to know whose key judges it.
+	// only once the signature is known to be good, or to know whose key verifies it.
 	Payload string
 }
 
 // Parse takes a token of at most limit bytes apart and reads its header.
 //
-// Length and alphabet are judged before anything is decoded or allocated, so
+// Length and alphabet are checked before anything is decoded or allocated, so
 // that garbage costs no more than a look at limit bytes.
 func Parse(token string, limit int) (Token, error) {
 	t, _, err := ParseKnowing(nil, token, limit)
@@ -130,7 +130,7 @@ func diagnose(token string) error {
 }
 
 // base64url marks the alphabet of RFC 4648, section 5. encoding/base64 skips
-// line breaks even when strict, so the alphabet is judged before it is asked.
+// line breaks even when strict, so the alphabet is checked before it is asked.
 var base64url = func() (set [256]bool) {
 	for _, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") {
 		set[c] = true

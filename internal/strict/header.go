@@ -62,7 +62,7 @@ func (s *scanner) stringValue(otherwise Error) (string, error) {
 	return s.string()
 }
 
-// foldsTo reports whether name is, but for case, one of names. encoding/json
+// foldsTo reports whether name is one of names, except for case. encoding/json
 // would take such a name for the other one, Unicode's odd folds included
 // (U+017F folds to s, U+212A to k).
 func foldsTo(name string, names []string) bool {

@@ -10,7 +10,7 @@ import (
 // that a token can make the scanner use.
 const maxDepth = 64
 
-// Object judges whether text is exactly one JSON object (RFC 8259) that every
+// Object checks whether text is exactly one JSON object (RFC 8259) that every
 // reader understands alike: valid UTF-8, no lone surrogates, names unique at
 // every depth, numbers that fit a float64, nothing behind it.
 func Object(text string) error {
