@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/joinednode/jwtauth/internal/strict"
 	"github.com/joinednode/jwtauth/internal/urltoken"
 )
 
@@ -108,7 +109,7 @@ func fromHeader(name, scheme string) *place {
 			return "", 0, nil
 		}
 		rest := field[len(scheme):]
-		if rest != "" && rest[0] != ' ' && isHTTPTokenByte(rest[0]) {
+		if rest != "" && rest[0] != ' ' && httpToken[rest[0]] {
 			return "", 0, nil // the scheme is only the beginning of another one
 		}
 		if len(rest) > 2*tokenCeiling { // not even its spaces are worth a look
@@ -403,28 +404,15 @@ func isB64Token(token string) bool {
 		return false
 	}
 	rest := strings.TrimRight(token, "=")
-	for i := range len(rest) {
-		if c := rest[i]; !isAlphanumeric(c) && !strings.ContainsRune("-._~+/", rune(c)) {
-			return false
-		}
-	}
-	return rest != ""
+	return rest != "" && strict.Only(rest, b64token)
 }
 
-// isHTTPToken checks the syntax of a token of RFC 9110, section 5.6.2.
-func isHTTPToken(word string) bool {
-	for i := range len(word) {
-		if !isHTTPTokenByte(word[i]) {
-			return false
-		}
-	}
-	return word != ""
-}
+// b64token is the alphabet of RFC 6750, section 2.1.
+var b64token = strict.Set(alphanumeric + "-._~+/")
 
-func isHTTPTokenByte(c byte) bool {
-	return isAlphanumeric(c) || strings.ContainsRune("!#$%&'*+-.^_`|~", rune(c))
-}
+const alphanumeric = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
-func isAlphanumeric(c byte) bool {
-	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
-}
+// httpToken is the alphabet of a token of RFC 9110, section 5.6.2.
+var httpToken = strict.Set(alphanumeric + "!#$%&'*+-.^_`|~")
+
+func isHTTPToken(word string) bool { return word != "" && strict.Only(word, httpToken) }

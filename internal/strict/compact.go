@@ -89,24 +89,33 @@ func segments(token string) (first, second int, err error) {
 	first = strings.IndexByte(token, '.')
 	second = first + 1 + strings.IndexByte(token[first+1:], '.')
 	if 0 < first && first+1 < second && second+1 < len(token) &&
-		inAlphabet(token[:first]) && inAlphabet(token[first+1:second]) && inAlphabet(token[second+1:]) {
+		Only(token[:first], base64url) && Only(token[first+1:second], base64url) && Only(token[second+1:], base64url) {
 		return first, second, nil
 	}
 	return 0, 0, diagnose(token)
 }
 
-// inAlphabet reports whether text holds base64url characters only. It looks at
-// eight at once, since it is asked about every byte of every token.
-func inAlphabet(text string) bool {
+// Only reports whether text holds bytes of a set alone. It looks at eight at once, since
+// it is asked about every byte of every token.
+func Only(text string, set *[256]bool) bool {
 	ok := true
 	for ; len(text) >= 8; text = text[8:] {
-		ok = ok && base64url[text[0]] && base64url[text[1]] && base64url[text[2]] && base64url[text[3]] &&
-			base64url[text[4]] && base64url[text[5]] && base64url[text[6]] && base64url[text[7]]
+		ok = ok && set[text[0]] && set[text[1]] && set[text[2]] && set[text[3]] &&
+			set[text[4]] && set[text[5]] && set[text[6]] && set[text[7]]
 	}
 	for i := range len(text) {
-		ok = ok && base64url[text[i]]
+		ok = ok && set[text[i]]
 	}
 	return ok
+}
+
+// Set returns a set of bytes.
+func Set(bytes string) *[256]bool {
+	var set [256]bool
+	for i := range len(bytes) {
+		set[bytes[i]] = true
+	}
+	return &set
 }
 
 // diagnose says what is wrong with a token that is not three segments.
@@ -131,12 +140,7 @@ func diagnose(token string) error {
 
 // base64url marks the alphabet of RFC 4648, section 5. encoding/base64 skips
 // line breaks even when strict, so the alphabet is checked before it is asked.
-var base64url = func() (set [256]bool) {
-	for _, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") {
-		set[c] = true
-	}
-	return set
-}()
+var base64url = Set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
 
 // canonical refuses trailing bits that are not zero: without it up to sixteen
 // texts would decode to the same bytes.
