@@ -230,6 +230,28 @@ func (m *Manager) Auth() *jwtauth.Auth { return m.access }
 // Claims.Issuer, too.
 func (m *Manager) Require(next http.Handler) http.Handler { return m.access.Private(next) }
 
+// Pair is what a login or a refresh gives. Its JSON is that of RFC 6749, section
+// 5.1, and refresh_expires_in.
+type Pair struct {
+	AccessToken      string `json:"access_token,omitempty"`
+	RefreshToken     string `json:"refresh_token,omitempty"`
+	TokenType        string `json:"token_type"`                   // always Bearer
+	ExpiresIn        int64  `json:"expires_in,omitempty"`         // of the access token, in seconds
+	RefreshExpiresIn int64  `json:"refresh_expires_in,omitempty"` // of the refresh token, in seconds
+
+	SessionID string `json:"-"`
+	Subject   string `json:"-"`
+}
+
+// String hides the tokens.
+func (p Pair) String() string { return "session.Pair of " + p.SessionID }
+
+// GoString is [Pair.String].
+func (p Pair) GoString() string { return p.String() }
+
+// LogValue is [Pair.String].
+func (p Pair) LogValue() slog.Value { return slog.StringValue(p.String()) }
+
 // Login makes a session of a subject, whom the caller has authenticated, and its
 // first tokens. The error is [ErrSubjectGone] if [WithClaims] says so,
 // jwtauth.ErrUnavailable for an outage, or where the subject was revoked while this call
