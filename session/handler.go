@@ -69,7 +69,7 @@ func (c Credentials) LogValue() slog.Value { return slog.StringValue(c.String())
 //	    the request brings.
 //
 // Failures are 401 with the code token_not_valid, and a reason if the token was
-// genuine: expired, revoked, reused; not_authenticated where there is no token. 400
+// authentic: expired, revoked, reused; not_authenticated where there is no token. 400
 // is for a body that is no JSON object or whose fields have other types, 413 for
 // one of more than 64 KiB, 415 for another media type, 503 with Retry-After for an
 // outage, after which the client must keep its tokens and try again. All answers
@@ -95,7 +95,7 @@ func (m *Manager) JSONHandler(authenticate func(r *http.Request, c Credentials) 
 
 // server is a Handler of one kind.
 type server struct {
-	*Manager
+	m            *Manager
 	authenticate func(r *http.Request, c Credentials) (string, []LoginOption, error)
 	byCookies    bool
 }
@@ -135,7 +135,7 @@ func (m *Manager) serve(authenticate func(r *http.Request, c Credentials) (strin
 			return
 		}
 		if s.byCookies {
-			// A login, too: a page could log its victim in as somebody else.
+			// A login, too: a page could log its victim in as another user.
 			if err := m.crossOrigin.Check(r); err != nil {
 				err = fmt.Errorf("%w: %w", jwtauth.ErrCrossOrigin, err)
 				m.decided(r.Context(), e.operation, reason(err), false)
@@ -149,109 +149,110 @@ func (m *Manager) serve(authenticate func(r *http.Request, c Credentials) (strin
 	})
 }
 
-func (m server) create(w http.ResponseWriter, r *http.Request, body fields) {
+func (s server) create(w http.ResponseWriter, r *http.Request, body fields) {
 	name := "email"
 	if _, ok := body["username"]; ok {
 		name = "username"
 	}
-	if !m.has(w, body, name, "password") {
+	if !s.m.has(w, body, name, "password") {
 		return
 	}
 	if body == nil {
-		m.writeProblem(w, r, http.StatusBadRequest, "malformed", "The body is empty.")
+		s.m.writeProblem(w, r, http.StatusBadRequest, "malformed", "The body is empty.")
 		return
 	}
 	for name := range body {
 		for _, known := range []string{"email", "username", "password"} {
 			if name != known && strings.EqualFold(name, known) { // Decode would take it for that
-				m.writeProblem(w, r, http.StatusBadRequest, "malformed", "The names of fields are in small letters.")
+				s.m.writeProblem(w, r, http.StatusBadRequest, "malformed", "The names of fields are in small letters.")
 				return
 			}
 		}
 	}
 	c := Credentials{fields: body}
 	for name, to := range map[string]*string{"email": &c.Email, "username": &c.Username, "password": &c.Password} {
-		if !m.field(w, body, name, to) {
+		if !s.m.field(w, body, name, to) {
 			return
 		}
 	}
-	subject, opts, err := m.authenticate(r, c)
+	subject, opts, err := s.authenticate(r, c)
 	if err != nil && !errors.Is(err, ErrCredentials) {
-		err = m.outage(r.Context(), "authenticating", err)
+		err = s.m.outage(r.Context(), "authenticating", err)
 	}
 	var pair Pair
 	if err == nil {
-		pair, err = m.Login(r.Context(), subject, opts...)
+		pair, err = s.m.Login(r.Context(), subject, opts...)
 	} else {
-		m.decided(r.Context(), "login", reason(err), false)
+		s.m.decided(r.Context(), "login", reason(err), false)
 	}
 	switch {
 	case err == nil:
-		m.deliver(w, r, pair)
+		s.deliver(w, r, pair)
 	case errors.Is(err, jwtauth.ErrUnavailable):
-		m.deny(w, r, err)
+		s.deny(w, r, err)
 	case errors.Is(err, ErrCredentials), errors.Is(err, ErrSubjectGone):
-		w.Header().Set("WWW-Authenticate", m.bodies.challenge("Bearer"))
-		m.writeProblem(w, r, http.StatusUnauthorized, "credentials_not_valid", "No active account was found with these credentials.")
+		w.Header().Set("WWW-Authenticate", s.m.bodies.challenge("Bearer"))
+		s.m.writeProblem(w, r, http.StatusUnauthorized, "credentials_not_valid", "No active account was found with these credentials.")
 	default: // the server's mistake, such as no subject
-		m.deny(w, r, m.outage(r.Context(), "a login", err))
+		s.deny(w, r, s.m.outage(r.Context(), "a login", err))
 	}
 }
 
-// refreshToken is the one that a request brings, "" if there is none.
-func (m server) refreshToken(w http.ResponseWriter, r *http.Request, body fields) (token string, ok bool) {
-	if m.byCookies {
+// refreshToken returns the refresh token of a request, "" if there is none.
+func (s server) refreshToken(w http.ResponseWriter, r *http.Request, body fields) (token string, ok bool) {
+	if s.byCookies {
 		return refreshCookie(r), true
 	}
-	ok = m.field(w, body, m.bodies.refreshField(), &token)
+	ok = s.m.field(w, body, s.m.bodies.refreshField(), &token)
 	return token, ok
 }
 
 var fromAccessCookie = jwtauth.FromCookie(AccessCookie)
 
-// accessToken is the one that a request brings, from where its kind of clients has it.
-func (m server) accessToken(r *http.Request) (string, error) {
-	var p jwtauth.RawToken
-	var err error
-	if m.byCookies {
-		p, err = fromAccessCookie(r) // of an origin that was judged before
-	} else if p, err = m.access.Extract(r); p.In == jwtauth.InCookie {
-		p, err = jwtauth.RawToken{}, nil
+// accessToken returns the access token of a request, from where its kind of clients has it.
+func (s server) accessToken(r *http.Request) (string, error) {
+	extract := s.m.access.Extract
+	if s.byCookies {
+		extract = fromAccessCookie // the origin was checked before
 	}
-	if err == nil && p.Token == "" {
+	found, err := extract(r)
+	if !s.byCookies && found.In == jwtauth.InCookie {
+		return "", jwtauth.ErrNoToken
+	}
+	if err == nil && found.Token == "" {
 		err = jwtauth.ErrNoToken
 	}
-	return p.Token, err
+	return found.Token, err
 }
 
-func (m server) renew(w http.ResponseWriter, r *http.Request, body fields) {
-	if !m.byCookies && !m.has(w, body, m.bodies.refreshField()) {
+func (s server) renew(w http.ResponseWriter, r *http.Request, body fields) {
+	if !s.byCookies && !s.m.has(w, body, s.m.bodies.refreshField()) {
 		return
 	}
-	token, ok := m.refreshToken(w, r, body)
+	token, ok := s.refreshToken(w, r, body)
 	if !ok {
 		return
 	}
 	if token == "" {
-		m.decided(r.Context(), "refresh", reason(jwtauth.ErrNoToken), false)
-		m.deny(w, r, jwtauth.ErrNoToken)
+		s.m.decided(r.Context(), "refresh", reason(jwtauth.ErrNoToken), false)
+		s.deny(w, r, jwtauth.ErrNoToken)
 		return
 	}
-	pair, err := m.Refresh(r.Context(), token)
+	pair, err := s.m.Refresh(r.Context(), token)
 	if err != nil {
-		m.deny(w, r, err)
+		s.deny(w, r, err)
 		return
 	}
-	m.deliver(w, r, pair)
+	s.deliver(w, r, pair)
 }
 
-func (m server) verify(w http.ResponseWriter, r *http.Request, body fields) {
+func (s server) verify(w http.ResponseWriter, r *http.Request, body fields) {
 	var token string
 	var err error
-	if m.byCookies {
-		token, err = m.accessToken(r)
+	if s.byCookies {
+		token, err = s.accessToken(r)
 	} else {
-		if !m.has(w, body, "token") || !m.field(w, body, "token", &token) {
+		if !s.m.has(w, body, "token") || !s.m.field(w, body, "token", &token) {
 			return
 		}
 		if token == "" {
@@ -259,69 +260,69 @@ func (m server) verify(w http.ResponseWriter, r *http.Request, body fields) {
 		}
 	}
 	if err != nil {
-		m.decided(r.Context(), "verify", reason(err), false)
+		s.m.decided(r.Context(), "verify", reason(err), false)
 	} else {
-		err = m.verifyEither(r.Context(), token)
+		err = s.verifyEither(r.Context(), token)
 	}
 	if err != nil {
-		m.deny(w, r, err)
+		s.deny(w, r, err)
 		return
 	}
 	writeJSON(w, http.StatusOK, struct{}{})
 }
 
-// verifyEither judges an access token or, for the clients of simplejwt, a refresh token.
-// Which of them it is a token says itself, and whoever judges it demands that type.
-func (m server) verifyEither(ctx context.Context, token string) error {
-	if m.simple() {
+// verifyEither verifies an access token or, for the clients of simplejwt, a refresh token.
+// A token says itself which of them it is, and each Auth demands its own type.
+func (s server) verifyEither(ctx context.Context, token string) error {
+	if s.m.simple() {
 		if t, err := strict.Parse(token, maxBody); err == nil && t.Type == RefreshType {
-			_, err := m.Manager.refresh.VerifyAnyContainer(ctx, token)
-			m.decided(ctx, "verify", reason(err), err == nil)
+			_, err := s.m.refresh.VerifyAnyContainer(ctx, token)
+			s.m.decided(ctx, "verify", reason(err), err == nil)
 			return err
 		}
 	}
-	_, err := m.access.VerifyAnyContainer(ctx, token)
+	_, err := s.m.access.VerifyAnyContainer(ctx, token)
 	return err
 }
 
 // blacklist is a logout by the refresh token alone.
-func (m server) blacklist(w http.ResponseWriter, r *http.Request, body fields) {
-	if m.byCookies || m.has(w, body, m.bodies.refreshField()) {
-		m.logout(w, r, body)
+func (s server) blacklist(w http.ResponseWriter, r *http.Request, body fields) {
+	if s.byCookies || s.m.has(w, body, s.m.bodies.refreshField()) {
+		s.logout(w, r, body)
 	}
 }
 
-func (m server) logout(w http.ResponseWriter, r *http.Request, body fields) {
-	refreshToken, ok := m.refreshToken(w, r, body)
+func (s server) logout(w http.ResponseWriter, r *http.Request, body fields) {
+	refreshToken, ok := s.refreshToken(w, r, body)
 	if !ok {
 		return
 	}
 	var other string
 	var everywhere bool
-	if !m.field(w, body, "session_id", &other) || !m.field(w, body, "everywhere", &everywhere) {
+	if !s.m.field(w, body, "session_id", &other) || !s.m.field(w, body, "everywhere", &everywhere) {
 		return
 	}
-	c, err := m.caller(r, refreshToken)
+	c, err := s.caller(r, refreshToken)
 	wider := everywhere || other != "" && other != c.SessionID
 	switch {
 	case err == nil && wider:
-		err = m.logoutOthers(r.Context(), c, other, everywhere)
+		err = s.m.logoutOthers(r.Context(), c, other, everywhere)
 	case err == nil, errors.Is(err, jwtauth.ErrRevoked) && !wider:
 		// Not Logout: the tokens end even if the store has lost the session.
-		if err = m.end(r.Context(), c.Subject, c.SessionID, ReasonLogout); err != nil {
-			err = m.outage(r.Context(), "a logout", err)
+		if err = s.m.end(r.Context(), c.Subject, c.SessionID, ReasonLogout); err != nil {
+			err = s.m.outage(r.Context(), "a logout", err)
 		}
 	}
 	ended := err == nil && (everywhere || !wider)
 	dead := err != nil && !everywhere && other == "" && status(err) == http.StatusUnauthorized && !errors.Is(err, jwtauth.ErrUnavailable)
-	if m.byCookies && (ended || dead) { // there is nothing left to keep them for
-		m.SetCookies(w, Pair{})
+	if s.byCookies && (ended || dead) { // there is nothing left to keep them for
+		s.m.SetCookies(w, Pair{})
 	}
 	if err != nil {
-		m.deny(w, r, err)
+		s.deny(w, r, err)
 		return
 	}
-	if m.simple() {
+	if s.m.simple() {
 		writeJSON(w, http.StatusOK, struct{}{})
 		return
 	}
@@ -364,27 +365,27 @@ func (m *Manager) logoutOthers(ctx context.Context, caller jwtauth.Claims, other
 // caller returns the claims of the token that a request comes with: the refresh
 // token if there is one, else the access token, of any container. Beside
 // ErrRevoked they are there, too: such a token may still end its own session.
-func (m server) caller(r *http.Request, refreshToken string) (c jwtauth.Claims, err error) {
+func (s server) caller(r *http.Request, refreshToken string) (c jwtauth.Claims, err error) {
 	ctx := r.Context()
 	if refreshToken != "" {
-		c, err = m.inspectRefresh(ctx, refreshToken)
+		c, err = s.m.inspectRefresh(ctx, refreshToken)
 	}
 	// A browser sends both, and does not choose.
 	hopeless := err != nil && !errors.Is(err, jwtauth.ErrRevoked) && !errors.Is(err, jwtauth.ErrUnavailable)
-	if refreshToken == "" || m.byCookies && hopeless {
+	if refreshToken == "" || s.byCookies && hopeless {
 		var token string
-		if token, err = m.accessToken(r); err == nil {
-			c, err = m.access.Inspect(ctx, token) // which is observed
+		if token, err = s.accessToken(r); err == nil {
+			c, err = s.m.access.Inspect(ctx, token) // which is observed
 		} else {
-			m.decided(ctx, "verify", reason(err), false)
+			s.m.decided(ctx, "verify", reason(err), false)
 		}
-		if own := m.access.Issuer(); own != "" && c.Issuer != own && (err == nil || errors.Is(err, jwtauth.ErrRevoked)) {
+		if own := s.m.access.Issuer(); own != "" && c.Issuer != own && (err == nil || errors.Is(err, jwtauth.ErrRevoked)) {
 			// Of jwtauth.WithTrustedIssuer: good for calls, and no business with sessions
 			// here, whatever sub and sid it names.
 			c, err = jwtauth.Claims{}, jwtauth.ErrIssuer
 		}
 	} else {
-		m.decided(ctx, "verify", reason(err), err == nil)
+		s.m.decided(ctx, "verify", reason(err), err == nil)
 	}
 	if (err == nil || errors.Is(err, jwtauth.ErrRevoked)) && (c.SessionID == "" || c.Subject == "") {
 		c, err = jwtauth.Claims{}, fmt.Errorf("%w: a token of no session", jwtauth.ErrMalformed)
@@ -402,22 +403,22 @@ type listed struct {
 	Current  bool      `json:"current"`
 }
 
-func (m server) sessions(w http.ResponseWriter, r *http.Request, _ fields) {
-	c, err := m.caller(r, "")
+func (s server) sessions(w http.ResponseWriter, r *http.Request, _ fields) {
+	c, err := s.caller(r, "")
 	if err != nil {
-		m.deny(w, r, err)
+		s.deny(w, r, err)
 		return
 	}
-	all, err := m.Sessions(r.Context(), c.Subject)
+	all, err := s.m.Sessions(r.Context(), c.Subject)
 	if err != nil {
-		m.deny(w, r, err)
+		s.deny(w, r, err)
 		return
 	}
 	answer := struct {
 		Sessions []listed `json:"sessions"`
 	}{make([]listed, 0, len(all))}
-	for _, s := range all {
-		answer.Sessions = append(answer.Sessions, listed{s.ID, s.Created, s.Rotated, s.IdleExpires, s.Label, s.ID == c.SessionID})
+	for _, one := range all {
+		answer.Sessions = append(answer.Sessions, listed{one.ID, one.Created, one.Rotated, one.IdleExpires, one.Label, one.ID == c.SessionID})
 	}
 	writeJSON(w, http.StatusOK, answer)
 }
@@ -443,24 +444,24 @@ func (m *Manager) WritePair(w http.ResponseWriter, r *http.Request, p Pair) erro
 	}{p.ExpiresIn, p.RefreshExpiresIn})
 }
 
-// deliver needs no error: a client that is gone logs in again, or asks again.
-func (m server) deliver(w http.ResponseWriter, r *http.Request, p Pair) {
-	if m.byCookies {
-		m.WritePair(w, r, p)
+// deliver writes a pair. It needs no error: a client that is gone logs in or asks again.
+func (s server) deliver(w http.ResponseWriter, r *http.Request, p Pair) {
+	if s.byCookies {
+		s.m.WritePair(w, r, p)
 		return
 	}
-	writeJSON(w, http.StatusOK, m.bodies.pair(p))
+	writeJSON(w, http.StatusOK, s.m.bodies.pair(p))
 }
 
-// deny is for who found that a token was stolen the end of their cookies, too.
-func (m server) deny(w http.ResponseWriter, r *http.Request, err error) {
-	if m.byCookies && errors.Is(err, ErrReused) {
-		m.SetCookies(w, Pair{})
+// deny denies a request. If its token was stolen, it also deletes the cookies.
+func (s server) deny(w http.ResponseWriter, r *http.Request, err error) {
+	if s.byCookies && errors.Is(err, ErrReused) {
+		s.m.SetCookies(w, Pair{})
 	}
-	m.Manager.deny(w, r, err)
+	s.m.deny(w, r, err)
 }
 
-// deny writes what a refresh token's error looks like: what every denial does.
+// deny writes the denial of a refresh token, which all denials look like.
 func (m *Manager) deny(w http.ResponseWriter, r *http.Request, err error) {
 	m.refresh.Deny(w, r, err)
 }
