@@ -93,14 +93,15 @@ func isCookiePath(text string) bool {
 	return text == "/" || strings.HasPrefix(text, "/") && path.Clean(text) == strings.TrimSuffix(text, "/")
 }
 
-// cookieOptions are those of the Auth of access tokens: what may be followed by options
-// of the user's, and what may not.
-func (m *Manager) cookieOptions() (access, always []jwtauth.Option) {
+// cookieOptions returns what [WithCookies] adds to the Auth of access tokens: the options
+// that the user's may replace, and those that are forced.
+func (m *Manager) cookieOptions() (cookies, forced []jwtauth.Option) {
 	if m.cookies == nil {
 		return nil, nil
 	}
-	access = []jwtauth.Option{jwtauth.WithExtractors(jwtauth.FromHeader("Authorization", "Bearer"), jwtauth.FromCookie(AccessCookie))}
-	return access, []jwtauth.Option{jwtauth.WithCrossOriginProtection(m.crossOrigin)}
+	cookies = []jwtauth.Option{jwtauth.WithExtractors(jwtauth.FromHeader("Authorization", "Bearer"), jwtauth.FromCookie(AccessCookie))}
+	forced = []jwtauth.Option{jwtauth.WithCrossOriginProtection(m.crossOrigin)}
+	return cookies, forced
 }
 
 // findsCookie is an error if the access token in its cookie would not be found.

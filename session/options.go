@@ -26,25 +26,25 @@ const (
 )
 
 type config struct {
-	access       []jwtauth.Option
-	containers   bool
-	accessTTL    time.Duration
-	refreshTTL   time.Duration
-	maxAge       time.Duration
-	rules        rules
-	storeTimeout time.Duration
-	clock        func() time.Time
-	claims       claimsFunc
-	list         *revoke.List
-	refreshKeys  keys.Source
-	noAccess     bool
-	noRefresh    bool
-	events       func(Event)
-	observe      func(context.Context, jwtauth.Decision)
-	logger       *slog.Logger
-	bodies       bodies
-	cookies      *Cookies
-	crossOrigin  *http.CrossOriginProtection // with cookies alone
+	accessOptions []jwtauth.Option // of WithAccess
+	containers    bool
+	accessTTL     time.Duration
+	refreshTTL    time.Duration
+	maxAge        time.Duration
+	rules         rules
+	storeTimeout  time.Duration
+	clock         func() time.Time
+	claims        claimsFunc
+	list          *revoke.List
+	refreshKeys   keys.Source
+	noAccess      bool
+	noRefresh     bool
+	events        func(Event)
+	observe       func(context.Context, jwtauth.Decision)
+	logger        *slog.Logger
+	bodies        bodies
+	cookies       *Cookies
+	crossOrigin   *http.CrossOriginProtection // with cookies alone
 }
 
 // Option configures [New].
@@ -62,7 +62,7 @@ func lifetime(option string, d time.Duration) error {
 // lifetime, clock and revocations are the Manager's, which wins.
 func WithAccess(opts ...jwtauth.Option) Option {
 	return func(c *config) error {
-		c.access = append(c.access, opts...)
+		c.accessOptions = append(c.accessOptions, opts...)
 		return nil
 	}
 }

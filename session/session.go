@@ -156,7 +156,7 @@ func New(source keys.Source, store Store, opts ...Option) (*Manager, error) {
 	return m, nil
 }
 
-// open makes what judges and issues the tokens.
+// open makes the two Auths, which issue and verify the tokens.
 func (m *Manager) open(source keys.Source) (err error) {
 	if m.list == nil {
 		m.list, err = revoke.New(revoke.NewMemory(), revoke.WithClock(m.clock), revoke.WithMaxLifetime(max(m.accessTTL, m.refreshTTL, DefaultRefreshTTL)))
@@ -167,30 +167,7 @@ func (m *Manager) open(source keys.Source) (err error) {
 	if most := max(m.accessTTL, m.refreshTTL); m.list.MaxLifetime() < most {
 		return fmt.Errorf("WithRevocations was given a list that forgets after %v, and tokens may live %v; give it revoke.WithMaxLifetime(%[2]v) or more", m.list.MaxLifetime(), most)
 	}
-	// Tokens that were issued before a lifetime was shortened are good, too, as far
-	// as the list's memory goes.
-	longest := m.list.MaxLifetime()
-	own := func(kind string, ttl time.Duration) []jwtauth.Option {
-		return []jwtauth.Option{
-			jwtauth.WithTypes(kind), jwtauth.WithTTL(ttl), jwtauth.WithMaxLifetime(longest),
-			jwtauth.WithClock(m.clock), jwtauth.WithRevocations(m.list),
-		}
-	}
-	first := []jwtauth.Option{jwtauth.WithStatus(status)}
-	if m.observe != nil {
-		first = append(first, jwtauth.WithObserver(m.observe))
-	}
-	if m.simple() {
-		first = append(first, jwtauth.WithDenial(m.writeDenial(true)))
-	}
-	if m.containers {
-		// As by default; said here, WithAnyContainer beside it is an error.
-		first = append(first, jwtauth.WithContainer(func(r *http.Request) string { return r.PathValue("container") }))
-	} else {
-		first = append(first, jwtauth.WithAnyContainer())
-	}
-	access, always := m.cookieOptions()
-	if m.access, err = jwtauth.New(source, slices.Concat(first, access, m.config.access, own(AccessType, m.accessTTL), always)...); err != nil {
+	if m.access, err = m.openAccess(source); err != nil {
 		return fmt.Errorf("access tokens: %w", err)
 	}
 	if err := m.findsCookie(); err != nil {
@@ -199,15 +176,54 @@ func (m *Manager) open(source keys.Source) (err error) {
 	if m.refreshKeys == nil {
 		m.refreshKeys = source
 	}
-	// Each is used once: remembering them would be in vain.
-	opts := append(own(RefreshType, m.refreshTTL), jwtauth.WithAnyContainer(), jwtauth.WithCache(0), jwtauth.WithStatus(status), jwtauth.WithDenial(m.writeDenial(false)))
-	if issuer := m.access.Issuer(); issuer != "" {
-		opts = append(opts, jwtauth.WithIssuer(issuer))
-	}
-	if m.refresh, err = jwtauth.New(m.refreshKeys, opts...); err != nil {
+	if m.refresh, err = m.openRefresh(); err != nil {
 		return fmt.Errorf("refresh tokens: %w", err)
 	}
 	return nil
+}
+
+// openAccess makes the Auth of access tokens.
+func (m *Manager) openAccess(source keys.Source) (*jwtauth.Auth, error) {
+	defaults := []jwtauth.Option{jwtauth.WithStatus(status)}
+	if m.observe != nil {
+		defaults = append(defaults, jwtauth.WithObserver(m.observe))
+	}
+	if m.simple() {
+		defaults = append(defaults, jwtauth.WithDenial(m.writeDenial(true)))
+	}
+	if m.containers {
+		// As by default; said here, WithAnyContainer beside it is an error.
+		defaults = append(defaults, jwtauth.WithContainer(func(r *http.Request) string { return r.PathValue("container") }))
+	} else {
+		defaults = append(defaults, jwtauth.WithAnyContainer())
+	}
+	cookies, forced := m.cookieOptions()
+	users := m.accessOptions
+	ours := m.ownOptions(AccessType, m.accessTTL)
+	// Where two options set the same thing, the later one wins. So a user may replace the
+	// defaults and the extractors of cookies. But no user's option may have another type of
+	// token accepted, let a token outlive the revocation list, or take away the protection
+	// that cookies need.
+	return jwtauth.New(source, slices.Concat(defaults, cookies, users, ours, forced)...)
+}
+
+// openRefresh makes the Auth of refresh tokens. The user's options are not for them. A
+// refresh token is used once, so a cache would be in vain.
+func (m *Manager) openRefresh() (*jwtauth.Auth, error) {
+	opts := append(m.ownOptions(RefreshType, m.refreshTTL), jwtauth.WithAnyContainer(), jwtauth.WithCache(0), jwtauth.WithStatus(status), jwtauth.WithDenial(m.writeDenial(false)))
+	if issuer := m.access.Issuer(); issuer != "" {
+		opts = append(opts, jwtauth.WithIssuer(issuer))
+	}
+	return jwtauth.New(m.refreshKeys, opts...)
+}
+
+// ownOptions returns the options of both Auths that the Manager alone decides. A token that
+// was issued before a lifetime was shortened is accepted up to the lifetime of the list.
+func (m *Manager) ownOptions(kind string, ttl time.Duration) []jwtauth.Option {
+	return []jwtauth.Option{
+		jwtauth.WithTypes(kind), jwtauth.WithTTL(ttl), jwtauth.WithMaxLifetime(m.list.MaxLifetime()),
+		jwtauth.WithClock(m.clock), jwtauth.WithRevocations(m.list),
+	}
 }
 
 // status is 401 for whatever refreshing or a new login can help, and 403 for what
