@@ -17,7 +17,7 @@ const maxBody = 64 << 10
 // fields are those of a JSON object.
 type fields map[string]json.RawMessage
 
-// problem is why a request is not even judged.
+// problem says why a request is rejected before any token is looked at.
 type problem struct {
 	status       int
 	code, detail string
@@ -138,8 +138,8 @@ func writeJSON(w http.ResponseWriter, status int, body any) error {
 	return json.NewEncoder(w).Encode(body)
 }
 
-// simpleJWT are those of djangorestframework-simplejwt 5.5 and Django REST framework
-// 3.14, in their words, for all that such a client meets.
+// simpleJWT are the bodies of djangorestframework-simplejwt 5.5 and Django REST framework
+// 3.14, word for word, for all that such a client meets.
 type simpleJWT struct{}
 
 type detail struct {

@@ -55,12 +55,12 @@ type Cookies struct {
 //     body, and Handler takes tokens from cookies alone; [Manager.JSONHandler] goes
 //     on serving clients that keep tokens themselves, and takes none from cookies;
 //   - [Manager.Require] and [Manager.Auth] find a token in the Authorization field, and
-//     then in the cookie; whoever gives WithAccess extractors of their own gives them
-//     jwtauth.FromCookie(AccessCookie), too;
+//     then in the cookie; extractors that WithAccess is given must have
+//     jwtauth.FromCookie(AccessCookie) among them;
 //   - whatever browsers do by themselves must come from this origin or a trusted one
 //     (see [http.CrossOriginProtection]), each POST to Handler included: 403
 //     otherwise. Its own protection takes the place of one given to WithAccess. GET,
-//     HEAD and OPTIONS pass from any origin, but for WebSockets: handlers must change
+//     HEAD and OPTIONS pass from any origin, except for WebSockets: handlers must change
 //     nothing on them;
 //   - tokens of more than 4096 bytes, name of the cookie included, which browsers
 //     drop, are an outage, before anything changes.
@@ -83,14 +83,14 @@ func WithCookies(cookies Cookies) Option {
 	}
 }
 
-// isCookiePath reports that a text is a clean path that a Set-Cookie field can hold.
-func isCookiePath(text string) bool {
-	for _, c := range text {
+// isCookiePath reports whether a string is a clean path that a Set-Cookie field can hold.
+func isCookiePath(s string) bool {
+	for _, c := range s {
 		if c <= ' ' || c > '~' || strings.ContainsRune(";?#%\\", c) {
 			return false
 		}
 	}
-	return text == "/" || strings.HasPrefix(text, "/") && path.Clean(text) == strings.TrimSuffix(text, "/")
+	return s == "/" || strings.HasPrefix(s, "/") && path.Clean(s) == strings.TrimSuffix(s, "/")
 }
 
 // cookieOptions returns what [WithCookies] adds to the Auth of access tokens: the options
@@ -104,7 +104,7 @@ func (m *Manager) cookieOptions() (cookies, forced []jwtauth.Option) {
 	return cookies, forced
 }
 
-// findsCookie is an error if the access token in its cookie would not be found.
+// findsCookie returns an error if the access token in its cookie would not be found.
 func (m *Manager) findsCookie() error {
 	if m.cookies == nil || m.noAccess {
 		return nil
@@ -150,7 +150,7 @@ func (m *Manager) SetCookies(w http.ResponseWriter, p Pair) error {
 	return nil
 }
 
-// fitCookies is an error if browsers would drop one.
+// fitCookies returns an error if browsers would drop a cookie for its size.
 func fitCookies(p Pair) error {
 	for name, token := range map[string]string{AccessCookie: p.AccessToken, RefreshCookie: p.RefreshToken} {
 		if size := len(name) + len(token); size > maxCookie {
@@ -160,9 +160,9 @@ func fitCookies(p Pair) error {
 	return nil
 }
 
-// refreshCookie is the refresh token of the session that SessionCookie names, "" if
-// there is none: of several the latest, as after a change of the path. What it says is
-// not judged here.
+// refreshCookie returns the refresh token of the session that SessionCookie names, "" if
+// there is none: of several the latest, as after a change of the path. The token is not
+// verified here.
 func refreshCookie(r *http.Request) (token string) {
 	bound := r.CookiesNamed(SessionCookie)
 	if len(bound) != 1 || bound[0].Value == "" {

@@ -343,7 +343,7 @@ func (m *Manager) logoutOthers(ctx context.Context, caller jwtauth.Claims, other
 		generation = own.Generation
 	}
 	now := m.now()
-	switch m.rules.judge(s, found, generation, now, now) {
+	switch m.rules.check(s, found, generation, now, now) {
 	case gone, expired, stolen:
 		return fmt.Errorf("%w: of a session that has ended, or long replaced", jwtauth.ErrRevoked)
 	}

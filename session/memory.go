@@ -123,7 +123,7 @@ func (m *Memory) Create(ctx context.Context, s Session) error {
 }
 
 // makeRoom deletes a session that was logged out, if there is no room for another one of
-// a subject. What is not there is as good as revoked.
+// a subject. A session that is not there is rejected as a revoked one is.
 func (m *Memory) makeRoom(subject string) error {
 	if own := m.subjects[subject]; len(own) >= m.ofOne {
 		for k := range own {
@@ -148,7 +148,8 @@ func (m *Memory) makeRoom(subject string) error {
 func (m *Memory) delete(k *kept) {
 	delete(m.sessions, k.ID)
 	own := m.subjects[k.Subject]
-	if delete(own, k); len(own) == 0 {
+	delete(own, k)
+	if len(own) == 0 {
 		delete(m.subjects, k.Subject)
 	}
 	heap.Remove(&m.byEnd, k.place)

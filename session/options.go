@@ -77,8 +77,8 @@ func WithContainers() Option {
 	}
 }
 
-// WithAccessTTL sets how long access tokens live, in whole seconds: 15 minutes
-// unless set.
+// WithAccessTTL sets how long access tokens live, in whole seconds. The default is 15
+// minutes.
 func WithAccessTTL(d time.Duration) Option {
 	return func(c *config) error {
 		c.accessTTL = d
@@ -87,12 +87,12 @@ func WithAccessTTL(d time.Duration) Option {
 }
 
 // WithRefreshTTL sets how long a session lasts that is not refreshed, in whole
-// seconds: 14 days unless set. Each refresh lengthens it anew, up to [WithMaxAge].
+// seconds. The default is 14 days. Each refresh lengthens it anew, up to [WithMaxAge].
 //
-// Whoever shortens it keeps, until the old tokens have expired, a list
-// ([WithRevocations]) whose revoke.WithMaxLifetime is the old one: what lives longer
-// than the list remembers, 14 days without that option, is refused as revoked. The
-// same holds for [WithAccessTTL].
+// To shorten it, give [WithRevocations] a list whose revoke.WithMaxLifetime is the old
+// lifetime until the old tokens have expired. A token that lives longer than the list's
+// lifetime, 14 days without that option, is rejected as revoked. The same holds for
+// [WithAccessTTL].
 func WithRefreshTTL(d time.Duration) Option {
 	return func(c *config) error {
 		c.refreshTTL = d
@@ -100,8 +100,8 @@ func WithRefreshTTL(d time.Duration) Option {
 	}
 }
 
-// WithMaxAge sets how long a session lasts at most, in whole seconds: 180 days
-// unless set. Then the user logs in again.
+// WithMaxAge sets how long a session lasts at most, in whole seconds. The default is 180
+// days. Then the user logs in again.
 func WithMaxAge(d time.Duration) Option {
 	return func(c *config) error {
 		c.maxAge = d
@@ -116,7 +116,8 @@ func WithMaxAge(d time.Duration) Option {
 // that come later see [WithoutRecovery].
 func WithGrace(d time.Duration) Option {
 	return func(c *config) error {
-		if c.rules.grace = d; d < 0 || d > maxGrace {
+		c.rules.grace = d
+		if d < 0 || d > maxGrace {
 			return fmt.Errorf("WithGrace(%v): it must lie between 0 and %v", d, maxGrace)
 		}
 		return nil
@@ -136,26 +137,28 @@ func WithoutRecovery() Option {
 	}
 }
 
-// WithStoreTimeout sets how long one call to the store may take, 5 seconds unless
-// set, at least a millisecond, and at most half of the grace and its 10 seconds, so that
-// whoever waited in vain is not late. A store that takes longer is an outage: 503,
+// WithStoreTimeout sets how long one call to the store may take. The default is 5 seconds,
+// the least a millisecond, and the most half of the grace and its 10 seconds, so that a
+// client that waited in vain is not late. A store that takes longer is an outage: 503,
 // and not a request that hangs, if it obeys its context. Logging in asks the store once,
 // refreshing twice, and up to six times against others that are faster, and a logout at
 // least once besides the revocation list, which has 5 seconds of its own.
 func WithStoreTimeout(d time.Duration) Option {
 	return func(c *config) error {
-		if c.storeTimeout = d; d < time.Millisecond {
+		c.storeTimeout = d
+		if d < time.Millisecond {
 			return fmt.Errorf("WithStoreTimeout(%v): it must be %v or more", d, time.Millisecond)
 		}
 		return nil
 	}
 }
 
-// WithClock sets the clock, for tests: [time.Now] unless set. It must be safe for
+// WithClock sets the clock, for tests. The default is [time.Now]. It must be safe for
 // concurrent use.
 func WithClock(clock func() time.Time) Option {
 	return func(c *config) error {
-		if c.clock = clock; clock == nil {
+		c.clock = clock
+		if clock == nil {
 			return errors.New("WithClock was given nil; leave it out for time.Now")
 		}
 		return nil
@@ -169,7 +172,7 @@ type claimsFunc = func(ctx context.Context, s Session) (container string, opts [
 // [jwtauth.Audience] and [jwtauth.Claim]. What the Manager sets itself (sub, sid,
 // exp) wins.
 //
-// It is asked at every login and every refresh, replays included, so that what a
+// It is asked at every login and every refresh, retries included, so that what a
 // token says is never older than the token; with [WithoutAccess], too, for the sake of
 // ErrSubjectGone. A slow one makes each of them slow, and for as long a refresh token may
 // be replaced without being taken for stolen: give it a time-out of its own. It must be
@@ -179,7 +182,8 @@ type claimsFunc = func(ctx context.Context, s Session) (container string, opts [
 // 503.
 func WithClaims(claims func(ctx context.Context, s Session) (container string, opts []jwtauth.IssueOption, err error)) Option {
 	return func(c *config) error {
-		if c.claims = claims; claims == nil {
+		c.claims = claims
+		if claims == nil {
 			return errors.New("WithClaims was given nil; leave it out if access tokens say nothing but who and until when")
 		}
 		return nil
@@ -188,25 +192,27 @@ func WithClaims(claims func(ctx context.Context, s Session) (container string, o
 
 // WithRevocations sets the revocation list, for what several processes share. Its
 // maximum lifetime must be at least that of [WithRefreshTTL] and [WithAccessTTL].
-// Who owns it runs it. Without this option the Manager has one of its own in
+// The caller runs it. Without this option the Manager has one of its own in
 // memory: logout ends the access token in this process at once, in others when it
 // expires, and everywhere if the process ends before that.
 func WithRevocations(list *revoke.List) Option {
 	return func(c *config) error {
-		if c.list = list; list == nil {
+		c.list = list
+		if list == nil {
 			return errors.New("WithRevocations was given nil; leave it out for a list in memory")
 		}
 		return nil
 	}
 }
 
-// WithRefreshKeys sets other keys for refresh tokens: those of access tokens
-// unless set. Keys that take longer to sign than a quarter of the grace and its 10
-// seconds make each rotation an outage. Whoever retires a key ends all sessions whose
-// refresh token it signed.
+// WithRefreshKeys sets other keys for refresh tokens. The default is the keys of access
+// tokens. Keys that take longer to sign than a quarter of the grace and its 10 seconds
+// make each rotation an outage. Retiring a key ends all sessions whose refresh token it
+// signed.
 func WithRefreshKeys(source keys.Source) Option {
 	return func(c *config) error {
-		if c.refreshKeys = source; source == nil {
+		c.refreshKeys = source
+		if source == nil {
 			return errors.New("WithRefreshKeys was given nil; leave it out for the keys of access tokens")
 		}
 		return nil
@@ -236,7 +242,8 @@ func WithoutAccess() Option {
 // quick.
 func WithEvents(report func(Event)) Option {
 	return func(c *config) error {
-		if c.events = report; report == nil {
+		c.events = report
+		if report == nil {
 			return errors.New("WithEvents was given nil; leave it out if nobody listens")
 		}
 		return nil
@@ -253,19 +260,21 @@ func WithEvents(report func(Event)) Option {
 // what there is [WithEvents].
 func WithObserver(observe func(ctx context.Context, d jwtauth.Decision)) Option {
 	return func(c *config) error {
-		if c.observe = observe; observe == nil {
+		c.observe = observe
+		if observe == nil {
 			return errors.New("WithObserver was given nil; leave it out if nobody counts")
 		}
 		return nil
 	}
 }
 
-// WithLogger sets where outages, thefts and a store that was put back are logged:
-// [slog.Default] unless set. No token, password or subject is: [WithEvents] names
+// WithLogger sets where outages, thefts and a store that was put back are logged. The
+// default is [slog.Default]. No token, password or subject is logged: [WithEvents] names
 // subjects.
 func WithLogger(logger *slog.Logger) Option {
 	return func(c *config) error {
-		if c.logger = logger; logger == nil {
+		c.logger = logger
+		if logger == nil {
 			return errors.New("WithLogger was given nil; leave it out for slog.Default")
 		}
 		return nil
@@ -318,7 +327,7 @@ const maxLabel = 256
 
 // Label sets what the user will know the session by, such as the User-Agent field
 // of the request. What is not valid UTF-8 or a control character is left out, and
-// so is what exceeds 256 bytes: it may be what a stranger wrote.
+// so is what exceeds 256 bytes: an attacker may have written it.
 func Label(label string) LoginOption {
 	label = strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {

@@ -14,7 +14,7 @@ import (
 	"github.com/joinednode/jwtauth/internal/revocation"
 )
 
-// maxRounds is how often a refresh that loses against others is decided anew.
+// maxRounds is how often a refresh is decided, if other requests win each time.
 const maxRounds = 3
 
 // Refresh returns the pair that follows a refresh token, which it replaces. Within the
@@ -33,7 +33,9 @@ func (m *Manager) Refresh(ctx context.Context, refreshToken string) (Pair, error
 	return pair, err
 }
 
-// next is Refresh without the report of a rejection.
+// next is Refresh without the report of a rejection. It reads from top to bottom: the
+// token, its row, the verdict, the claims, the successor, the signatures, and the step in
+// the store. Only a step that another request was faster to take begins anew at the row.
 func (m *Manager) next(ctx context.Context, refreshToken string) (Pair, error) {
 	came, wasCurrent := m.now(), false
 	t, err := m.read(ctx, refreshToken)
@@ -41,57 +43,49 @@ func (m *Manager) next(ctx context.Context, refreshToken string) (Pair, error) {
 		return Pair{}, fmt.Errorf("session: Refresh: %w", err)
 	}
 	for range maxRounds {
-		s, found, err := m.store.Get(ctx, t.subject, t.session)
+		row, found, err := m.store.Get(ctx, t.subject, t.session)
 		if err != nil {
 			return Pair{}, m.outage(ctx, "Refresh", err)
 		}
-		v := m.rules.judge(s, found, t.generation, came, m.now())
+		v := m.rules.check(row, found, t.generation, came, m.now())
 		if v == stolen && wasCurrent {
 			v = retried // it was current when it came, and what took so long was ours
 		}
 		wasCurrent = wasCurrent || v == rotate
-		if err := m.reject(ctx, t, s, v); err != nil {
+		if err := m.reject(ctx, t, row, v); err != nil {
 			return Pair{}, err
 		}
-		says, err := m.askAbout(ctx, s)
+		says, err := m.askOrEnd(ctx, row)
 		if err != nil {
 			return Pair{}, err
 		}
-		next := s
-		if v == retried {
-			next, err = m.reread(ctx, s)
-		} else {
-			next = m.after(s, v, t.generation)
-		}
+		successor, err := m.successor(ctx, row, v, t.generation)
 		if err != nil {
 			return Pair{}, err
 		}
 		// All signing comes before the step, so that a failure changes nothing.
-		pair, err := m.sign(ctx, next, says)
-		if err == nil {
-			// What was revoked since the token was read may lie before what was signed.
-			err = m.notRevoked(ctx, t.claims)
-		}
+		pair, err := m.sign(ctx, successor, says)
 		if err != nil {
 			return Pair{}, fmt.Errorf("session: Refresh: %w", err)
 		}
-		if v != retried {
-			won, err := m.advance(ctx, s, next)
-			if err != nil {
-				return Pair{}, m.outage(ctx, "Refresh", err)
-			}
-			if !won {
-				continue
-			}
+		// What was revoked since the token was read may lie before what was signed.
+		if err := m.notRevoked(ctx, t.claims); err != nil {
+			return Pair{}, fmt.Errorf("session: Refresh: %w", err)
 		}
-		m.refreshed(ctx, v, s, t.generation)
-		return pair, nil
+		won, err := m.advance(ctx, row, successor, v)
+		if err != nil {
+			return Pair{}, m.outage(ctx, "Refresh", err)
+		}
+		if won {
+			m.refreshed(ctx, v, row, t.generation)
+			return pair, nil
+		}
 	}
 	return Pair{}, m.outage(ctx, "Refresh", errors.New("others were faster again and again"))
 }
 
-// reject returns the error of a verdict that gives no pair, and ends the session where
-// its token was stolen. It returns nil for the others.
+// reject returns the error of a verdict that gives no pair, and ends the session if its
+// token was stolen. It returns nil for the other verdicts.
 func (m *Manager) reject(ctx context.Context, t presented, s Session, v verdict) error {
 	switch {
 	case v == gone:
@@ -100,9 +94,14 @@ func (m *Manager) reject(ctx context.Context, t presented, s Session, v verdict)
 		return m.refuseRevoked(ctx, s)
 	case v == expired, t.expired && v != retried && v != extended:
 		return fmt.Errorf("session: Refresh: %w: the session has ended", jwtauth.ErrExpired)
-	case v != stolen:
-		return nil
+	case v == stolen:
+		return m.endStolen(ctx, s)
 	}
+	return nil
+}
+
+// endStolen ends a session whose token was used again, and returns the error of that.
+func (m *Manager) endStolen(ctx context.Context, s Session) error {
 	m.log().WarnContext(ctx, "session: a refresh token was used again, and its session ends", "session", s.ID)
 	// A thief who hangs up must not stop that, or the alarm; nor must an outage,
 	// after which the thief may not come again, or find the session ended.
@@ -113,9 +112,9 @@ func (m *Manager) reject(ctx context.Context, t presented, s Session, v verdict)
 	return fmt.Errorf("session: Refresh: %w: %w", ErrReused, jwtauth.ErrRevoked)
 }
 
-// refuseRevoked answers a token that the list refuses. If it does so for the whole
-// session, which is live in the store, then ending it failed half-way: it is done
-// now, for those who do not have this list.
+// refuseRevoked returns the error of a token that the list has revoked. If the list has
+// revoked the whole session, and the store has not, then an earlier end failed half-way.
+// It is completed now, for processes that do not have this list.
 func (m *Manager) refuseRevoked(ctx context.Context, s Session) error {
 	ended, err := m.list.Revoked(ctx, jwtauth.Claims{Issuer: m.access.Issuer(), SessionID: s.ID})
 	if ended {
@@ -127,19 +126,38 @@ func (m *Manager) refuseRevoked(ctx context.Context, s Session) error {
 	return fmt.Errorf("session: Refresh: %w", jwtauth.ErrRevoked)
 }
 
-// askAbout asks the callback of WithClaims, and ends the session if its subject is gone.
-func (m *Manager) askAbout(ctx context.Context, s Session) (accessSays, error) {
+// askOrEnd asks the callback of WithClaims, and ends the session if its subject is gone.
+func (m *Manager) askOrEnd(ctx context.Context, s Session) (accessSays, error) {
 	says, err := m.ask(ctx, s)
-	switch {
-	case errors.Is(err, ErrSubjectGone):
-		if err := m.end(context.WithoutCancel(ctx), s.Subject, s.ID, ReasonSubjectGone); err != nil {
-			return says, m.outage(ctx, "ending it", err)
-		}
-		return says, fmt.Errorf("session: Refresh: %w: %w", err, jwtauth.ErrRevoked)
-	case err != nil:
+	if err == nil {
+		return says, nil
+	}
+	if !errors.Is(err, ErrSubjectGone) {
 		return says, fmt.Errorf("session: Refresh: %w", err)
 	}
-	return says, nil
+	if err := m.end(context.WithoutCancel(ctx), s.Subject, s.ID, ReasonSubjectGone); err != nil {
+		return says, m.outage(ctx, "ending it", err)
+	}
+	return says, fmt.Errorf("session: Refresh: %w: %w", err, jwtauth.ErrRevoked)
+}
+
+// successor returns the session whose refresh token the client gets: the row as it is, if
+// the token is given again, and else the row after the step that the verdict asks for.
+func (m *Manager) successor(ctx context.Context, row Session, v verdict, generation int64) (Session, error) {
+	if v == retried {
+		return m.reread(ctx, row)
+	}
+	now := m.now()
+	next := row
+	next.Given = later(now, row.given())
+	if v == extended {
+		return next, nil
+	}
+	// A generation ahead of the row is one that the store has lost: it is passed, too.
+	next.Generation, next.Prev = max(row.Generation, generation)+1, generation
+	next.IdleExpires = m.idle(row, now)
+	next.Rotated = later(now, row.Rotated)
+	return next, nil
 }
 
 // reread returns a session as it is after the callback of WithClaims, which may have
@@ -158,31 +176,21 @@ func (m *Manager) reread(ctx context.Context, s Session) (Session, error) {
 	return now, nil
 }
 
-// after returns a session after the step that a verdict about a generation asks for: the
-// same token given again, the next one, or one past those that the store has lost.
-func (m *Manager) after(s Session, v verdict, generation int64) Session {
-	now := m.now()
-	s.Given = later(now, s.given())
-	if v == extended {
-		return s
-	}
-	s.Generation, s.Prev = max(s.Generation, generation)+1, generation
-	s.IdleExpires = m.idle(s, now)
-	s.Rotated = later(now, s.Rotated)
-	return s
-}
-
-// advance asks the store for a step. A rotation whose signatures took long is an outage:
+// advance has the store take the step from row to next, and reports whether it did. A token
+// that is given again needs no step. A rotation whose signatures took long is an outage:
 // the next tab would have that much less of the grace.
-func (m *Manager) advance(ctx context.Context, from, next Session) (bool, error) {
+func (m *Manager) advance(ctx context.Context, row, next Session, v verdict) (bool, error) {
+	if v == retried {
+		return true, nil
+	}
 	now := m.now()
-	if took := now.Sub(next.Given); next.Generation != from.Generation && took > (m.rules.grace+skew)/4 {
+	if took := now.Sub(next.Given); next.Generation != row.Generation && took > (m.rules.grace+skew)/4 {
 		return false, fmt.Errorf("signing took %v", took)
 	}
-	return m.store.Advance(ctx, from, next, now)
+	return m.store.Advance(ctx, row, next, now)
 }
 
-// refreshed reports a refresh that gives a pair. s is the session as it was before.
+// refreshed reports a refresh that gives a pair. s is the session before it.
 func (m *Manager) refreshed(ctx context.Context, v verdict, s Session, generation int64) {
 	switch v {
 	case rotate:
@@ -215,13 +223,13 @@ func (m *Manager) warnBehind(ctx context.Context, s Session, generation int64) {
 		"session", s.ID, "presented", generation, "stored", s.Generation)
 }
 
-// refreshClaims are those of a refresh token that are not registered.
+// refreshClaims are the claims of a refresh token that are not registered.
 type refreshClaims struct {
 	Generation int64 `json:"gen"`
 	MaxExpires int64 `json:"max_exp"` // seconds since 1970, for clients
 }
 
-// presented is what a genuine refresh token says.
+// presented is what an authentic refresh token says.
 type presented struct {
 	claims           jwtauth.Claims
 	subject, session string
@@ -229,7 +237,7 @@ type presented struct {
 	expired, revoked bool // by itself, or by the list
 }
 
-// read judges a refresh token by itself.
+// read verifies a refresh token by itself, without its row.
 func (m *Manager) read(ctx context.Context, token string) (presented, error) {
 	c, err := m.inspectRefresh(ctx, token)
 	isExpired, isRevoked := errors.Is(err, jwtauth.ErrExpired), errors.Is(err, jwtauth.ErrRevoked)
@@ -246,16 +254,16 @@ func (m *Manager) read(ctx context.Context, token string) (presented, error) {
 	return presented{c, c.Subject, c.SessionID, own.Generation, isExpired, isRevoked}, nil
 }
 
-// inspectRefresh judges a refresh token by itself and by the list, and returns the
-// claims of a genuine one beside ErrExpired and ErrRevoked. One that is not valid
-// yet is good, by a clock that lags behind or was set back: the store knows.
+// inspectRefresh verifies a refresh token by itself and by the list. It returns the claims
+// of an authentic one beside ErrExpired and ErrRevoked, too. A token that is not valid yet
+// is accepted: this clock lags behind or was set back, and the row decides.
 func (m *Manager) inspectRefresh(ctx context.Context, token string) (jwtauth.Claims, error) {
 	c, err := m.refresh.Inspect(ctx, token)
 	early, late := errors.Is(err, jwtauth.ErrNotYetValid), errors.Is(err, jwtauth.ErrExpired)
 	if c.ExpiresAt.IsZero() || !early && !late {
 		return c, err
 	}
-	// Time was judged first, and the list not asked.
+	// The time was checked first, and the list not asked.
 	if revoked := m.notRevoked(ctx, c); revoked != nil || early {
 		err = revoked
 	}
@@ -278,8 +286,8 @@ type accessSays struct {
 	opts      []jwtauth.IssueOption
 }
 
-// ask asks the callback, also where there are no access tokens: it knows whose
-// subject is gone.
+// ask asks the callback of WithClaims, even if there are no access tokens: it knows which
+// subjects are gone.
 func (m *Manager) ask(ctx context.Context, s Session) (says accessSays, err error) {
 	if m.claims == nil {
 		return says, nil
@@ -291,8 +299,8 @@ func (m *Manager) ask(ctx context.Context, s Session) (says accessSays, err erro
 	return says, err
 }
 
-// sign makes the pair of a session. The refresh token of a generation is the same
-// whoever makes it, but for its signature: nothing secret needs to be kept for it.
+// sign makes the pair of a session. Every process makes the same refresh token of a
+// generation, except for its signature, so nothing secret needs to be kept for it.
 func (m *Manager) sign(ctx context.Context, s Session, says accessSays) (Pair, error) {
 	pair := Pair{TokenType: "Bearer", SessionID: s.ID, Subject: s.Subject}
 	now := m.now()

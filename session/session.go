@@ -90,7 +90,7 @@ const (
 )
 
 // Errors, for errors.Is. Others are those of package jwtauth: ErrExpired,
-// ErrRevoked and those of a token that is not genuine, and ErrUnavailable where it
+// ErrRevoked and those of a token that is not authentic, and ErrUnavailable if it
 // cannot be known.
 var (
 	// ErrCredentials is what a callback of [Manager.Handler] returns for a wrong
@@ -226,8 +226,7 @@ func (m *Manager) ownOptions(kind string, ttl time.Duration) []jwtauth.Option {
 	}
 }
 
-// status is 401 for whatever refreshing or a new login can help, and 403 for what
-// it cannot.
+// status returns 401 if refreshing or logging in again can help, and 403 if not.
 func status(err error) int {
 	if errors.Is(err, jwtauth.ErrContainer) || errors.Is(err, jwtauth.ErrCrossOrigin) || errors.Is(err, jwtauth.ErrForbidden) {
 		return http.StatusForbidden
@@ -235,7 +234,7 @@ func status(err error) int {
 	return http.StatusUnauthorized
 }
 
-// Auth returns what judges the access tokens, for Optional, Protect, Check,
+// Auth returns the Auth that verifies the access tokens, for Optional, Protect, Check,
 // Verify and the like.
 func (m *Manager) Auth() *jwtauth.Auth { return m.access }
 
@@ -322,7 +321,7 @@ func (m *Manager) login(ctx context.Context, subject string, opts []LoginOption)
 	return pair, nil
 }
 
-// idle is when a session ends that is not refreshed from now on, by a clock that
+// idle returns when a session ends that is not refreshed from now on, by a clock that
 // may have been set back.
 func (m *Manager) idle(s Session, now time.Time) time.Time {
 	return earlier(later(now, s.Rotated).Truncate(time.Second).Add(m.refreshTTL), s.MaxExpires)
@@ -342,10 +341,10 @@ func later(a, b time.Time) time.Time {
 	return a
 }
 
-// now is in the precision of stores.
+// now returns the current time, truncated to the microsecond that stores keep.
 func (m *Manager) now() time.Time { return m.clock().UTC().Truncate(time.Microsecond) }
 
-// stamp is a moment that lies after everything that was revoked up to now.
+// stamp returns a time that lies after everything that was revoked up to now.
 func (m *Manager) stamp(now time.Time) time.Time {
 	list, _ := revocation.Of(m.list)
 	return time.UnixMicro(list.Stamp(now)).UTC()
@@ -372,19 +371,19 @@ func (m *Manager) Logout(ctx context.Context, subject, sessionID string) error {
 	return nil
 }
 
-// isID reports that a text may be the id of a session. Others come from clients
-// alone, and no store is asked about them.
+// isID reports whether a string may be the id of a session. Only clients send others, and
+// no store is asked about them.
 func isID(id string) bool {
 	return len(id) == len(rand.Text()) && strings.Trim(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") == ""
 }
 
-// LogoutAll ends all sessions of a subject but those excepted, and returns how
-// many had to be. A login that is under way meanwhile is not ended. The error is
+// LogoutAll ends all sessions of a subject except those named, and returns how many it
+// ended. A login that is under way meanwhile is not ended. The error is
 // jwtauth.ErrUnavailable, if one could not be ended: call it again.
 //
-// Whoever calls it for the subject of a token, where jwtauth.WithTrustedIssuer trusts
-// others as well, compares Claims.Issuer with Auth().Issuer() first: a subject of theirs
-// may have the name of one here. So with [Manager.Logout] and [Manager.Sessions].
+// If jwtauth.WithTrustedIssuer trusts other issuers, and the subject comes from a token,
+// compare Claims.Issuer with Auth().Issuer() first: a subject of theirs may have the name of
+// one here. The same holds for [Manager.Logout] and [Manager.Sessions].
 func (m *Manager) LogoutAll(ctx context.Context, subject string, except ...string) (int, error) {
 	// By the clock of another process some may live a little longer.
 	all, err := m.store.List(ctx, subject, m.now().Add(-skew))
@@ -420,14 +419,15 @@ func (m *Manager) end(ctx context.Context, subject, id, reason string) error {
 		return err
 	}
 	was, err := m.store.Revoke(ctx, subject, id, reason, m.now())
-	if err == nil && was {
-		kind := LoggedOut
-		if reason == ReasonReused {
-			kind = Reused
-		}
-		m.report(kind, Session{ID: id, Subject: subject}, reason)
+	if err != nil || !was {
+		return err
 	}
-	return err
+	kind := LoggedOut
+	if reason == ReasonReused {
+		kind = Reused
+	}
+	m.report(kind, Session{ID: id, Subject: subject}, reason)
+	return nil
 }
 
 // Sessions returns the live sessions of a subject, the one that was refreshed last
@@ -455,7 +455,7 @@ func (m *Manager) decided(ctx context.Context, operation, reason string, allowed
 	}
 }
 
-// reason is the name of an error as WithObserver tells it.
+// reason returns the name of an error as WithObserver tells it.
 func reason(err error) string {
 	switch {
 	case errors.Is(err, jwtauth.ErrUnavailable): // first: a callback's error may be any
@@ -509,7 +509,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	}
 }
 
-// purge ends when the next is due.
+// purge deletes expired sessions. It gives up when the next purge is due.
 func (m *Manager) purge(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, purgeEvery)
 	defer cancel()

@@ -45,7 +45,7 @@ type Session struct {
 	ClockAhead time.Duration
 }
 
-// live reports that a session can still be refreshed.
+// live reports whether a session can still be refreshed.
 func (s Session) live(now time.Time) bool {
 	return s.RevokedAt.IsZero() && now.Before(s.IdleExpires) && now.Before(s.MaxExpires)
 }
@@ -113,8 +113,8 @@ type Store interface {
 // MaxText is the most bytes that a subject may have.
 const MaxText = 1024
 
-// timely is a store whose calls end in time, so that no request hangs with it. Purge
-// is nobody's request.
+// timely is a store whose calls end in time, so that no request hangs with it. No request
+// waits for Purge.
 type timely struct {
 	Store
 	most time.Duration

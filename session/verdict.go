@@ -27,13 +27,13 @@ const (
 	stolen                   // its successor was used: two clients have it
 )
 
-// rules are the Manager's for [rules.judge].
+// rules are the Manager's for [rules.check].
 type rules struct {
 	grace      time.Duration
 	noRecovery bool
 }
 
-// judge decides about an authentic refresh token of a generation. came is when the
+// check decides about an authentic refresh token of a generation. came is when the
 // request arrived, and now is later where the store or a callback was slow. It is all
 // there is to know: whichever request wins a race in the store, this says what follows.
 //
@@ -55,7 +55,7 @@ type rules struct {
 // A thief does not stay. A token that was used is Prev until its successor is used, and
 // stolen from then on. So is a token that was skipped: a thief who comes with Prev skips
 // the token that the client holds.
-func (r rules) judge(s Session, found bool, generation int64, came, now time.Time) verdict {
+func (r rules) check(s Session, found bool, generation int64, came, now time.Time) verdict {
 	window := r.grace + skew
 	rest := window + margin    // of a token that was given
 	age := came.Sub(s.given()) // below zero by a clock that was set back

@@ -7,8 +7,8 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// TestJudge is the table of verdicts, row by row, with the boundaries of each.
-func TestJudge(t *testing.T) {
+// TestCheck is the table of verdicts, row by row, with the boundaries of each.
+func TestCheck(t *testing.T) {
 	const (
 		grace  = 30 * time.Second
 		window = grace + skew
@@ -138,18 +138,18 @@ func TestJudge(t *testing.T) {
 		{name: "in a row of the first version the current token rotates", row: row(func(s *Session) { s.Prev, s.Given = 0, time.Time{} }), generation: 7, want: rotate},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			assert.Equal(t, c.want, rules{grace: grace}.judge(c.row, !c.missing, c.generation, now, now))
+			assert.Equal(t, c.want, rules{grace: grace}.check(c.row, !c.missing, c.generation, now, now))
 			want := c.want
 			if want == recovered {
 				want = stolen
 			}
-			assert.Equal(t, want, rules{grace, true}.judge(c.row, !c.missing, c.generation, now, now), "without recovery")
+			assert.Equal(t, want, rules{grace, true}.check(c.row, !c.missing, c.generation, now, now), "without recovery")
 		})
 	}
 }
 
-// TestJudge_WithoutGrace: what remains then is the skew of clocks.
-func TestJudge_WithoutGrace(t *testing.T) {
+// TestCheck_WithoutGrace: what remains then is the skew of clocks.
+func TestCheck_WithoutGrace(t *testing.T) {
 	now := time.Date(2026, time.March, 14, 15, 9, 26, 0, time.UTC)
 	s := Session{Generation: 2, Prev: 1, Rotated: now, IdleExpires: now.Add(time.Hour), MaxExpires: now.Add(time.Hour)}
 	for _, c := range []struct {
@@ -161,17 +161,17 @@ func TestJudge_WithoutGrace(t *testing.T) {
 		{2, skew + margin - time.Microsecond, retried}, {2, skew + margin, rotate},
 	} {
 		at := now.Add(c.after)
-		assert.Equal(t, c.want, rules{}.judge(s, true, c.generation, at, at), "%d after %v", c.generation, c.after)
+		assert.Equal(t, c.want, rules{}.check(s, true, c.generation, at, at), "%d after %v", c.generation, c.after)
 	}
 }
 
-// TestJudge_WhatIsLateHereIsNotTheClients: for the windows a token came when its request
+// TestCheck_WhatIsLateHereIsNotTheClients: for the windows a token came when its request
 // did, and for the end of the session when it is decided.
-func TestJudge_WhatIsLateHereIsNotTheClients(t *testing.T) {
+func TestCheck_WhatIsLateHereIsNotTheClients(t *testing.T) {
 	came := time.Date(2026, time.March, 14, 15, 9, 26, 0, time.UTC)
 	r := rules{grace: 30 * time.Second}
 	s := Session{Generation: 7, Prev: 6, Rotated: came.Add(-30 * time.Second), IdleExpires: came.Add(time.Hour), MaxExpires: came.Add(time.Hour)}
-	assert.Equal(t, extended, r.judge(s, true, 6, came, came.Add(time.Minute)))
-	assert.Equal(t, retried, r.judge(s, true, 7, came, came.Add(time.Minute)))
-	assert.Equal(t, expired, r.judge(s, true, 6, came, came.Add(time.Hour)))
+	assert.Equal(t, extended, r.check(s, true, 6, came, came.Add(time.Minute)))
+	assert.Equal(t, retried, r.check(s, true, 7, came, came.Add(time.Minute)))
+	assert.Equal(t, expired, r.check(s, true, 6, came, came.Add(time.Hour)))
 }
