@@ -142,7 +142,7 @@ func TestVerifyOfSimpleJWTTakesTokensOfOtherKeys(t *testing.T) {
 
 func TestSimpleJWTBodiesInAnOutage(t *testing.T) {
 	s := newSite(t, session.WithSimpleJWTBodies())
-	s.store.down.Store(true)
+	s.faults.fault = outage()
 	got := s.browser(t).send(t, "POST", "/auth/jwt/create/", `{"email":"alice","password":"right"}`)
 	require.Equal(t, 503, got.status)
 	require.Contains(t, got.body, `"code":"unavailable"`)
@@ -164,8 +164,9 @@ func TestSimpleJWTBodiesOfABrowserWithCookies(t *testing.T) {
 // Each kind of token has an Auth of its own, and what the other one makes of it counts
 // for nothing: neither its outage nor its bounds.
 func TestSimpleJWTVerifiesEachKindByItsOwnAuth(t *testing.T) {
-	own := &keysThatFail{Key: keys.HS256([]byte("another secret of 32 bytes, or so"))}
-	m := newManager(t, session.WithSimpleJWTBodies(), session.WithRefreshKeys(own),
+	f := newFaulty()
+	f.key = keys.HS256([]byte("another secret of 32 bytes, or so"))
+	m := newManager(t, session.WithSimpleJWTBodies(), session.WithRefreshKeys(faultyKeys{f}),
 		session.WithAccess(jwtauth.WithMaxTokenSize(32<<10), jwtauth.WithContainerClaim("tenant")),
 		session.WithClaims(func(context.Context, session.Session) (string, []jwtauth.IssueOption, error) {
 			return "", []jwtauth.IssueOption{jwtauth.Claim("container", 5), jwtauth.Claim("big", strings.Repeat("x", 10_000))}, nil
@@ -181,19 +182,7 @@ func TestSimpleJWTVerifiesEachKindByItsOwnAuth(t *testing.T) {
 	}
 	require.Equal(t, 200, verify(pair.AccessToken), "one that no refresh token could be")
 	require.Equal(t, 200, verify(pair.RefreshToken))
-	own.down = true
+	f.fault = outage()
 	require.Equal(t, 503, verify(pair.RefreshToken), "an outage, after which it is as good as before")
 	require.Equal(t, 200, verify(pair.AccessToken))
-}
-
-type keysThatFail struct {
-	keys.Key
-	down bool
-}
-
-func (k *keysThatFail) Keys(ctx context.Context, kid string) (*keys.Set, error) {
-	if k.down {
-		return nil, errOutage
-	}
-	return k.Key.Keys(ctx, kid)
 }

@@ -164,7 +164,8 @@ func (t token) generation() int64 {
 	return p.Generation
 }
 
-// fleetStore is the store of the simulation at work.
+// fleetStore is the store of the simulation at work. It is a fake of its own, since its steps
+// take effect when the simulated time has come.
 type fleetStore struct{ *fleet }
 
 var errDown = errors.New("the store is down")

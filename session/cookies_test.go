@@ -25,14 +25,14 @@ const cookiePath = "/auth/cookie/"
 type site struct {
 	*session.Manager
 	*httptest.Server
-	store *failingStore
-	clock *clock
+	faults *faulty // of the store
+	clock  *clock
 }
 
 func newSite(t *testing.T, opts ...session.Option) *site {
 	t.Helper()
-	s := &site{store: &failingStore{Store: session.NewMemory()}, clock: newClock()}
-	s.Manager = newManagerOver(t, s.store, append([]session.Option{
+	s := &site{faults: newFaulty(), clock: newClock()}
+	s.Manager = newManagerOver(t, faultyStore{s.faults}, append([]session.Option{
 		session.WithClock(s.clock.now),
 		session.WithCookies(session.Cookies{Path: cookiePath, TrustedOrigins: []string{"https://app.example.com"}}),
 	}, opts...)...)
@@ -452,17 +452,17 @@ func TestCookiesAreTakenAwayByLogoutAndTheftAlone(t *testing.T) {
 		s := newSite(t)
 		b := s.browser(t)
 		b.login(t, "alice")
-		s.store.down.Store(true)
+		s.faults.fault = outage()
 		p := b.post(t, "refresh", "")
 		require.Equal(t, 503, p.status)
 		require.Empty(t, p.cookies)
-		s.store.down.Store(false)
+		s.faults.fault = nil
 		require.Equal(t, 200, b.post(t, "refresh", "").status)
-		s.store.down.Store(true)
+		s.faults.fault = outage()
 		p = b.post(t, "logout", "")
 		require.Equal(t, 503, p.status)
 		require.Empty(t, p.cookies, "who was told to try again needs them")
-		s.store.down.Store(false)
+		s.faults.fault = nil
 		require.Equal(t, 204, b.post(t, "logout", "").status)
 	})
 }

@@ -789,55 +789,11 @@ func TestSessionsListsTheCallersOwn(t *testing.T) {
 	require.JSONEq(t, `{"sessions":[]}`, got.body, "a store that has lost them, and not null")
 }
 
-// failingStore is one whose outages are switched on.
-type failingStore struct {
-	session.Store
-	down     atomic.Bool
-	listDown atomic.Bool
-}
-
-var errStoreDown = errors.New("the session store is down")
-
-func (s *failingStore) err() error {
-	if s.down.Load() {
-		return errStoreDown
-	}
-	return nil
-}
-
-func (s *failingStore) Create(ctx context.Context, row session.Session) error {
-	if err := s.err(); err != nil {
-		return err
-	}
-	return s.Store.Create(ctx, row)
-}
-
-func (s *failingStore) Get(ctx context.Context, subject, id string) (session.Session, bool, error) {
-	if err := s.err(); err != nil {
-		return session.Session{}, false, err
-	}
-	return s.Store.Get(ctx, subject, id)
-}
-
-func (s *failingStore) Revoke(ctx context.Context, subject, id, reason string, at time.Time) (bool, error) {
-	if err := s.err(); err != nil {
-		return false, err
-	}
-	return s.Store.Revoke(ctx, subject, id, reason, at)
-}
-
-func (s *failingStore) List(ctx context.Context, subject string, now time.Time) ([]session.Session, error) {
-	if s.down.Load() || s.listDown.Load() {
-		return nil, errStoreDown
-	}
-	return s.Store.List(ctx, subject, now)
-}
-
 func TestAnOutageIs503AndLogsNobodyOut(t *testing.T) {
-	store := &failingStore{Store: session.NewMemory()}
-	a := newAPIWith(t, store, checkUser)
+	f := newFaulty()
+	a := newAPIWith(t, faultyStore{f}, checkUser)
 	p, second := a.login(t, aliceLogin), a.login(t, aliceLogin)
-	store.down.Store(true)
+	f.fault = outage()
 	for name, got := range map[string]apiAnswer{
 		"create":   a.call(t, "POST", "/auth/jwt/create/", aliceLogin),
 		"refresh":  a.refresh(t, p.RefreshToken),
@@ -847,15 +803,15 @@ func TestAnOutageIs503AndLogsNobodyOut(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			got.failed(t, 503, "unavailable", "")
-			require.NotContains(t, got.body, "store is down")
+			require.NotContains(t, got.body, errOutage.Error())
 		})
 	}
-	require.Equal(t, 4, strings.Count(a.logs.String(), errStoreDown.Error()), "each is logged once:\n%s", a.logs)
+	require.Equal(t, 4, strings.Count(a.logs.String(), errOutage.Error()), "each is logged once:\n%s", a.logs)
 	require.Equal(t, 200, a.me(t, p.AccessToken).status, "what needs no store goes on")
 
 	t.Run("logout, which may be tried again", func(t *testing.T) {
 		a.call(t, "POST", "/auth/jwt/logout/", "", bearer(second.AccessToken)...).failed(t, 503, "unavailable", "")
-		store.down.Store(false)
+		f.fault = nil
 		require.Equal(t, 204, a.call(t, "POST", "/auth/jwt/logout/", "", bearer(second.AccessToken)...).status)
 		a.live(t, second, false)
 	})
@@ -864,12 +820,12 @@ func TestAnOutageIs503AndLogsNobodyOut(t *testing.T) {
 }
 
 func TestALogoutEverywhereThatEndedOneSessionOnlyIs503(t *testing.T) {
-	store := &failingStore{Store: session.NewMemory()}
-	a := newAPIWith(t, store, checkUser)
+	f := newFaulty()
+	a := newAPIWith(t, faultyStore{f}, checkUser)
 	p, second := a.login(t, aliceLogin), a.login(t, aliceLogin)
-	store.listDown.Store(true)
+	f.fault = &fault{call: "List", lasts: true}
 	a.call(t, "POST", "/auth/jwt/logout/", `{"everywhere":true}`, bearer(p.AccessToken)...).failed(t, 503, "unavailable", "")
-	store.listDown.Store(false)
+	f.fault = nil
 	a.live(t, second, true)
 }
 
@@ -957,8 +913,8 @@ func TestCredentialsHideThemselves(t *testing.T) {
 }
 
 func TestTheLogHoldsNoSecretWhateverHappens(t *testing.T) {
-	store := &failingStore{Store: session.NewMemory()}
-	a := newAPIWith(t, store, func(r *http.Request, c session.Credentials) (string, []session.LoginOption, error) {
+	f := newFaulty()
+	a := newAPIWith(t, faultyStore{f}, func(r *http.Request, c session.Credentials) (string, []session.LoginOption, error) {
 		if c.Password == wrongPassword {
 			return "", nil, fmt.Errorf("no answer about %v", c)
 		}
@@ -975,7 +931,7 @@ func TestTheLogHoldsNoSecretWhateverHappens(t *testing.T) {
 	a.clock.advance(settled)
 	a.refresh(t, next.RefreshToken).pair(t)
 	a.refresh(t, p.RefreshToken).failed(t, 401, "token_not_valid", "reused")
-	store.down.Store(true)
+	f.fault = outage()
 	a.call(t, "POST", "/auth/jwt/create/", bobLogin).failed(t, 503, "unavailable", "")
 	logs := a.logs.String()
 	for _, expected := range []string{"authenticating failed", "used again", "Login failed", "jwtauth: refused"} {

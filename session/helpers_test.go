@@ -3,6 +3,7 @@ package session_test
 import (
 	"context"
 	"crypto"
+	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -127,138 +128,192 @@ func (r *recorder) kinds() []session.EventKind {
 	return kinds
 }
 
-// fault is what is to go wrong next, once. What may fail asks it with its name.
+// fault is what goes wrong with the calls of one name.
 type fault struct {
-	call  string // such as "Advance"
-	after bool   // the effect takes place all the same
-	skip  int    // calls of that name that still go well
-	err   error  // errOutage unless set
-	fired bool
+	call  string // such as "Advance", or everything
+	skip  int    // how many calls go well before
+	after bool   // the call takes effect all the same
+	hangs bool   // the call answers only when its context ends
+	lasts bool   // it goes wrong until the fault is taken away; else once
+	err   error  // by default errOutage
+	fired bool   // it went wrong
 }
+
+// everything stands for the name of every call.
+const everything = "everything"
 
 var errOutage = errors.New("the wire was cut")
 
-// hit does what a call of that name does, or fails before or after it. A nil
-// fault never does.
-func (f *fault) hit(call string, do func() error) error {
-	if f == nil || f.fired || f.call != call {
-		return do()
-	}
-	if f.skip > 0 {
-		f.skip--
-		return do()
-	}
-	f.fired = true
-	if f.after {
-		if err := do(); err != nil {
-			return err
-		}
-	}
+func (f *fault) error() error {
 	if f.err != nil {
 		return f.err
 	}
 	return errOutage
 }
 
-// faulty are a store, a revocation log and keys that fail as the fault says, which
-// may be nil and is changed between calls. It is not for concurrent use.
+// outage returns a fault of everything, until it is taken away.
+func outage() *fault { return &fault{call: everything, lasts: true} }
+
+// hanging returns a fault by which calls hang, until it is taken away.
+func hanging(call string) *fault { return &fault{call: call, hangs: true, lasts: true} }
+
+// faulty is what a Manager depends on: a store, a revocation log, keys and a callback. All
+// of them work as the one fault says. It is the only fake of a session.Store, except that of
+// the simulated fleet. The fields are set while no call is under way.
 type faulty struct {
-	fault *fault
+	fault *fault // nil if all is well
 
 	store session.Store
 	log   revoke.Store
 	key   keys.Key
 
-	// before is called when Advance is, and once: what others do at that moment.
-	before func()
-	// got is called after each reading of a session.
-	got func()
-	// advanced is called after each rotation that took place in the store.
-	advanced func(session.Session)
+	first    map[string]func()     // what happens when a call of that name is made, once
+	then     map[string]func()     // what happens after each call of that name
+	advanced func(session.Session) // what happens after each step that took place in the store
+
+	mu    sync.Mutex
+	calls map[string]int // how many there were of each name
+}
+
+// newFaulty returns one that is well, over stores of its own and the test key.
+func newFaulty() *faulty {
+	return &faulty{
+		store: session.NewMemory(), log: revoke.NewMemory(), key: keys.HS256(secret),
+		first: map[string]func(){}, then: map[string]func(){}, calls: map[string]int{},
+	}
+}
+
+// call does what a call of that name does, or goes wrong before or after it.
+func (f *faulty) call(ctx context.Context, name string, do func() error) error {
+	f.mu.Lock()
+	f.calls[name]++
+	first, then := f.first[name], f.then[name]
+	delete(f.first, name)
+	f.mu.Unlock()
+	if first != nil {
+		first()
+	}
+	err := f.try(ctx, f.due(name), do)
+	if then != nil {
+		then()
+	}
+	return err
+}
+
+// due returns the fault of a call, nil if it goes well.
+func (f *faulty) due(name string) *fault {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	due := f.fault
+	switch {
+	case due == nil, due.call != name && due.call != everything, due.fired && !due.lasts:
+		return nil
+	case due.skip > 0:
+		due.skip--
+		return nil
+	}
+	due.fired = true
+	return due
+}
+
+func (f *faulty) try(ctx context.Context, due *fault, do func() error) error {
+	switch {
+	case due == nil:
+		return do()
+	case due.hangs:
+		<-ctx.Done()
+		return ctx.Err()
+	case due.after:
+		if err := do(); err != nil {
+			return err
+		}
+	}
+	return due.error()
 }
 
 // faultyStore, faultyLog and faultyKeys are the three faces of a faulty, whose
 // methods have names in common.
 type (
-	faultyStore struct{ *faulty }
-	faultyLog   struct{ *faulty }
-	faultyKeys  struct{ *faulty }
+	faultyStore struct{ f *faulty }
+	faultyLog   struct{ f *faulty }
+	faultyKeys  struct{ f *faulty }
 )
 
-func (f faultyStore) Create(ctx context.Context, s session.Session) error {
-	return f.fault.hit("Create", func() error { return f.store.Create(ctx, s) })
+func (s faultyStore) Create(ctx context.Context, row session.Session) error {
+	return s.f.call(ctx, "Create", func() error { return s.f.store.Create(ctx, row) })
 }
 
-func (f faultyStore) Get(ctx context.Context, subject, id string) (s session.Session, found bool, err error) {
-	err = f.fault.hit("Get", func() (err error) { s, found, err = f.store.Get(ctx, subject, id); return err })
-	if f.got != nil {
-		f.got()
-	}
-	return s, found, err
+func (s faultyStore) Get(ctx context.Context, subject, id string) (row session.Session, found bool, err error) {
+	err = s.f.call(ctx, "Get", func() (err error) { row, found, err = s.f.store.Get(ctx, subject, id); return err })
+	return row, found, err
 }
 
-func (f faultyStore) Advance(ctx context.Context, from, next session.Session, now time.Time) (won bool, err error) {
-	if before := f.before; before != nil {
-		f.before = nil
-		before()
-	}
-	err = f.fault.hit("Advance", func() (err error) {
-		won, err = f.store.Advance(ctx, from, next, now)
-		if won && f.advanced != nil {
-			f.advanced(next)
+func (s faultyStore) Advance(ctx context.Context, from, next session.Session, now time.Time) (won bool, err error) {
+	err = s.f.call(ctx, "Advance", func() (err error) {
+		won, err = s.f.store.Advance(ctx, from, next, now)
+		if won && s.f.advanced != nil {
+			s.f.advanced(next)
 		}
 		return err
 	})
 	return won, err
 }
 
-func (f faultyStore) Revoke(ctx context.Context, subject, id, reason string, at time.Time) (was bool, err error) {
-	err = f.fault.hit("Revoke", func() (err error) { was, err = f.store.Revoke(ctx, subject, id, reason, at); return err })
+func (s faultyStore) Revoke(ctx context.Context, subject, id, reason string, at time.Time) (was bool, err error) {
+	err = s.f.call(ctx, "Revoke", func() (err error) { was, err = s.f.store.Revoke(ctx, subject, id, reason, at); return err })
 	return was, err
 }
 
 // List is in the order of logins, so that what a fault meets follows from the seed.
-func (f faultyStore) List(ctx context.Context, subject string, now time.Time) (all []session.Session, err error) {
-	err = f.fault.hit("List", func() (err error) { all, err = f.store.List(ctx, subject, now); return err })
+func (s faultyStore) List(ctx context.Context, subject string, now time.Time) (all []session.Session, err error) {
+	err = s.f.call(ctx, "List", func() (err error) { all, err = s.f.store.List(ctx, subject, now); return err })
 	slices.SortFunc(all, func(a, b session.Session) int { return a.Created.Compare(b.Created) })
 	return all, err
 }
 
-func (f faultyStore) Purge(ctx context.Context, before time.Time) error {
-	return f.fault.hit("Purge", func() error { return f.store.Purge(ctx, before) })
+func (s faultyStore) Purge(ctx context.Context, before time.Time) error {
+	return s.f.call(ctx, "Purge", func() error { return s.f.store.Purge(ctx, before) })
 }
 
-func (f faultyLog) Append(ctx context.Context, e revoke.Entry) error {
-	return f.fault.hit("Append", func() error { return f.log.Append(ctx, e) })
+func (l faultyLog) Append(ctx context.Context, e revoke.Entry) error {
+	return l.f.call(ctx, "Append", func() error { return l.f.log.Append(ctx, e) })
 }
 
-func (f faultyLog) Since(ctx context.Context, cursor string, limit int) (revoke.Page, error) {
-	return f.log.Since(ctx, cursor, limit)
+func (l faultyLog) Since(ctx context.Context, cursor string, limit int) (revoke.Page, error) {
+	return l.f.log.Since(ctx, cursor, limit)
 }
 
-func (f faultyLog) Purge(ctx context.Context, before time.Time) error {
-	return f.log.Purge(ctx, before)
+func (l faultyLog) Purge(ctx context.Context, before time.Time) error {
+	return l.f.log.Purge(ctx, before)
 }
 
-func (f faultyKeys) Keys(ctx context.Context, kid string) (set *keys.Set, err error) {
-	err = f.fault.hit("Keys", func() (err error) { set, err = f.key.Keys(ctx, kid); return err })
+func (k faultyKeys) Keys(ctx context.Context, kid string) (set *keys.Set, err error) {
+	err = k.f.call(ctx, "Keys", func() (err error) { set, err = k.f.key.Keys(ctx, kid); return err })
 	return set, err
 }
 
 // faultySigner is a private key that fails as the fault says, by the name "Sign".
 type faultySigner struct {
-	*faulty
-	crypto.Signer
+	f   *faulty
+	key ed25519.PrivateKey
 }
 
-func (f faultySigner) Sign(random io.Reader, digest []byte, opts crypto.SignerOpts) (signature []byte, err error) {
-	err = f.fault.hit("Sign", func() (err error) { signature, err = f.Signer.Sign(random, digest, opts); return err })
+// newSigner returns a key whose private part is somewhere else, such as in a KMS.
+func (f *faulty) newSigner() keys.Key {
+	return keys.Signer(faultySigner{f, ed25519.NewKeyFromSeed(secret)})
+}
+
+func (s faultySigner) Public() crypto.PublicKey { return s.key.Public() }
+
+func (s faultySigner) Sign(random io.Reader, digest []byte, opts crypto.SignerOpts) (signature []byte, err error) {
+	err = s.f.call(context.Background(), "Sign", func() (err error) { signature, err = s.key.Sign(random, digest, opts); return err })
 	return signature, err
 }
 
-// newFaulty is all well, over stores of its own and the test key.
-func newFaulty() *faulty {
-	return &faulty{store: session.NewMemory(), log: revoke.NewMemory(), key: keys.HS256(secret)}
+// claims is a callback of session.WithClaims that fails as the fault says, by the name
+// "Claims".
+func (f *faulty) claims(ctx context.Context, _ session.Session) (string, []jwtauth.IssueOption, error) {
+	return "", nil, f.call(ctx, "Claims", func() error { return nil })
 }
 
 // newList makes a revocation list over a log, which it follows by List.Sync alone:
@@ -275,10 +330,4 @@ func newList(t testing.TB, log revoke.Store, now func() time.Time) *revoke.List 
 func lives(ctx context.Context, m *session.Manager, accessToken string) bool {
 	_, err := m.Auth().VerifyAnyContainer(ctx, accessToken)
 	return err == nil
-}
-
-// claims is a callback of session.WithClaims that fails as the fault says, by the
-// name "Claims".
-func (f *faulty) claims(context.Context, session.Session) (string, []jwtauth.IssueOption, error) {
-	return "", nil, f.fault.hit("Claims", func() error { return nil })
 }

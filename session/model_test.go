@@ -2,7 +2,6 @@ package session_test
 
 import (
 	"context"
-	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -17,7 +16,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/joinednode/jwtauth"
-	"github.com/joinednode/jwtauth/keys"
 	"github.com/joinednode/jwtauth/revoke"
 	"github.com/joinednode/jwtauth/session"
 )
@@ -105,14 +103,14 @@ func (s *scene) alike(a, b session.Pair) {
 func TestTwoTabsAtTheSameMomentGetTheSameSuccessor(t *testing.T) {
 	s := newScene(t)
 	var other session.Pair
-	s.faults.before = func() { other = s.refreshes(s.first, session.Refreshed) }
+	s.faults.first["Advance"] = func() { other = s.refreshes(s.first, session.Refreshed) }
 	one := s.refreshes(s.first, session.Retried)
 	s.alike(one, other)
 }
 
 func TestALogoutDuringARefreshWins(t *testing.T) {
 	s := newScene(t)
-	s.faults.before = func() { require.NoError(t, s.m.Logout(t.Context(), "alice", s.first.SessionID)) }
+	s.faults.first["Advance"] = func() { require.NoError(t, s.m.Logout(t.Context(), "alice", s.first.SessionID)) }
 	s.fails(s.first, jwtauth.ErrRevoked, session.LoggedOut)
 	s.ended(s.first)
 }
@@ -322,22 +320,10 @@ func TestATokenThatIsTakenBackAloneLeavesItsSessionAsItIs(t *testing.T) {
 	s.refreshes(next, session.Refreshed)
 }
 
-// slowStore takes a while to say what it knows.
-type slowStore struct {
-	session.Store
-	took func()
-}
-
-func (s slowStore) Get(ctx context.Context, subject, id string) (session.Session, bool, error) {
-	row, found, err := s.Store.Get(ctx, subject, id)
-	s.took()
-	return row, found, err
-}
-
 func TestASessionThatEndsWhileItIsRefreshedHasExpired(t *testing.T) {
 	t.Run("in a slow store", func(t *testing.T) {
 		s := newScene(t)
-		s.faults.store = slowStore{s.faults.store, func() { s.advance(2 * time.Second) }}
+		s.faults.then["Get"] = func() { s.advance(2 * time.Second) }
 		s.set(start.Truncate(time.Second).Add(session.DefaultRefreshTTL - time.Second))
 		s.fails(s.first, jwtauth.ErrExpired)
 	})
@@ -660,10 +646,8 @@ func newWorld(t testing.TB, seed uint64) *world {
 	}[seed%4]
 	var opts []session.Option
 	if seed%16 == 7 {
-		// A key pair somewhere else, such as in a KMS.
 		w.kinds = append(w.kinds, "Sign", "Sign")
-		signer := faultySigner{w.faults, ed25519.NewKeyFromSeed(secret)}
-		opts = append(opts, session.WithRefreshKeys(keys.Signer(signer)))
+		opts = append(opts, session.WithRefreshKeys(w.faults.newSigner()))
 	}
 	list := newList(t, faultyLog{w.faults}, w.wall.now)
 	w.ahead[1] = []time.Duration{0, 5 * time.Second, -5 * time.Second, 1234 * time.Microsecond}[seed/4%4]
@@ -1057,7 +1041,7 @@ func (w *world) race(dev *device) {
 		return
 	}
 	var other session.Pair
-	w.faults.before = func() {
+	w.faults.first["Advance"] = func() {
 		var came came
 		other, came = w.refresh(dev.subject+"'s faster tab", 1-k, c, dev.token, dev.number)
 		require.Equal(w, served, came)

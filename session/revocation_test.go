@@ -1,7 +1,6 @@
 package session_test
 
 import (
-	"context"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -15,34 +14,19 @@ import (
 	"github.com/joinednode/jwtauth/session"
 )
 
-// between does something once, in the midst of a refresh.
-type between struct {
-	session.Store
-	do func()
-}
-
-func (b *between) Get(ctx context.Context, subject, id string) (session.Session, bool, error) {
-	if do := b.do; do != nil {
-		b.do = nil
-		do()
-	}
-	return b.Store.Get(ctx, subject, id)
-}
-
 // A user is dismissed while one of his refreshes is under way.
 func TestARefreshDoesNotOutrunARevocationOfItsSubject(t *testing.T) {
 	for name, replay := range map[string]bool{"a rotation": false, "a replay": true} {
 		t.Run(name, func(t *testing.T) {
-			clock := newClock()
-			list := newList(t, revoke.NewMemory(), clock.now)
-			store := &between{Store: session.NewMemory()}
-			m := newManagerOver(t, store, session.WithClock(clock.now), session.WithRevocations(list))
+			f, clock := newFaulty(), newClock()
+			list := newList(t, f.log, clock.now)
+			m := newManagerOver(t, faultyStore{f}, session.WithClock(clock.now), session.WithRevocations(list))
 			pair := login(t, m, "alice")
 			if replay {
 				refresh(t, m, pair.RefreshToken)
 			}
 			clock.advance(time.Second)
-			store.do = func() { require.NoError(t, list.RevokeSubject(t.Context(), m.Auth().Issuer(), "alice")) }
+			f.first["Get"] = func() { require.NoError(t, list.RevokeSubject(t.Context(), m.Auth().Issuer(), "alice")) }
 			_, err := m.Refresh(t.Context(), pair.RefreshToken)
 			require.ErrorIs(t, err, jwtauth.ErrRevoked)
 			refresh(t, m, login(t, m, "alice").RefreshToken)
@@ -152,26 +136,15 @@ func TestADeadTokenEndsNothingButItsOwnSession(t *testing.T) {
 	})
 }
 
-// asked counts what reaches the store.
-type asked struct {
-	session.Store
-	gets int
-}
-
-func (a *asked) Get(ctx context.Context, subject, id string) (session.Session, bool, error) {
-	a.gets++
-	return a.Store.Get(ctx, subject, id)
-}
-
 func TestNoStoreIsAskedAboutWhatCannotBeASession(t *testing.T) {
-	store := &asked{Store: session.NewMemory()}
-	m := newManagerOver(t, store)
+	f := newFaulty()
+	m := newManagerOver(t, faultyStore{f})
 	for _, id := range []string{"", "x", strings.Repeat("A", 25), strings.Repeat("A", 27), strings.Repeat("a", 26), strings.Repeat("A", 25) + "\x00", strings.Repeat("A", 60_000)} {
 		require.ErrorIs(t, m.Logout(t.Context(), "alice", id), session.ErrNoSession)
 	}
-	require.Zero(t, store.gets)
+	require.Zero(t, f.calls["Get"])
 	require.ErrorIs(t, m.Logout(t.Context(), "alice", strings.Repeat("A", 26)), session.ErrNoSession)
-	require.Equal(t, 1, store.gets)
+	require.Equal(t, 1, f.calls["Get"])
 }
 
 func TestContainersCannotBeTurnedOffBesides(t *testing.T) {

@@ -2,9 +2,6 @@ package session_test
 
 import (
 	"context"
-	"crypto"
-	"crypto/ed25519"
-	"io"
 	"log/slog"
 	"testing"
 	"time"
@@ -12,7 +9,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/joinednode/jwtauth"
-	"github.com/joinednode/jwtauth/keys"
 	"github.com/joinednode/jwtauth/revoke"
 	"github.com/joinednode/jwtauth/session"
 )
@@ -133,24 +129,11 @@ func TestALoginDoesNotOutrunARevocationOfItsSubject(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// slowSigner is a private key of a service that takes its time.
-type slowSigner struct {
-	crypto.Signer
-	wait func()
-}
-
-func (s slowSigner) Sign(random io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
-	s.wait()
-	return s.Signer.Sign(random, digest, opts)
-}
-
 func TestSigningThatEatsUpTheGraceIsAnOutage(t *testing.T) {
-	clock := newClock()
+	f, clock := newFaulty(), newClock()
 	slow := time.Duration(0)
-	_, private, err := ed25519.GenerateKey(nil)
-	require.NoError(t, err)
-	key := keys.Signer(slowSigner{private, func() { clock.advance(slow) }})
-	m, err := session.New(key, session.NewMemory(), session.WithClock(clock.now), session.WithLogger(quiet))
+	f.then["Sign"] = func() { clock.advance(slow) }
+	m, err := session.New(f.newSigner(), f.store, session.WithClock(clock.now), session.WithLogger(quiet))
 	require.NoError(t, err)
 	pair := login(t, m, "alice")
 	clock.advance(settled)
@@ -168,14 +151,12 @@ func TestSigningThatEatsUpTheGraceIsAnOutage(t *testing.T) {
 // A store may take as long as it is given, and a key longer than a rotation allows:
 // neither must make a thief of who asks again for an answer that was lost.
 func TestAReplayMayBeSlow(t *testing.T) {
-	clock := newClock()
-	f := newFaulty()
-	_, private, err := ed25519.GenerateKey(nil)
-	require.NoError(t, err)
+	f, clock := newFaulty(), newClock()
 	signing, reading := time.Duration(0), time.Duration(0)
-	f.got = func() { clock.advance(reading) }
-	m, err := session.New(keys.Signer(slowSigner{private, func() { clock.advance(signing) }}), faultyStore{f},
-		session.WithClock(clock.now), session.WithLogger(quiet), session.WithGrace(0), // but for 10 s
+	f.then["Get"] = func() { clock.advance(reading) }
+	f.then["Sign"] = func() { clock.advance(signing) }
+	m, err := session.New(f.newSigner(), faultyStore{f},
+		session.WithClock(clock.now), session.WithLogger(quiet), session.WithGrace(0), // and 10 s for clocks
 		session.WithClaims(func(context.Context, session.Session) (string, []jwtauth.IssueOption, error) { return "", nil, nil }))
 	require.NoError(t, err)
 	for name, slow := range map[string]*time.Duration{"a store": &reading, "a key": &signing} {
@@ -193,34 +174,22 @@ func TestAReplayMayBeSlow(t *testing.T) {
 
 // A token that came within the grace is no stolen one because the store was slow.
 func TestWhatCountsIsWhenAReplacedTokenCame(t *testing.T) {
-	clock := newClock()
-	f := newFaulty()
+	f, clock := newFaulty(), newClock()
 	m := newManagerOver(t, faultyStore{f}, session.WithClock(clock.now))
 	pair := login(t, m, "alice")
 	clock.advance(settled)
 	next := refresh(t, m, pair.RefreshToken)
 	clock.advance(session.DefaultGrace + 8*time.Second)
-	f.got = func() { clock.advance(4 * time.Second) }
+	f.then["Get"] = func() { clock.advance(4 * time.Second) }
 	again := refresh(t, m, pair.RefreshToken)
 	require.Equal(t, decode(t, next.RefreshToken), decode(t, again.RefreshToken))
 }
 
-// slowKeys take their time to say which keys there are.
-type slowKeys struct {
-	keys.Key
-	wait func()
-}
-
-func (s slowKeys) Keys(ctx context.Context, kid string) (*keys.Set, error) {
-	s.wait()
-	return s.Key.Keys(ctx, kid)
-}
-
 func TestAReplacedTokenCameBeforeItsKeyWasLookedUp(t *testing.T) {
-	clock := newClock()
+	f, clock := newFaulty(), newClock()
 	slow := time.Duration(0)
-	m, err := session.New(slowKeys{keys.HS256(secret), func() { clock.advance(slow) }}, session.NewMemory(),
-		session.WithClock(clock.now), session.WithLogger(quiet))
+	f.then["Keys"] = func() { clock.advance(slow) }
+	m, err := session.New(faultyKeys{f}, f.store, session.WithClock(clock.now), session.WithLogger(quiet))
 	require.NoError(t, err)
 	pair := login(t, m, "alice")
 	clock.advance(settled)
@@ -245,7 +214,7 @@ func TestAThiefWhoHangsUpIsReportedAllTheSame(t *testing.T) {
 		next = refresh(t, m, next.RefreshToken)
 	}
 	ctx, hangUp := context.WithCancel(t.Context())
-	f.got = hangUp
+	f.then["Get"] = hangUp
 	_, err := m.Refresh(ctx, pair.RefreshToken)
 	require.ErrorIs(t, err, session.ErrReused)
 	require.Equal(t, []session.EventKind{session.LoggedIn, session.Refreshed, session.Refreshed, session.Reused}, events.kinds())

@@ -13,78 +13,17 @@ import (
 	"github.com/joinednode/jwtauth/session"
 )
 
-// hanging is a store and a log that answer only when they are told to give up.
-type hanging struct {
-	session.Store
-	hangs bool
-}
-
-func (h *hanging) wait(ctx context.Context) error {
-	if h.hangs {
-		<-ctx.Done()
-	}
-	return ctx.Err()
-}
-
-func (h *hanging) Create(ctx context.Context, s session.Session) error {
-	if err := h.wait(ctx); err != nil {
-		return err
-	}
-	return h.Store.Create(ctx, s)
-}
-
-func (h *hanging) Get(ctx context.Context, subject, id string) (session.Session, bool, error) {
-	if err := h.wait(ctx); err != nil {
-		return session.Session{}, false, err
-	}
-	return h.Store.Get(ctx, subject, id)
-}
-
-func (h *hanging) List(ctx context.Context, subject string, now time.Time) ([]session.Session, error) {
-	if err := h.wait(ctx); err != nil {
-		return nil, err
-	}
-	return h.Store.List(ctx, subject, now)
-}
-
-// These answer as long as Get and List do.
-type (
-	hangingAtAdvance struct{ *hanging }
-	hangingAtRevoke  struct{ *hanging }
-	hangingLog       struct {
-		revoke.Store
-		hanging
-	}
-)
-
-func (h hangingAtAdvance) Advance(ctx context.Context, _, _ session.Session, _ time.Time) (bool, error) {
-	<-ctx.Done()
-	return false, ctx.Err()
-}
-
-func (h hangingAtRevoke) Revoke(ctx context.Context, _, _, _ string, _ time.Time) (bool, error) {
-	<-ctx.Done()
-	return false, ctx.Err()
-}
-
-func (h *hangingLog) Append(ctx context.Context, e revoke.Entry) error {
-	if err := h.wait(ctx); err != nil {
-		return err
-	}
-	return h.Store.Append(ctx, e)
-}
-
 func TestAStoreThatHangsIsAnOutageInTime(t *testing.T) {
 	const given = 700 * time.Millisecond
 	for name, most := range map[string]time.Duration{"by default": session.DefaultStoreTimeout, "as set": given} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				store := &hanging{Store: session.NewMemory()}
+				f := newFaulty()
 				opts := []session.Option{session.WithClock(time.Now)}
 				if most == given {
 					opts = append(opts, session.WithStoreTimeout(most))
 				}
-				m := newManagerOver(t, store, opts...)
+				m := newManagerOver(t, faultyStore{f}, opts...)
 				pair, err := m.Login(t.Context(), "alice")
 				require.NoError(t, err)
 				time.Sleep(settled)
@@ -96,19 +35,14 @@ func TestAStoreThatHangsIsAnOutageInTime(t *testing.T) {
 					require.ErrorIs(t, err, context.DeadlineExceeded, what)
 					require.Equal(t, most, time.Since(begun), what)
 				}
-				refresh := func(m *session.Manager) func() error {
-					return func() error { _, err := m.Refresh(t.Context(), pair.RefreshToken); return err }
-				}
-				inTime("Advance", refresh(newManagerOver(t, hangingAtAdvance{store}, opts...)))
-				inTime("Revoke", func() error {
-					return newManagerOver(t, hangingAtRevoke{store}, opts...).Logout(t.Context(), pair.Subject, pair.SessionID)
+				refresh := func() error { _, err := m.Refresh(t.Context(), pair.RefreshToken); return err }
+				f.fault = hanging("Advance")
+				inTime("Advance", refresh)
+				f.fault = hanging("Revoke")
+				inTime("Revoke", func() error { // of a Manager whose list does not end the session for m
+					return newManagerOver(t, faultyStore{f}, opts...).Logout(t.Context(), pair.Subject, pair.SessionID)
 				})
-				store.hangs = true
-				inTime("Create", func() error { _, err := m.Login(t.Context(), "bob"); return err })
-				inTime("Get", refresh(m))
-				store.hangs = false
 				inTime("Revoke of many", func() error { // not one after the other
-					m := newManagerOver(t, hangingAtRevoke{store}, opts...)
 					for range 5 {
 						_, err := m.Login(t.Context(), "carol")
 						require.NoError(t, err)
@@ -116,10 +50,14 @@ func TestAStoreThatHangsIsAnOutageInTime(t *testing.T) {
 					_, err := m.LogoutAll(t.Context(), "carol")
 					return err
 				})
-				store.hangs = true
+				f.fault = hanging("Create")
+				inTime("Create", func() error { _, err := m.Login(t.Context(), "bob"); return err })
+				f.fault = hanging("Get")
+				inTime("Get", refresh)
+				f.fault = hanging("List")
 				inTime("List", func() error { _, err := m.Sessions(t.Context(), "alice"); return err })
-				store.hangs = false
-				require.NoError(t, refresh(m)(), "and nothing was lost")
+				f.fault = nil
+				require.NoError(t, refresh(), "and nothing was lost")
 			})
 		})
 	}
@@ -127,18 +65,18 @@ func TestAStoreThatHangsIsAnOutageInTime(t *testing.T) {
 
 func TestALogThatHangsIsAnOutageInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		log := &hangingLog{Store: revoke.NewMemory()}
-		list, err := revoke.New(log)
+		f := newFaulty()
+		list, err := revoke.New(faultyLog{f})
 		require.NoError(t, err)
 		require.NoError(t, list.Sync(t.Context()))
-		m := newManagerOver(t, session.NewMemory(), session.WithRevocations(list))
+		m := newManagerOver(t, f.store, session.WithRevocations(list))
 		pair, err := m.Login(t.Context(), "alice")
 		require.NoError(t, err)
-		log.hangs = true
+		f.fault = hanging("Append")
 		begun := time.Now()
 		require.ErrorIs(t, m.Logout(t.Context(), pair.Subject, pair.SessionID), jwtauth.ErrUnavailable)
 		require.Equal(t, 5*time.Second, time.Since(begun))
-		log.hangs = false
+		f.fault = nil
 		require.NoError(t, m.Logout(t.Context(), pair.Subject, pair.SessionID))
 	})
 }
