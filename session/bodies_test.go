@@ -29,7 +29,7 @@ func ofCall(text string) string {
 
 // The exchanges are those of djangorestframework-simplejwt 5.5 over Django REST
 // framework 3.14, as they answer.
-func TestSimpleJWTBodies(t *testing.T) {
+func TestWithSimpleJWTBodies(t *testing.T) {
 	s := newSite(t, session.WithSimpleJWTBodies())
 	b := s.browser(t)
 	const base = "/auth/jwt/"
@@ -131,7 +131,7 @@ func TestSimpleJWTBodies(t *testing.T) {
 	})
 }
 
-func TestVerifyOfSimpleJWTTakesTokensOfOtherKeys(t *testing.T) {
+func TestWithSimpleJWTBodies_VerifyTakesTokensOfOtherKeys(t *testing.T) {
 	s := newSite(t, session.WithSimpleJWTBodies(), session.WithRefreshKeys(keys.HS256([]byte("fedcba9876543210fedcba9876543210"))))
 	pair, err := s.Login(t.Context(), "alice")
 	require.NoError(t, err)
@@ -140,30 +140,9 @@ func TestVerifyOfSimpleJWTTakesTokensOfOtherKeys(t *testing.T) {
 	}
 }
 
-func TestSimpleJWTBodiesInAnOutage(t *testing.T) {
-	s := newSite(t, session.WithSimpleJWTBodies())
-	s.faults.fault = outage()
-	got := s.browser(t).send(t, "POST", "/auth/jwt/create/", `{"email":"alice","password":"right"}`)
-	require.Equal(t, 503, got.status)
-	require.Contains(t, got.body, `"code":"unavailable"`)
-	require.NotEmpty(t, got.header.Get("Retry-After"))
-}
-
-func TestSimpleJWTBodiesOfABrowserWithCookies(t *testing.T) {
-	s := newSite(t, session.WithSimpleJWTBodies())
-	b := s.browser(t)
-	b.login(t, "alice")
-	require.Equal(t, 200, b.call(t).status)
-	require.Equal(t, 200, b.post(t, "refresh", "").status)
-	p := b.post(t, "blacklist", "")
-	require.Equal(t, 200, p.status)
-	p.takenAway(t)
-	require.JSONEq(t, noCredentials, b.post(t, "refresh", "").body)
-}
-
 // Each kind of token has an Auth of its own, and what the other one makes of it counts
 // for nothing: neither its outage nor its bounds.
-func TestSimpleJWTVerifiesEachKindByItsOwnAuth(t *testing.T) {
+func TestWithSimpleJWTBodies_EachKindIsVerifiedByItsOwnAuth(t *testing.T) {
 	f := newFaulty()
 	f.key = keys.HS256([]byte("another secret of 32 bytes, or so"))
 	m := newManager(t, session.WithSimpleJWTBodies(), session.WithRefreshKeys(faultyKeys{f}),
@@ -185,4 +164,25 @@ func TestSimpleJWTVerifiesEachKindByItsOwnAuth(t *testing.T) {
 	f.fault = outage()
 	require.Equal(t, 503, verify(pair.RefreshToken), "an outage, after which it is as good as before")
 	require.Equal(t, 200, verify(pair.AccessToken))
+}
+
+func TestWithSimpleJWTBodies_InAnOutage(t *testing.T) {
+	s := newSite(t, session.WithSimpleJWTBodies())
+	s.faults.fault = outage()
+	got := s.browser(t).send(t, "POST", "/auth/jwt/create/", `{"email":"alice","password":"right"}`)
+	require.Equal(t, 503, got.status)
+	require.Contains(t, got.body, `"code":"unavailable"`)
+	require.NotEmpty(t, got.header.Get("Retry-After"))
+}
+
+func TestWithSimpleJWTBodies_OfABrowserWithCookies(t *testing.T) {
+	s := newSite(t, session.WithSimpleJWTBodies())
+	b := s.browser(t)
+	b.login(t, "alice")
+	require.Equal(t, 200, b.call(t).status)
+	require.Equal(t, 200, b.post(t, "refresh", "").status)
+	p := b.post(t, "blacklist", "")
+	require.Equal(t, 200, p.status)
+	p.takenAway(t)
+	require.JSONEq(t, noCredentials, b.post(t, "refresh", "").body)
 }

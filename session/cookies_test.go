@@ -3,12 +3,8 @@ package session_test
 import (
 	"context"
 	"encoding/json"
-
-	"io"
 	"net/http"
-	"net/http/cookiejar"
 	"net/http/httptest"
-	"net/url"
 	"strings"
 	"testing"
 
@@ -19,126 +15,38 @@ import (
 	"github.com/joinednode/jwtauth/session"
 )
 
-const cookiePath = "/auth/cookie/"
-
-// site is a service over TLS whose browsers keep cookies.
-type site struct {
-	*session.Manager
-	*httptest.Server
-	faults *faulty // of the store
-	clock  *clock
-}
-
-func newSite(t *testing.T, opts ...session.Option) *site {
-	t.Helper()
-	s := &site{faults: newFaulty(), clock: newClock()}
-	s.Manager = newManagerOver(t, faultyStore{s.faults}, append([]session.Option{
-		session.WithClock(s.clock.now),
-		session.WithCookies(session.Cookies{Path: cookiePath, TrustedOrigins: []string{"https://app.example.com"}}),
-	}, opts...)...)
-	anyone := func(_ *http.Request, c session.Credentials) (string, []session.LoginOption, error) {
-		if c.Password == "wrong" {
-			return "", nil, session.ErrCredentials
-		}
-		return c.Email, nil, nil
+func TestWithCookies_RefusesWhatCannotWork(t *testing.T) {
+	only := session.WithAccess(jwtauth.WithExtractors(jwtauth.FromHeader("Authorization", "Bearer")))
+	for name, c := range map[string]struct {
+		cookies session.Cookies
+		more    []session.Option
+		want    string
+	}{
+		"no path":                      {session.Cookies{}, nil, `the Path "" must be where`},
+		"a relative path":              {session.Cookies{Path: "auth/"}, nil, `the Path "auth/"`},
+		"a path that is not clean":     {session.Cookies{Path: "/auth/../"}, nil, `the Path "/auth/../"`},
+		"a path with an empty part":    {session.Cookies{Path: "//auth/"}, nil, `the Path "//auth/"`},
+		"a path with another field":    {session.Cookies{Path: "/auth; Domain=evil.example"}, nil, "without semicolons"},
+		"a path that is not ASCII":     {session.Cookies{Path: "/änmelden/"}, nil, "in ASCII"},
+		"a path with a query":          {session.Cookies{Path: "/auth/?x"}, nil, "the Path"},
+		"an origin with a path":        {session.Cookies{Path: "/auth/", TrustedOrigins: []string{"https://app.example.com/x"}}, nil, "WithCookies: TrustedOrigins"},
+		"an origin that is a name":     {session.Cookies{Path: "/auth/", TrustedOrigins: []string{"app.example.com"}}, nil, `such as "https://app.example.com"`},
+		"extractors that leave it out": {session.Cookies{Path: "/auth/"}, []session.Option{only}, "leave out jwtauth.FromCookie(session.AccessCookie)"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := session.New(keys.HS256(secret), session.NewMemory(), append(c.more, session.WithCookies(c.cookies))...)
+			require.ErrorContains(t, err, c.want)
+		})
 	}
-	mux := http.NewServeMux()
-	// As behind a proxy that cuts the prefix off.
-	mux.Handle(cookiePath, http.StripPrefix("/auth/cookie", s.Handler(anyone)))
-	mux.Handle("/auth/jwt/", s.JSONHandler(anyone))
-	mux.Handle("/api/", s.Require(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		claims, _ := jwtauth.FromContext(r.Context())
-		io.WriteString(w, claims.Subject)
-	})))
-	s.Server = httptest.NewTLSServer(mux)
-	t.Cleanup(s.Close)
-	return s
-}
-
-// browser keeps cookies as browsers do, and sends what they send of themselves.
-type browser struct {
-	site   *site
-	client *http.Client
-	fields http.Header // of every request
-}
-
-func (s *site) browser(t *testing.T) *browser {
-	t.Helper()
-	jar, err := cookiejar.New(nil)
-	require.NoError(t, err)
-	client := *s.Client()
-	client.Jar = jar
-	return &browser{s, &client, http.Header{"Sec-Fetch-Site": {"same-origin"}}}
-}
-
-type page struct {
-	status  int
-	body    string
-	header  http.Header
-	cookies map[string]*http.Cookie
-}
-
-func (b *browser) send(t *testing.T, method, path, body string, fields ...string) page {
-	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), method, b.site.URL+path, strings.NewReader(body))
-	require.NoError(t, err)
-	r.Header = b.fields.Clone()
-	r.Header.Set("Content-Type", "application/json")
-	for i := 0; i < len(fields); i += 2 {
-		r.Header.Set(fields[i], fields[i+1])
+	for _, path := range []string{"/", "/auth", "/auth/", "/a/b.c/~d/"} {
+		_, err := session.New(keys.HS256(secret), session.NewMemory(), session.WithCookies(session.Cookies{Path: path}))
+		require.NoError(t, err, path)
 	}
-	response, err := b.client.Do(r)
-	require.NoError(t, err)
-	defer response.Body.Close()
-	text, err := io.ReadAll(response.Body)
-	require.NoError(t, err)
-	p := page{response.StatusCode, string(text), response.Header, map[string]*http.Cookie{}}
-	for _, c := range response.Cookies() {
-		p.cookies[c.Name] = c
-	}
-	return p
+	_, err := session.New(keys.HS256(secret), session.NewMemory(), only, session.WithoutAccess(), session.WithCookies(session.Cookies{Path: "/auth/"}))
+	require.NoError(t, err, "there is no access token to be found")
 }
 
-func (b *browser) post(t *testing.T, endpoint, body string, fields ...string) page {
-	t.Helper()
-	return b.send(t, "POST", cookiePath+endpoint+"/", body, fields...)
-}
-
-func (b *browser) login(t *testing.T, email string) page {
-	t.Helper()
-	p := b.post(t, "create", `{"email":"`+email+`","password":"right"}`)
-	require.Equal(t, 200, p.status, p.body)
-	return p
-}
-
-func (b *browser) call(t *testing.T) page { t.Helper(); return b.send(t, "GET", "/api/me", "") }
-
-// has are the names of the cookies that are sent to a path.
-func (b *browser) has(t *testing.T, path string) (names []string) {
-	t.Helper()
-	u, err := url.Parse(b.site.URL + path)
-	require.NoError(t, err)
-	for _, c := range b.client.Jar.Cookies(u) {
-		names = append(names, c.Name)
-	}
-	return names
-}
-
-// takenAway holds that an answer took all cookies away, each with the path it had.
-func (p page) takenAway(t *testing.T) {
-	t.Helper()
-	require.Len(t, p.cookies, 3)
-	for name, path := range map[string]string{session.AccessCookie: "/", session.SessionCookie: "/", session.RefreshCookie: cookiePath} {
-		c := p.cookies[name]
-		require.NotNil(t, c)
-		require.Equal(t, path, c.Path)
-		require.Equal(t, -1, c.MaxAge)
-		require.Empty(t, c.Value)
-		require.True(t, c.Secure, "browsers take nothing else for such a name")
-	}
-}
-
-func TestCookiesHaveAllThatKeepsThem(t *testing.T) {
+func TestWithCookies_TheyHaveAllThatKeepsThem(t *testing.T) {
 	p := newSite(t).browser(t).login(t, "alice")
 	require.JSONEq(t, `{"expires_in":900,"refresh_expires_in":1209600}`, p.body)
 	require.Equal(t, "no-store", p.header.Get("Cache-Control"))
@@ -149,7 +57,7 @@ func TestCookiesHaveAllThatKeepsThem(t *testing.T) {
 	require.Equal(t, "__Secure-refresh="+refresh.Value+"; Path=/auth/cookie/; Max-Age=1209600; HttpOnly; Secure; SameSite=Lax", refresh.Raw)
 }
 
-func TestABrowserLivesByItsCookies(t *testing.T) {
+func TestWithCookies_ABrowserLivesByThem(t *testing.T) {
 	s := newSite(t)
 	b := s.browser(t)
 	require.Equal(t, 401, b.call(t).status)
@@ -186,7 +94,7 @@ func TestABrowserLivesByItsCookies(t *testing.T) {
 	require.Contains(t, answer.body, "revoked")
 }
 
-func TestTokensInBodiesAreNothingToAHandlerOfCookies(t *testing.T) {
+func TestWithCookies_TokensInBodiesAreNothingToTheHandler(t *testing.T) {
 	s := newSite(t)
 	pair, err := s.Login(t.Context(), "alice")
 	require.NoError(t, err)
@@ -216,7 +124,7 @@ func TestTokensInBodiesAreNothingToAHandlerOfCookies(t *testing.T) {
 	require.Empty(t, all)
 }
 
-func TestNoTokenIsEverInABodyOfAHandlerOfCookies(t *testing.T) {
+func TestWithCookies_NoTokenIsEverInABody(t *testing.T) {
 	s := newSite(t)
 	b := s.browser(t)
 	b.login(t, "alice")
@@ -229,7 +137,7 @@ func TestNoTokenIsEverInABodyOfAHandlerOfCookies(t *testing.T) {
 	}
 }
 
-func TestOtherOriginsCannotUseTheCookies(t *testing.T) {
+func TestWithCookies_OtherOriginsCannotUseThem(t *testing.T) {
 	for _, origin := range []struct {
 		name    string
 		fields  http.Header
@@ -269,21 +177,7 @@ func TestOtherOriginsCannotUseTheCookies(t *testing.T) {
 	}
 }
 
-func TestCookiesAreNothingToAHandlerOfJSON(t *testing.T) {
-	s := newSite(t)
-	b := s.browser(t)
-	b.login(t, "alice")
-	for _, endpoint := range []string{"logout", "refresh", "verify"} {
-		p := b.send(t, "POST", "/auth/jwt/"+endpoint+"/", `{"misspelt":"a.b.c"}`)
-		require.Equal(t, 401, p.status, endpoint)
-		require.Contains(t, p.body, "not_authenticated", endpoint)
-		require.Empty(t, p.cookies)
-	}
-	require.Equal(t, 401, b.send(t, "GET", "/auth/jwt/sessions/", "").status)
-	require.Equal(t, 200, b.call(t).status)
-}
-
-func TestOtherTokensAreNothingToAHandlerOfCookies(t *testing.T) {
+func TestWithCookies_OtherTokensAreNothingToTheHandler(t *testing.T) {
 	s := newSite(t)
 	bob, err := s.Login(t.Context(), "bob")
 	require.NoError(t, err)
@@ -292,22 +186,15 @@ func TestOtherTokensAreNothingToAHandlerOfCookies(t *testing.T) {
 	require.Contains(t, b.send(t, "GET", cookiePath+"sessions/", "", "Authorization", "Bearer "+bob.AccessToken).body, `"current":true`)
 	require.Equal(t, 401, s.browser(t).post(t, "verify", "", "Authorization", "Bearer "+bob.AccessToken).status)
 	require.Equal(t, 401, s.browser(t).post(t, "verify?token="+bob.AccessToken, "").status)
-	require.Equal(t, 401, s.browser(t).send(t, "GET", "/api/me?token="+bob.AccessToken, "").status, "a link could log its victim in as somebody else")
+	require.Equal(t, 401, s.browser(t).send(t, "GET", "/api/me?token="+bob.AccessToken, "").status, "a link could log its victim in as another user")
 	require.Equal(t, 204, b.post(t, "logout", "", "Authorization", "Bearer "+bob.AccessToken).status)
 	all, err := s.Sessions(t.Context(), "bob")
 	require.NoError(t, err)
 	require.Len(t, all, 1)
 }
 
-func TestTheListOfSessionsIsForHEADToo(t *testing.T) {
-	b := newSite(t).browser(t)
-	b.login(t, "alice")
-	require.Equal(t, 200, b.send(t, "HEAD", cookiePath+"sessions/", "").status)
-	require.Equal(t, 405, b.send(t, "HEAD", cookiePath+"logout/", "").status)
-}
-
 // A sibling subdomain can set the refresh token's cookie, whose name is no __Host- one.
-func TestARefreshCookieOfAnotherSessionIsNone(t *testing.T) {
+func TestWithCookies_ARefreshCookieOfAnotherSessionIsNone(t *testing.T) {
 	s := newSite(t)
 	mallory := s.browser(t).login(t, "mallory").cookies[session.RefreshCookie]
 	tossed := mallory.Name + "=" + mallory.Value
@@ -320,7 +207,7 @@ func TestARefreshCookieOfAnotherSessionIsNone(t *testing.T) {
 	}
 	own := []string{session.AccessCookie, session.SessionCookie, session.RefreshCookie}
 	p := s.browser(t).post(t, "refresh", "", "Cookie", tossed)
-	require.Equal(t, 401, p.status, "nobody is logged in as somebody else")
+	require.Equal(t, 401, p.status, "no user is logged in as another")
 	require.Empty(t, p.cookies)
 
 	alice := s.browser(t).login(t, "alice")
@@ -342,33 +229,7 @@ func TestARefreshCookieOfAnotherSessionIsNone(t *testing.T) {
 	require.Equal(t, 401, s.browser(t).post(t, "refresh", "", "Cookie", sent(p, session.RefreshCookie)).status, "without the cookie that names the session")
 }
 
-func TestClientsOfBothKindsLiveOnOneManager(t *testing.T) {
-	s := newSite(t)
-	app, b := s.browser(t), s.browser(t)
-	b.login(t, "alice")
-	answer := app.send(t, "POST", "/auth/jwt/create/", `{"email":"alice","password":"right"}`, "Sec-Fetch-Site", "cross-site")
-	require.Equal(t, 200, answer.status)
-	require.Empty(t, answer.cookies)
-	var pair session.Pair
-	require.NoError(t, json.Unmarshal([]byte(answer.body), &pair))
-	answer = app.send(t, "POST", "/auth/jwt/refresh/", `{"refresh_token":"`+pair.RefreshToken+`"}`)
-	require.Equal(t, 200, answer.status)
-	require.Empty(t, answer.cookies)
-	require.NoError(t, json.Unmarshal([]byte(answer.body), &pair))
-	require.NotEmpty(t, pair.RefreshToken)
-
-	// The Authorization field comes first.
-	bob, err := s.Login(t.Context(), "bob")
-	require.NoError(t, err)
-	require.Equal(t, "bob", b.send(t, "GET", "/api/me", "", "Authorization", "Bearer "+bob.AccessToken).body)
-	require.Equal(t, 401, b.send(t, "GET", "/api/me", "", "Authorization", "Bearer nonsense").status, "and is judged, good or bad")
-	require.Equal(t, 200, b.send(t, "POST", "/api/pay", "", "Authorization", "Bearer "+bob.AccessToken, "Sec-Fetch-Site", "cross-site").status)
-	all, err := s.Sessions(t.Context(), "alice")
-	require.NoError(t, err)
-	require.Len(t, all, 2)
-}
-
-func TestCookiesAreTakenAwayByLogoutAndTheftAlone(t *testing.T) {
+func TestWithCookies_TheyAreDeletedByLogoutAndTheftAlone(t *testing.T) {
 	t.Run("a logout everywhere", func(t *testing.T) {
 		b := newSite(t).browser(t)
 		b.login(t, "alice")
@@ -467,17 +328,57 @@ func TestCookiesAreTakenAwayByLogoutAndTheftAlone(t *testing.T) {
 	})
 }
 
-func TestACookieTwiceIsRefused(t *testing.T) {
+func TestWithCookies_ACookieTwiceIsRejected(t *testing.T) {
 	s := newSite(t)
 	b := s.browser(t)
 	p := b.login(t, "alice")
 	twice := func(name string) string { return name + "=a.b.c; " + name + "=" + p.cookies[name].Value }
-	stranger := s.browser(t)
-	require.Equal(t, 401, stranger.post(t, "refresh", "", "Cookie", session.RefreshCookie+"="+p.cookies[session.RefreshCookie].Value+"; "+twice(session.SessionCookie)).status)
-	require.Equal(t, 401, stranger.send(t, "GET", "/api/me", "", "Cookie", twice(session.AccessCookie)).status)
+	other := s.browser(t)
+	require.Equal(t, 401, other.post(t, "refresh", "", "Cookie", session.RefreshCookie+"="+p.cookies[session.RefreshCookie].Value+"; "+twice(session.SessionCookie)).status)
+	require.Equal(t, 401, other.send(t, "GET", "/api/me", "", "Cookie", twice(session.AccessCookie)).status)
 }
 
-func TestDeliverSetsCookies(t *testing.T) {
+func TestWithCookies_ATokenThatBrowsersWouldDropIsAnOutageBeforeAnythingChanges(t *testing.T) {
+	var size int
+	claims := func(context.Context, session.Session) (string, []jwtauth.IssueOption, error) {
+		return "", []jwtauth.IssueOption{jwtauth.Claim("roles", strings.Repeat("x", size))}, nil
+	}
+	s := newSite(t, session.WithClaims(claims))
+	b := s.browser(t)
+	b.login(t, "alice")
+	size = 3500
+	for _, endpoint := range []string{"create", "refresh"} {
+		p := b.post(t, endpoint, `{"email":"alice","password":"right"}`)
+		require.Equal(t, 503, p.status, endpoint)
+		require.Empty(t, p.cookies, endpoint)
+	}
+	all, err := s.Sessions(t.Context(), "alice")
+	require.NoError(t, err)
+	require.Len(t, all, 1, "nor is there a session without a client")
+	s.clock.advance(late)
+	size = 1
+	require.Equal(t, 200, b.post(t, "refresh", "").status, "it was not rotated")
+
+	w := httptest.NewRecorder()
+	require.ErrorContains(t, s.SetCookies(w, session.Pair{AccessToken: strings.Repeat("x", 4096)}), "browsers keep 4096 at most")
+	require.Empty(t, w.Header())
+}
+
+func TestWithCookies_WithoutOneKindOfToken(t *testing.T) {
+	b := newSite(t, session.WithoutRefresh()).browser(t)
+	p := b.login(t, "alice")
+	require.Equal(t, -1, p.cookies[session.RefreshCookie].MaxAge, "of a session before")
+	require.Equal(t, 200, b.call(t).status)
+	require.Equal(t, 404, b.post(t, "refresh", "").status)
+	require.Equal(t, 204, b.post(t, "logout", "").status)
+	require.Equal(t, 401, b.call(t).status)
+
+	p = newSite(t, session.WithoutAccess()).browser(t).login(t, "alice")
+	require.NotContains(t, p.cookies, session.AccessCookie, "which another service sets")
+	require.Len(t, p.cookies, 2)
+}
+
+func TestWritePair_SetsCookies(t *testing.T) {
 	s := newSite(t)
 	pair, err := s.Login(t.Context(), "alice")
 	require.NoError(t, err)
@@ -494,73 +395,42 @@ func TestDeliverSetsCookies(t *testing.T) {
 	require.ErrorContains(t, newManager(t).SetCookies(httptest.NewRecorder(), pair), "without WithCookies")
 }
 
-func TestATokenThatBrowsersWouldDropIsAnOutageBeforeAnythingChanges(t *testing.T) {
-	var size int
-	claims := func(context.Context, session.Session) (string, []jwtauth.IssueOption, error) {
-		return "", []jwtauth.IssueOption{jwtauth.Claim("roles", strings.Repeat("x", size))}, nil
-	}
-	s := newSite(t, session.WithClaims(claims))
+func TestJSONHandler_CookiesAreNothingToIt(t *testing.T) {
+	s := newSite(t)
 	b := s.browser(t)
 	b.login(t, "alice")
-	size = 3500
-	for _, endpoint := range []string{"create", "refresh"} {
-		p := b.post(t, endpoint, `{"email":"alice","password":"right"}`)
-		require.Equal(t, 503, p.status, endpoint)
-		require.Empty(t, p.cookies, endpoint)
+	for _, endpoint := range []string{"logout", "refresh", "verify"} {
+		p := b.send(t, "POST", "/auth/jwt/"+endpoint+"/", `{"misspelt":"a.b.c"}`)
+		require.Equal(t, 401, p.status, endpoint)
+		require.Contains(t, p.body, "not_authenticated", endpoint)
+		require.Empty(t, p.cookies)
 	}
+	require.Equal(t, 401, b.send(t, "GET", "/auth/jwt/sessions/", "").status)
+	require.Equal(t, 200, b.call(t).status)
+}
+
+func TestJSONHandler_ClientsOfBothKindsLiveOnOneManager(t *testing.T) {
+	s := newSite(t)
+	app, b := s.browser(t), s.browser(t)
+	b.login(t, "alice")
+	answer := app.send(t, "POST", "/auth/jwt/create/", `{"email":"alice","password":"right"}`, "Sec-Fetch-Site", "cross-site")
+	require.Equal(t, 200, answer.status)
+	require.Empty(t, answer.cookies)
+	var pair session.Pair
+	require.NoError(t, json.Unmarshal([]byte(answer.body), &pair))
+	answer = app.send(t, "POST", "/auth/jwt/refresh/", `{"refresh_token":"`+pair.RefreshToken+`"}`)
+	require.Equal(t, 200, answer.status)
+	require.Empty(t, answer.cookies)
+	require.NoError(t, json.Unmarshal([]byte(answer.body), &pair))
+	require.NotEmpty(t, pair.RefreshToken)
+
+	// The Authorization field comes first.
+	bob, err := s.Login(t.Context(), "bob")
+	require.NoError(t, err)
+	require.Equal(t, "bob", b.send(t, "GET", "/api/me", "", "Authorization", "Bearer "+bob.AccessToken).body)
+	require.Equal(t, 401, b.send(t, "GET", "/api/me", "", "Authorization", "Bearer nonsense").status, "and decides, good or bad")
+	require.Equal(t, 200, b.send(t, "POST", "/api/pay", "", "Authorization", "Bearer "+bob.AccessToken, "Sec-Fetch-Site", "cross-site").status)
 	all, err := s.Sessions(t.Context(), "alice")
 	require.NoError(t, err)
-	require.Len(t, all, 1, "nor is there a session that nobody has")
-	s.clock.advance(late)
-	size = 1
-	require.Equal(t, 200, b.post(t, "refresh", "").status, "it was not rotated")
-
-	w := httptest.NewRecorder()
-	require.ErrorContains(t, s.SetCookies(w, session.Pair{AccessToken: strings.Repeat("x", 4096)}), "browsers keep 4096 at most")
-	require.Empty(t, w.Header())
-}
-
-func TestCookiesWithoutOneKindOfToken(t *testing.T) {
-	b := newSite(t, session.WithoutRefresh()).browser(t)
-	p := b.login(t, "alice")
-	require.Equal(t, -1, p.cookies[session.RefreshCookie].MaxAge, "of a session before")
-	require.Equal(t, 200, b.call(t).status)
-	require.Equal(t, 404, b.post(t, "refresh", "").status)
-	require.Equal(t, 204, b.post(t, "logout", "").status)
-	require.Equal(t, 401, b.call(t).status)
-
-	p = newSite(t, session.WithoutAccess()).browser(t).login(t, "alice")
-	require.NotContains(t, p.cookies, session.AccessCookie, "which somebody else sets")
-	require.Len(t, p.cookies, 2)
-}
-
-func TestWithCookiesRefusesWhatCannotWork(t *testing.T) {
-	only := session.WithAccess(jwtauth.WithExtractors(jwtauth.FromHeader("Authorization", "Bearer")))
-	for name, c := range map[string]struct {
-		cookies session.Cookies
-		more    []session.Option
-		want    string
-	}{
-		"no path":                      {session.Cookies{}, nil, `the Path "" must be where`},
-		"a relative path":              {session.Cookies{Path: "auth/"}, nil, `the Path "auth/"`},
-		"a path that is not clean":     {session.Cookies{Path: "/auth/../"}, nil, `the Path "/auth/../"`},
-		"a path with an empty part":    {session.Cookies{Path: "//auth/"}, nil, `the Path "//auth/"`},
-		"a path with another field":    {session.Cookies{Path: "/auth; Domain=evil.example"}, nil, "without semicolons"},
-		"a path that is not ASCII":     {session.Cookies{Path: "/änmelden/"}, nil, "in ASCII"},
-		"a path with a query":          {session.Cookies{Path: "/auth/?x"}, nil, "the Path"},
-		"an origin with a path":        {session.Cookies{Path: "/auth/", TrustedOrigins: []string{"https://app.example.com/x"}}, nil, "WithCookies: TrustedOrigins"},
-		"an origin that is a name":     {session.Cookies{Path: "/auth/", TrustedOrigins: []string{"app.example.com"}}, nil, `such as "https://app.example.com"`},
-		"extractors that leave it out": {session.Cookies{Path: "/auth/"}, []session.Option{only}, "leave out jwtauth.FromCookie(session.AccessCookie)"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			_, err := session.New(keys.HS256(secret), session.NewMemory(), append(c.more, session.WithCookies(c.cookies))...)
-			require.ErrorContains(t, err, c.want)
-		})
-	}
-	for _, path := range []string{"/", "/auth", "/auth/", "/a/b.c/~d/"} {
-		_, err := session.New(keys.HS256(secret), session.NewMemory(), session.WithCookies(session.Cookies{Path: path}))
-		require.NoError(t, err, path)
-	}
-	_, err := session.New(keys.HS256(secret), session.NewMemory(), only, session.WithoutAccess(), session.WithCookies(session.Cookies{Path: "/auth/"}))
-	require.NoError(t, err, "there is no access token to be found")
+	require.Len(t, all, 2)
 }

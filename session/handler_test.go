@@ -26,11 +26,11 @@ import (
 	"github.com/joinednode/jwtauth/session"
 )
 
-func TestALoginGivesAPair(t *testing.T) {
+func TestHandler_ALoginGivesAPair(t *testing.T) {
 	for name, body := range map[string]string{
 		"by e-mail":                         aliceLogin,
 		"by a user name":                    `{"username":"alice","password":"` + alicePassword + `"}`,
-		"with fields that nobody knows":     `{"email":"` + aliceEmail + `","password":"` + alicePassword + `","remember":true,"x":[{}]}`,
+		"with fields that are not known":    `{"email":"` + aliceEmail + `","password":"` + alicePassword + `","remember":true,"x":[{}]}`,
 		"with a user name that is null":     `{"email":"` + aliceEmail + `","password":"` + alicePassword + `","username":null}`,
 		"with spaces around it":             "\r\n\t " + aliceLogin + "\n",
 		"with exactly 64 KiB":               aliceLogin + strings.Repeat(" ", 64<<10-len(aliceLogin)),
@@ -54,7 +54,7 @@ func TestALoginGivesAPair(t *testing.T) {
 	}
 }
 
-func TestAJSONMediaTypeIsTakenWithParametersAndWithoutAny(t *testing.T) {
+func TestHandler_AJSONMediaTypeIsTakenWithParametersAndWithoutAny(t *testing.T) {
 	a := newAPI(t)
 	for _, mediaType := range []string{"application/json", "Application/JSON", "application/json; charset=utf-8", "application/json;charset=UTF-8 ", ""} {
 		r, err := http.NewRequestWithContext(t.Context(), "POST", a.url+"/auth/jwt/create/", strings.NewReader(aliceLogin))
@@ -66,7 +66,7 @@ func TestAJSONMediaTypeIsTakenWithParametersAndWithoutAny(t *testing.T) {
 	}
 }
 
-func TestTheCallbackSeesAllThatWasSent(t *testing.T) {
+func TestHandler_TheCallbackSeesAllThatWasSent(t *testing.T) {
 	var seen session.Credentials
 	var agent string
 	a := newAPIWith(t, session.NewMemory(), func(r *http.Request, c session.Credentials) (string, []session.LoginOption, error) {
@@ -108,7 +108,7 @@ func TestTheCallbackSeesAllThatWasSent(t *testing.T) {
 	}
 }
 
-func TestWrongCredentialsAreOneAnswerWhateverWasWrong(t *testing.T) {
+func TestHandler_WrongCredentialsAreOneAnswerWhateverWasWrong(t *testing.T) {
 	gone := func(_ context.Context, s session.Session) (string, []jwtauth.IssueOption, error) {
 		if s.Subject == "user-2" {
 			return "", nil, fmt.Errorf("deleted: %w", session.ErrSubjectGone)
@@ -122,23 +122,23 @@ func TestWrongCredentialsAreOneAnswerWhateverWasWrong(t *testing.T) {
 	require.Equal(t, "credentials_not_valid", first.problem(t).Code)
 	require.Equal(t, "Bearer", first.header.Get("WWW-Authenticate"))
 	for name, body := range map[string]string{
-		"the password":                  `{"email":"` + aliceEmail + `","password":"` + wrongPassword + `"}`,
-		"no password":                   `{"email":"` + aliceEmail + `"}`,
-		"the user":                      `{"email":"nobody@mail.invalid","password":"` + alicePassword + `"}`,
-		"the user name":                 `{"username":"nobody","password":"` + alicePassword + `"}`,
-		"a locked user":                 `{"email":"locked@mail.invalid","password":"` + wrongPassword + `"}`,
-		"a user who is gone":            bobLogin,
-		"the password of somebody else": `{"email":"` + aliceEmail + `","password":"` + bobPassword + `"}`,
+		"the password":                 `{"email":"` + aliceEmail + `","password":"` + wrongPassword + `"}`,
+		"no password":                  `{"email":"` + aliceEmail + `"}`,
+		"the user":                     `{"email":"nobody@mail.invalid","password":"` + alicePassword + `"}`,
+		"the user name":                `{"username":"nobody","password":"` + alicePassword + `"}`,
+		"a locked user":                `{"email":"locked@mail.invalid","password":"` + wrongPassword + `"}`,
+		"a user who is gone":           bobLogin,
+		"the password of another user": `{"email":"` + aliceEmail + `","password":"` + bobPassword + `"}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			require.Equal(t, first, a.call(t, "POST", "/auth/jwt/create/", body))
 			require.Equal(t, first, a.call(t, "POST", "/auth/jwt/create/", body, "Authorization", "Bearer garbage"))
 		})
 	}
-	require.Empty(t, a.logs.String(), "what strangers get wrong is no news")
+	require.Empty(t, a.logs.String(), "what clients get wrong is not logged")
 }
 
-func TestALoginThatCannotBeJudgedIs503(t *testing.T) {
+func TestHandler_ALoginThatCannotBeDecidedIs503(t *testing.T) {
 	outage := errors.New("the user database is down")
 	for name, check := range map[string]authenticate{
 		"an error of the callback's": func(*http.Request, session.Credentials) (string, []session.LoginOption, error) {
@@ -177,7 +177,7 @@ func TestALoginThatCannotBeJudgedIs503(t *testing.T) {
 	}
 }
 
-func TestABodyThatIsNoObjectIs400(t *testing.T) {
+func TestHandler_ABodyThatIsNoObjectIs400(t *testing.T) {
 	for name, body := range map[string]string{
 		"an array":                  `[]`,
 		"null":                      `null`,
@@ -205,7 +205,7 @@ func TestABodyThatIsNoObjectIs400(t *testing.T) {
 	}
 }
 
-func TestFieldsOfAnotherTypeAre400(t *testing.T) {
+func TestHandler_FieldsOfAnotherTypeAre400(t *testing.T) {
 	for endpoint, fields := range map[string]map[string][]string{
 		"create":  {"email": {`1`, `[]`, `{}`, `true`}, "username": {`1`}, "password": {`1`, `["x"]`, `false`}},
 		"refresh": {"refresh_token": {`1`, `[]`, `{}`, `true`}},
@@ -227,11 +227,11 @@ func TestFieldsOfAnotherTypeAre400(t *testing.T) {
 	}
 }
 
-func TestAnEmptyBodyIsALoginOfNobody(t *testing.T) {
+func TestHandler_AnEmptyBodyIsNoLogin(t *testing.T) {
 	newAPI(t).call(t, "POST", "/auth/jwt/create/", "").failed(t, 400, "malformed", "")
 }
 
-func TestABodyOfMoreThan64KiBIs413(t *testing.T) {
+func TestHandler_ABodyOfMoreThan64KiBIs413(t *testing.T) {
 	a := newAPI(t)
 	p := a.login(t, aliceLogin)
 	for _, endpoint := range []string{"create", "refresh", "verify", "logout"} {
@@ -251,7 +251,7 @@ func TestABodyOfMoreThan64KiBIs413(t *testing.T) {
 	a.live(t, p, true)
 }
 
-func TestAnotherMediaTypeIs415(t *testing.T) {
+func TestHandler_AnotherMediaTypeIs415(t *testing.T) {
 	a := newAPI(t)
 	p := a.login(t, aliceLogin)
 	for _, mediaType := range []string{
@@ -270,7 +270,7 @@ func TestAnotherMediaTypeIs415(t *testing.T) {
 	}
 }
 
-func TestAnotherMethodIs405AndSaysWhichIsRight(t *testing.T) {
+func TestHandler_AnotherMethodIs405AndSaysWhichIsRight(t *testing.T) {
 	a := newAPI(t)
 	p := a.login(t, aliceLogin)
 	for endpoint, right := range map[string]string{"create": "POST", "refresh": "POST", "verify": "POST", "logout": "POST", "sessions": "GET, HEAD"} {
@@ -291,7 +291,7 @@ func TestAnotherMethodIs405AndSaysWhichIsRight(t *testing.T) {
 	a.live(t, p, true)
 }
 
-func TestWhatIsNotThereIs404(t *testing.T) {
+func TestHandler_WhatIsNotThereIs404(t *testing.T) {
 	a := newAPI(t)
 	p := a.login(t, aliceLogin)
 	for _, path := range []string{
@@ -306,7 +306,7 @@ func TestWhatIsNotThereIs404(t *testing.T) {
 	}
 }
 
-func TestItServesWhereverItIsMounted(t *testing.T) {
+func TestHandler_ServesWhereverItIsMounted(t *testing.T) {
 	m := newManager(t)
 	handler := m.Handler(checkUser)
 	for name, c := range map[string]struct {
@@ -349,9 +349,9 @@ func mounted(pattern string, handler http.Handler) http.Handler {
 	return mux
 }
 
-// strangers are tokens that are not genuine where a token of a kind is wanted,
-// though of a live session, or its like.
-func strangers(t *testing.T, a *api, p session.Pair, wanted string) map[string]string {
+// forged returns tokens that are not authentic where a token of a kind is wanted, though
+// some are made from one of a live session.
+func forged(t *testing.T, a *api, p session.Pair, wanted string) map[string]string {
 	t.Helper()
 	right := p.AccessToken
 	if wanted == session.RefreshType {
@@ -391,7 +391,7 @@ func strangers(t *testing.T, a *api, p session.Pair, wanted string) map[string]s
 	return all
 }
 
-func TestWhoHasNoGenuineTokenLearnsNothing(t *testing.T) {
+func TestHandler_AClientWithoutAnAuthenticTokenLearnsNothing(t *testing.T) {
 	a := newAPI(t)
 	p := a.login(t, aliceLogin)
 	for name, c := range map[string]struct {
@@ -416,7 +416,7 @@ func TestWhoHasNoGenuineTokenLearnsNothing(t *testing.T) {
 		first := c.send("x.y.z")
 		first.failed(t, 401, "token_not_valid", "")
 		require.Equal(t, `Bearer error="invalid_token"`, first.header.Get("WWW-Authenticate"))
-		for what, token := range strangers(t, a, p, c.kind) {
+		for what, token := range forged(t, a, p, c.kind) {
 			t.Run(name+" with "+what, func(t *testing.T) {
 				// Fields of a header are trimmed, and garbage in one has been met above.
 				if c.kind == session.AccessType && name != "verify" && strings.TrimSpace(token) != token {
@@ -434,9 +434,8 @@ func TestWhoHasNoGenuineTokenLearnsNothing(t *testing.T) {
 	require.Equal(t, 200, a.refresh(t, p.RefreshToken).status)
 }
 
-// Their signature is good, so whoever holds them may know: it is a client that
-// mixes them up.
-func TestNoKindOfTokenPassesForAnother(t *testing.T) {
+// Their signature is correct, so the client may be told: it has mixed them up.
+func TestHandler_NoKindOfTokenPassesForAnother(t *testing.T) {
 	a := newAPI(t)
 	p := a.login(t, aliceLogin)
 	neither, err := jwtauth.New(keys.HS256(secret), jwtauth.WithAnyContainer(), jwtauth.WithClock(a.clock.now))
@@ -460,7 +459,7 @@ func TestNoKindOfTokenPassesForAnother(t *testing.T) {
 	a.live(t, p, true)
 }
 
-func TestNoTokenIsNotAuthenticated(t *testing.T) {
+func TestHandler_NoTokenIsNotAuthenticated(t *testing.T) {
 	a := newAPI(t)
 	for name, got := range map[string]apiAnswer{
 		"refresh, empty":      a.call(t, "POST", "/auth/jwt/refresh/", ""),
@@ -484,7 +483,7 @@ func TestNoTokenIsNotAuthenticated(t *testing.T) {
 	}
 }
 
-func TestARefreshThatIsRefusedSaysWhy(t *testing.T) {
+func TestHandler_ARefreshThatIsRejectedSaysWhy(t *testing.T) {
 	refused := func(t *testing.T, got apiAnswer, reason string) {
 		t.Helper()
 		got.failed(t, 401, "token_not_valid", reason)
@@ -562,7 +561,7 @@ func TestARefreshThatIsRefusedSaysWhy(t *testing.T) {
 	})
 }
 
-func TestVerifyJudgesAnAccessToken(t *testing.T) {
+func TestHandler_VerifyVerifiesAnAccessToken(t *testing.T) {
 	a := newAPI(t)
 	p := a.login(t, aliceLogin)
 	verify := func(token string) apiAnswer {
@@ -580,9 +579,9 @@ func TestVerifyJudgesAnAccessToken(t *testing.T) {
 	verify(p.AccessToken).failed(t, 401, "token_not_valid", "revoked")
 }
 
-func TestLogoutEndsWhatItNames(t *testing.T) {
+func TestHandler_LogoutEndsWhatItNames(t *testing.T) {
 	// mine is the caller's session, second another one of the same user, bobs one
-	// of somebody else.
+	// of another user.
 	for name, c := range map[string]struct {
 		body          string
 		byRefresh     bool
@@ -595,12 +594,12 @@ func TestLogoutEndsWhatItNames(t *testing.T) {
 		"with its own session_id":                   {body: `{"session_id":"OWN"}`, second: true},
 		"with another session_id of the same user":  {body: `{"session_id":"SECOND"}`, mine: true},
 		"by refresh token, with another session_id": {body: `{"refresh_token":"MINE","session_id":"SECOND"}`, byRefresh: true, mine: true},
-		"with the session_id of somebody else":      {body: `{"session_id":"BOBS"}`, mine: true, second: true},
-		"with a session_id that is nobody's":        {body: `{"session_id":"none"}`, mine: true, second: true},
+		"with the session_id of another user":       {body: `{"session_id":"BOBS"}`, mine: true, second: true},
+		"with a session_id of no session":           {body: `{"session_id":"none"}`, mine: true, second: true},
 		"with a session_id that is null":            {body: `{"session_id":null}`, second: true},
 		"everywhere":                                {body: `{"everywhere":true}`, everywhereToo: true},
 		"everywhere, by refresh token":              {body: `{"everywhere":true,"refresh_token":"MINE"}`, byRefresh: true, everywhereToo: true},
-		"everywhere, and of somebody else":          {body: `{"everywhere":true,"session_id":"BOBS"}`, everywhereToo: true},
+		"everywhere, and of another user":           {body: `{"everywhere":true,"session_id":"BOBS"}`, everywhereToo: true},
 		"everywhere being false":                    {body: `{"everywhere":false}`, second: true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -632,7 +631,7 @@ func TestLogoutEndsWhatItNames(t *testing.T) {
 	}
 }
 
-func TestTheRefreshTokenOfABodyCountsBeforeTheAccessToken(t *testing.T) {
+func TestHandler_TheRefreshTokenOfABodyCountsBeforeTheAccessToken(t *testing.T) {
 	a := newAPI(t)
 	alice, bob := a.login(t, aliceLogin), a.login(t, bobLogin)
 	require.Equal(t, 204, a.call(t, "POST", "/auth/jwt/logout/", object("refresh_token", bob.RefreshToken), bearer(alice.AccessToken)...).status)
@@ -642,7 +641,7 @@ func TestTheRefreshTokenOfABodyCountsBeforeTheAccessToken(t *testing.T) {
 	a.live(t, alice, true)
 }
 
-func TestARefreshTokenThatWasReplacedStillLogsOut(t *testing.T) {
+func TestHandler_ARefreshTokenThatWasReplacedStillLogsOut(t *testing.T) {
 	a := newAPI(t)
 	first := a.login(t, aliceLogin)
 	second := a.refresh(t, first.RefreshToken).pair(t)
@@ -650,7 +649,7 @@ func TestARefreshTokenThatWasReplacedStillLogsOut(t *testing.T) {
 	a.live(t, second, false)
 }
 
-func TestAnExpiredTokenLogsNobodyOut(t *testing.T) {
+func TestHandler_AnExpiredTokenLogsNoClientOut(t *testing.T) {
 	a := newAPI(t)
 	p := a.login(t, aliceLogin)
 	a.clock.advance(session.DefaultAccessTTL)
@@ -662,7 +661,37 @@ func TestAnExpiredTokenLogsNobodyOut(t *testing.T) {
 	a.call(t, "POST", "/auth/jwt/logout/", object("refresh_token", p.RefreshToken)).failed(t, 401, "token_not_valid", "expired")
 }
 
-func TestATokenThatOnlyTheListRevokedEndsItsOwnSessionAndNoOther(t *testing.T) {
+// An attacker who finds an old refresh token must not be able to log its owner out of
+// everything.
+func TestHandler_ADeadTokenEndsOnlyItsOwnSession(t *testing.T) {
+	everywhere := func(token string) string { return `{"everywhere":true,"refresh_token":"` + token + `"}` }
+	t.Run("of a session that was ended, and forgotten by the list", func(t *testing.T) {
+		store := session.NewMemory()
+		old := newManagerOver(t, store)
+		dead := login(t, old, "alice")
+		require.NoError(t, old.Logout(t.Context(), "alice", dead.SessionID))
+		m := newManagerOver(t, store) // after a restart
+		mine := login(t, m, "alice")
+		require.Equal(t, 401, logoutOf(t, m, everywhere(dead.RefreshToken), ""))
+		require.Equal(t, 401, logoutOf(t, m, `{"everywhere":true}`, dead.AccessToken))
+		require.Equal(t, 401, logoutOf(t, m, `{"session_id":"`+mine.SessionID+`"}`, dead.AccessToken))
+		refresh(t, m, mine.RefreshToken)
+	})
+	t.Run("that was replaced long ago", func(t *testing.T) {
+		clock := newClock()
+		m := newManager(t, session.WithClock(clock.now))
+		dead, mine := login(t, m, "alice"), login(t, m, "alice")
+		next := dead
+		for range 2 {
+			clock.advance(time.Hour)
+			next = refresh(t, m, next.RefreshToken)
+		}
+		require.Equal(t, 401, logoutOf(t, m, everywhere(dead.RefreshToken), ""))
+		refresh(t, m, mine.RefreshToken)
+	})
+}
+
+func TestHandler_ATokenThatOnlyTheListRevokedEndsItsOwnSessionAndNoOther(t *testing.T) {
 	clock := newClock()
 	list, err := revoke.New(revoke.NewMemory(), revoke.WithClock(clock.now), revoke.WithMaxLifetime(session.DefaultRefreshTTL))
 	require.NoError(t, err)
@@ -699,7 +728,26 @@ func TestATokenThatOnlyTheListRevokedEndsItsOwnSessionAndNoOther(t *testing.T) {
 	}
 }
 
-func TestAnAccessTokenOfNoSessionHasNoneToEndOrList(t *testing.T) {
+// Another issuer that is trusted with calls names a subject and a session of ours.
+func TestHandler_ATrustedIssuerHasNoBusinessWithSessions(t *testing.T) {
+	theirs := keys.HS256([]byte("fedcba9876543210fedcba9876543210"))
+	a := newAPI(t, session.WithAccess(jwtauth.WithIssuer("https://api.example.com"), jwtauth.WithTrustedIssuer("https://id.example.com", theirs)))
+	pair := a.login(t, aliceLogin)
+	other, err := jwtauth.New(theirs, jwtauth.WithIssuer("https://id.example.com"), jwtauth.WithTypes(session.AccessType), jwtauth.WithAnyContainer(), jwtauth.WithClock(a.clock.now))
+	require.NoError(t, err)
+	claims, err := a.Auth().VerifyAnyContainer(t.Context(), pair.AccessToken)
+	require.NoError(t, err)
+	token, err := other.Issue("", jwtauth.Subject(claims.Subject), jwtauth.SessionID(claims.SessionID))
+	require.NoError(t, err)
+	require.Equal(t, 200, a.me(t, token).status, "it is good for calls")
+	require.Equal(t, 401, a.call(t, "GET", "/auth/jwt/sessions/", "", bearer(token)...).status)
+	for _, body := range []string{"", `{"everywhere":true}`, object("session_id", claims.SessionID)} {
+		require.Equal(t, 401, a.call(t, "POST", "/auth/jwt/logout/", body, bearer(token)...).status, body)
+	}
+	a.live(t, pair, true)
+}
+
+func TestHandler_AnAccessTokenOfNoSessionHasNoneToEndOrList(t *testing.T) {
 	a := newAPI(t)
 	bare, err := a.Auth().Issue("", jwtauth.Subject("user-1"))
 	require.NoError(t, err)
@@ -723,7 +771,7 @@ func TestAnAccessTokenOfNoSessionHasNoneToEndOrList(t *testing.T) {
 	a.call(t, "POST", "/auth/jwt/logout/", ``, bearer(bare)...).failed(t, 401, "token_not_valid", "")
 }
 
-func TestSessionsListsTheCallersOwn(t *testing.T) {
+func TestHandler_SessionsListsTheCallersOwn(t *testing.T) {
 	a := newAPI(t)
 	type row struct {
 		ID       string    `json:"id"`
@@ -789,7 +837,14 @@ func TestSessionsListsTheCallersOwn(t *testing.T) {
 	require.JSONEq(t, `{"sessions":[]}`, got.body, "a store that has lost them, and not null")
 }
 
-func TestAnOutageIs503AndLogsNobodyOut(t *testing.T) {
+func TestHandler_SessionsIsForHEADToo(t *testing.T) {
+	b := newSite(t).browser(t)
+	b.login(t, "alice")
+	require.Equal(t, 200, b.send(t, "HEAD", cookiePath+"sessions/", "").status)
+	require.Equal(t, 405, b.send(t, "HEAD", cookiePath+"logout/", "").status)
+}
+
+func TestHandler_AnOutageIs503AndLogsNoClientOut(t *testing.T) {
 	f := newFaulty()
 	a := newAPIWith(t, faultyStore{f}, checkUser)
 	p, second := a.login(t, aliceLogin), a.login(t, aliceLogin)
@@ -819,7 +874,7 @@ func TestAnOutageIs503AndLogsNobodyOut(t *testing.T) {
 	a.refresh(t, p.RefreshToken).pair(t)
 }
 
-func TestALogoutEverywhereThatEndedOneSessionOnlyIs503(t *testing.T) {
+func TestHandler_ALogoutEverywhereThatEndedOneSessionOnlyIs503(t *testing.T) {
 	f := newFaulty()
 	a := newAPIWith(t, faultyStore{f}, checkUser)
 	p, second := a.login(t, aliceLogin), a.login(t, aliceLogin)
@@ -829,7 +884,48 @@ func TestALogoutEverywhereThatEndedOneSessionOnlyIs503(t *testing.T) {
 	a.live(t, second, true)
 }
 
-func TestLogoutEndsTheTokensOfASessionThatTheStoreHasLost(t *testing.T) {
+// logoutOf posts to logout/ and returns the status.
+func logoutOf(t *testing.T, m *session.Manager, body, accessToken string) int {
+	t.Helper()
+	handler := m.Handler(func(*http.Request, session.Credentials) (string, []session.LoginOption, error) {
+		return "", nil, session.ErrCredentials
+	})
+	r := httptest.NewRequest("POST", "/logout/", strings.NewReader(body))
+	if accessToken != "" {
+		r.Header.Set("Authorization", "Bearer "+accessToken)
+	}
+	w := httptest.NewRecorder()
+	handler.ServeHTTP(w, r)
+	return w.Code
+}
+
+func TestHandler_ALogoutEverywhereThatFailsMayBeTriedAgain(t *testing.T) {
+	for _, call := range []string{"Get", "List", "Append", "Revoke"} {
+		for skip := range 3 {
+			f := newFaulty()
+			list := newList(t, faultyLog{f}, newClock().now)
+			m := newManagerOver(t, faultyStore{f}, session.WithRevocations(list))
+			thief, other, mine := login(t, m, "alice"), login(t, m, "alice"), login(t, m, "alice")
+			f.fault = &fault{call: call, skip: skip}
+			status := logoutOf(t, m, `{"everywhere":true}`, mine.AccessToken)
+			if f.fault.fired {
+				require.Equal(t, 503, status, "%s %d", call, skip)
+				if call != "Append" && call != "Revoke" || skip < 2 { // else its own session, the last, is half ended
+					status = logoutOf(t, m, `{"everywhere":true}`, mine.AccessToken)
+					require.Equal(t, 204, status, "%s %d, again", call, skip)
+				} else {
+					require.Equal(t, 204, logoutOf(t, m, ``, mine.AccessToken))
+				}
+			}
+			f.fault = nil
+			for _, pair := range []session.Pair{thief, other, mine} {
+				requireEnded(t, m, pair)
+			}
+		}
+	}
+}
+
+func TestHandler_LogoutEndsTheTokensOfASessionThatTheStoreHasLost(t *testing.T) {
 	a := newAPI(t)
 	elsewhere := newAPI(t)
 	for name, logout := range map[string]func(session.Pair) apiAnswer{
@@ -849,7 +945,29 @@ func TestLogoutEndsTheTokensOfASessionThatTheStoreHasLost(t *testing.T) {
 	}
 }
 
-func TestAClockThatWasSetBackStopsNoLogoutAndLendsNoPower(t *testing.T) {
+// A client may post a token of a session that was logged out again and again.
+func TestHandler_ALogoutByADeadTokenDoesNotGrowTheLog(t *testing.T) {
+	log := revoke.NewMemory()
+	clock := newClock()
+	list := newList(t, log, clock.now)
+	m := newManager(t, session.WithClock(clock.now), session.WithRevocations(list))
+	pair := login(t, m, "alice")
+	entries := func() int {
+		part, err := log.Since(t.Context(), "", 1000)
+		require.NoError(t, err)
+		return len(part.Entries)
+	}
+	body := `{"refresh_token":"` + pair.RefreshToken + `"}`
+	for range 50 {
+		require.Equal(t, 204, logoutOf(t, m, body, ""))
+		require.Equal(t, 204, logoutOf(t, m, "", pair.AccessToken))
+		_, err := m.Refresh(t.Context(), pair.RefreshToken)
+		require.ErrorIs(t, err, jwtauth.ErrRevoked)
+	}
+	require.Equal(t, 1, entries())
+}
+
+func TestHandler_AClockThatWasSetBackStopsNoLogoutAndLendsNoPower(t *testing.T) {
 	clock := newClock()
 	list, err := revoke.New(revoke.NewMemory(), revoke.WithClock(clock.now), revoke.WithMaxLifetime(session.DefaultRefreshTTL))
 	require.NoError(t, err)
@@ -871,7 +989,7 @@ func TestAClockThatWasSetBackStopsNoLogoutAndLendsNoPower(t *testing.T) {
 	count(0)
 }
 
-func TestClaimsThatCannotBeHadAre503(t *testing.T) {
+func TestHandler_ClaimsThatCannotBeHadAre503(t *testing.T) {
 	var down atomic.Bool
 	a := newAPI(t, session.WithClaims(func(context.Context, session.Session) (string, []jwtauth.IssueOption, error) {
 		if down.Load() {
@@ -887,7 +1005,7 @@ func TestClaimsThatCannotBeHadAre503(t *testing.T) {
 	a.refresh(t, p.RefreshToken).pair(t)
 }
 
-func TestCredentialsHideThemselves(t *testing.T) {
+func TestCredentials_HideThemselves(t *testing.T) {
 	var seen []session.Credentials
 	a := newAPIWith(t, session.NewMemory(), func(_ *http.Request, c session.Credentials) (string, []session.LoginOption, error) {
 		seen = append(seen, c)
@@ -912,7 +1030,7 @@ func TestCredentialsHideThemselves(t *testing.T) {
 	require.Contains(t, text.String(), "credentials=session.Credentials")
 }
 
-func TestTheLogHoldsNoSecretWhateverHappens(t *testing.T) {
+func TestHandler_TheLogHoldsNoSecretWhateverHappens(t *testing.T) {
 	f := newFaulty()
 	a := newAPIWith(t, faultyStore{f}, func(r *http.Request, c session.Credentials) (string, []session.LoginOption, error) {
 		if c.Password == wrongPassword {
@@ -939,12 +1057,12 @@ func TestTheLogHoldsNoSecretWhateverHappens(t *testing.T) {
 	}
 }
 
-func TestAHandlerThatLetsEveryoneInCannotBeMade(t *testing.T) {
+func TestHandler_WithoutAuthenticatePanics(t *testing.T) {
 	m := newManager(t)
 	require.PanicsWithValue(t, "session: Handler: authenticate is nil, and without it anyone could log in as anyone", func() { m.Handler(nil) })
 }
 
-func TestDeliverAnswersAsALoginDoes(t *testing.T) {
+func TestWritePair_AnswersAsALoginDoes(t *testing.T) {
 	a := newAPI(t)
 	delivering := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "max-age=60") // wins nothing
@@ -972,7 +1090,7 @@ type brokenWriter struct{ http.ResponseWriter }
 
 func (brokenWriter) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
 
-func TestDeliverReturnsTheErrorOfWriting(t *testing.T) {
+func TestWritePair_ReturnsTheErrorOfWriting(t *testing.T) {
 	m := newManager(t)
 	p, err := m.Login(t.Context(), "user-1")
 	require.NoError(t, err)
@@ -980,7 +1098,7 @@ func TestDeliverReturnsTheErrorOfWriting(t *testing.T) {
 	require.ErrorIs(t, err, io.ErrClosedPipe)
 }
 
-func TestWithoutRefreshThereIsNothingToRefresh(t *testing.T) {
+func TestHandler_WithoutRefreshThereIsNothingToRefresh(t *testing.T) {
 	a := newAPI(t, session.WithoutRefresh())
 	got := a.call(t, "POST", "/auth/jwt/create/", aliceLogin)
 	require.Equal(t, 200, got.status)
@@ -996,7 +1114,7 @@ func TestWithoutRefreshThereIsNothingToRefresh(t *testing.T) {
 	a.me(t, p.AccessToken).failed(t, 401, "token_not_valid", "revoked")
 }
 
-func TestWithoutAccessThereIsNothingToCallWith(t *testing.T) {
+func TestHandler_WithoutAccessThereIsNothingToCallWith(t *testing.T) {
 	a := newAPI(t, session.WithoutAccess())
 	got := a.call(t, "POST", "/auth/jwt/create/", aliceLogin)
 	require.Equal(t, 200, got.status)
@@ -1012,7 +1130,7 @@ func TestWithoutAccessThereIsNothingToCallWith(t *testing.T) {
 	a.refresh(t, p.RefreshToken).failed(t, 401, "token_not_valid", "revoked")
 }
 
-func TestAContainerOpensItsOwnRoutesOnly(t *testing.T) {
+func TestRequire_AContainerOpensItsOwnRoutesOnly(t *testing.T) {
 	a := newAPI(t, session.WithContainers(), session.WithClaims(func(_ context.Context, s session.Session) (string, []jwtauth.IssueOption, error) {
 		return "of-" + s.Subject, nil, nil
 	}))

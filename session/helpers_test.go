@@ -1,20 +1,28 @@
 package session_test
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
+	"maps"
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/joinednode/jwtauth"
@@ -27,7 +35,7 @@ import (
 var secret = []byte("0123456789abcdef0123456789abcdef")
 
 // start is what every clock says at first. It is not a whole second, since the
-// moments of a session are cut to microseconds, and its ends to seconds.
+// times of a session are cut to microseconds, and its ends to seconds.
 var start = time.Date(2026, time.March, 14, 15, 9, 26, 535897_000, time.UTC)
 
 // clock is a clock that stands still until it is moved.
@@ -330,4 +338,528 @@ func newList(t testing.TB, log revoke.Store, now func() time.Time) *revoke.List 
 func lives(ctx context.Context, m *session.Manager, accessToken string) bool {
 	_, err := m.Auth().VerifyAnyContainer(ctx, accessToken)
 	return err == nil
+}
+
+// The users of these tests. Their e-mails and passwords must never come back.
+const (
+	aliceEmail    = "alice@mail.invalid"
+	alicePassword = "correct-horse-of-alice"
+	bobEmail      = "bob@mail.invalid"
+	bobPassword   = "battery-staple-of-bob"
+	wrongPassword = "wrong-guess-of-an-attacker"
+
+	aliceLogin = `{"email":"` + aliceEmail + `","password":"` + alicePassword + `"}`
+	bobLogin   = `{"email":"` + bobEmail + `","password":"` + bobPassword + `"}`
+)
+
+// checkUser is the callback of most tests. Its errors differ, so that an answer
+// that let them through would show.
+func checkUser(r *http.Request, c session.Credentials) (string, []session.LoginOption, error) {
+	label := []session.LoginOption{session.Label(r.UserAgent())}
+	switch {
+	case c.Email == aliceEmail && c.Password == alicePassword, c.Username == "alice" && c.Password == alicePassword:
+		return "user-1", label, nil
+	case c.Email == bobEmail && c.Password == bobPassword:
+		return "user-2", label, nil
+	case c.Email == aliceEmail || c.Email == bobEmail:
+		return "", nil, fmt.Errorf("the password is wrong: %w", session.ErrCredentials)
+	case c.Email == "locked@mail.invalid":
+		return "user-3", label, fmt.Errorf("locked: %w", session.ErrCredentials)
+	}
+	return "", nil, session.ErrCredentials
+}
+
+type authenticate = func(*http.Request, session.Credentials) (string, []session.LoginOption, error)
+
+// api is a service under test on a real port. Whatever it answers and logs is
+// looked through for what must not be there.
+type api struct {
+	*session.Manager
+	clock *clock
+	url   string // of the server, without a slash at the end
+	logs  *logBuffer
+
+	mu     sync.Mutex
+	tokens []string
+}
+
+func newAPI(t *testing.T, opts ...session.Option) *api {
+	t.Helper()
+	return newAPIWith(t, session.NewMemory(), checkUser, opts...)
+}
+
+func newAPIWith(t *testing.T, store session.Store, check authenticate, opts ...session.Option) *api {
+	t.Helper()
+	a := &api{clock: newClock(), logs: &logBuffer{}}
+	logger := slog.New(slog.NewJSONHandler(a.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	a.Manager = newManagerOver(t, store, append([]session.Option{
+		session.WithClock(a.clock.now), session.WithLogger(logger), session.WithAccess(jwtauth.WithLogger(logger)),
+	}, opts...)...)
+	handler := a.Handler(check)
+	hello := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store") // as do checks all of them for it
+		claims, _ := jwtauth.FromContext(r.Context())
+		io.WriteString(w, claims.Subject)
+	})
+	mux := http.NewServeMux()
+	mux.Handle("/auth/jwt/", handler)
+	mux.Handle("/api/me", a.Require(hello))
+	mux.Handle("/of/{container}/me", a.Require(hello))
+	mux.Handle("/v1/users/", http.StripPrefix("/v1/users", handler))
+	mux.Handle("/v2/users/", http.StripPrefix("/v2/users/", handler))
+	server := httptest.NewServer(mux)
+	t.Cleanup(server.Close)
+	t.Cleanup(func() { a.lookThrough(t, "the log", a.logs.String(), a.known()) })
+	a.url = server.URL
+	return a
+}
+
+// logBuffer is written by the server's goroutines.
+type logBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+// known are the tokens that were given out.
+func (a *api) known() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Clone(a.tokens)
+}
+
+// lookThrough fails if a text holds a user's secret, or one of the tokens, or as
+// much of one as its signature or payload.
+func (a *api) lookThrough(t testing.TB, what, text string, tokens []string) {
+	t.Helper()
+	secrets := []string{aliceEmail, bobEmail, alicePassword, bobPassword, wrongPassword, "mail.invalid", "hunter2-one-time"}
+	for _, token := range tokens {
+		if parts := strings.Split(token, "."); len(parts) == 3 {
+			secrets = append(secrets, parts[1], parts[2])
+		}
+	}
+	for _, s := range secrets {
+		if s != "" && strings.Contains(text, s) {
+			require.Fail(t, what+" holds a secret", "%q in\n%s", s, text)
+		}
+	}
+}
+
+type apiAnswer struct {
+	status int
+	header http.Header // without Date
+	body   string
+}
+
+// call sends a request with header fields given as names and values. A body that
+// is not empty is application/json unless they say otherwise.
+func (a *api) call(t testing.TB, method, path, body string, fields ...string) apiAnswer {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, a.url+path, strings.NewReader(body))
+	require.NoError(t, err)
+	if body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	for i := 0; i < len(fields); i += 2 {
+		r.Header.Set(fields[i], fields[i+1])
+	}
+	return a.send(t, r)
+}
+
+func (a *api) send(t testing.TB, r *http.Request) apiAnswer {
+	t.Helper()
+	resp, err := http.DefaultTransport.RoundTrip(r)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	got := apiAnswer{resp.StatusCode, resp.Header, string(text)}
+	got.header.Del("Date")
+
+	require.Equal(t, []string{"no-store"}, got.header["Cache-Control"], "%s %s: %d", r.Method, r.URL.Path, got.status)
+	challenges := got.header["Www-Authenticate"]
+	if got.status == http.StatusUnauthorized {
+		require.Len(t, challenges, 1)
+		require.Regexp(t, `^Bearer( error="invalid_token")?$`, challenges[0])
+	}
+	if got.status == http.StatusServiceUnavailable {
+		require.Equal(t, []string{"5"}, got.header["Retry-After"])
+	}
+	if got.status >= 400 && r.Method != http.MethodHead {
+		require.Equal(t, "application/json", got.header.Get("Content-Type"))
+		require.Equal(t, "nosniff", got.header.Get("X-Content-Type-Options"))
+		p := got.problem(t)
+		require.NotEmpty(t, p.Code)
+		require.NotEmpty(t, p.Detail)
+	}
+	var pair struct {
+		Access  string `json:"access_token"`
+		Refresh string `json:"refresh_token"`
+	}
+	before := a.known()
+	if got.status == http.StatusOK && json.Unmarshal(text, &pair) == nil && pair != (struct {
+		Access  string `json:"access_token"`
+		Refresh string `json:"refresh_token"`
+	}{}) {
+		a.mu.Lock()
+		a.tokens = append(a.tokens, pair.Access, pair.Refresh)
+		a.mu.Unlock()
+		before = nil // a retry gives the same again
+	}
+	a.lookThrough(t, "an answer", fmt.Sprint(got.header, got.body), before)
+	return got
+}
+
+// problem is the body of a failure, which has no other fields.
+type problem struct{ Code, Detail, Reason string }
+
+func (r apiAnswer) problem(t testing.TB) (p problem) {
+	t.Helper()
+	d := json.NewDecoder(strings.NewReader(r.body))
+	d.DisallowUnknownFields()
+	require.NoError(t, d.Decode(&p), r.body)
+	return p
+}
+
+func (r apiAnswer) failed(t testing.TB, status int, code, reason string) {
+	t.Helper()
+	require.Equal(t, status, r.status, r.body)
+	p := r.problem(t)
+	require.Equal(t, code, p.Code)
+	require.Equal(t, reason, p.Reason)
+	require.Equal(t, reason != "", strings.Contains(r.body, `"reason"`))
+}
+
+// pair is that of a 200, whose fields have exactly these names.
+func (r apiAnswer) pair(t testing.TB) session.Pair {
+	t.Helper()
+	require.Equal(t, http.StatusOK, r.status, r.body)
+	require.Equal(t, "application/json", r.header.Get("Content-Type"))
+	require.Equal(t, []string{"access_token", "expires_in", "refresh_expires_in", "refresh_token", "token_type"}, fieldsOf(t, r.body))
+	var p session.Pair
+	require.NoError(t, json.Unmarshal([]byte(r.body), &p))
+	require.Equal(t, "Bearer", p.TokenType)
+	return p
+}
+
+func fieldsOf(t testing.TB, body string) []string {
+	t.Helper()
+	var all map[string]any
+	require.NoError(t, json.Unmarshal([]byte(body), &all), body)
+	return slices.Sorted(maps.Keys(all))
+}
+
+func (a *api) login(t testing.TB, body string, fields ...string) session.Pair {
+	t.Helper()
+	return a.call(t, "POST", "/auth/jwt/create/", body, fields...).pair(t)
+}
+
+func (a *api) refresh(t testing.TB, token string) apiAnswer {
+	t.Helper()
+	return a.call(t, "POST", "/auth/jwt/refresh/", object("refresh_token", token))
+}
+
+func (a *api) me(t testing.TB, token string) apiAnswer {
+	t.Helper()
+	return a.call(t, "GET", "/api/me", "", "Authorization", "Bearer "+token)
+}
+
+func object(name, value string) string {
+	text, _ := json.Marshal(map[string]string{name: value})
+	return string(text)
+}
+
+func bearer(token string) []string { return []string{"Authorization", "Bearer " + token} }
+
+// live says whether the tokens of a pair are good.
+func (a *api) live(t testing.TB, p session.Pair, want bool) {
+	t.Helper()
+	status := http.StatusUnauthorized
+	if want {
+		status = http.StatusOK
+	}
+	require.Equal(t, status, a.me(t, p.AccessToken).status)
+	require.Equal(t, status, a.call(t, "POST", "/auth/jwt/verify/", object("token", p.AccessToken)).status)
+	if !want {
+		a.refresh(t, p.RefreshToken).failed(t, 401, "token_not_valid", "revoked")
+		return
+	}
+	// Not by a refresh, which would make the pair an old one.
+	listed, err := a.Sessions(t.Context(), decode(t, p.AccessToken).Subject)
+	require.NoError(t, err)
+	require.True(t, slices.ContainsFunc(listed, func(s session.Session) bool { return s.ID == decode(t, p.AccessToken).SessionID }))
+}
+
+func login(t testing.TB, m *session.Manager, subject string, opts ...session.LoginOption) session.Pair {
+	t.Helper()
+	pair, err := m.Login(t.Context(), subject, opts...)
+	require.NoError(t, err)
+	return pair
+}
+
+func refresh(t testing.TB, m *session.Manager, token string) session.Pair {
+	t.Helper()
+	pair, err := m.Refresh(t.Context(), token)
+	require.NoError(t, err)
+	return pair
+}
+
+func claimsOf(t testing.TB, m *session.Manager, access string) jwtauth.Claims {
+	t.Helper()
+	c, err := m.Auth().VerifyAnyContainer(t.Context(), access)
+	require.NoError(t, err)
+	return c
+}
+
+// requireEnded says that no token of a pair opens anything.
+func requireEnded(t testing.TB, m *session.Manager, pair session.Pair) {
+	t.Helper()
+	if pair.AccessToken != "" {
+		_, err := m.Auth().VerifyAnyContainer(t.Context(), pair.AccessToken)
+		require.ErrorIs(t, err, jwtauth.ErrRevoked)
+	}
+	if pair.RefreshToken != "" {
+		_, err := m.Refresh(t.Context(), pair.RefreshToken)
+		require.ErrorIs(t, err, jwtauth.ErrRevoked)
+	}
+}
+
+func claimsSay(container string, opts []jwtauth.IssueOption, err error) session.Option {
+	return session.WithClaims(func(context.Context, session.Session) (string, []jwtauth.IssueOption, error) {
+		return container, opts, err
+	})
+}
+
+const cookiePath = "/auth/cookie/"
+
+// site is a service over TLS whose browsers keep cookies.
+type site struct {
+	*session.Manager
+	*httptest.Server
+	faults *faulty // of the store
+	clock  *clock
+}
+
+func newSite(t *testing.T, opts ...session.Option) *site {
+	t.Helper()
+	s := &site{faults: newFaulty(), clock: newClock()}
+	s.Manager = newManagerOver(t, faultyStore{s.faults}, append([]session.Option{
+		session.WithClock(s.clock.now),
+		session.WithCookies(session.Cookies{Path: cookiePath, TrustedOrigins: []string{"https://app.example.com"}}),
+	}, opts...)...)
+	anyone := func(_ *http.Request, c session.Credentials) (string, []session.LoginOption, error) {
+		if c.Password == "wrong" {
+			return "", nil, session.ErrCredentials
+		}
+		return c.Email, nil, nil
+	}
+	mux := http.NewServeMux()
+	// As behind a proxy that cuts the prefix off.
+	mux.Handle(cookiePath, http.StripPrefix("/auth/cookie", s.Handler(anyone)))
+	mux.Handle("/auth/jwt/", s.JSONHandler(anyone))
+	mux.Handle("/api/", s.Require(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		claims, _ := jwtauth.FromContext(r.Context())
+		io.WriteString(w, claims.Subject)
+	})))
+	s.Server = httptest.NewTLSServer(mux)
+	t.Cleanup(s.Close)
+	return s
+}
+
+// browser keeps cookies as browsers do, and sends what they send of themselves.
+type browser struct {
+	site   *site
+	client *http.Client
+	fields http.Header // of every request
+}
+
+func (s *site) browser(t *testing.T) *browser {
+	t.Helper()
+	jar, err := cookiejar.New(nil)
+	require.NoError(t, err)
+	client := *s.Client()
+	client.Jar = jar
+	return &browser{s, &client, http.Header{"Sec-Fetch-Site": {"same-origin"}}}
+}
+
+type page struct {
+	status  int
+	body    string
+	header  http.Header
+	cookies map[string]*http.Cookie
+}
+
+func (b *browser) send(t *testing.T, method, path, body string, fields ...string) page {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, b.site.URL+path, strings.NewReader(body))
+	require.NoError(t, err)
+	r.Header = b.fields.Clone()
+	r.Header.Set("Content-Type", "application/json")
+	for i := 0; i < len(fields); i += 2 {
+		r.Header.Set(fields[i], fields[i+1])
+	}
+	response, err := b.client.Do(r)
+	require.NoError(t, err)
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	p := page{response.StatusCode, string(text), response.Header, map[string]*http.Cookie{}}
+	for _, c := range response.Cookies() {
+		p.cookies[c.Name] = c
+	}
+	return p
+}
+
+func (b *browser) post(t *testing.T, endpoint, body string, fields ...string) page {
+	t.Helper()
+	return b.send(t, "POST", cookiePath+endpoint+"/", body, fields...)
+}
+
+func (b *browser) login(t *testing.T, email string) page {
+	t.Helper()
+	p := b.post(t, "create", `{"email":"`+email+`","password":"right"}`)
+	require.Equal(t, 200, p.status, p.body)
+	return p
+}
+
+func (b *browser) call(t *testing.T) page { t.Helper(); return b.send(t, "GET", "/api/me", "") }
+
+// has are the names of the cookies that are sent to a path.
+func (b *browser) has(t *testing.T, path string) (names []string) {
+	t.Helper()
+	u, err := url.Parse(b.site.URL + path)
+	require.NoError(t, err)
+	for _, c := range b.client.Jar.Cookies(u) {
+		names = append(names, c.Name)
+	}
+	return names
+}
+
+// takenAway holds that an answer took all cookies away, each with the path it had.
+func (p page) takenAway(t *testing.T) {
+	t.Helper()
+	require.Len(t, p.cookies, 3)
+	for name, path := range map[string]string{session.AccessCookie: "/", session.SessionCookie: "/", session.RefreshCookie: cookiePath} {
+		c := p.cookies[name]
+		require.NotNil(t, c)
+		require.Equal(t, path, c.Path)
+		require.Equal(t, -1, c.MaxAge)
+		require.Empty(t, c.Value)
+		require.True(t, c.Secure, "browsers take nothing else for such a name")
+	}
+}
+
+// late is when a retry is no longer taken for one, whosever clock measures it.
+const late = session.DefaultGrace + 11*time.Second
+
+// settled is when a token that was given rotates.
+const settled = session.DefaultGrace + 20*time.Second
+
+// clocksApart is how much longer a session is taken to live where it is ended, since
+// another process may think so.
+const clocksApart = 10 * time.Second
+
+// scene is one session of alice, for the scenarios that are told in words.
+type scene struct {
+	*testing.T
+	*clock
+	*recorder
+	faults *faulty
+	list   *revoke.List
+	m      *session.Manager
+	first  session.Pair
+}
+
+func newScene(t *testing.T, opts ...session.Option) *scene {
+	t.Helper()
+	s := &scene{T: t, clock: newClock(), recorder: &recorder{}, faults: newFaulty()}
+	s.list = newList(t, faultyLog{s.faults}, s.now)
+	s.m = s.manager(s.list, opts...)
+	s.first = s.login()
+	return s
+}
+
+// manager makes another Manager over the same store.
+func (s *scene) manager(list *revoke.List, opts ...session.Option) *session.Manager {
+	s.Helper()
+	return newManagerOver(s.T, faultyStore{s.faults}, append([]session.Option{
+		session.WithClock(s.now), session.WithEvents(s.report), session.WithRevocations(list),
+	}, opts...)...)
+}
+
+// login also waits until the first token rotates.
+func (s *scene) login() session.Pair {
+	s.Helper()
+	pair, err := s.m.Login(s.Context(), "alice")
+	require.NoError(s, err)
+	s.take()
+	s.advance(settled)
+	return pair
+}
+
+// refreshes wants a refresh to go well, and the event it makes.
+func (s *scene) refreshes(p session.Pair, want session.EventKind) session.Pair {
+	s.Helper()
+	pair, err := s.m.Refresh(s.Context(), p.RefreshToken)
+	require.NoError(s, err)
+	assert.Equal(s, []session.EventKind{want}, s.kinds())
+	assert.True(s, lives(s.Context(), s.m, pair.AccessToken), "the new access token is accepted")
+	return pair
+}
+
+// fails wants a refresh to be refused.
+func (s *scene) fails(p session.Pair, want error, events ...session.EventKind) {
+	s.Helper()
+	pair, err := s.m.Refresh(s.Context(), p.RefreshToken)
+	require.ErrorIs(s, err, want)
+	assert.Zero(s, pair)
+	assert.Equal(s, events, s.kinds())
+}
+
+// ended wants nothing of these pairs to be accepted any more.
+func (s *scene) ended(pairs ...session.Pair) {
+	s.Helper()
+	for _, p := range pairs {
+		_, err := s.m.Refresh(s.Context(), p.RefreshToken)
+		require.ErrorIs(s, err, jwtauth.ErrRevoked)
+		require.NotErrorIs(s, err, session.ErrReused, "only the call that ends a session says so")
+		assert.False(s, lives(s.Context(), s.m, p.AccessToken), "an access token of an ended session")
+	}
+	assert.Empty(s, s.take(), "nothing happens to what has ended")
+}
+
+func (s *scene) alike(a, b session.Pair) {
+	s.Helper()
+	assert.Equal(s, decode(s, a.RefreshToken), decode(s, b.RefreshToken), "the chain must not fork")
+}
+
+// putBack has the store be as it was before fn.
+func (s *scene) putBack(id string, fn func()) {
+	s.Helper()
+	backup, found, err := s.faults.store.Get(s.Context(), "alice", id)
+	require.NoError(s, err)
+	require.True(s, found)
+	fn()
+	s.faults.store = session.NewMemory()
+	require.NoError(s, s.faults.store.Create(s.Context(), backup))
+}
+
+// managerWithFaults is one whose keys and callback fail, too.
+func (s *scene) managerWithFaults() *session.Manager {
+	s.Helper()
+	m, err := session.New(faultyKeys{s.faults}, faultyStore{s.faults}, session.WithClock(s.now), session.WithEvents(s.report),
+		session.WithRevocations(s.list), session.WithLogger(quiet), session.WithClaims(s.faults.claims))
+	require.NoError(s, err)
+	return m
 }

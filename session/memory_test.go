@@ -14,7 +14,7 @@ import (
 	"github.com/joinednode/jwtauth/session"
 )
 
-func TestMemoryIsAStore(t *testing.T) {
+func TestMemory_IsAStore(t *testing.T) {
 	jwtauthtest.TestSessionStore(t, func(*testing.T) session.Store { return session.NewMemory() })
 }
 
@@ -42,7 +42,7 @@ func logins(t *testing.T, m *session.Manager, n int) (pairs []session.Pair) {
 	return pairs
 }
 
-func TestAMemoryThatIsFullTakesNoMoreUntilSomeExpire(t *testing.T) {
+func TestMemory_ThatIsFullTakesNoMoreUntilSomeExpire(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const limit = 6
 		store := session.NewMemoryOf(limit)
@@ -87,7 +87,7 @@ func TestAMemoryThatIsFullTakesNoMoreUntilSomeExpire(t *testing.T) {
 	})
 }
 
-func TestAMemoryTakesOutWhatHasExpiredAsItGrows(t *testing.T) {
+func TestMemory_DeletesWhatHasExpiredAsItGrows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := session.NewMemory()
 		m := newManagerOver(t, store, session.WithClock(time.Now), session.WithRefreshTTL(time.Hour))
@@ -102,7 +102,7 @@ func TestAMemoryTakesOutWhatHasExpiredAsItGrows(t *testing.T) {
 	})
 }
 
-func TestAClockThatIsWrongForAWhileCostsNoSession(t *testing.T) {
+func TestMemory_AClockThatIsWrongForAWhileCostsNoSession(t *testing.T) {
 	const year = 365 * 24 * time.Hour
 	for _, ahead := range []time.Duration{year, -year} {
 		t.Run(fmt.Sprint("by ", ahead), func(t *testing.T) {
@@ -128,7 +128,7 @@ func TestAClockThatIsWrongForAWhileCostsNoSession(t *testing.T) {
 	}
 }
 
-func TestAClockThatIsAheadAtTheFirstLoginCostsNoSession(t *testing.T) {
+func TestMemory_AClockThatIsAheadAtTheFirstLoginCostsNoSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		wrong := 365 * 24 * time.Hour
 		store := session.NewMemory()
@@ -144,7 +144,7 @@ func TestAClockThatIsAheadAtTheFirstLoginCostsNoSession(t *testing.T) {
 	})
 }
 
-func TestAClockThatIsAheadCostsNoSessionOfAFullMemory(t *testing.T) {
+func TestMemory_ThatIsFullLosesNoSessionToAClockThatIsAhead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var wrong time.Duration
 		store := session.NewMemoryOf(10)
@@ -159,7 +159,7 @@ func TestAClockThatIsAheadCostsNoSessionOfAFullMemory(t *testing.T) {
 	})
 }
 
-func TestAMemoryOfNoSessionPanics(t *testing.T) {
+func TestMemory_OfNoSessionPanics(t *testing.T) {
 	require.Panics(t, func() { session.NewMemoryOf(0) })
 	require.Panics(t, func() { session.NewMemoryOf(-1) })
 	require.NoError(t, session.NewMemoryOf(1).Create(context.Background(), session.Session{ID: "s", Subject: "alice"}))

@@ -1,562 +1,43 @@
+// This file holds the simulations. In each, a seed decides what clients, thieves, networks,
+// clocks and stores do, and time is simulated.
+//
+//   - TestManager_AgreesWithAModel compares each answer of two Managers with a model of what
+//     the package's documentation promises.
+//   - The TestRefresh_ simulations are about right clients and thieves as they are: pages that
+//     take no lock, phones that lose answers and sleep, networks that deliver late and in any
+//     order, processes whose clocks differ, and stores that fail and take effect afterwards or
+//     are put back from a backup.
+
 package session_test
 
 import (
+	"container/heap"
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
+	"maps"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/joinednode/jwtauth"
+	"github.com/joinednode/jwtauth/keys"
 	"github.com/joinednode/jwtauth/revoke"
 	"github.com/joinednode/jwtauth/session"
 )
 
-// late is when a retry is no longer taken for one, whosever clock measures it.
-const late = session.DefaultGrace + 11*time.Second
-
-// settled is when a token that was given rotates.
-const settled = session.DefaultGrace + 20*time.Second
-
-// scene is one session of alice, for the scenarios that are told in words.
-type scene struct {
-	*testing.T
-	*clock
-	*recorder
-	faults *faulty
-	list   *revoke.List
-	m      *session.Manager
-	first  session.Pair
-}
-
-func newScene(t *testing.T, opts ...session.Option) *scene {
-	t.Helper()
-	s := &scene{T: t, clock: newClock(), recorder: &recorder{}, faults: newFaulty()}
-	s.list = newList(t, faultyLog{s.faults}, s.now)
-	s.m = s.manager(s.list, opts...)
-	s.first = s.login()
-	return s
-}
-
-// manager makes another Manager over the same store.
-func (s *scene) manager(list *revoke.List, opts ...session.Option) *session.Manager {
-	s.Helper()
-	return newManagerOver(s.T, faultyStore{s.faults}, append([]session.Option{
-		session.WithClock(s.now), session.WithEvents(s.report), session.WithRevocations(list),
-	}, opts...)...)
-}
-
-// login also waits until the first token rotates.
-func (s *scene) login() session.Pair {
-	s.Helper()
-	pair, err := s.m.Login(s.Context(), "alice")
-	require.NoError(s, err)
-	s.take()
-	s.advance(settled)
-	return pair
-}
-
-// refreshes wants a refresh to go well, and the event it makes.
-func (s *scene) refreshes(p session.Pair, want session.EventKind) session.Pair {
-	s.Helper()
-	pair, err := s.m.Refresh(s.Context(), p.RefreshToken)
-	require.NoError(s, err)
-	assert.Equal(s, []session.EventKind{want}, s.kinds())
-	assert.True(s, lives(s.Context(), s.m, pair.AccessToken), "the new access token is accepted")
-	return pair
-}
-
-// fails wants a refresh to be refused.
-func (s *scene) fails(p session.Pair, want error, events ...session.EventKind) {
-	s.Helper()
-	pair, err := s.m.Refresh(s.Context(), p.RefreshToken)
-	require.ErrorIs(s, err, want)
-	assert.Zero(s, pair)
-	assert.Equal(s, events, s.kinds())
-}
-
-// ended wants nothing of these pairs to be accepted any more.
-func (s *scene) ended(pairs ...session.Pair) {
-	s.Helper()
-	for _, p := range pairs {
-		_, err := s.m.Refresh(s.Context(), p.RefreshToken)
-		require.ErrorIs(s, err, jwtauth.ErrRevoked)
-		require.NotErrorIs(s, err, session.ErrReused, "only the call that ends a session says so")
-		assert.False(s, lives(s.Context(), s.m, p.AccessToken), "an access token of an ended session")
-	}
-	assert.Empty(s, s.take(), "nothing happens to what has ended")
-}
-
-func (s *scene) alike(a, b session.Pair) {
-	s.Helper()
-	assert.Equal(s, decode(s, a.RefreshToken), decode(s, b.RefreshToken), "the chain must not fork")
-}
-
-func TestTwoTabsAtTheSameMomentGetTheSameSuccessor(t *testing.T) {
-	s := newScene(t)
-	var other session.Pair
-	s.faults.first["Advance"] = func() { other = s.refreshes(s.first, session.Refreshed) }
-	one := s.refreshes(s.first, session.Retried)
-	s.alike(one, other)
-}
-
-func TestALogoutDuringARefreshWins(t *testing.T) {
-	s := newScene(t)
-	s.faults.first["Advance"] = func() { require.NoError(t, s.m.Logout(t.Context(), "alice", s.first.SessionID)) }
-	s.fails(s.first, jwtauth.ErrRevoked, session.LoggedOut)
-	s.ended(s.first)
-}
-
-func TestALostAnswerIsGivenAgainAndToASecondTab(t *testing.T) {
-	s := newScene(t)
-	lost := s.refreshes(s.first, session.Refreshed)
-	s.advance(10 * time.Second)
-	lostToo := s.refreshes(s.first, session.Retried)
-	s.advance(20 * time.Second)
-	got := s.refreshes(s.first, session.Retried)
-	s.alike(lost, lostToo)
-	s.alike(lost, got)
-	s.advance(24 * time.Hour)
-	s.refreshes(got, session.Refreshed)
-}
-
-func TestALostAnswerIsGivenAgainThoughTheOldTokenHasExpiredMeanwhile(t *testing.T) {
-	s := newScene(t)
-	s.set(start.Truncate(time.Second).Add(session.DefaultRefreshTTL - time.Second))
-	lost := s.refreshes(s.first, session.Refreshed)
-	s.advance(2 * time.Second)
-	got := s.refreshes(s.first, session.Retried) // the session lives for 14 more days
-	s.alike(lost, got)
-}
-
-func TestRefresh_ARetryThatComesLateSkipsTheLostAnswer(t *testing.T) {
-	s := newScene(t)
-	lost := s.refreshes(s.first, session.Refreshed)
-	for _, after := range []time.Duration{late, time.Hour, 9 * 24 * time.Hour} {
-		s.advance(after)
-		lost = s.refreshes(s.first, session.Recovered)
-	}
-	s.advance(settled)
-	next := s.refreshes(lost, session.Refreshed) // the last answer came
-	s.advance(settled)
-	s.fails(s.first, session.ErrReused, session.Reused)
-	s.ended(s.first, lost, next)
-}
-
-func TestRefresh_ATokenThatWasSkippedIsStolen(t *testing.T) {
-	for _, after := range []time.Duration{0, time.Second, late, time.Hour} {
-		s := newScene(t)
-		thief := s.refreshes(s.first, session.Refreshed)
-		s.advance(time.Hour)
-		right := s.refreshes(s.first, session.Recovered)
-		s.advance(after)
-		s.fails(thief, session.ErrReused, session.Reused)
-		s.ended(s.first, thief, right)
-	}
-}
-
-func TestRefresh_WithoutRecoveryARetryThatComesLateIsTakenForTheft(t *testing.T) {
-	s := newScene(t, session.WithoutRecovery())
-	lost := s.refreshes(s.first, session.Refreshed)
-	s.advance(late)
-	s.fails(s.first, session.ErrReused, session.Reused)
-	s.ended(s.first, lost)
-}
-
-func TestRefresh_ATokenIsGivenAgainUntilItsAnswerHasArrivedForSure(t *testing.T) {
-	s := newScene(t)
-	s.first = s.login()
-	s.advance(-settled)
-	s.alike(s.first, s.refreshes(s.first, session.Retried))
-	s.advance(settled - time.Microsecond)
-	s.alike(s.first, s.refreshes(s.first, session.Retried))
-	s.advance(time.Microsecond)
-	next := s.refreshes(s.first, session.Refreshed)
-	s.alike(next, s.refreshes(next, session.Retried))
-}
-
-// What is given again late is not skipped by whoever comes a moment later.
-func TestRefresh_AWindowBeginsAnewWhenItsTokenIsGivenAgainLate(t *testing.T) {
-	s := newScene(t)
-	next := s.refreshes(s.first, session.Refreshed)
-	s.advance(session.DefaultGrace + 10*time.Second)
-	s.alike(next, s.refreshes(s.first, session.Retried))
-	s.advance(time.Second)
-	s.alike(next, s.refreshes(s.first, session.Retried))
-	s.advance(time.Second)
-	s.alike(next, s.refreshes(next, session.Retried))
-	s.advance(settled)
-	s.refreshes(next, session.Refreshed)
-}
-
-func TestRefresh_WhatIsGivenAgainIsWrittenNowhereButLate(t *testing.T) {
-	s := newScene(t)
-	next := s.refreshes(s.first, session.Refreshed)
-	writes := 0
-	s.faults.advanced = func(session.Session) { writes++ }
-	for _, c := range []struct {
-		after  time.Duration
-		token  session.Pair
-		writes int
-	}{{0, s.first, 0}, {20 * time.Second, s.first, 0}, {0, next, 0}, {time.Microsecond, s.first, 1}, {0, s.first, 1}, {settled - time.Microsecond, next, 1}} {
-		s.advance(c.after)
-		s.refreshes(c.token, session.Retried)
-		require.Equal(t, c.writes, writes)
-	}
-}
-
-func TestAThiefWhoComesSecondEndsTheSession(t *testing.T) {
-	s := newScene(t)
-	right := s.refreshes(s.first, session.Refreshed)
-	s.advance(time.Hour)
-	right2 := s.refreshes(right, session.Refreshed)
-	s.fails(s.first, session.ErrReused, session.Reused)
-	s.ended(s.first, right, right2)
-}
-
-func TestAThiefWhoComesFirstIsEndedByTheRightClient(t *testing.T) {
-	s := newScene(t)
-	thief := s.refreshes(s.first, session.Refreshed)
-	s.advance(settled)
-	thief2 := s.refreshes(thief, session.Refreshed)
-	assert.True(t, lives(t.Context(), s.m, thief2.AccessToken))
-	s.fails(s.first, session.ErrReused, session.Reused)
-	s.ended(s.first, thief, thief2)
-}
-
-// TestAThiefWithinTheGraceIsSeenAsReplayedAlone is what the package's documentation
-// says it does not give.
-func TestAThiefWithinTheGraceIsSeenAsReplayedAlone(t *testing.T) {
-	s := newScene(t)
-	thief := s.refreshes(s.first, session.Refreshed)
-	s.advance(5 * time.Second)
-	right := s.refreshes(s.first, session.Retried)
-	s.alike(thief, right)
-	for range 3 {
-		s.advance(time.Hour)
-		right2 := s.refreshes(right, session.Refreshed)
-		s.advance(5 * time.Second)
-		thief = s.refreshes(thief, session.Retried)
-		s.alike(right2, thief)
-		right = right2
-	}
-	// Until one of them is late, and the other comes again.
-	s.advance(time.Hour)
-	right2 := s.refreshes(right, session.Refreshed)
-	s.advance(late)
-	thief2 := s.refreshes(thief, session.Recovered)
-	s.fails(right2, session.ErrReused, session.Reused)
-	s.ended(right, right2, thief, thief2)
-}
-
-func TestAClockThatWasAheadAnHourAndIsSetBackLogsNobodyOut(t *testing.T) {
-	s := newScene(t)
-	s.advance(time.Hour)
-	ahead := s.refreshes(s.first, session.Refreshed)
-	atLogin := s.login()
-	s.advance(-time.Hour - settled)
-	for range 2 { // they are given again until the clock has caught up
-		s.alike(ahead, s.refreshes(s.first, session.Retried))
-		s.alike(ahead, s.refreshes(ahead, session.Retried))
-		s.alike(atLogin, s.refreshes(atLogin, session.Retried))
-		s.advance(30 * time.Minute)
-	}
-	s.advance(2 * settled)
-	s.refreshes(ahead, session.Refreshed)
-	s.refreshes(atLogin, session.Refreshed)
-	s.fails(s.first, session.ErrReused, session.Reused)
-}
-
-func TestALogoutCountsThoughTheClockIsSetBack(t *testing.T) {
-	s := newScene(t)
-	s.advance(time.Hour)
-	ahead := s.refreshes(s.first, session.Refreshed)
-	s.advance(-time.Hour)
-	require.NoError(t, s.m.Logout(t.Context(), "alice", s.first.SessionID))
-	s.take()
-	s.ended(s.first, ahead)
-	s.advance(time.Hour)
-	s.ended(s.first, ahead)
-}
-
-// TestWhatTheListAloneRefusesIsRefusedWhateverTheTime: where the row has the last
-// word about the time of a token, the list is asked all the same.
-func TestWhatTheListAloneRefusesIsRefusedWhateverTheTime(t *testing.T) {
-	t.Run("the clock is set back", func(t *testing.T) {
-		s := newScene(t)
-		s.advance(time.Hour)
-		ahead := s.refreshes(s.first, session.Refreshed)
-		require.NoError(t, s.list.RevokeSession(t.Context(), "", s.first.SessionID))
-		s.advance(-time.Hour)
-		s.fails(ahead, jwtauth.ErrRevoked, session.LoggedOut) // the store learns of it
-		s.ended(s.first, ahead)
-	})
-	t.Run("the token has expired, and its successor lives", func(t *testing.T) {
-		s := newScene(t)
-		s.set(start.Truncate(time.Second).Add(session.DefaultRefreshTTL - time.Second))
-		next := s.refreshes(s.first, session.Refreshed)
-		require.NoError(t, s.list.RevokeSession(t.Context(), "", s.first.SessionID))
-		s.advance(2 * time.Second)
-		s.fails(s.first, jwtauth.ErrRevoked, session.LoggedOut)
-		s.ended(s.first, next)
-	})
-}
-
-func TestATokenThatIsTakenBackAloneLeavesItsSessionAsItIs(t *testing.T) {
-	s := newScene(t)
-	next := s.refreshes(s.first, session.Refreshed)
-	p := decode(t, s.first.RefreshToken)
-	require.NoError(t, s.list.RevokeToken(t.Context(), "", p.ID, time.Unix(p.Expires, 0)))
-	s.fails(s.first, jwtauth.ErrRevoked)
-	s.advance(settled)
-	s.refreshes(next, session.Refreshed)
-}
-
-func TestASessionThatEndsWhileItIsRefreshedHasExpired(t *testing.T) {
-	t.Run("in a slow store", func(t *testing.T) {
-		s := newScene(t)
-		s.faults.then["Get"] = func() { s.advance(2 * time.Second) }
-		s.set(start.Truncate(time.Second).Add(session.DefaultRefreshTTL - time.Second))
-		s.fails(s.first, jwtauth.ErrExpired)
-	})
-	t.Run("in a slow callback", func(t *testing.T) {
-		s := newScene(t)
-		slow := func(context.Context, session.Session) (string, []jwtauth.IssueOption, error) {
-			s.advance(2 * time.Second)
-			return "", nil, nil
-		}
-		s.m = s.manager(s.list, session.WithClaims(slow))
-		s.set(start.Truncate(time.Second).Add(session.DefaultRefreshTTL - time.Second))
-		s.fails(s.first, jwtauth.ErrExpired)
-	})
-}
-
-func TestASessionEndsAtItsExpiries(t *testing.T) {
-	const idle, age = time.Hour, 90 * time.Minute
-	for _, c := range []struct {
-		name string
-		at   []time.Duration // the refreshes before, since the login's second
-		end  time.Duration
-	}{
-		{name: "idle since its login", end: idle},
-		{name: "idle since its refresh", at: []time.Duration{20 * time.Minute}, end: 20*time.Minute + idle},
-		{name: "too old", at: []time.Duration{50 * time.Minute}, end: age},
-	} {
-		second := start.Truncate(time.Second)
-		begin := func(t *testing.T) (*scene, session.Pair) {
-			s := newScene(t, session.WithRefreshTTL(idle), session.WithMaxAge(age))
-			pair := s.first
-			for _, at := range c.at {
-				s.set(second.Add(at))
-				pair = s.refreshes(pair, session.Refreshed)
-			}
-			assert.Equal(t, second.Add(c.end).Unix(), decode(t, pair.RefreshToken).Expires)
-			return s, pair
-		}
-		t.Run(c.name+", a microsecond before", func(t *testing.T) {
-			s, pair := begin(t)
-			s.set(second.Add(c.end - time.Microsecond))
-			next := s.refreshes(pair, session.Refreshed)
-			assert.LessOrEqual(t, decode(t, next.AccessToken).Expires, second.Add(age).Unix())
-			assert.LessOrEqual(t, decode(t, next.RefreshToken).Expires, second.Add(age).Unix())
-		})
-		t.Run(c.name+", exactly", func(t *testing.T) {
-			s, pair := begin(t)
-			s.set(second.Add(c.end))
-			s.fails(pair, jwtauth.ErrExpired)
-			assert.False(t, lives(t.Context(), s.m, pair.AccessToken))
-			s.set(second.Add(c.end + clocksApart))
-			require.ErrorIs(t, s.m.Logout(t.Context(), "alice", pair.SessionID), session.ErrNoSession)
-			all, err := s.m.Sessions(t.Context(), "alice")
-			require.NoError(t, err)
-			assert.Empty(t, all)
-		})
-	}
-}
-
-func TestAnAccessTokenDoesNotOutliveItsSessionThoughTheCallbackIsSlow(t *testing.T) {
-	clock := newClock()
-	slow := func(context.Context, session.Session) (string, []jwtauth.IssueOption, error) {
-		clock.advance(10 * time.Second)
-		return "", nil, nil
-	}
-	m := newManager(t, session.WithClock(clock.now), session.WithClaims(slow), session.WithRefreshTTL(time.Minute), session.WithMaxAge(time.Minute))
-	pair, err := m.Login(t.Context(), "alice")
-	require.NoError(t, err)
-	assert.LessOrEqual(t, decode(t, pair.AccessToken).Expires, decode(t, pair.RefreshToken).MaxExpires)
-}
-
-// putBack has the store be as it was before fn.
-func (s *scene) putBack(id string, fn func()) {
-	s.Helper()
-	backup, found, err := s.faults.store.Get(s.Context(), "alice", id)
-	require.NoError(s, err)
-	require.True(s, found)
-	fn()
-	s.faults.store = session.NewMemory()
-	require.NoError(s, s.faults.store.Create(s.Context(), backup))
-}
-
-func TestRefresh_AStoreThatWasPutBackFollowsItsClients(t *testing.T) {
-	for _, refreshes := range []int{1, 2, 5} {
-		t.Run(fmt.Sprint("to before so many refreshes: ", refreshes), func(t *testing.T) {
-			s := newScene(t)
-			older := s.refreshes(s.first, session.Refreshed)
-			newer := older
-			s.putBack(s.first.SessionID, func() {
-				for range refreshes {
-					s.advance(time.Hour)
-					newer = s.refreshes(newer, session.Refreshed)
-				}
-			})
-			got := s.refreshes(newer, session.Recovered)
-			assert.Equal(t, decode(t, newer.RefreshToken).Generation+1, decode(t, got.RefreshToken).Generation)
-			s.alike(got, s.refreshes(newer, session.Retried)) // another tab
-			s.advance(time.Hour)
-			got = s.refreshes(got, session.Refreshed)
-			s.fails(older, session.ErrReused, session.Reused)
-			s.ended(got, newer, older)
-		})
-	}
-}
-
-func TestRefresh_AStoreThatWasPutBackIsLoggedOnceAMinute(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		logs := &logBuffer{}
-		s := newScene(t, session.WithLogger(slog.New(slog.NewTextHandler(logs, nil))))
-		warnings := func() int { return strings.Count(logs.String(), "newer than its row") }
-		behind := func() {
-			p := s.login()
-			var newer session.Pair
-			s.putBack(p.SessionID, func() { newer = s.refreshes(p, session.Refreshed) })
-			s.refreshes(newer, session.Recovered)
-		}
-		for range 3 {
-			behind()
-		}
-		require.Equal(t, 1, warnings())
-		require.Contains(t, logs.String(), "level=WARN")
-		time.Sleep(time.Minute)
-		behind()
-		behind()
-		require.Equal(t, 2, warnings())
-	})
-}
-
-func TestATheftThatMeetsAnOutageIsEndedOnceItIsOver(t *testing.T) {
-	for _, c := range []fault{{call: "Append"}, {call: "Revoke"}} {
-		t.Run(c.call+" fails", func(t *testing.T) {
-			s := newScene(t)
-			right := s.refreshes(s.first, session.Refreshed)
-			s.advance(time.Hour)
-			right = s.refreshes(right, session.Refreshed)
-			s.faults.fault = &c
-			s.fails(s.first, jwtauth.ErrUnavailable, session.Reused) // who may never come again
-
-			// The same token again: as good, or as bad, as before.
-			s.fails(s.first, session.ErrReused, session.Reused)
-			all, err := s.m.Sessions(t.Context(), "alice")
-			require.NoError(t, err)
-			assert.Empty(t, all, "the session is not listed any more")
-
-			// A process that has a list of its own, or starts now.
-			other := s.manager(newList(t, revoke.NewMemory(), s.now))
-			_, err = other.Refresh(t.Context(), right.RefreshToken)
-			require.ErrorIs(t, err, jwtauth.ErrRevoked, "whoever has the other token does not stay")
-		})
-	}
-}
-
-// The victim comes before the thief does again, whose token is that of an ended session
-// then.
-func TestATheftWhoseEndWasHalfDoneIsReportedOnceThoughTheVictimCompletesIt(t *testing.T) {
-	for _, c := range []fault{{call: "Revoke"}, {call: "Revoke", after: true}} {
-		t.Run(fmt.Sprintf("%s fails (after its effect: %v)", c.call, c.after), func(t *testing.T) {
-			s := newScene(t)
-			right := s.refreshes(s.first, session.Refreshed)
-			s.advance(time.Hour)
-			right = s.refreshes(right, session.Refreshed)
-			s.faults.fault = &c
-			s.fails(s.first, jwtauth.ErrUnavailable, session.Reused)
-			_, err := s.m.Refresh(t.Context(), right.RefreshToken)
-			require.ErrorIs(t, err, jwtauth.ErrRevoked)
-			_, err = s.m.Refresh(t.Context(), s.first.RefreshToken)
-			require.ErrorIs(t, err, jwtauth.ErrRevoked)
-			require.NotContains(t, s.kinds(), session.Reused)
-			all, err := s.m.Sessions(t.Context(), "alice")
-			require.NoError(t, err)
-			require.Empty(t, all)
-		})
-	}
-}
-
-func TestAFailureOfAnythingChangesNothingAndTheSameTokenWorks(t *testing.T) {
-	for _, c := range []struct {
-		fault
-		again session.EventKind
-	}{
-		{fault{call: "Get"}, session.Refreshed},
-		{fault{call: "Advance"}, session.Refreshed},
-		{fault{call: "Advance", after: true}, session.Retried},
-		{fault{call: "Claims"}, session.Refreshed},
-		{fault{call: "Keys"}, session.Refreshed},
-		{fault{call: "Keys", skip: 1}, session.Refreshed},
-		{fault{call: "Keys", skip: 2}, session.Refreshed},
-	} {
-		t.Run(fmt.Sprintf("%s fails (after its effect: %v, after %d others)", c.call, c.after, c.skip), func(t *testing.T) {
-			s := newScene(t)
-			s.m = s.managerWithFaults()
-			s.faults.fault = &c.fault
-			s.fails(s.first, jwtauth.ErrUnavailable)
-			require.True(t, c.fired)
-			s.advance(session.DefaultGrace)
-			got := s.refreshes(s.first, c.again)
-			assert.Equal(t, int64(2), decode(t, got.RefreshToken).Generation)
-		})
-	}
-}
-
-// managerWithFaults is one whose keys and callback fail, too.
-func (s *scene) managerWithFaults() *session.Manager {
-	s.Helper()
-	m, err := session.New(faultyKeys{s.faults}, faultyStore{s.faults}, session.WithClock(s.now), session.WithEvents(s.report),
-		session.WithRevocations(s.list), session.WithLogger(quiet), session.WithClaims(s.faults.claims))
-	require.NoError(s, err)
-	return m
-}
-
-func TestALogoutThatMeetsAnOutageIsCalledAgain(t *testing.T) {
-	for _, c := range []fault{
-		{call: "Get"}, {call: "Append"}, {call: "Append", after: true}, {call: "Revoke"}, {call: "Revoke", after: true},
-	} {
-		t.Run(fmt.Sprintf("%s fails (after its effect: %v)", c.call, c.after), func(t *testing.T) {
-			s := newScene(t)
-			s.faults.fault = &c
-			require.ErrorIs(t, s.m.Logout(t.Context(), "alice", s.first.SessionID), jwtauth.ErrUnavailable)
-			require.True(t, c.fired)
-			require.NoError(t, s.m.Logout(t.Context(), "alice", s.first.SessionID))
-			s.take()
-			s.ended(s.first)
-			other := s.manager(newList(t, s.faults.log, s.now))
-			_, err := other.Refresh(t.Context(), s.first.RefreshToken)
-			require.ErrorIs(t, err, jwtauth.ErrRevoked)
-			assert.False(t, lives(t.Context(), other, s.first.AccessToken))
-		})
-	}
-}
-
-// TestModel lets clients, thieves, networks, clocks and outages do what they like to
-// two Managers, which a seed decides, and compares each answer with a model: what
-// the package's documentation promises, told by who holds what and when it came.
-func TestModel(t *testing.T) {
+// TestManager_AgreesWithAModel lets clients, thieves, networks, clocks and outages do what
+// they like to two Managers, which a seed decides, and compares each answer with a model:
+// what the package's documentation promises, told by who holds what and when it came.
+func TestManager_AgreesWithAModel(t *testing.T) {
 	seeds, steps := 400, 180
 	if testing.Short() {
 		seeds = 60
@@ -610,7 +91,7 @@ type chain struct {
 	window      time.Time         // when it was last given late, or made
 	given       map[int64]payload // what was given out of each generation
 	access      []string          // the last access tokens
-	rotated     time.Time         // the latest moment that any clock showed at a rotation
+	rotated     time.Time         // the latest time that any clock showed at a rotation
 	expires     time.Time
 	maxExpires  time.Time
 
@@ -695,7 +176,7 @@ func (w *world) advancedTo(next session.Session) {
 
 func (w *world) chainOf(id string) *chain {
 	i := slices.IndexFunc(w.chains, func(c *chain) bool { return c.id == id })
-	require.GreaterOrEqual(w, i, 0, "a session that nobody made")
+	require.GreaterOrEqual(w, i, 0, "a session that was never made")
 	return w.chains[i]
 }
 
@@ -822,7 +303,7 @@ func (c *chain) setExpires(r rules) {
 	}
 }
 
-// check judges what was given out: never two of one generation that differ (I3),
+// check checks what was given out: never two of one generation that differ (I3),
 // and nothing that outlives the session (I6).
 func (w *world) check(c *chain, generation int64, pair session.Pair, now time.Time) {
 	p, second := decode(w, pair.RefreshToken), now.Truncate(time.Second)
@@ -940,7 +421,7 @@ func (w *world) refresh(who string, k int, c *chain, token string, number int64)
 		require.Equal(w, []session.EventKind{session.Refreshed}, kinds)
 	case (stolen || age > window) && outlived:
 		require.ErrorIs(w, err, jwtauth.ErrExpired)
-		require.Empty(w, events, "a token that nobody could use by itself ends nothing")
+		require.Empty(w, events, "a token that no client could use by itself ends nothing")
 	case stolen:
 		require.ErrorIs(w, err, session.ErrReused, "theft (I2)")
 		require.ErrorIs(w, err, jwtauth.ErrRevoked)
@@ -1033,7 +514,7 @@ func (w *world) twoTabs(dev *device) {
 	dev.token, dev.number = pair.RefreshToken, c.generation
 }
 
-// race has one tab refresh in the very moment in which the other rotates.
+// race has one tab refresh at the very time at which the other rotates.
 func (w *world) race(dev *device) {
 	c, k := dev.chain, w.IntN(2)
 	if c.ended || !w.clockOf(k).Before(c.expires) || !w.clockOf(1-k).Before(c.expires) || dev.number != c.generation ||
@@ -1138,7 +619,7 @@ func (w *world) clean(do func() error) error {
 	return do()
 }
 
-// tookEnds counts the events of an end, which must be nobody else's, unless an
+// tookEnds counts the events of an end, which must be those of its own sessions, unless an
 // outage left it half done before.
 func (w *world) tookEnds(chains ...*chain) {
 	for _, e := range w.take() {
@@ -1149,10 +630,6 @@ func (w *world) tookEnds(chains ...*chain) {
 		require.Equal(w, 1, c.ends, "a session ends once")
 	}
 }
-
-// clocksApart is how much longer a session is taken to live where it is ended, since
-// another process may think so.
-const clocksApart = 10 * time.Second
 
 func (w *world) logoutAll(subject string) {
 	k := w.IntN(2)
@@ -1250,5 +727,523 @@ func (w *world) dead(c *chain) {
 		require.True(w, c.fouled && e.SessionID == c.id, "an event of a session that ended: %v", e)
 		c.ends++
 		require.Equal(w, 1, c.ends)
+	}
+}
+
+// window and longest are how long a replaced token is given its successor again, and how
+// long a generation stays at least, by any two clocks.
+const (
+	window  = session.DefaultGrace + 10*time.Second
+	longest = window + 20*time.Second
+)
+
+// fleet is what all simulations of a test run on: three processes whose clocks differ by
+// up to 5 seconds from the true time.
+type fleet struct {
+	managers [3]*session.Manager
+	offset   [3]time.Duration
+	sim      *simulation // the one at work
+}
+
+func newFleet(t testing.TB, opts ...session.Option) *fleet {
+	f := &fleet{sim: &simulation{}}
+	for i := range f.managers {
+		now := func() time.Time { return start.Add(f.sim.now + f.offset[i]) }
+		m, err := session.New(keys.HS256(secret), fleetStore{f}, append([]session.Option{
+			session.WithClock(now), session.WithLogger(quiet), session.WithRevocations(newList(t, revoke.NewMemory(), now)),
+			session.WithAccess(jwtauth.WithCache(0)), session.WithEvents(func(e session.Event) { f.sim.met[string(e.Kind)]++ }),
+		}, opts...)...)
+		require.NoError(t, err)
+		f.managers[i] = m
+	}
+	return f
+}
+
+// simulation is one session of one user, from its login on.
+type simulation struct {
+	testing.TB
+	*rand.Rand
+	*fleet
+	now    time.Duration
+	queue  queue
+	store  session.Store
+	backup session.Session // an earlier state of the row
+	down   bool            // the store answers with an outage
+	outage float64         // how likely a step of the store is one
+	met    map[string]int  // events, and what else the test counts
+	trace  []func() string
+}
+
+func (f *fleet) simulate(t testing.TB, seed uint64, met map[string]int) *simulation {
+	s := &simulation{TB: t, Rand: rand.New(rand.NewPCG(seed, 2)), fleet: f, store: session.NewMemory(), met: met}
+	f.sim = s
+	for i := range f.offset {
+		f.offset[i] = s.upTo(10*time.Second) - 5*time.Second
+	}
+	return s
+}
+
+// queue holds what happens later.
+type (
+	event struct {
+		at     time.Duration
+		number int
+		do     func()
+	}
+	queue []event
+)
+
+func (q queue) Len() int { return len(q) }
+
+func (q queue) Less(i, j int) bool {
+	return q[i].at < q[j].at || q[i].at == q[j].at && q[i].number < q[j].number
+}
+
+func (q queue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
+
+func (q *queue) Push(e any) { *q = append(*q, e.(event)) }
+
+func (q *queue) Pop() any {
+	last := (*q)[len(*q)-1]
+	*q = (*q)[:len(*q)-1]
+	return last
+}
+
+func (s *simulation) after(d time.Duration, do func()) {
+	heap.Push(&s.queue, event{s.now + d, len(s.trace) + s.met["scheduled"], do})
+	s.met["scheduled"]++
+}
+
+// run lets everything happen that is due until a time.
+func (s *simulation) run(until time.Duration) {
+	for len(s.queue) > 0 && s.queue[0].at <= until {
+		e := heap.Pop(&s.queue).(event)
+		s.now = e.at
+		e.do()
+	}
+	s.now = max(s.now, until)
+}
+
+func (s *simulation) upTo(most time.Duration) time.Duration {
+	return time.Duration(s.Float64() * float64(most))
+}
+
+func (s *simulation) between(least, most time.Duration) time.Duration {
+	return least + s.upTo(most-least)
+}
+
+func (s *simulation) chance(p float64) bool { return s.Float64() < p }
+
+// say keeps what happened, for told.
+func (s *simulation) say(format string, args ...any) {
+	at := s.now
+	s.trace = append(s.trace, func() string {
+		for i, arg := range args {
+			if token, ok := arg.(token); ok {
+				args[i] = token.generation()
+			}
+		}
+		return fmt.Sprintf("%12v ", at.Round(time.Millisecond)) + fmt.Sprintf(format, args...)
+	})
+}
+
+// told is what happened last.
+func (s *simulation) told() string {
+	var text strings.Builder
+	for _, line := range s.trace[max(0, len(s.trace)-40):] {
+		fmt.Fprintln(&text, line())
+	}
+	return text.String()
+}
+
+// token is a refresh token, which is told by its generation, 0 for none.
+type token string
+
+func (t token) generation() int64 {
+	parts := strings.Split(string(t), ".")
+	if len(parts) != 3 {
+		return 0
+	}
+	var p payload
+	text, _ := base64.RawURLEncoding.DecodeString(parts[1])
+	json.Unmarshal(text, &p)
+	return p.Generation
+}
+
+// fleetStore is the store of the simulation at work. It is a fake of its own, since its steps
+// take effect when the simulated time has come.
+type fleetStore struct{ *fleet }
+
+var errDown = errors.New("the store is down")
+
+func (f fleetStore) Create(ctx context.Context, row session.Session) error {
+	return f.sim.store.Create(ctx, row)
+}
+
+func (f fleetStore) Get(ctx context.Context, subject, id string) (session.Session, bool, error) {
+	if f.sim.down {
+		return session.Session{}, false, errDown
+	}
+	return f.sim.store.Get(ctx, subject, id)
+}
+
+// Advance may fail, and then take effect at once, up to 10 seconds later, or never.
+func (f fleetStore) Advance(ctx context.Context, from, next session.Session, now time.Time) (bool, error) {
+	s := f.sim
+	if s.down {
+		return false, errDown
+	}
+	if !s.chance(s.outage) {
+		return s.store.Advance(ctx, from, next, now)
+	}
+	if s.chance(0.7) {
+		store := s.store
+		s.after(s.upTo(10*time.Second), func() {
+			won, err := store.Advance(context.Background(), from, next, now)
+			s.say("a step to %d takes effect late: %v, %v", next.Generation, won, err)
+		})
+	}
+	return false, errDown
+}
+
+func (f fleetStore) Revoke(ctx context.Context, subject, id, reason string, at time.Time) (bool, error) {
+	return f.sim.store.Revoke(ctx, subject, id, reason, at)
+}
+
+func (f fleetStore) List(ctx context.Context, subject string, now time.Time) ([]session.Session, error) {
+	return f.sim.store.List(ctx, subject, now)
+}
+
+func (f fleetStore) Purge(ctx context.Context, before time.Time) error {
+	return f.sim.store.Purge(ctx, before)
+}
+
+// keepBackup keeps the row as it is, and putBack makes it the store's.
+func (s *simulation) keepBackup(c *client) {
+	row, found, err := s.store.Get(s.Context(), "alice", c.session)
+	require.NoError(s, err)
+	require.True(s, found)
+	s.backup = row
+}
+
+func (s *simulation) putBack() {
+	s.say("the store is put back to generation %d", s.backup.Generation)
+	s.store = session.NewMemory()
+	require.NoError(s, s.store.Create(s.Context(), s.backup))
+	s.met["backup put back"]++
+}
+
+// client is a right client: its tabs share what it stores, and take no lock.
+type client struct {
+	*simulation
+	session string
+	stored  string // the refresh token
+	out     bool   // it was told to log in again
+	last    time.Duration
+	delay   time.Duration // of a request, and of an answer, at most
+	loss    float64
+	timeout time.Duration  // after which it does not listen to an answer
+	page    int            // the number of the page that is open: a reload drops answers
+	given   map[int64]bool // the generations that it was answered with
+}
+
+func (s *simulation) newClient() *client {
+	pair, err := s.managers[s.IntN(3)].Login(s.Context(), "alice")
+	require.NoError(s, err)
+	return &client{simulation: s, session: pair.SessionID, stored: pair.RefreshToken, timeout: time.Hour, given: map[int64]bool{}}
+}
+
+// call is one API call that gets a 401, refreshes by itself with the token that is
+// stored then, and stores the answer. It tries again so many times.
+func (c *client) call(tries int) {
+	if c.out || tries == 0 {
+		return
+	}
+	page, sentToken, sent := c.page, c.stored, c.now
+	lost := func() {
+		c.met["lost"]++
+		c.after(min(c.timeout, 5*time.Second), func() { c.call(tries - 1) })
+	}
+	if c.chance(c.loss / 2) {
+		lost()
+		return
+	}
+	c.after(c.upTo(c.delay), func() {
+		pair, err := c.managers[c.IntN(3)].Refresh(c.Context(), sentToken)
+		c.last, c.given[token(pair.RefreshToken).generation()] = c.now, true
+		c.say("a call presents %v and gets %v, %v", token(sentToken), token(pair.RefreshToken), err)
+		answer := c.upTo(c.delay)
+		if c.chance(c.loss/2) || c.now+answer-sent > c.timeout {
+			lost()
+			return
+		}
+		c.after(answer, func() {
+			switch {
+			case page != c.page && c.page%2 == 0: // the page was left
+			case errors.Is(err, jwtauth.ErrUnavailable):
+				c.after(c.between(time.Second, 3*time.Second), func() { c.call(tries - 1) })
+			case err != nil:
+				c.say("it is logged out")
+				c.out = true
+			default:
+				c.stored = pair.RefreshToken
+			}
+		})
+	})
+}
+
+// load is one page load: so many calls within a second.
+func (c *client) load(calls int) {
+	c.page++
+	for range calls {
+		c.after(c.upTo(time.Second), func() { c.call(4) })
+	}
+}
+
+// mustStay fails a test whose right client was logged out.
+func (c *client) mustStay(seed uint64) {
+	if c.out {
+		require.Fail(c, "a right client was logged out", "seed %d:\n%s", seed, c.told())
+	}
+}
+
+// scale is how many of the simulations run: all of them where JWTAUTH_TEST_WHOLE is set, as
+// .ci/run does once.
+func scale(n int) int {
+	switch {
+	case os.Getenv("JWTAUTH_TEST_WHOLE") != "":
+		return n
+	case testing.Short():
+		return n / 100
+	}
+	return n / 20
+}
+
+func TestRefresh_ClientsWithoutALockStayLoggedIn(t *testing.T) {
+	const loads = 20
+	f, met := newFleet(t), map[string]int{}
+	for seed := range uint64(scale(100_000) / loads) {
+		s := f.simulate(t, seed, met)
+		c := s.newClient()
+		calls := 1 + s.IntN(30)
+		c.delay, c.loss = s.upTo(5*time.Second), s.Float64()*0.4*float64(s.IntN(2))
+		if s.chance(0.5) {
+			c.timeout = 5 * time.Second
+		}
+		if s.chance(0.3) {
+			s.outage = 0.2
+		}
+		for range loads {
+			for range 1 + s.IntN(3)/2*s.IntN(4) { // tabs that are restored together
+				c.load(calls)
+			}
+			gaps := []time.Duration{2 * time.Second, window, 2 * window, 20 * time.Minute, 12 * time.Hour}
+			gap := s.upTo(gaps[s.IntN(len(gaps))])
+			if s.chance(0.02) {
+				s.run(s.now + gap + 20*time.Second)
+				s.keepBackup(c)
+			}
+			if s.backup.ID != "" && s.chance(0.05) {
+				s.down = true
+				s.run(s.now + s.between(15*time.Second, time.Hour)) // to put it back takes a while
+				s.putBack()
+				s.down = false
+			}
+			s.run(s.now + gap)
+		}
+		s.run(s.now + time.Minute)
+		c.mustStay(seed)
+		met["page loads"] += loads
+	}
+	report(t, met, "retried", "recovered", "lost", "backup put back")
+}
+
+// report prints what a simulation met, which must not be nothing of what it is about.
+func report(t *testing.T, met map[string]int, kinds ...string) {
+	delete(met, "scheduled")
+	t.Log("met:", met)
+	for _, kind := range kinds {
+		require.NotZero(t, met[kind], "the simulation must meet what it is about: %s", kind)
+	}
+}
+
+func TestRefresh_PhonesThatLoseAnswersAndSleepStayLoggedIn(t *testing.T) {
+	f, met := newFleet(t), map[string]int{}
+	for seed := range uint64(scale(10_000)) {
+		s := f.simulate(t, seed, met)
+		c := s.newClient()
+		c.loss, c.delay = s.Float64()*0.4, s.upTo(5*time.Second)
+		if s.chance(0.5) {
+			c.timeout = 5 * time.Second
+		}
+		for s.now < 10*24*time.Hour {
+			calls := 1 + s.IntN(3)
+			for range calls {
+				c.after(s.upTo(time.Second), func() { c.call(1 + s.IntN(3)) })
+			}
+			s.run(s.now + s.between(30*time.Second, 16*time.Hour))
+		}
+		c.mustStay(seed)
+		met["phones"]++
+	}
+	report(t, met, "recovered", "lost")
+}
+
+// What a failover loses is the last write, and the clients that it answered hold a
+// token that the store does not know.
+func TestRefresh_AStoreThatLosesWritesLogsNoClientOut(t *testing.T) {
+	f, met := newFleet(t), map[string]int{}
+	for seed := range uint64(scale(2000)) {
+		s := f.simulate(t, seed, met)
+		c := s.newClient()
+		c.delay = s.upTo(time.Second)
+		for range 10 {
+			s.keepBackup(c)
+			for range 1 + s.IntN(3) {
+				c.load(1 + s.IntN(5))
+				s.run(s.now + s.between(longest, time.Hour))
+			}
+			s.putBack()
+		}
+		c.load(3)
+		s.run(s.now + time.Minute)
+		c.mustStay(seed)
+	}
+	report(t, met, "recovered", "backup put back")
+}
+
+// copied is a thief, who copied a token.
+type copied struct {
+	*simulation
+	token string
+	dead  bool          // it was rejected
+	moved time.Duration // when it last moved the chain, -1 for never
+	first time.Duration // its first use
+	end   time.Duration // its last use that was served
+	uses  int
+	keeps bool // it presents the token that it copied, whatever it is given
+}
+
+func (th *copied) use(c *client) {
+	if th.dead {
+		return
+	}
+	before, _, err := th.store.Get(th.Context(), "alice", c.session)
+	require.NoError(th, err)
+	pair, err := th.managers[th.IntN(3)].Refresh(th.Context(), th.token)
+	th.say("the thief presents %v and gets %v, %v", token(th.token), token(pair.RefreshToken), err)
+	if err != nil {
+		th.dead = true
+		return
+	}
+	if th.uses++; th.uses == 1 {
+		th.first = th.now
+	}
+	th.end = th.now
+	if token(pair.RefreshToken).generation() > before.Generation {
+		th.moved = th.now
+	}
+	if !th.keeps {
+		th.token = pair.RefreshToken
+	}
+}
+
+// thieves are what they do once they have a token: each returns when to come next.
+var thieves = map[string]func(s *simulation, c *client, uses int) time.Duration{
+	"at once, and again each quarter of an hour": func(s *simulation, _ *client, uses int) time.Duration {
+		return time.Duration(min(uses, 1)) * 15 * time.Minute
+	},
+	"within a day, and again each hour": func(s *simulation, _ *client, uses int) time.Duration {
+		if uses == 0 {
+			return s.upTo(24 * time.Hour)
+		}
+		return time.Hour
+	},
+	"by the rhythm that iat tells": func(s *simulation, c *client, _ int) time.Duration {
+		return 15*time.Minute + s.upTo(time.Minute) - 30*time.Second
+	},
+	"at random": func(s *simulation, _ *client, _ int) time.Duration { return s.upTo(2 * time.Hour) },
+	// The token that it copied is replaced by then. Each use begins the window anew.
+	"to keep the window open": func(s *simulation, _ *client, uses int) time.Duration {
+		if uses == 0 {
+			return s.between(time.Second, 30*time.Second)
+		}
+		return 35 * time.Second
+	},
+	"whenever it sees the client refresh": func(s *simulation, c *client, _ int) time.Duration {
+		return max(c.last+time.Second-s.now, time.Second)
+	},
+	"once, and never again": func(s *simulation, _ *client, uses int) time.Duration {
+		if uses == 0 {
+			return s.upTo(24 * time.Hour)
+		}
+		return -1
+	},
+}
+
+// A thief who has a token that the right client lacks is never served again once the
+// right client has come, later than the grace allows two clients to look like one. A
+// thief who always comes within the grace, since it sees the traffic, holds the same
+// tokens as the client: its uses are counted.
+func TestRefresh_NoThiefOutlivesTheRightClientsNextRefresh(t *testing.T) {
+	for _, rules := range []string{"by default", "WithoutRecovery"} {
+		var opts []session.Option
+		if rules != "by default" {
+			opts = append(opts, session.WithoutRecovery())
+		}
+		f := newFleet(t, opts...)
+		for _, name := range slices.Sorted(maps.Keys(thieves)) {
+			t.Run(rules+", "+name, func(t *testing.T) {
+				met := map[string]int{}
+				var lives []time.Duration
+				for seed := range uint64(scale(1000)) {
+					s := f.simulate(t, seed, met)
+					c := s.newClient()
+					c.delay = s.upTo(2 * time.Second)
+					for range 1 + s.IntN(4) {
+						c.load(1)
+						s.run(s.now + s.between(longest, 30*time.Minute))
+					}
+					th := &copied{simulation: s, token: c.stored, moved: -1, keeps: strings.HasPrefix(name, "to keep")}
+					if th.keeps {
+						c.load(1)
+						s.run(s.now + 5*time.Second)
+					}
+					var come func()
+					come = func() {
+						if d := thieves[name](s, c, th.uses); d >= 0 && !th.dead {
+							s.after(d, func() { th.use(c); come() })
+						}
+					}
+					come()
+					for i := range 40 {
+						c.load(1 + i%2)
+						s.run(s.now + s.between(longest, 30*time.Minute))
+						// The right client has just come, and heard nothing new from the thief since.
+						apart := th.moved >= 0 && !c.given[token(th.token).generation()]
+						if apart && th.moved < c.last-longest && !c.out {
+							served := th.uses
+							th.use(c)
+							require.Equal(t, served, th.uses, "seed %d: a thief is served after the right client came:\n%s", seed, s.told())
+							break
+						}
+						if c.out {
+							break
+						}
+					}
+					if th.keeps {
+						require.True(t, th.dead || c.out, "seed %d: a thief keeps the window open:\n%s", seed, s.told())
+					}
+					if th.uses > 0 {
+						lives = append(lives, th.end-th.first)
+					}
+				}
+				slices.Sort(lives)
+				if len(lives) > 0 {
+					t.Logf("%d thieves were served; from first to last use: median %v, longest %v", len(lives), lives[len(lives)/2].Round(time.Second), lives[len(lives)-1].Round(time.Second))
+				}
+				report(t, met)
+			})
+		}
 	}
 }

@@ -86,7 +86,7 @@ func TestCheck(t *testing.T) {
 		{name: "a generation ahead of an idle session has expired", row: idle(0), generation: 8, want: expired},
 
 		{name: "the current token rotates", row: row(nil), generation: 7, want: rotate},
-		{name: "the current token is given again in the moment it was made", row: aged(0), generation: 7, want: retried},
+		{name: "the current token is given again at the time it was made", row: aged(0), generation: 7, want: retried},
 		{name: "the current token is given again until window and margin are over", row: aged(window + margin - tick), generation: 7, want: retried},
 		{name: "the current token rotates after window and margin", row: aged(window + margin), generation: 7, want: rotate},
 		{name: "the current token is given again by a clock that was set back", row: aged(-time.Hour), generation: 7, want: retried},
@@ -119,7 +119,7 @@ func TestCheck(t *testing.T) {
 		{name: "the token before that one is stolen by a clock that was set back, too", row: aged(-time.Hour), generation: 5, want: stolen},
 		{name: "the token before that one is stolen when it comes late", row: aged(time.Hour), generation: 5, want: stolen},
 		{name: "the first token of a long chain is stolen", row: aged(0), generation: 1, want: stolen},
-		{name: "the generation that nobody was given is stolen", row: aged(0), generation: 0, want: stolen},
+		{name: "the generation that no client was given is stolen", row: aged(0), generation: 0, want: stolen},
 
 		{name: "the token whose answers were lost gives the successor again", row: skipped(0), generation: 6, want: retried},
 		{name: "the token whose answers were lost is recovered again", row: skipped(time.Hour), generation: 6, want: recovered},
@@ -129,7 +129,7 @@ func TestCheck(t *testing.T) {
 		{name: "the current token after lost answers rotates", row: skipped(time.Hour), generation: 9, want: rotate},
 
 		{name: "the generation that comes next is ahead", row: row(nil), generation: 8, want: ahead},
-		{name: "the generation that comes next is ahead in the moment of a rotation", row: aged(0), generation: 8, want: ahead},
+		{name: "the generation that comes next is ahead at the time of a rotation", row: aged(0), generation: 8, want: ahead},
 		{name: "a generation far off is ahead", row: row(nil), generation: 1 << 60, want: ahead},
 
 		{name: "in a row of the first version the token before is the one before", row: row(func(s *Session) { s.Prev, s.Given, s.Rotated = 0, time.Time{}, now }), generation: 6, want: retried},

@@ -9,11 +9,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/joinednode/jwtauth"
-	"github.com/joinednode/jwtauth/revoke"
 	"github.com/joinednode/jwtauth/session"
 )
 
-func TestAStoreThatHangsIsAnOutageInTime(t *testing.T) {
+func TestStore_ThatHangsIsAnOutageInTime(t *testing.T) {
 	const given = 700 * time.Millisecond
 	for name, most := range map[string]time.Duration{"by default": session.DefaultStoreTimeout, "as set": given} {
 		t.Run(name, func(t *testing.T) {
@@ -61,22 +60,4 @@ func TestAStoreThatHangsIsAnOutageInTime(t *testing.T) {
 			})
 		})
 	}
-}
-
-func TestALogThatHangsIsAnOutageInTime(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newFaulty()
-		list, err := revoke.New(faultyLog{f})
-		require.NoError(t, err)
-		require.NoError(t, list.Sync(t.Context()))
-		m := newManagerOver(t, f.store, session.WithRevocations(list))
-		pair, err := m.Login(t.Context(), "alice")
-		require.NoError(t, err)
-		f.fault = hanging("Append")
-		begun := time.Now()
-		require.ErrorIs(t, m.Logout(t.Context(), pair.Subject, pair.SessionID), jwtauth.ErrUnavailable)
-		require.Equal(t, 5*time.Second, time.Since(begun))
-		f.fault = nil
-		require.NoError(t, m.Logout(t.Context(), pair.Subject, pair.SessionID))
-	})
 }
