@@ -362,33 +362,43 @@ func (m *Manager) logoutOthers(ctx context.Context, caller jwtauth.Claims, other
 	return nil
 }
 
-// caller returns the claims of the token that a request comes with: the refresh
-// token if there is one, else the access token, of any container. Beside
-// ErrRevoked they are there, too: such a token may still end its own session.
-func (s server) caller(r *http.Request, refreshToken string) (c jwtauth.Claims, err error) {
-	ctx := r.Context()
-	if refreshToken != "" {
-		c, err = s.m.inspectRefresh(ctx, refreshToken)
+// caller returns the claims of the token that a request comes with: the refresh token if
+// there is one, else the access token, of any container. It returns them beside ErrRevoked,
+// too: such a token may still end its own session.
+func (s server) caller(r *http.Request, refreshToken string) (jwtauth.Claims, error) {
+	if refreshToken == "" {
+		return s.accessCaller(r)
 	}
-	// A browser sends both, and does not choose.
+	c, err := s.m.inspectRefresh(r.Context(), refreshToken)
 	hopeless := err != nil && !errors.Is(err, jwtauth.ErrRevoked) && !errors.Is(err, jwtauth.ErrUnavailable)
-	if refreshToken == "" || s.byCookies && hopeless {
-		var token string
-		if token, err = s.accessToken(r); err == nil {
-			c, err = s.m.access.Inspect(ctx, token) // which is observed
-		} else {
-			s.m.decided(ctx, "verify", reason(err), false)
-		}
-		if own := s.m.access.Issuer(); own != "" && c.Issuer != own && (err == nil || errors.Is(err, jwtauth.ErrRevoked)) {
-			// Of jwtauth.WithTrustedIssuer: good for calls, and no business with sessions
-			// here, whatever sub and sid it names.
-			c, err = jwtauth.Claims{}, jwtauth.ErrIssuer
-		}
-	} else {
-		s.m.decided(ctx, "verify", reason(err), err == nil)
+	if s.byCookies && hopeless { // a browser sends both tokens, and does not choose
+		return s.accessCaller(r)
 	}
+	s.m.decided(r.Context(), "verify", reason(err), err == nil)
+	return ofSession(c, err)
+}
+
+// accessCaller is caller for the access token.
+func (s server) accessCaller(r *http.Request) (jwtauth.Claims, error) {
+	token, err := s.accessToken(r)
+	if err != nil {
+		s.m.decided(r.Context(), "verify", reason(err), false)
+		return jwtauth.Claims{}, err
+	}
+	c, err := s.m.access.Inspect(r.Context(), token) // which is observed
+	if own := s.m.access.Issuer(); own != "" && c.Issuer != own && (err == nil || errors.Is(err, jwtauth.ErrRevoked)) {
+		// Of jwtauth.WithTrustedIssuer: good for calls, and no business with sessions
+		// here, whatever sub and sid it names.
+		return jwtauth.Claims{}, jwtauth.ErrIssuer
+	}
+	return ofSession(c, err)
+}
+
+// ofSession returns claims and the error beside them. Claims that name no session or no
+// subject are an error.
+func ofSession(c jwtauth.Claims, err error) (jwtauth.Claims, error) {
 	if (err == nil || errors.Is(err, jwtauth.ErrRevoked)) && (c.SessionID == "" || c.Subject == "") {
-		c, err = jwtauth.Claims{}, fmt.Errorf("%w: a token of no session", jwtauth.ErrMalformed)
+		return jwtauth.Claims{}, fmt.Errorf("%w: a token of no session", jwtauth.ErrMalformed)
 	}
 	return c, err
 }

@@ -73,7 +73,7 @@ type world struct {
 	ahead    [2]time.Duration // of each Manager's clock before the wall clock
 	faults   *faulty
 	rules    rules
-	kinds    []string // of faults
+	failing  []string // the calls that may fail
 	devices  []*device
 	thieves  []*thief
 	chains   []*chain
@@ -118,7 +118,7 @@ type thief struct {
 
 func newWorld(t testing.TB, seed uint64) *world {
 	w := &world{TB: t, Rand: rand.New(rand.NewPCG(seed, 1)), recorder: &recorder{}, wall: newClock(), faults: newFaulty()}
-	w.kinds = []string{"Create", "Get", "Advance", "Advance", "Revoke", "List", "Append", "Claims", "Keys", "Keys"}
+	w.failing = []string{"Create", "Get", "Advance", "Advance", "Revoke", "List", "Append", "Claims", "Keys", "Keys"}
 	w.rules = []rules{
 		{session.DefaultAccessTTL, session.DefaultRefreshTTL, session.DefaultMaxAge},
 		{5 * time.Minute, 24 * time.Hour, 72 * time.Hour},
@@ -127,7 +127,7 @@ func newWorld(t testing.TB, seed uint64) *world {
 	}[seed%4]
 	var opts []session.Option
 	if seed%16 == 7 {
-		w.kinds = append(w.kinds, "Sign", "Sign")
+		w.failing = append(w.failing, "Sign", "Sign")
 		opts = append(opts, session.WithRefreshKeys(w.faults.newSigner()))
 	}
 	list := newList(t, faultyLog{w.faults}, w.wall.now)
@@ -251,7 +251,7 @@ func (w *world) finish() {
 func (w *world) arm() {
 	w.faults.fault = nil
 	if w.chance(3) {
-		f := &fault{call: w.kinds[w.IntN(len(w.kinds))], after: w.chance(2), skip: w.IntN(2) * w.IntN(3)}
+		f := &fault{call: w.failing[w.IntN(len(w.failing))], after: w.chance(2), skip: w.IntN(2) * w.IntN(3)}
 		w.faults.fault = f
 	}
 }
