@@ -9,6 +9,7 @@ import (
 	"net/http"
 
 	"github.com/joinednode/jwtauth"
+	"github.com/joinednode/jwtauth/internal/reply"
 )
 
 // maxBody is how many bytes the body of a request may have.
@@ -69,12 +70,12 @@ func (m *Manager) writeDenial(access bool) func(w http.ResponseWriter, r *http.R
 		if d.Status == http.StatusUnauthorized {
 			w.Header().Set("WWW-Authenticate", m.bodies.challenge(w.Header().Get("WWW-Authenticate")))
 		}
-		writeJSON(w, d.Status, m.bodies.refused(d, access))
+		reply.JSON(w, d.Status, m.bodies.refused(d, access))
 	}
 }
 
 func (m *Manager) writeProblem(w http.ResponseWriter, r *http.Request, status int, code, detail string) {
-	writeJSON(w, status, m.bodies.problem(r, problem{status, code, detail}))
+	reply.JSON(w, status, m.bodies.problem(r, problem{status, code, detail}))
 }
 
 // readBody reads the JSON object of a POST, or writes what is wrong with it. A body
@@ -116,7 +117,7 @@ func (m *Manager) field(w http.ResponseWriter, body fields, name string, to any)
 		return true
 	}
 	if err := json.Unmarshal(value, to); err != nil {
-		writeJSON(w, http.StatusBadRequest, m.bodies.wrongType(name))
+		reply.JSON(w, http.StatusBadRequest, m.bodies.wrongType(name))
 		return false
 	}
 	return true
@@ -126,16 +127,9 @@ func (m *Manager) field(w http.ResponseWriter, body fields, name string, to any)
 func (m *Manager) has(w http.ResponseWriter, body fields, names ...string) bool {
 	answer, missing := m.bodies.required(body, names...)
 	if missing {
-		writeJSON(w, http.StatusBadRequest, answer)
+		reply.JSON(w, http.StatusBadRequest, answer)
 	}
 	return !missing
-}
-
-func writeJSON(w http.ResponseWriter, status int, body any) error {
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.WriteHeader(status)
-	return json.NewEncoder(w).Encode(body)
 }
 
 // simpleJWT are the bodies of djangorestframework-simplejwt 5.5 and Django REST framework

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/joinednode/jwtauth"
+	"github.com/joinednode/jwtauth/internal/reply"
 	"github.com/joinednode/jwtauth/internal/strict"
 )
 
@@ -268,7 +269,7 @@ func (s server) verify(w http.ResponseWriter, r *http.Request, body fields) {
 		s.deny(w, r, err)
 		return
 	}
-	writeJSON(w, http.StatusOK, struct{}{})
+	reply.JSON(w, http.StatusOK, struct{}{})
 }
 
 // verifyEither verifies an access token or, for the clients of simplejwt, a refresh token.
@@ -323,7 +324,7 @@ func (s server) logout(w http.ResponseWriter, r *http.Request, body fields) {
 		return
 	}
 	if s.m.simple() {
-		writeJSON(w, http.StatusOK, struct{}{})
+		reply.JSON(w, http.StatusOK, struct{}{})
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)
@@ -430,7 +431,7 @@ func (s server) sessions(w http.ResponseWriter, r *http.Request, _ fields) {
 	for _, one := range all {
 		answer.Sessions = append(answer.Sessions, listed{one.ID, one.Created, one.Rotated, one.IdleExpires, one.Label, one.ID == c.SessionID})
 	}
-	writeJSON(w, http.StatusOK, answer)
+	reply.JSON(w, http.StatusOK, answer)
 }
 
 // WritePair writes a pair as [Manager.Handler] does for create/: for logins by other
@@ -441,14 +442,14 @@ func (s server) sessions(w http.ResponseWriter, r *http.Request, _ fields) {
 func (m *Manager) WritePair(w http.ResponseWriter, r *http.Request, p Pair) error {
 	w.Header().Set("Cache-Control", "no-store")
 	if m.cookies == nil {
-		return writeJSON(w, http.StatusOK, m.bodies.pair(p))
+		return reply.JSON(w, http.StatusOK, m.bodies.pair(p))
 	}
 	if err := m.SetCookies(w, p); err != nil {
 		err = m.outage(r.Context(), "delivering a pair", err)
 		m.deny(w, r, err)
 		return err
 	}
-	return writeJSON(w, http.StatusOK, struct {
+	return reply.JSON(w, http.StatusOK, struct {
 		ExpiresIn        int64 `json:"expires_in,omitempty"`
 		RefreshExpiresIn int64 `json:"refresh_expires_in,omitempty"`
 	}{p.ExpiresIn, p.RefreshExpiresIn})
@@ -460,7 +461,7 @@ func (s server) deliver(w http.ResponseWriter, r *http.Request, p Pair) {
 		s.m.WritePair(w, r, p)
 		return
 	}
-	writeJSON(w, http.StatusOK, s.m.bodies.pair(p))
+	reply.JSON(w, http.StatusOK, s.m.bodies.pair(p))
 }
 
 // deny denies a request. If its token was stolen, it also deletes the cookies.

@@ -75,6 +75,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/joinednode/jwtauth"
+	"github.com/joinednode/jwtauth/internal/options"
 	"github.com/joinednode/jwtauth/internal/past"
 	"github.com/joinednode/jwtauth/internal/revocation"
 	"github.com/joinednode/jwtauth/keys"
@@ -130,13 +131,7 @@ func New(source keys.Source, store Store, opts ...Option) (*Manager, error) {
 	if store == nil {
 		errs = append(errs, errors.New("the store is nil; give it one, such as session.NewMemory()"))
 	}
-	for i, opt := range opts {
-		if opt == nil {
-			errs = append(errs, fmt.Errorf("option %d is nil; leave it out", i+1))
-		} else if err := opt(&c); err != nil {
-			errs = append(errs, err)
-		}
-	}
+	errs = append(errs, options.Apply(&c, opts))
 	if c.noAccess && c.noRefresh {
 		errs = append(errs, errors.New("WithoutAccess and WithoutRefresh leave no token; take one"))
 	}
@@ -470,12 +465,7 @@ func reason(err error) string {
 	return jwtauth.Reason(err)
 }
 
-func (m *Manager) log() *slog.Logger {
-	if m.logger == nil {
-		return slog.Default()
-	}
-	return m.logger
-}
+func (m *Manager) log() *slog.Logger { return options.Logger(m.logger) }
 
 // outage logs an error of a store, a callback or a key, and makes it the client's
 // 503. Clients that hang up may be many, and are none.
