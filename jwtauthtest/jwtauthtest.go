@@ -117,7 +117,7 @@ func inTestsAlone() {
 	}
 }
 
-// Auth is a [jwtauth.Auth] for tests: it issues and judges as any other, by a
+// Auth is a [jwtauth.Auth] for tests: it issues and verifies as any other, by a
 // clock that the test moves, and also makes tokens that it refuses: see
 // [Auth.Bad], and the methods that make one each.
 //
@@ -205,7 +205,7 @@ func Claims(t TB, container string, opts ...jwtauth.IssueOption) jwtauth.Claims 
 }
 
 // Context returns a context in which [jwtauth.FromContext] finds [Claims]: for
-// tests of a handler by itself, without a token and what judges it.
+// tests of a handler by itself, without a token and what verifies it.
 func Context(t TB, container string, opts ...jwtauth.IssueOption) context.Context {
 	t.Helper()
 	return jwtauth.NewContext(context.Background(), New(t, jwtauth.WithAnyContainer()).claims("Context", container, opts))

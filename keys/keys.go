@@ -8,7 +8,7 @@
 //
 // A key has exactly one algorithm, fixed when it is made, and a token that
 // names another is refused: what a token says of itself never chooses how it is
-// judged (RFC 8725, section 3.1). "none" does not exist here.
+// verified (RFC 8725, section 3.1). "none" does not exist here.
 //
 // The functions that make a Key report what is wrong with it not at once but
 // through [Key.Err], which jwtauth.New asks: a bad key is an error of New, so
@@ -75,7 +75,7 @@ func (s *Set) Sign(message []byte) ([]byte, error) {
 	return s.active.sign(message)
 }
 
-// Verify judges a signature. Only a key of exactly this algorithm is asked; a
+// Verify verifies a signature. Only a key of exactly this algorithm is asked; a
 // key that has an id only if kid is that id. It returns nil, [ErrUnknownKey] or
 // [ErrSignature], and fails closed.
 func (s *Set) Verify(alg, kid string, message, signature []byte) error {

@@ -82,11 +82,11 @@ type concealed[T any] func() T
 
 func conceal[T any](v T) concealed[T] { return func() T { return v } }
 
-// newKey judges m and completes it. alg "" means the one that the key's type
+// newKey checks m and completes it. alg "" means the one that the key's type
 // fixes.
 func newKey(m material, alg string) Key {
 	if m.secret == nil {
-		if err := m.judgeKeyPair(); err != nil {
+		if err := m.checkKeyPair(); err != nil {
 			return badKey("keys: %w", err)
 		}
 	}
@@ -99,7 +99,7 @@ func newKey(m material, alg string) Key {
 	}
 	m.algorithm = algorithms[slices.IndexFunc(algorithms, func(a algorithm) bool { return a.name == alg })]
 	if m.secret != nil {
-		if err := judgeSecret(m.secret(), m.algorithm); err != nil {
+		if err := checkSecret(m.secret(), m.algorithm); err != nil {
 			return badKey("keys: %w", err)
 		}
 	}
@@ -130,11 +130,11 @@ func (m *material) kind() (kind string, fitting []string) {
 	return "a secret", []string{"HS256", "HS384", "HS512"}
 }
 
-// judgeSecret refuses what is too short, and what is a mistake rather than a
+// checkSecret refuses what is too short, and what is a mistake rather than a
 // secret: text of a key file, which an attacker may well have (a public key
 // used as an HMAC secret is the oldest forgery of this kind), or no bytes ever
 // written into it.
-func judgeSecret(secret []byte, a algorithm) error {
+func checkSecret(secret []byte, a algorithm) error {
 	switch {
 	case bytes.Contains(secret, []byte("-----BEGIN ")):
 		return fmt.Errorf("the secret for %s is PEM text; give it to ParsePEM, or random bytes to %s", a.name, a.name)
@@ -150,9 +150,9 @@ func judgeSecret(secret []byte, a algorithm) error {
 
 func oneByteRepeated(b []byte) bool { return bytes.Count(b, b[:1]) == len(b) }
 
-// judgeKeyPair refuses weak, broken and unknown keys, and gives the public key
+// checkKeyPair refuses weak, broken and unknown keys, and gives the public key
 // the one form that the rest relies on.
-func (m *material) judgeKeyPair() error {
+func (m *material) checkKeyPair() error {
 	switch public := m.public.(type) {
 	case rsa.PublicKey:
 		m.public = &public
@@ -195,7 +195,7 @@ func (m *material) judgeKeyPair() error {
 	default:
 		return fmt.Errorf("keys of type %T are not known; use RSA, ECDSA on P-256, P-384 or P-521, or Ed25519", m.public)
 	}
-	return m.judgePrivate()
+	return m.checkPrivate()
 }
 
 // isWeakEd25519 reports whether a public key is a point of small order, under which
@@ -233,10 +233,10 @@ func unhex(text string) []byte {
 	return b
 }
 
-// judgePrivate refuses a private key in memory that does not belong to its public half.
+// checkPrivate refuses a private key in memory that does not belong to its public half.
 // Go's own checks differ by version, so each key also signs once, and its public half
 // verifies that. Other signers are verified at each of their signatures.
-func (m *material) judgePrivate() error {
+func (m *material) checkPrivate() error {
 	if m.signer == nil || m.proven {
 		return nil
 	}
@@ -381,7 +381,7 @@ type provenSigner struct {
 	public crypto.PublicKey
 }
 
-// Public is always the key that was judged, whatever the signer says later.
+// Public is always the key that was checked, whatever the signer says later.
 func (s provenSigner) Public() crypto.PublicKey { return s.public }
 
 func (s provenSigner) Sign(random io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {

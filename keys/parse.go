@@ -24,7 +24,7 @@ const maxKeyText = 64 << 10
 // ParsePEM reads one key or certificate: PKCS #8, PKCS #1 or SEC 1 for private
 // keys, which sign and verify; PKIX, PKCS #1 or X.509 for public ones, which
 // only verify. Of a certificate only the key is used: neither its dates nor its
-// issuer are judged. Two keys, an encrypted one, a broken one before another, or
+// issuer are checked. Two keys, an encrypted one, a broken one before another, or
 // text behind the key are errors.
 func ParsePEM(data []byte) (Key, error) {
 	key, err := parsePEM(data)
@@ -145,10 +145,10 @@ func parseJWK(data []byte) (Key, error) {
 	if err := parsed.Raw(&raw); err != nil {
 		return Key{}, errors.New("the members do not make a key (RFC 7518, section 6)")
 	}
-	if err := judgeRSA(parsed); err != nil {
+	if err := checkRSA(parsed); err != nil {
 		return Key{}, err
 	}
-	signs, verifies, err := judgeUse(parsed)
+	signs, verifies, err := checkUse(parsed)
 	if err != nil {
 		return Key{}, err
 	}
@@ -232,8 +232,8 @@ func readMembers(data []byte) (map[string]json.RawMessage, error) {
 	return members, nil
 }
 
-// judgeRSA refuses what jwx would turn into another key than was written.
-func judgeRSA(key jwk.Key) error {
+// checkRSA refuses what jwx would turn into another key than was written.
+func checkRSA(key jwk.Key) error {
 	if public, ok := key.(interface{ E() []byte }); ok && len(bytes.TrimLeft(public.E(), "\x00")) > 4 {
 		return errors.New("the RSA key's exponent is over 31 bits; make a new one, whose exponent is 65537")
 	}
@@ -243,8 +243,8 @@ func judgeRSA(key jwk.Key) error {
 	return nil
 }
 
-// judgeUse says what RFC 7517, sections 4.2 and 4.3, let the key be used for.
-func judgeUse(key jwk.Key) (signs, verifies bool, err error) {
+// checkUse says what RFC 7517, sections 4.2 and 4.3, let the key be used for.
+func checkUse(key jwk.Key) (signs, verifies bool, err error) {
 	if _, given := key.Get(jwk.KeyUsageKey); given && key.KeyUsage() != string(jwk.ForSignature) {
 		return false, false, errors.New(`the key's use is not "sig"`)
 	}

@@ -16,6 +16,8 @@ import (
 	"sync/atomic"
 	"time"
 	"weak"
+
+	"github.com/joinednode/jwtauth/internal/options"
 )
 
 // Defaults of a [Remote].
@@ -191,14 +193,7 @@ func NewRemote(rawURL string, opts ...RemoteOption) (*Remote, error) {
 		client: &http.Client{}, timeout: DefaultFetchTimeout, maxStale: DefaultMaxStale,
 		wake: make(chan struct{}, 1), started: time.Now(), unknown: map[string]time.Duration{}, asked: -askBurst * askEvery,
 	}
-	var errs []error
-	for i, opt := range opts {
-		if opt == nil {
-			errs = append(errs, fmt.Errorf("option %d is nil; leave it out", i+1))
-		} else if err := opt(r); err != nil {
-			errs = append(errs, err)
-		}
-	}
+	errs := []error{options.Apply(r, opts)}
 	u, err := url.Parse(rawURL)
 	switch {
 	case err != nil || u.Hostname() == "" || u.User != nil || u.Scheme != "https" && u.Scheme != "http":
@@ -211,14 +206,14 @@ func NewRemote(rawURL string, opts ...RemoteOption) (*Remote, error) {
 	}
 	r.url = u
 	own := *r.client
-	own.CheckRedirect = r.judgeRedirect(r.client.CheckRedirect)
+	own.CheckRedirect = r.checkRedirect(r.client.CheckRedirect)
 	r.client = &own
 	return r, nil
 }
 
-// judgeRedirect refuses to follow where somebody else would give the keys, and leaves
+// checkRedirect refuses to follow where another host would give the keys, and leaves
 // the rest to the caller.
-func (r *Remote) judgeRedirect(callers func(*http.Request, []*http.Request) error) func(*http.Request, []*http.Request) error {
+func (r *Remote) checkRedirect(callers func(*http.Request, []*http.Request) error) func(*http.Request, []*http.Request) error {
 	return func(next *http.Request, via []*http.Request) error {
 		switch {
 		case !strings.EqualFold(next.URL.Host, r.url.Host) || next.URL.Scheme != "https" && next.URL.Scheme != r.url.Scheme:
@@ -502,9 +497,4 @@ func (r *Remote) Run(ctx context.Context) error {
 	return ctx.Err()
 }
 
-func (r *Remote) log() *slog.Logger {
-	if r.logger == nil {
-		return slog.Default()
-	}
-	return r.logger
-}
+func (r *Remote) log() *slog.Logger { return options.Logger(r.logger) }

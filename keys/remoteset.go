@@ -63,7 +63,7 @@ func readRemote(text []byte) (set *Set, left []string, err error) {
 	for i, text := range texts {
 		key, err := readRemoteKey(text)
 		if err == nil {
-			err = cmp.Or(set.judgeDuplicate(key), set.judgeCost(key))
+			err = cmp.Or(set.checkDuplicate(key), set.checkCost(key))
 		}
 		if err != nil { // which may repeat the key's alg, of any length
 			left = append(left, fmt.Sprintf("key %d: %.200v", i+1, err))
@@ -77,9 +77,9 @@ func readRemote(text []byte) (set *Set, left []string, err error) {
 	return set, left, nil
 }
 
-// judgeCost refuses a key that makes the verification of a token expensive, one that is
+// checkCost refuses a key that makes the verification of a token expensive, one that is
 // forged included: a token is verified by every key without an id that has its algorithm.
-func (s *Set) judgeCost(k Key) error {
+func (s *Set) checkCost(k Key) error {
 	if public, ok := k.m.public.(*rsa.PublicKey); ok && public.N.BitLen() > maxRemoteRSABits {
 		return fmt.Errorf("its %d bits take long to verify by; %d are the most", public.N.BitLen(), maxRemoteRSABits)
 	}
@@ -95,9 +95,9 @@ func (s *Set) judgeCost(k Key) error {
 	return nil
 }
 
-// judgeDuplicate refuses a key that is there, and one under the id and the algorithm of
-// another: which of them judged a token would follow from their order.
-func (s *Set) judgeDuplicate(k Key) error {
+// checkDuplicate refuses a key that is there, and one under the id and the algorithm of
+// another: which of them verified a token would follow from their order.
+func (s *Set) checkDuplicate(k Key) error {
 	likewise := func(m *material) bool {
 		return k.ID() != "" && m.id == k.ID() && m.algorithm.name == k.Algorithm()
 	}
@@ -130,7 +130,7 @@ func readRemoteKey(text []byte) (Key, error) {
 	return key, err
 }
 
-// mayKnow reports that a set can judge tokens with that id.
+// mayKnow reports whether a set can verify tokens with that id.
 func (s *Set) mayKnow(kid string) bool {
 	return kid == "" || slices.ContainsFunc(s.keys, func(m *material) bool { return m.id == "" || m.id == kid })
 }

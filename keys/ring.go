@@ -32,7 +32,7 @@ import (
 // [Ring.Save]; every process that has the file and calls [Ring.Run] takes part.
 //
 // A Ring is safe for concurrent use: reading takes no lock, and a token that was
-// signed a moment before a change is judged by the keys of a moment after. A
+// signed just before a change is verified by the keys of just after. A
 // change that fails changes nothing.
 type Ring struct {
 	files   sync.Mutex // held while a file is read or written; never taken under mu

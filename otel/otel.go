@@ -172,7 +172,7 @@ func ObserveRevocations(list *revoke.List, opts ...Option) (metric.Registration,
 	entries, err2 := m.Int64ObservableGauge("jwtauth.revocations.entries",
 		metric.WithUnit("{entry}"), metric.WithDescription("Revocations that this process remembers."))
 	ready, err3 := m.Int64ObservableGauge("jwtauth.revocations.ready",
-		metric.WithDescription("1 if revocations can be judged, 0 if not."))
+		metric.WithDescription("1 if revocations can be checked, 0 if not."))
 	if err := errors.Join(err1, err2, err3); err != nil {
 		return nil, fmt.Errorf("otel: ObserveRevocations: %w", err)
 	}

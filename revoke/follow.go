@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
+
+	"github.com/joinednode/jwtauth/internal/options"
 )
 
 // Run follows the log until ctx ends, and returns its error. A failure is logged
@@ -37,12 +39,7 @@ func (l *List) Run(ctx context.Context) error {
 	}
 }
 
-func (l *List) log() *slog.Logger {
-	if l.logger == nil {
-		return slog.Default()
-	}
-	return l.logger
-}
+func (l *List) log() *slog.Logger { return options.Logger(l.logger) }
 
 // Sync reads the log up to its end, for a start that wants to be ready before it
 // serves, and for tests. It takes at most a third of the bound of [WithStaleness]
@@ -70,7 +67,7 @@ func (l *List) sync(ctx context.Context) error {
 		}
 		for _, e := range page.Entries {
 			if err := e.Validate(); err != nil {
-				return fmt.Errorf("an entry that this version cannot judge: %w", err)
+				return fmt.Errorf("an entry that this version does not know: %w", err)
 			}
 			l.apply(e)
 		}

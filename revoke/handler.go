@@ -22,7 +22,7 @@ const retryAfter = "5"
 
 // Handler takes tokens back over HTTP (RFC 7009): whoever holds a token, and may,
 // posts it as the parameter token of a form (application/x-www-form-urlencoded).
-// auth is what judges the tokens; it must ask this list ([jwtauth.WithRevocations]).
+// auth verifies the tokens; it must ask this list ([jwtauth.WithRevocations]).
 //
 // authorize decides who may. It is asked about every well-formed request before
 // anything about the token is answered, with the claims of a genuine token, be it

@@ -46,6 +46,7 @@ import (
 	"time"
 
 	"github.com/joinednode/jwtauth"
+	"github.com/joinednode/jwtauth/internal/options"
 	"github.com/joinednode/jwtauth/internal/past"
 	"github.com/joinednode/jwtauth/internal/revocation"
 )
@@ -120,13 +121,7 @@ func New(store Store, opts ...Option) (*List, error) {
 		c.skew = 0
 	}
 	var errs []error
-	for i, opt := range opts {
-		if opt == nil {
-			errs = append(errs, fmt.Errorf("option %d is nil; leave it out", i+1))
-		} else if err := opt(&c); err != nil {
-			errs = append(errs, err)
-		}
-	}
+	errs = append(errs, options.Apply(&c, opts))
 	if c.interval > c.staleness/4 {
 		errs = append(errs, fmt.Errorf("WithInterval(%v) leaves no room for a failure within the %v of WithStaleness; it must be at most a quarter of it", c.interval, c.staleness))
 	}
@@ -360,7 +355,7 @@ func (l *List) stale() bool {
 
 // Status is what monitoring wants to know of a list.
 type Status struct {
-	// Ready: tokens are judged; if not, [List.Revoked] returns [ErrStale].
+	// Ready: the list can answer; if not, [List.Revoked] returns [ErrStale].
 	Ready bool
 	// Age is how long ago the log was last read successfully, -1 for never, and 0
 	// for a list over [NewMemory].

@@ -37,7 +37,7 @@ type Entry struct {
 // latestMoment is when no token is valid any more.
 var latestMoment = time.Date(9999, time.December, 31, 23, 59, 59, 0, time.UTC)
 
-// Validate is an error if the entry is one that a list cannot judge. A [Store]'s Append
+// Validate returns an error if the entry is one that a list does not know. A [Store]'s Append
 // refuses it, since it would spoil the log for all: a list that finds it there fails
 // closed, and goes stale.
 func (e Entry) Validate() error {

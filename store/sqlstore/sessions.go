@@ -11,7 +11,7 @@ import (
 	"github.com/joinednode/jwtauth/session"
 )
 
-// The most bytes of the columns. They are judged here: MySQL, if it is not strict,
+// The most bytes of the columns. They are checked here: MySQL, if it is not strict,
 // would cut what is longer, and take two texts for one.
 const (
 	maxID     = 64
@@ -34,7 +34,7 @@ func newSessions(s *DB) sessions {
 		DB: s, name: name,
 		create: s.bind("INSERT INTO " + name + " (" + columns + ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"),
 		get:    s.bind("SELECT " + columns + ", " + extra + " FROM " + name + " WHERE id = ? AND subject = ?"),
-		// The row is locked and judged as it is then: of many at once one finds its
+		// The row is locked and compared as it is then: of many at once one finds its
 		// generation. gen or given changes in any case, so that MySQL counts the row. MySQL
 		// and SQLite read the clock after they have waited for the lock. PostgreSQL reads it
 		// before, and is told by the driver to cancel.

@@ -155,7 +155,7 @@ type config struct {
 	schema string
 }
 
-// Option configures [New]. What it is given is judged by New, whose error names
+// Option configures [New]. New checks what it is given, and its error names
 // the option.
 type Option func(*config) error
 

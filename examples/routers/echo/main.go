@@ -34,7 +34,7 @@ func newHandler(auth *jwtauth.Auth) http.Handler {
 }
 
 // decodeParams decodes the parameters for c.Param and r.PathValue alike, so that
-// what is judged is what the handler sees. Where a path has a spelling of its
+// what is checked is what the handler sees. Where a path has a spelling of its
 // own, such as a%2Fb, echo goes by r.URL.RawPath, and its parameters are still
 // encoded; otherwise by r.URL.Path, and they are not. It stands at the top, since
 // twice would be once too often.

@@ -38,7 +38,7 @@ func newHandler(auth *jwtauth.Auth) http.Handler {
 }
 
 // decodeParams decodes the parameters for c.Param and r.PathValue alike, so that
-// what is judged is what the handler sees. It stands at the top, since twice
+// what is checked is what the handler sees. It stands at the top, since twice
 // would be once too often; gin has found the route by then.
 func decodeParams(c *gin.Context) {
 	for i, p := range c.Params {

@@ -17,7 +17,7 @@ import (
 // gRPC carry what is not ASCII.
 const containerKey = "container-bin"
 
-// guard judges calls by their metadata.
+// guard checks calls by their metadata.
 type guard struct {
 	auth *jwtauth.Auth
 	// policies by full method. A method that is not listed is private, since
@@ -46,9 +46,9 @@ func (g guard) claims(ctx context.Context) (jwtauth.Claims, error) {
 	return g.auth.Verify(ctx, presented.Token, containers[0])
 }
 
-// judge returns the context for the handler of a method. The container that was
-// judged is its claims'; one that the message names besides is not.
-func (g guard) judge(ctx context.Context, method string) (context.Context, error) {
+// check returns the context for the handler of a method. The container that was
+// checked is its claims'; one that the message names besides is not.
+func (g guard) check(ctx context.Context, method string) (context.Context, error) {
 	claims, err := g.claims(ctx)
 	switch policy := g.policies[method]; {
 	case err == nil:
@@ -75,7 +75,7 @@ func denial(err error) error {
 }
 
 func (g guard) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-	ctx, err := g.judge(ctx, info.FullMethod)
+	ctx, err := g.check(ctx, info.FullMethod)
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +83,7 @@ func (g guard) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, h
 }
 
 func (g guard) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
-	ctx, err := g.judge(stream.Context(), info.FullMethod)
+	ctx, err := g.check(stream.Context(), info.FullMethod)
 	if err != nil {
 		return err
 	}

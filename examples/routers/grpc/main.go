@@ -38,7 +38,7 @@ func newServer(auth *jwtauth.Auth, containers containers) *grpc.Server {
 // containers holds a health service for each container.
 type containers map[string]*health.Server
 
-// of returns the service of the container that was judged.
+// of returns the service of the container that was checked.
 func (c containers) of(ctx context.Context) (*health.Server, error) {
 	claims, _ := jwtauth.FromContext(ctx)
 	found, ok := c[claims.Container]

@@ -1,5 +1,5 @@
 // Package routertest is what every router of these examples must pass: the
-// container that is judged is the one that the handler acts on, whichever way
+// container that is checked is the one that the handler acts on, whichever way
 // the path was written, and a token in the URL does not get past the middleware.
 package routertest
 
@@ -160,7 +160,7 @@ func Run(t *testing.T, auth *jwtauth.Auth, handler http.Handler) {
 				} {
 					answer := Read(t, w)
 					require.Equal(t, c.container, answer.Container, "what the handler acts on")
-					require.Equal(t, c.container, answer.Caller, "what was judged")
+					require.Equal(t, c.container, answer.Caller, "what was checked")
 				}
 				for _, container := range c.never {
 					w := Send(t, handler, "GET", c.path, Issue(t, auth, container), "")
