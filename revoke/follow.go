@@ -10,11 +10,12 @@ import (
 	"github.com/joinednode/jwtauth/internal/options"
 )
 
-// Run follows the log until ctx ends, and returns its error. A failure is logged
-// once, and tried again; a list that has become stale recovers by itself. It also
-// takes expired entries out of the log now and then. Without it a list over a
-// shared log knows what it revokes itself and is stale, unless [List.Sync] is
-// called; one over [NewMemory] needs neither.
+// Run follows the log until ctx ends, and returns the error of ctx. A failure is logged
+// once, and tried again. A list that has become stale recovers by itself. Run also
+// purges expired entries from the log every hour.
+//
+// Without Run, a list over a shared log knows only what it revokes itself and is stale,
+// unless [List.Sync] is called. A list over [NewMemory] needs neither.
 func (l *List) Run(ctx context.Context) error {
 	ticker := time.NewTicker(l.interval)
 	defer ticker.Stop()
@@ -41,9 +42,9 @@ func (l *List) Run(ctx context.Context) error {
 
 func (l *List) log() *slog.Logger { return options.Logger(l.logger) }
 
-// Sync reads the log up to its end, for a start that wants to be ready before it
-// serves, and for tests. It takes at most a third of the bound of [WithStaleness]
-// for each page, and returns the store's error.
+// Sync reads the log up to its end, and returns the store's error. It takes at most a
+// third of the bound of [WithStaleness] for each page. It is meant for a server that
+// must be ready before it serves, and for tests.
 func (l *List) Sync(ctx context.Context) error {
 	l.following.Lock()
 	defer l.following.Unlock()
@@ -67,7 +68,7 @@ func (l *List) sync(ctx context.Context) error {
 		}
 		for _, e := range page.Entries {
 			if err := e.Validate(); err != nil {
-				return fmt.Errorf("an entry that this version does not know: %w", err)
+				return fmt.Errorf("an entry that this version cannot use: %w", err)
 			}
 			l.apply(e)
 		}
@@ -88,9 +89,9 @@ func (l *List) since(ctx context.Context) (Page, error) {
 	return l.store.Since(ctx, l.cursor, batch)
 }
 
-// purge takes out of the log what no list needs any more, not before the process
-// has run for a while: a clock that is wrong at the start would cost what still
-// counts. It fails quietly: the next one does it.
+// purge removes the entries from the log that no list needs any more. It does so only
+// when the process has run for a while: with a clock that is wrong at the start, entries
+// that still count would be lost. A failure is left to the next purge.
 func (l *List) purge(ctx context.Context) {
 	now := l.past.Now()
 	if now.Sub(l.purged) < purgeEvery {

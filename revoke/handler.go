@@ -20,53 +20,52 @@ const maxForm = 64 << 10
 // retryAfter is how many seconds a client should wait after a 503.
 const retryAfter = "5"
 
-// Handler takes tokens back over HTTP (RFC 7009): whoever holds a token, and may,
-// posts it as the parameter token of a form (application/x-www-form-urlencoded).
-// auth verifies the tokens; it must ask this list ([jwtauth.WithRevocations]).
+// Handler returns a handler that revokes tokens over HTTP (RFC 7009). The client posts
+// a token as the parameter token of a form (application/x-www-form-urlencoded). auth
+// verifies the tokens. It must ask this list ([jwtauth.WithRevocations]).
 //
-// authorize decides who may. It is asked about every well-formed request before
-// anything about the token is answered, with the claims of a genuine token, be it
-// live, to come, expired or taken back. Of any other it gets the zero Claims, whose
-// ExpiresAt is zero. So it does two things, in this order:
+// authorize decides whether the client may revoke the token. It is called for every
+// well-formed request, before the answer tells anything about the token. c holds the
+// claims of an authentic token, be it live, not valid yet, expired or revoked. For any
+// other token c is the zero Claims, whose ExpiresAt is zero. authorize does two things,
+// in this order:
 //
-//   - It authenticates the caller, by the request alone (HTTP Basic, a session, a
-//     client certificate), and returns an error if that fails. Then a stranger
-//     gets one and the same answer to every token, and learns nothing.
-//   - It compares the caller with the claims, such as c.Container, and returns an
-//     error if the token is somebody else's. For the zero Claims it returns nil:
-//     that token is nobody's, nothing will be done, and RFC 7009, section 2.2,
-//     wants 200.
+//   - It authenticates the client, by the request alone (HTTP Basic, a session, a
+//     client certificate), and returns an error if that fails. So a client that is not
+//     authenticated gets the same answer for every token, and learns nothing.
+//   - It compares the client with the claims, such as c.Container, and returns an
+//     error if the token is another client's. For the zero Claims it returns nil:
+//     nothing will be done, and RFC 7009, section 2.2, wants 200.
 //
-// A known caller thus learns whether a token is genuine and somebody else's: no
-// more than presenting it anywhere would tell. Where callers need not be known,
-// since whoever holds a token may take it back, it returns nil at once.
-// The request that authorize gets is without the query and the token; further
-// parameters of the body are in its PostForm.
+// A client that is authenticated thus learns whether a token is authentic and another
+// client's: no more than sending it anywhere would tell. If every client that holds a
+// token may revoke it, authorize returns nil at once. The request that authorize gets
+// is without the query and the token. Further parameters of the body are in its
+// PostForm.
 //
-// The answers, all with Cache-Control: no-store, errors in the form of RFC 6749,
+// The answers all have Cache-Control: no-store. Errors have the form of RFC 6749,
 // section 5.2:
 //
-//   - 200, empty: the token is refused from now on; or it was before: no token of
-//     ours, expired, taken back.
+//   - 200, empty: the token is rejected from now on, or was rejected before, since it
+//     is not one of ours, has expired or is revoked.
 //   - 400 invalid_request: another media type (that section has no 415), a form
 //     that does not parse, no token or more than one. A token in the query does not
 //     count.
 //   - 400 unsupported_token_type (RFC 7009, section 2.2.1): a token without a jti,
-//     or with one longer than [MaxText]. It cannot be taken back by itself, and is as
+//     or with one longer than [MaxText]. It cannot be revoked by itself, and is as
 //     good as it was.
 //   - 403 access_denied: an error of authorize, or a page of another origin, as
 //     [http.CrossOriginProtection] sees it; origins that auth trusts are no exception.
 //   - 405 for other methods than POST, 413 for more than 64 KiB.
-//   - 500 server_error: auth does not ask this list, and accepts the live token
-//     still.
+//   - 500 server_error: auth does not ask this list, and still accepts the live token.
 //   - 503 temporarily_unavailable with Retry-After: authorize returned
 //     [jwtauth.ErrUnavailable], keys or revocations cannot be consulted, or the store
 //     failed. The client must assume that the token is good, and try again.
 //
-// It fails closed: 200 for a live token means that the entry is in the store. token_type_hint is
-// ignored: there is one kind of token. No answer and no log line holds a token.
-// The handler is safe for concurrent use. Handler panics if auth or authorize is
-// nil.
+// It fails closed: 200 for a live token means that the entry is in the store.
+// token_type_hint is ignored, since there is one kind of token. No answer and no log
+// line holds a token. The handler is safe for concurrent use. Handler panics if auth or
+// authorize is nil.
 func (l *List) Handler(auth *jwtauth.Auth, authorize func(r *http.Request, c jwtauth.Claims) error) http.Handler {
 	if auth == nil {
 		panic("revoke: Handler: auth is nil, and nothing could tell a genuine token")
@@ -113,14 +112,14 @@ var (
 	unavailable = &problem{http.StatusServiceUnavailable, "temporarily_unavailable", "The token cannot be revoked now. Try again."}
 )
 
-// And those that whoever may revoke it sees.
+// The answers that only a client that may revoke the token gets.
 var (
 	noID      = &problem{http.StatusBadRequest, "unsupported_token_type", "This token cannot be revoked by itself."}
 	notAsking = &problem{http.StatusInternalServerError, "server_error", "The token is still accepted."}
 )
 
-// answer is the line that every request passes; nil means that the token is
-// refused.
+// answer is the line that every request passes. It returns nil if the token is
+// rejected from now on.
 func (l *List) answer(w http.ResponseWriter, r *http.Request, auth *jwtauth.Auth, authorize func(*http.Request, jwtauth.Claims) error) *problem {
 	ctx := r.Context()
 	if r.Method != http.MethodPost {
@@ -157,8 +156,8 @@ func (l *List) answer(w http.ResponseWriter, r *http.Request, auth *jwtauth.Auth
 	case c.ID == "" || len(c.ID) > MaxText || len(c.Issuer) > MaxText:
 		return noID
 	}
-	// One that was taken back is so again: the store may have failed the first
-	// time, when this process alone refused the token. So is one that has expired:
+	// A token that was revoked is revoked again: the store may have failed the first
+	// time, when this process alone rejected the token. So is one that has expired:
 	// other clocks, and an Auth with leeway, may think otherwise.
 	switch err := l.RevokeToken(ctx, c.Issuer, c.ID, c.ExpiresAt); {
 	case errors.Is(err, ErrIssuer):
@@ -185,7 +184,7 @@ var crossOrigin http.CrossOriginProtection
 
 // readForm returns the parameters of the body; those of the query do not count.
 func readForm(w http.ResponseWriter, r *http.Request) (url.Values, *problem) {
-	// Like net/http, whatever follows the type.
+	// Like net/http, it ignores what follows the type.
 	if kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind != "application/x-www-form-urlencoded" {
 		return nil, notAForm
 	}
@@ -209,8 +208,8 @@ func readForm(w http.ResponseWriter, r *http.Request) (url.Values, *problem) {
 	return form, nil
 }
 
-// withoutToken returns the request for authorize, which may log what it gets. A
-// token in the query does not count, but is one.
+// withoutToken returns the request for authorize, which may log what it gets. So a
+// token in the query, though it does not count, is removed, too.
 func withoutToken(r *http.Request, form url.Values) *http.Request {
 	delete(form, "token")
 	r = r.WithContext(r.Context())

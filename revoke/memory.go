@@ -12,9 +12,9 @@ import (
 	"time"
 )
 
-// Memory is a log in the memory of this process: for tests, and for services of
-// one process that can do without it after a restart. Lists over it know each
-// entry at once.
+// Memory is a log in the memory of this process. It is meant for tests, and for
+// services of one process that can do without it after a restart. Lists over it know
+// each entry at once.
 type Memory struct {
 	id string
 
@@ -32,7 +32,7 @@ type numbered struct {
 // NewMemory returns an empty log.
 func NewMemory() *Memory { return &Memory{id: rand.Text()} }
 
-// follow has fn called with every entry, those that are there included.
+// follow calls fn with every entry: those that are there, and later ones when they come.
 func (m *Memory) follow(fn func(Entry)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -77,8 +77,8 @@ func (m *Memory) Since(ctx context.Context, cursor string, limit int) (Page, err
 	return page, nil
 }
 
-// place is the number that a cursor stands behind, 0 for one that is not of this
-// log.
+// place returns the number that a cursor stands behind, or 0 if the cursor is not of
+// this log.
 func (m *Memory) place(cursor string) int {
 	id, number, _ := strings.Cut(cursor, "/")
 	n, err := strconv.Atoi(number)

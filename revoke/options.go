@@ -27,10 +27,10 @@ func between(option string, d, least, most time.Duration) error {
 	return nil
 }
 
-// WithMaxLifetime sets how long tokens may live, 100 years at most: 14 days unless
-// set. It must be at least the maximum lifetime of each Auth that asks the list,
-// which refuses to be made otherwise: entries are kept that long. Processes that
-// share a log must all have the same.
+// WithMaxLifetime sets how long tokens may live, 100 years at most. The default is 14
+// days. Entries are kept that long, so it must be at least the maximum lifetime of each
+// Auth that asks the list: otherwise jwtauth.New returns an error. Processes that share
+// a log must all have the same.
 func WithMaxLifetime(d time.Duration) Option {
 	return func(c *config) error {
 		c.maxLifetime = d
@@ -38,10 +38,10 @@ func WithMaxLifetime(d time.Duration) Option {
 	}
 }
 
-// WithStaleness sets the time since the last successful read of the log past
-// which nothing is accepted: 10 seconds unless set, a week at most. It is the
-// longest that a revoked token is accepted by another process; time in which the
-// machine is suspended does not count.
+// WithStaleness sets the time since the last successful read of the log past which
+// nothing is accepted, a week at most. The default is 10 seconds. It is the longest
+// time that a revoked token is accepted by another process. Time in which the machine
+// is suspended does not count.
 func WithStaleness(d time.Duration) Option {
 	return func(c *config) error {
 		c.staleness = d
@@ -49,8 +49,8 @@ func WithStaleness(d time.Duration) Option {
 	}
 }
 
-// WithInterval sets how often the log is read: every 250 milliseconds unless set,
-// and no less than four times within the bound of [WithStaleness].
+// WithInterval sets how often the log is read, at least four times within the bound of
+// [WithStaleness]. The default is every 250 milliseconds.
 func WithInterval(d time.Duration) Option {
 	return func(c *config) error {
 		c.interval = d
@@ -58,9 +58,9 @@ func WithInterval(d time.Duration) Option {
 	}
 }
 
-// WithSkew sets by how much the clocks of the processes that share the log may
-// differ, an hour at most: a second unless set, none with [NewMemory]. They must
-// all have the same.
+// WithSkew sets by how much the clocks of the processes that share the log may differ,
+// an hour at most. The default is a second, and nothing with [NewMemory]. The processes
+// must all have the same.
 func WithSkew(d time.Duration) Option {
 	return func(c *config) error {
 		c.skew = d
@@ -68,10 +68,10 @@ func WithSkew(d time.Duration) Option {
 	}
 }
 
-// InsecureAcceptStale lets tokens pass that are not on the list as far as it is
-// known, where it is not up to date: it fails open. Who takes it puts being
-// served before being safe for as long as the log cannot be read, and should
-// watch [List.Status].
+// InsecureAcceptStale makes a list that is not up to date accept the tokens that are not
+// on it as far as it is known. It fails open: while the log cannot be read, requests are
+// served, and tokens that were revoked meanwhile are accepted. Monitor [List.Status] if
+// you use it.
 func InsecureAcceptStale() Option {
 	return func(c *config) error {
 		c.accept = true
@@ -79,8 +79,8 @@ func InsecureAcceptStale() Option {
 	}
 }
 
-// WithClock sets the wall clock, for tests: [time.Now] unless set. It must be
-// safe for concurrent use. Staleness does not ask it.
+// WithClock sets the wall clock, for tests. The default is [time.Now]. It must be safe
+// for concurrent use. Staleness does not depend on it.
 func WithClock(clock func() time.Time) Option {
 	return func(c *config) error {
 		if c.clock = clock; clock == nil {
@@ -90,8 +90,8 @@ func WithClock(clock func() time.Time) Option {
 	}
 }
 
-// WithLogger sets where [List.Run] reports that the log cannot be read, and can
-// be again: [slog.Default] unless set.
+// WithLogger sets where [List.Run] logs that the log cannot be read, and can be again.
+// The default is [slog.Default].
 func WithLogger(logger *slog.Logger) Option {
 	return func(c *config) error {
 		if c.logger = logger; logger == nil {

@@ -1,7 +1,6 @@
-// Package revoke takes tokens back before they expire: one of them, those of a
-// session, or all that a subject or a container was given up to now. A request
-// costs one look-up in memory, however long the list is and however many servers
-// share it.
+// Package revoke revokes tokens before they expire: one token, those of a session,
+// or all that were issued up to now to a subject or for a container. A request costs
+// one look-up in memory, however long the list is and however many servers share it.
 //
 //	list, err := revoke.New(revoke.NewMemory())
 //	auth, err := jwtauth.New(key, jwtauth.WithIssuer("https://api.example.com"), jwtauth.WithRevocations(list))
@@ -9,32 +8,32 @@
 //	err = list.RevokeToken(ctx, claims.Issuer, claims.ID, claims.ExpiresAt)
 //	err = list.RevokeContainer(ctx, auth.Issuer(), "my-container")
 //
-// Each Auth tells its list which issuers it has, and a revocation for another one is
+// Each Auth tells its list which issuers it has. A revocation for another issuer is
 // [ErrIssuer], since it would revoke nothing.
 //
-// [List.Handler] does it over HTTP (RFC 7009). The entries are in a [Store], a log
-// that all servers append to and follow: [NewMemory] for a single process, which
-// forgets at its end, and those of packages store/sqlstore and store/redisstore, which
-// do not.
+// [List.Handler] revokes tokens over HTTP (RFC 7009). The entries are in a [Store], a
+// log that all servers append to and follow. [NewMemory] is the log of a single
+// process, and is gone when that ends. The logs of packages store/sqlstore and
+// store/redisstore are kept.
 //
 // # What is promised
 //
 // In the process that revokes: once a method has returned nil, every token that was
-// issued before the call is refused, and every one that is issued from then on is
-// accepted, whatever the clock does. That takes tokens that an Auth with this
-// list issued (they carry a microsecond stamp). For other tokens iat counts, and one that is
-// issued within the second of the revocation is rejected too. The clock of another issuer
-// may be ahead, by 5 seconds or the leeway of the Auth, whichever is more: for as long
-// after the revocation its new tokens are rejected.
+// issued before the call is rejected, and every one that is issued from then on is
+// accepted, whatever the clock does. This holds for tokens that an Auth with this list
+// issued: they carry a microsecond stamp. For other tokens iat counts, and one that is
+// issued within the second of the revocation is rejected too. The clock of another
+// issuer may be ahead, by 5 seconds or the leeway of the Auth, whichever is more: for as
+// long after the revocation its new tokens are rejected.
 //
-// In other processes the same holds once they have read the entry: within a
-// moment while all is well, and within the bound of [WithStaleness] at the latest,
-// since past it nothing is accepted any more. Their clocks may differ: until the
-// entry is read, plus [WithSkew], tokens that they issue to a revoked subject or
-// container may be refused, never the other way round.
+// In other processes the same holds once they have read the entry. While all is well
+// that takes the time of [WithInterval]. It never takes longer than the bound of
+// [WithStaleness], since past it nothing is accepted any more. Their clocks may differ:
+// until the entry is read, plus [WithSkew], tokens that they issue to a revoked subject
+// or container may be rejected. No revoked token is accepted for that reason.
 //
 // It fails closed: a list that was never read, or not for too long, is an error of
-// [List.Revoked], which a request sees as 503; see [InsecureAcceptStale].
+// [List.Revoked], which a request sees as 503. See [InsecureAcceptStale].
 package revoke
 
 import (
@@ -51,8 +50,8 @@ import (
 	"github.com/joinednode/jwtauth/internal/revocation"
 )
 
-// ErrStale: the log was not read for longer than the bound, or never, so that
-// nobody knows whether a token was revoked. jwtauth makes it ErrUnavailable.
+// ErrStale: the log was not read for longer than the bound, or never, so that it is
+// not known whether a token was revoked. jwtauth makes it ErrUnavailable.
 var ErrStale = errors.New("revoke: the list is not up to date")
 
 // ErrIssuer: the Auths that ask the list do not know the issuer of a revocation, which
@@ -67,7 +66,7 @@ const (
 	DefaultSkew        = time.Second // where processes share the log
 
 	// margin is how much longer an entry is kept than the tokens it is about: an
-	// Auth may accept them that long after their expiry.
+	// Auth may accept them for that long after their expiry.
 	margin = jwtauth.MaxLeeway
 	// sessionSpare is how much longer an entry about a session is kept, so that one which
 	// is revoked again needs no other for as long.
@@ -77,20 +76,20 @@ const (
 	unstampedAhead = 5 * time.Second
 	// batch is how many entries are read at once.
 	batch = 10_000
-	// purgeEvery is how often expired entries are taken out of the log.
+	// purgeEvery is how often expired entries are purged from the log.
 	purgeEvery = time.Hour
 )
 
 // List is a revocation list, for [jwtauth.WithRevocations]. It is safe for
-// concurrent use; what asks it on a request takes no lock.
+// concurrent use. A request that asks it takes no lock.
 type List struct {
 	link
 	config
 	store   Store
 	local   bool // the store is a Memory
 	seen    set
-	started time.Time   // what the moments below count from, by the monotonic clock
-	past    *past.Clock // by which entries are forgotten
+	started time.Time   // what the times below count from, by the monotonic clock
+	past    *past.Clock // by which entries are dropped
 
 	epoch   atomic.Int64 // the highest that was applied: E of a subject or container
 	stamped atomic.Int64 // the latest stamp that was given to a token
@@ -109,8 +108,8 @@ type link = revocation.Link
 
 // New returns a list of what is in the store's log. It reads nothing yet: until
 // [List.Run] or [List.Sync] has read the log, [List.Revoked] returns [ErrStale].
-// A list over [NewMemory] needs neither: it knows all at once, is never stale, and
-// drops what has expired as it revokes.
+// A list over [NewMemory] needs neither: it knows all entries at once, is never
+// stale, and drops what has expired as it revokes.
 func New(store Store, opts ...Option) (*List, error) {
 	if store == nil {
 		return nil, errors.New("revoke: New: the store is nil; give it one, such as revoke.NewMemory()")
@@ -139,11 +138,11 @@ func New(store Store, opts ...Option) (*List, error) {
 	return l, nil
 }
 
-// forever is the moment of a read that never gets old.
+// forever is the time of a read that never gets old.
 const forever = 1<<63 - 1
 
-// Revoked reports whether the token with these claims was taken back. Its error
-// is [ErrStale]: the list cannot say.
+// Revoked reports whether the token with these claims has been revoked. Its only
+// error is [ErrStale]: the list cannot say.
 func (l *List) Revoked(_ context.Context, c jwtauth.Claims) (bool, error) {
 	if !l.accept && l.stale() {
 		return false, ErrStale
@@ -192,36 +191,36 @@ func raise(to *atomic.Int64, n int64) {
 	}
 }
 
-// RevokeToken takes one token back, by its iss and jti. expires is its exp, until
-// which the list remembers it. It is an error if jti is empty or expires is zero;
-// of a token that has expired nothing is written.
+// RevokeToken revokes one token, identified by its issuer and jti. expires is its
+// exp: the list keeps the revocation until then. It is an error if jti is empty or
+// expires is zero. For a token that has expired nothing is written.
 //
-// An error of the store means that this process refuses the token, and others may
-// or may not: call it again. A store that takes longer than 5 seconds to write is one.
-// So it is with all four. Those of a subject and of a container read the log first.
+// If the store fails, or takes longer than 5 seconds to write, RevokeToken returns an
+// error. This process then rejects the token, and other processes may or may not: call
+// RevokeToken again. The same holds for the other three methods. [List.RevokeSubject]
+// and [List.RevokeContainer] also read the log first.
 func (l *List) RevokeToken(ctx context.Context, issuer, jti string, expires time.Time) error {
 	if expires.IsZero() {
 		return errors.New("revoke: RevokeToken: expires is zero; give it the token's exp, Claims.ExpiresAt")
 	}
-	if expires.After(latestMoment) { // to which one cannot add, and no token lives longer
-		expires = latestMoment
+	if expires.After(endOfTime) { // to which one cannot add, and no token lives longer
+		expires = endOfTime
 	}
 	return l.revoke(ctx, "RevokeToken", Entry{Kind: Token, Issuer: issuer, ID: jti, Expires: l.outliving(expires)})
 }
 
-// RevokeSession takes back all tokens of a session, by their iss and sid: those
-// that are issued within the next [WithMaxLifetime], too.
+// RevokeSession revokes all tokens of a session, identified by its issuer and sid:
+// also those that are issued within the next [WithMaxLifetime].
 func (l *List) RevokeSession(ctx context.Context, issuer, sid string) error {
 	return l.revoke(ctx, "RevokeSession", Entry{Kind: Session, Issuer: issuer, ID: sid, Expires: l.keptFor(l.latest()).Add(sessionSpare)})
 }
 
-// RevokeSubject takes back every token that was issued to a subject up to now.
+// RevokeSubject revokes every token that was issued to a subject up to now.
 func (l *List) RevokeSubject(ctx context.Context, issuer, subject string) error {
 	return l.revoke(ctx, "RevokeSubject", Entry{Kind: Subject, Issuer: issuer, ID: subject})
 }
 
-// RevokeContainer takes back every token of a container that was issued up to
-// now.
+// RevokeContainer revokes every token of a container that was issued up to now.
 func (l *List) RevokeContainer(ctx context.Context, issuer, container string) error {
 	return l.revoke(ctx, "RevokeContainer", Entry{Kind: Container, Issuer: issuer, ID: container})
 }
@@ -247,21 +246,21 @@ func (l *List) revoke(ctx context.Context, method string, e Entry) error {
 		l.setEpoch(&e)
 	}
 	l.unwritten.Store(e.place(), true)
-	l.refuse(e) // here, whatever becomes of the log
+	l.reject(e) // here, whatever becomes of the log
 	var errs []error
 	if upToNow && !l.local {
-		// What others stamped lies behind the epochs that they know of, which this
-		// process may not have read.
+		// Other processes give stamps that lie behind the epochs that they know. This
+		// process may not have read those epochs yet.
 		errs = append(errs, l.Sync(ctx))
 		l.setEpoch(&e)
-		l.refuse(e)
+		l.reject(e)
 	}
 	if err := errors.Join(append(errs, l.append(ctx, e))...); err != nil {
 		return fmt.Errorf("revoke: %s: %w", method, err)
 	}
 	l.unwritten.Delete(e.place())
-	// Not before others can read it: what is issued from here on has a later stamp,
-	// which their entries must reach, too.
+	// Not before other processes can read it: what is issued from here on has a later
+	// stamp, which their entries must reach, too.
 	raise(&l.epoch, e.Epoch)
 	if l.local {
 		l.following.Lock()
@@ -272,7 +271,7 @@ func (l *List) revoke(ctx context.Context, method string, e Entry) error {
 }
 
 // isKnown reports whether the log holds an entry that hits the same tokens for as long.
-// What could not be written is revoked here, and written when it is revoked again.
+// An entry that could not be written counts here, and is written when it is revoked again.
 func (l *List) isKnown(e Entry) bool {
 	if e.Kind != Token && e.Kind != Session {
 		return false
@@ -305,39 +304,38 @@ func (l *List) append(ctx context.Context, e Entry) error {
 	return l.store.Append(ctx, e)
 }
 
-// setEpoch gives an entry an epoch that no token issued before has a later stamp
-// than.
+// setEpoch gives an entry an epoch. No token that was issued before has a later stamp.
 func (l *List) setEpoch(e *Entry) {
 	e.Epoch = l.latest()
 	e.Expires = l.keptFor(e.Epoch)
 }
 
-// latest is the latest stamp that any process may have given out.
+// latest returns the latest stamp that any process may have given out.
 func (l *List) latest() int64 {
 	return max(l.clock().Add(l.skew).UnixMicro(), l.epoch.Load()+1, l.stamped.Load())
 }
 
-// keptFor is how long what hits tokens up to a stamp must be kept.
+// keptFor returns until when an entry that hits tokens up to a stamp must be kept.
 func (l *List) keptFor(stamp int64) time.Time {
 	return l.outliving(time.UnixMicro(stamp).Add(l.maxLifetime))
 }
 
-// outliving is the Expires of an entry about tokens that are gone at a moment.
+// outliving returns the Expires of an entry about tokens that are gone at a time.
 func (l *List) outliving(gone time.Time) time.Time {
-	if kept := gone.Add(margin + l.skew); kept.Before(latestMoment) {
+	if kept := gone.Add(margin + l.skew); kept.Before(endOfTime) {
 		return kept
 	}
-	return latestMoment
+	return endOfTime
 }
 
-// refuse makes an entry count for this process's verdicts, for good: it may come
+// reject makes this process reject what an entry hits, for good. The entry may come
 // again, and out of order.
-func (l *List) refuse(e Entry) { l.seen.add(e, l.past.Now().UnixMicro()) }
+func (l *List) reject(e Entry) { l.seen.add(e, l.past.Now().UnixMicro()) }
 
 // apply makes an entry of the log count.
 func (l *List) apply(e Entry) {
 	raise(&l.epoch, e.Epoch)
-	l.refuse(e)
+	l.reject(e)
 }
 
 func (l *List) now() int64 { return int64(time.Since(l.started)) + 1 }
@@ -353,20 +351,20 @@ func (l *List) stale() bool {
 	}
 }
 
-// Status is what monitoring wants to know of a list.
+// Status is the state of a list, for monitoring.
 type Status struct {
-	// Ready: the list can answer; if not, [List.Revoked] returns [ErrStale].
+	// Ready: tokens are checked. If not, [List.Revoked] returns [ErrStale].
 	Ready bool
 	// Age is how long ago the log was last read successfully, -1 for never, and 0
 	// for a list over [NewMemory].
 	Age time.Duration
-	// Entries are remembered, of all kinds, some of which may have expired.
+	// Entries is how many entries are kept, of all kinds. Some may have expired.
 	Entries int
 	// Err is the failure of the last read, nil if it was good.
 	Err error
 }
 
-// Status returns how the list does.
+// Status returns the state of the list, for monitoring.
 func (l *List) Status() Status {
 	s := Status{Ready: l.accept || !l.stale(), Entries: l.seen.len()}
 	switch read := l.read.Load(); read {

@@ -536,7 +536,7 @@ func TestAnEntryThatCannotBeJudgedFailsClosed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			list := newList(t, foreign{newNetwork(), e})
-			require.ErrorContains(t, list.Sync(t.Context()), "does not know")
+			require.ErrorContains(t, list.Sync(t.Context()), "cannot use")
 			require.False(t, list.Status().Ready)
 			require.Error(t, revoke.NewMemory().Append(t.Context(), e))
 		})

@@ -10,19 +10,19 @@ import (
 	"sync/atomic"
 )
 
-// set is what a list remembers. Whoever looks something up takes no lock, and
-// allocates nothing while the issuer is that of the last look-up: tables only grow, and
-// one that is full, or full of what has expired, is replaced by another.
+// set holds the entries of a list. A look-up takes no lock, and allocates nothing while
+// the issuer is that of the last look-up: tables only grow, and one that is full, or
+// full of what has expired, is replaced by another.
 //
-// Issuer and id are kept as 128 bits of two hashes with secret seeds. Nobody can
-// choose texts that meet, and that two do by chance is less likely than that the
-// machine errs; it would refuse a good token, never accept a bad one.
+// Issuer and id are kept as 128 bits of two hashes with secret seeds. An attacker
+// cannot choose values that collide. That two collide by chance is less likely than an
+// error of the machine; it would reject a good token, never accept a bad one.
 type set struct {
 	ids, issuers [2]maphash.Seed
 	issuer       atomic.Pointer[hashedIssuer]         // the last one: most services have only one
 	tables       [Container + 1]atomic.Pointer[table] // by Kind; nil while there is nothing of it
 
-	mu sync.Mutex // held by whoever adds
+	mu sync.Mutex // held while an entry is added
 }
 
 type hashedIssuer struct {
@@ -52,8 +52,8 @@ func (s *set) init() {
 	}
 }
 
-// has reports whether there is an entry that hits a token with this stamp. The
-// second hash is wanted only where the first was found.
+// has reports whether there is an entry that hits a token with this stamp. It computes
+// the second hash only if the first was found.
 func (s *set) has(kind Kind, issuer, id string, stamp int64) bool {
 	t := s.tables[kind].Load()
 	if t == nil || id == "" {
@@ -67,8 +67,8 @@ func (s *set) has(kind Kind, issuer, id string, stamp int64) bool {
 	return false
 }
 
-// until is when an entry about the same as e expires, in microseconds since 1970, 0 if
-// there is none.
+// until returns when an entry about the same as e expires, in microseconds since 1970,
+// or 0 if there is none.
 func (s *set) until(e Entry) int64 {
 	t := s.tables[e.Kind].Load()
 	if t == nil {
@@ -82,7 +82,7 @@ func (s *set) until(e Entry) int64 {
 	return 0
 }
 
-// lacks reports that there is no entry of any kind with one of these first hashes.
+// lacks reports whether there is no entry of any kind with one of these first hashes.
 func (s *set) lacks(firsts [Container]uint64) bool {
 	for i, first := range firsts {
 		if t := s.tables[i+1].Load(); t != nil {
@@ -94,8 +94,8 @@ func (s *set) lacks(firsts [Container]uint64) bool {
 	return true
 }
 
-// add remembers an entry, or raises what is remembered of it. What expired before
-// now may be forgotten.
+// add keeps an entry, or raises what is kept of it. It may drop entries that expired
+// before now.
 func (s *set) add(e Entry, now int64) {
 	epoch := e.Epoch
 	if e.Kind == Token || e.Kind == Session {
@@ -110,13 +110,13 @@ func (s *set) add(e Entry, now int64) {
 		defer s.tables[e.Kind].Store(t)
 	}
 	expires := e.Expires
-	if expires.After(latestMoment) { // which microseconds could not hold
-		expires = latestMoment
+	if expires.After(endOfTime) { // which microseconds could not hold
+		expires = endOfTime
 	}
 	t.put(hash, epoch, expires.UnixMicro())
 }
 
-// len is how many entries there are, of all kinds.
+// len returns how many entries there are, of all kinds.
 func (s *set) len() (n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -128,7 +128,7 @@ func (s *set) len() (n int) {
 	return n
 }
 
-// first is never 0, which is a free slot.
+// first returns the first hash, which is never 0: that is a free slot.
 func (s *set) first(issuer, id string) uint64 {
 	last := s.issuer.Load()
 	if last == nil || last.issuer != issuer {
@@ -142,8 +142,8 @@ func (s *set) second(issuer, id string) uint64 {
 	return maphash.String(s.ids[1], id) ^ maphash.String(s.issuers[1], issuer)
 }
 
-// alike are the slots with this first hash: one, but by chance. A table is never
-// full.
+// alike returns the slots with this first hash: one, unless two collide by chance. A
+// table is never full.
 func (t *table) alike(first uint64) iter.Seq[*slot] {
 	return func(yield func(*slot) bool) {
 		for i := t.start(first); ; i++ {
@@ -162,14 +162,14 @@ func (t *table) alike(first uint64) iter.Seq[*slot] {
 	}
 }
 
-// start is where the search for an entry begins: the hash as a fraction of the
+// start returns where the search for an entry begins: the hash as a fraction of the
 // table, which may have any size.
 func (t *table) start(first uint64) int {
 	i, _ := bits.Mul64(first, uint64(len(t.slots)))
 	return int(i)
 }
 
-// put needs a free slot.
+// put adds an entry, or raises it. There must be a free slot.
 func (t *table) put(hash [2]uint64, epoch, expires int64) {
 	s := t.slotFor(hash)
 	raise(&s.epoch, epoch)
@@ -195,7 +195,8 @@ func (t *table) slotFor(hash [2]uint64) *slot {
 	return &t.slots[i]
 }
 
-// renewed returns a table with room, and with what has not expired. t may be nil.
+// renewed returns a table with room, and with the entries that have not expired. t may
+// be nil.
 func (t *table) renewed(now int64) *table {
 	live := 0
 	if t != nil {

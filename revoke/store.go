@@ -30,15 +30,15 @@ type Entry struct {
 	// microseconds since 1970, of either sign; 0 for the others.
 	Epoch int64
 	// Expires is when no token is left that the entry could hit, in the year 9999 at the
-	// latest. Stores cut it to the microsecond, or round it up by a second at most.
+	// latest. Stores truncate it to the microsecond, or round it up by a second at most.
 	Expires time.Time
 }
 
-// latestMoment is when no token is valid any more.
-var latestMoment = time.Date(9999, time.December, 31, 23, 59, 59, 0, time.UTC)
+// endOfTime is when no token is valid any more.
+var endOfTime = time.Date(9999, time.December, 31, 23, 59, 59, 0, time.UTC)
 
-// Validate returns an error if the entry is one that a list does not know. A [Store]'s Append
-// refuses it, since it would spoil the log for all: a list that finds it there fails
+// Validate returns an error if a list cannot use the entry. A [Store]'s Append refuses
+// such an entry, since it would spoil the log for all: a list that finds one there fails
 // closed, and goes stale.
 func (e Entry) Validate() error {
 	switch {
@@ -48,7 +48,7 @@ func (e Entry) Validate() error {
 		return errors.New("its id is empty")
 	case len(e.ID) > MaxText || len(e.Issuer) > MaxText:
 		return fmt.Errorf("its id has %d bytes and its issuer %d, and %d are the most", len(e.ID), len(e.Issuer), MaxText)
-	case e.Epoch > latestMoment.UnixMicro():
+	case e.Epoch > endOfTime.UnixMicro():
 		return fmt.Errorf("its epoch is %d, and microseconds are wanted", e.Epoch)
 	case e.Expires.UTC().Year() < 1 || e.Expires.UTC().Year() > 9999:
 		return fmt.Errorf("it expires at %v, and a moment of the years 1 to 9999 is wanted", e.Expires)
@@ -72,24 +72,24 @@ type Page struct {
 // All methods are safe for concurrent use, also by several processes, and return
 // an error only for an outage, ctx's included.
 type Store interface {
-	// Append adds an entry, unless [Entry.Validate] refuses it. When it returns nil the entry is kept, as safely as the
-	// store keeps anything, and every Since that begins from then on finds it. After
-	// an error it may be there or not. An entry that is there already may be added
-	// again, and is then kept once or twice.
+	// Append adds an entry, unless [Entry.Validate] refuses it. When it returns nil, the
+	// entry is kept as safely as the store keeps anything, and every Since that begins
+	// from then on finds it. After an error it may be there or not. An entry that is
+	// there already may be added again, and is then kept once or twice.
 	Append(ctx context.Context, e Entry) error
 
-	// Since returns what follows a cursor that it gave before, at most limit
-	// entries, which is at least 1, "" being the beginning. It does not wait for new
-	// ones.
+	// Since returns the entries that follow a cursor of an earlier call, at most limit.
+	// The cursor "" is the beginning. limit is at least 1. Since does not wait for new
+	// entries.
 	//
-	// Order is the order in which entries can be seen: whoever goes on from a cursor
-	// misses none that became visible later, whatever began first. A cursor that is
-	// not of this log (which was replaced, emptied, or put back from a backup), or
-	// lies behind its end, counts as "": it is all read again. That is what the log's
-	// random identity is for, which is part of the cursor.
+	// The order is that in which entries become visible: a reader that goes on from a
+	// cursor misses no entry that became visible later, whichever Append began first. A
+	// cursor that is not of this log, or lies behind its end, counts as "": the log is
+	// read again from its beginning. The log may have been replaced, emptied, or put
+	// back from a backup. Stores tell by a random identity of the log in the cursor.
 	Since(ctx context.Context, cursor string, limit int) (Page, error)
 
-	// Purge may take out entries whose Expires lies before the time given, and no
-	// others. Nothing else takes entries out, however old. Cursors stay good.
+	// Purge may remove entries whose Expires lies before the time given, and no
+	// others. Nothing else removes entries, however old. Cursors stay good.
 	Purge(ctx context.Context, before time.Time) error
 }
