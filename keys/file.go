@@ -12,15 +12,15 @@ import (
 	"runtime"
 )
 
-// LoadOrCreate returns the private key in the JWK file at path, and makes one
-// of the given algorithm, with an id, where there is no file yet. Of any number
-// of processes that start at once one makes the key and all return it: the file
+// LoadOrCreate returns the private key in the JWK file at path. If there is no
+// file yet, it makes one, with a key of the given algorithm that has an id. If many
+// processes start at once, one of them makes the key and all return it: the file
 // appears whole or not at all. Its folder must exist.
 //
 // It is an error if the file holds another algorithm than alg, a public key, or
-// anything but a key; and, other than on Windows, if anyone but its owner may
-// read or write it: a key that others could read is no key. Nothing is ever
-// overwritten.
+// anything except a key. Other than on Windows, it is also an error if any user
+// except its owner may read or write it: a key that other users could read is no
+// key. Nothing is ever overwritten.
 func LoadOrCreate(path, alg string) (Key, error) {
 	key, err := load(path, alg)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -35,7 +35,7 @@ func LoadOrCreate(path, alg string) (Key, error) {
 }
 
 func load(path, alg string) (Key, error) {
-	data, err := readPrivate(path, othersNothing, maxKeyText)
+	data, err := readPrivate(path, ownerOnly, maxKeyBytes)
 	if err != nil {
 		return Key{}, err
 	}
@@ -52,16 +52,16 @@ func load(path, alg string) (Key, error) {
 	return key, nil
 }
 
-// The permissions that a file of keys must not have: any for others than its
-// owner, or any but that its group may read it.
+// The permissions that a file of keys must not have, if only its owner may use it,
+// or if its group may read it besides.
 const (
-	othersNothing fs.FileMode = 0o077
-	groupReads    fs.FileMode = 0o037
+	ownerOnly  fs.FileMode = 0o077
+	groupReads fs.FileMode = 0o037
 )
 
 // readPrivate reads a file of at most limit bytes that has none of the
-// permissions in forbidden. The mode is that of the open file, so that nobody
-// can swap it in between.
+// permissions in forbidden. It checks the mode of the open file, so that the file
+// cannot be swapped in between.
 func readPrivate(path string, forbidden fs.FileMode, limit int64) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -105,7 +105,7 @@ func createKey(path, alg string) error {
 }
 
 // create makes the file path, unless there is one. A link, unlike a rename,
-// fails where a file is: whoever comes second takes the first one's.
+// fails where a file is: the process that comes second uses the first one's.
 func create(path string, data []byte) error {
 	return place(path, data, func(tmp string) error {
 		if err := os.Link(tmp, path); !errors.Is(err, fs.ErrExist) {
@@ -120,7 +120,7 @@ func replace(path string, data []byte) error {
 	return place(path, data, func(tmp string) error { return os.Rename(tmp, path) })
 }
 
-// place writes data to a new file beside path, of mode 0600, and lets as give
+// place writes data to a new file beside path, of mode 0600, and calls as to give
 // it that name: the file appears whole or not at all.
 func place(path string, data []byte, as func(tmp string) error) error {
 	dir := filepath.Dir(path)

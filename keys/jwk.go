@@ -14,9 +14,9 @@ import (
 )
 
 // Generate makes a new key pair, or a new secret, for an algorithm (RFC 7518,
-// section 3.1); RSA keys have 3072 bits. Its id is the RFC 7638 thumbprint; of a
-// secret it is random, since a thumbprint would be a hash of the secret. It
-// returns an error if the algorithm is not known. The key is in memory alone: see
+// section 3.1). RSA keys have 3072 bits. The id of a key pair is its RFC 7638
+// thumbprint. The id of a secret is random, since a thumbprint would be a hash of
+// the secret. An unknown algorithm is an error. The key is in memory alone: see
 // [Ring.Save] and [LoadOrCreate] for keys that are kept.
 func Generate(alg string) (Key, error) {
 	key, err := generate(alg)
@@ -75,8 +75,8 @@ func identify(k Key) (Key, error) {
 	return k.WithID(base64.RawURLEncoding.EncodeToString(thumbprint)), nil
 }
 
-// privateJWK is the key as a file keeps it: whole, or its public half if it only
-// verifies.
+// privateJWK returns the key as a file keeps it: whole, or its public half if it
+// only verifies.
 func (m *material) privateJWK() (jwk.Key, error) {
 	switch {
 	case m.secret != nil:
@@ -100,7 +100,7 @@ func (m *material) privateJWK() (jwk.Key, error) {
 	return nil, fmt.Errorf("the private key %q is kept by its signer, such as a KMS; only one in memory can be written", m.id)
 }
 
-// publicJWK is the key as a JWK Set shows it. It starts from the public key
+// publicJWK returns the key as a JWK Set shows it. It starts from the public key
 // alone, so that nothing private can be in it.
 func (m *material) publicJWK() (jwk.Key, error) { return m.jwk(m.public) }
 

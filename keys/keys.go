@@ -6,14 +6,14 @@
 //	auth, err := jwtauth.New(ring)                         // keys that rotate: see Ring, OpenRing
 //	auth, err := jwtauth.New(remote)                       // keys that another service publishes: see Remote
 //
-// A key has exactly one algorithm, fixed when it is made, and a token that
-// names another is refused: what a token says of itself never chooses how it is
-// verified (RFC 8725, section 3.1). "none" does not exist here.
+// A key has exactly one algorithm, fixed when it is made. A token that names
+// another algorithm is rejected: what a token says about itself never chooses how
+// it is verified (RFC 8725, section 3.1). "none" does not exist here.
 //
-// The functions that make a Key report what is wrong with it not at once but
-// through [Key.Err], which jwtauth.New asks: a bad key is an error of New, so
-// that keys can be written in place. Only what reads input (a file, PEM, a JWK)
-// returns an error of its own.
+// The functions that make a Key report what is wrong with it through [Key.Err],
+// not at once. jwtauth.New returns that error, so that keys can be written in
+// place. Only functions that read input (a file, PEM, a JWK) return an error of
+// their own.
 package keys
 
 import (
@@ -26,26 +26,26 @@ import (
 	"unicode/utf8"
 )
 
-// Errors that a [Set] answers with, for errors.Is. Package jwtauth has them
-// under the same names.
+// Errors that the methods of a [Set] return, for errors.Is. Package jwtauth has
+// them under the same names.
 var (
 	// ErrUnknownKey: no key of the set has the token's algorithm and key id.
 	ErrUnknownKey = errors.New("jwtauth: no key for the token's alg and kid")
-	// ErrSignature: the signature is not that of any key that it could be.
+	// ErrSignature: no key that fits the token verifies its signature.
 	ErrSignature = errors.New("jwtauth: wrong signature")
 	// ErrNoSigningKey: the set can verify, but not sign.
 	ErrNoSigningKey = errors.New("jwtauth: no key that can sign")
 )
 
-// Source gives the keys to verify and sign with. [Key], [Ring] and [Remote] are
-// sources; so is whatever else answers with a set that one of them gave.
+// Source returns the keys to verify and sign with. [Key], [Ring] and [Remote] are
+// sources. A custom source returns a set that it got from one of them.
 //
-// Keys is called on every request by any number of goroutines, so it should be
-// no dearer than an atomic load; when a Remote waits, it says. kid is the id that the
-// token names, "" if it names none or a token is to be signed; a source may ignore it. A
-// change of keys is a new *Set: holders of the old one tell by its identity. An error
-// means "cannot know now", and the request is answered with 503: it fails
-// closed, and never blames the token.
+// Keys is called on every request, by any number of goroutines, so it should cost no
+// more than an atomic load; [Remote] says when it waits. kid is the id that the token
+// names. It is "" if the token names none, and if a token is to be signed. A source may
+// ignore it. A change of keys is a new *Set: holders of the old one tell by its
+// identity. An error means "cannot know now". The request is then answered with 503: it
+// fails closed, and never blames the token.
 type Source interface {
 	Keys(ctx context.Context, kid string) (*Set, error)
 }
@@ -57,8 +57,9 @@ type Set struct {
 	active *material // nil if none can sign
 }
 
-// SigningKey returns the algorithm (RFC 7518, section 3.1) and the id, "" if it
-// has none, of the key that signs; else [ErrNoSigningKey].
+// SigningKey returns the algorithm (RFC 7518, section 3.1) and the id of the key
+// that signs. The id is "" if the key has none. If no key signs, the error is
+// [ErrNoSigningKey].
 func (s *Set) SigningKey() (alg, kid string, err error) {
 	if s.active == nil {
 		return "", "", ErrNoSigningKey
@@ -75,7 +76,7 @@ func (s *Set) Sign(message []byte) ([]byte, error) {
 	return s.active.sign(message)
 }
 
-// Verify verifies a signature. Only a key of exactly this algorithm is asked; a
+// Verify verifies a signature. It uses only keys of exactly this algorithm, and a
 // key that has an id only if kid is that id. It returns nil, [ErrUnknownKey] or
 // [ErrSignature], and fails closed.
 func (s *Set) Verify(alg, kid string, message, signature []byte) error {
@@ -100,7 +101,7 @@ type Key struct {
 }
 
 // HS256 returns a key for HMAC with SHA-256. The secret must be at least 32
-// random bytes (RFC 7518, section 3.2), and not a text that only looks like a
+// random bytes (RFC 7518, section 3.2), and not a value that only looks like a
 // key, such as PEM. It is copied. Make one with
 //
 //	openssl rand -base64 32
@@ -122,11 +123,11 @@ func symmetric(secret []byte, alg string) Key {
 // algorithm: Ed25519 is EdDSA (RFC 8037), P-256 ES256, P-384 ES384, P-521
 // ES512, RSA of 2048 bits or more RS256; see [Key.WithAlgorithm] for others.
 //
-// Any crypto.Signer will do, so the private key may live in a KMS or an HSM. It
-// must be safe for concurrent use, and each of its signatures is verified
-// before it is used: one that is wrong is an error, never a token that nobody
-// accepts. An RSA or ECDSA private key in memory is used where it is, not
-// copied: leave it unchanged from then on.
+// Any crypto.Signer will do, so the private key may live in a KMS or an HSM. The
+// signer must be safe for concurrent use. Each of its signatures is verified
+// before it is used: a wrong one is an error, never a token that every verifier
+// rejects. An RSA or ECDSA private key in memory is used where it is, not copied:
+// leave it unchanged from then on.
 func Signer(s crypto.Signer) Key {
 	if isNil(s) {
 		return badKey("keys.Signer: the signer is nil; give it a private key, such as an ed25519.PrivateKey")
@@ -152,10 +153,10 @@ func Verifier(pub crypto.PublicKey) Key {
 	return newKey(material{public: pub}, "")
 }
 
-// WithID returns the key with an id. It puts that id into the kid header of
-// what it signs (RFC 7515, section 4.1.4), and verifies only tokens that carry
-// it. A key without an id puts none, and ignores the kid of what it verifies.
-// An id is any text in UTF-8 that is not empty.
+// WithID returns the key with an id. That key writes the id into the kid header
+// of what it signs (RFC 7515, section 4.1.4), and verifies only tokens that carry
+// it. A key without an id writes none, and ignores the kid of what it verifies.
+// An id is any string of valid UTF-8 that is not empty.
 func (k Key) WithID(kid string) Key {
 	if k.Err() != nil {
 		return k
@@ -174,8 +175,8 @@ func (k Key) WithID(kid string) Key {
 // WithAlgorithm returns the key with another algorithm (RFC 7518, section 3.1),
 // which must fit it: RS256, RS384, RS512, PS256, PS384 or PS512 for RSA,
 // HS256, HS384 or HS512 for a secret that is long enough, and EdDSA or Ed25519 for an
-// Ed25519 key, which are two names of one algorithm (RFC 9864): tokens must say the one
-// that their key has. The others have one that fits.
+// Ed25519 key. Those are two names of one algorithm (RFC 9864): a token must say the one
+// that its key has. For every other key one algorithm fits.
 func (k Key) WithAlgorithm(alg string) Key {
 	if k.Err() != nil {
 		return k
@@ -203,8 +204,8 @@ func (k Key) ID() string {
 	return k.m.id
 }
 
-// Err says what is wrong with the key and what would be right, nil if nothing
-// is. jwtauth.New returns it.
+// Err returns what is wrong with the key and what would be right, or nil if
+// nothing is wrong. jwtauth.New returns it.
 func (k Key) Err() error {
 	if k.m == nil {
 		return errors.New("keys: the key is the zero Key; make one with HS256, Signer, Verifier, ParsePEM, ParseJWK or LoadOrCreate")

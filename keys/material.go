@@ -75,14 +75,14 @@ type material struct {
 	set    *Set
 }
 
-// concealed keeps a value where fmt cannot print it. Of a field that is not
-// exported, such as a Key in a caller's own struct, fmt asks no String method,
-// and prints all that it reaches; but of a func only the address.
+// concealed keeps a value where fmt cannot print it. For a field that is not
+// exported, such as a Key in a caller's own struct, fmt calls no String method and
+// prints all that it reaches. Of a func it prints only the address.
 type concealed[T any] func() T
 
 func conceal[T any](v T) concealed[T] { return func() T { return v } }
 
-// newKey checks m and completes it. alg "" means the one that the key's type
+// newKey checks m and completes it. alg "" means the algorithm that the key's type
 // fixes.
 func newKey(m material, alg string) Key {
 	if m.secret == nil {
@@ -113,7 +113,7 @@ func newKey(m material, alg string) Key {
 	return Key{&m}
 }
 
-// kind says what the key is, and the algorithms that fit it, its own first.
+// kind returns what the key is, and the algorithms that fit it, its own first.
 func (m *material) kind() (kind string, fitting []string) {
 	switch public := m.public.(type) {
 	case *rsa.PublicKey:
@@ -130,10 +130,10 @@ func (m *material) kind() (kind string, fitting []string) {
 	return "a secret", []string{"HS256", "HS384", "HS512"}
 }
 
-// checkSecret refuses what is too short, and what is a mistake rather than a
-// secret: text of a key file, which an attacker may well have (a public key
-// used as an HMAC secret is the oldest forgery of this kind), or no bytes ever
-// written into it.
+// checkSecret refuses a secret that is too short, and one that is a mistake rather
+// than a secret. That is the content of a key file, which an attacker may well have
+// (a public key used as an HMAC secret is the oldest forgery of this kind), or a
+// buffer into which no bytes were ever written.
 func checkSecret(secret []byte, a algorithm) error {
 	switch {
 	case bytes.Contains(secret, []byte("-----BEGIN ")):
@@ -235,7 +235,7 @@ func unhex(text string) []byte {
 
 // checkPrivate refuses a private key in memory that does not belong to its public half.
 // Go's own checks differ by version, so each key also signs once, and its public half
-// verifies that. Other signers are verified at each of their signatures.
+// verifies that. Of any other signer each signature is verified when it is made.
 func (m *material) checkPrivate() error {
 	if m.signer == nil || m.proven {
 		return nil
@@ -286,10 +286,10 @@ func signs(private crypto.Signer, public crypto.PublicKey) (ok bool) {
 	return err == nil
 }
 
-// arm fixes, once, how the key signs and verifies. The signers and verifiers
-// are jwx's for one algorithm; but PSS is verified here, since jwx accepts any
-// length of salt where RFC 7518, section 3.5, wants the hash's, and HMAC is
-// computed here, since jwx hashes the secret anew for every token.
+// arm fixes, once, how the key signs and verifies. The signers and verifiers are
+// jwx's for one algorithm, except for two. PSS is verified here, since jwx accepts
+// any length of salt where RFC 7518, section 3.5, wants the hash's. HMAC is computed
+// here, since jwx hashes the secret anew for every token.
 func (m *material) arm() error {
 	if m.secret != nil {
 		m.armHMAC()
@@ -322,7 +322,7 @@ func (m *material) arm() error {
 	return nil
 }
 
-// keyedHash is an HMAC that remembers its secret, and room for its sum.
+// keyedHash is an HMAC that keeps its secret, and room for its sum.
 type keyedHash struct {
 	hash.Hash
 	sum [64]byte // of SHA-512, the longest
@@ -374,14 +374,14 @@ func verifyRSA(public *rsa.PublicKey, digest, signature []byte, opts crypto.Sign
 }
 
 // provenSigner verifies each signature of a signer that this package cannot
-// look into, in the form that crypto.Signer gives it: before jwx takes it
-// apart, which panics on an ECDSA signature of absurd size.
+// look into. It does so in the form that crypto.Signer gives it, before jwx takes
+// it apart: jwx panics on an ECDSA signature of absurd size.
 type provenSigner struct {
 	crypto.Signer
 	public crypto.PublicKey
 }
 
-// Public is always the key that was checked, whatever the signer says later.
+// Public returns the key that was checked, whatever the signer says later.
 func (s provenSigner) Public() crypto.PublicKey { return s.public }
 
 func (s provenSigner) Sign(random io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {

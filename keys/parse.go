@@ -18,14 +18,14 @@ import (
 	"github.com/joinednode/jwtauth/internal/strict"
 )
 
-// maxKeyText bounds what is read as a key; the largest RSA key has under 20 KiB.
-const maxKeyText = 64 << 10
+// maxKeyBytes bounds what is read as a key; the largest RSA key has under 20 KiB.
+const maxKeyBytes = 64 << 10
 
 // ParsePEM reads one key or certificate: PKCS #8, PKCS #1 or SEC 1 for private
 // keys, which sign and verify; PKIX, PKCS #1 or X.509 for public ones, which
 // only verify. Of a certificate only the key is used: neither its dates nor its
 // issuer are checked. Two keys, an encrypted one, a broken one before another, or
-// text behind the key are errors.
+// data behind the key are errors.
 func ParsePEM(data []byte) (Key, error) {
 	key, err := parsePEM(data)
 	if err != nil {
@@ -35,7 +35,7 @@ func ParsePEM(data []byte) (Key, error) {
 }
 
 func parsePEM(data []byte) (Key, error) {
-	if len(data) > maxKeyText {
+	if len(data) > maxKeyBytes {
 		return Key{}, fmt.Errorf("%d bytes are too long for a key", len(data))
 	}
 	begun := bytes.Count(data, []byte("-----BEGIN "))
@@ -102,7 +102,7 @@ func parseBlock(block *pem.Block) (Key, error) {
 	return fromStandard(key), nil
 }
 
-// fromStandard makes a Key of a key of the standard library. An opaque signer
+// fromStandard returns the Key of a key of the standard library. An opaque signer
 // never comes here: what is a crypto.Signer is a private key.
 func fromStandard(key any) Key {
 	if signer, ok := key.(crypto.Signer); ok {
@@ -111,12 +111,12 @@ func fromStandard(key any) Key {
 	return Verifier(key)
 }
 
-// ParseJWK reads one JSON Web Key (RFC 7517): private or symmetric, which signs
-// and verifies, or public, which only verifies. Its kid becomes the key's id,
-// its alg the algorithm, which must fit. Its use, if there, must be "sig"; its
-// key_ops must allow what the key is for, and a private key whose key_ops lack
-// "sign" only verifies. A JWK Set is an error, and so are two members of one
-// name, or one whose name differs from one of the RFCs' by case alone.
+// ParseJWK reads one JSON Web Key (RFC 7517). A private or symmetric one signs and
+// verifies, a public one only verifies. Its kid becomes the key's id, its alg the
+// algorithm, which must fit. Its use, if there, must be "sig". Its key_ops must
+// allow what the key is for; a private key whose key_ops lack "sign" only verifies.
+// A JWK Set is an error. So are two members of one name, and a member whose name
+// differs from one of the RFCs' by case alone.
 func ParseJWK(data []byte) (Key, error) {
 	key, err := parseJWK(data)
 	if err != nil {
@@ -126,7 +126,7 @@ func ParseJWK(data []byte) (Key, error) {
 }
 
 func parseJWK(data []byte) (Key, error) {
-	if len(data) > maxKeyText {
+	if len(data) > maxKeyBytes {
 		return Key{}, fmt.Errorf("%d bytes are too long for a key", len(data))
 	}
 	members, err := readMembers(data)
@@ -136,7 +136,7 @@ func parseJWK(data []byte) (Key, error) {
 	if _, isSet := members["keys"]; isSet {
 		return Key{}, errors.New("a JWK Set, not a key; give it the one key that is meant")
 	}
-	// The errors of jwx may repeat the text it was given, secret included.
+	// The errors of jwx may repeat its input, secret included.
 	parsed, err := jwk.ParseKey(data)
 	if err != nil {
 		return Key{}, errors.New(`not one JSON Web Key; it needs "kty" and the members of that type (RFC 7518, section 6)`)
@@ -164,7 +164,7 @@ func parseJWK(data []byte) (Key, error) {
 			return Key{}, errors.New(`the key's key_ops have neither "sign" nor "verify"`)
 		}
 		if private, ok := raw.(*rsa.PrivateKey); ok && private.N.BitLen() <= maxRSABits {
-			private.Precompute() // of a key too long, which Signer refuses, it would take minutes
+			private.Precompute() // of a key that is too long, which Signer refuses, it would take minutes
 		}
 		if key = Signer(raw); !signs && key.Err() == nil {
 			key = Verifier(raw.Public())
@@ -209,11 +209,11 @@ func parseJWKSet(data []byte) ([]Key, error) {
 	return set, nil
 }
 
-// readMembers reads a JWK or a JWK Set strictly: encoding/json would take the
-// last of two members of one name, and ignore case, so that two programs could
-// read two different keys out of one text. A name that differs from one of
-// RFC 7517 or RFC 7518 by case alone is refused: it is none to jwx and that very
-// member to others, and a key with "KID" would be one without an id here.
+// readMembers reads a JWK or a JWK Set strictly. encoding/json would take the last
+// of two members of one name, and ignore case, so that two programs could read two
+// different keys out of one JWK. A name that differs from one of RFC 7517 or
+// RFC 7518 by case alone is refused. To jwx it is an unknown member, to other
+// readers that very member: a key with "KID" would be one without an id here.
 func readMembers(data []byte) (map[string]json.RawMessage, error) {
 	if err := strict.Object(string(data)); err != nil {
 		return nil, err
@@ -232,7 +232,7 @@ func readMembers(data []byte) (map[string]json.RawMessage, error) {
 	return members, nil
 }
 
-// checkRSA refuses what jwx would turn into another key than was written.
+// checkRSA refuses a JWK that jwx would turn into another key than was written.
 func checkRSA(key jwk.Key) error {
 	if public, ok := key.(interface{ E() []byte }); ok && len(bytes.TrimLeft(public.E(), "\x00")) > 4 {
 		return errors.New("the RSA key's exponent is over 31 bits; make a new one, whose exponent is 65537")
@@ -243,7 +243,7 @@ func checkRSA(key jwk.Key) error {
 	return nil
 }
 
-// checkUse says what RFC 7517, sections 4.2 and 4.3, let the key be used for.
+// checkUse returns what RFC 7517, sections 4.2 and 4.3, let the key be used for.
 func checkUse(key jwk.Key) (signs, verifies bool, err error) {
 	if _, given := key.Get(jwk.KeyUsageKey); given && key.KeyUsage() != string(jwk.ForSignature) {
 		return false, false, errors.New(`the key's use is not "sig"`)

@@ -40,10 +40,10 @@ const (
 	askBurst, askEvery = 5, 5 * time.Second
 	unknownFor         = 30 * time.Second
 
-	maxRemoteText = 1 << 20 // bytes of a JWK Set
-	maxKeys       = 256     // in a JWK Set
-	maxKidLen     = 1024    // bytes of a key id that is asked for
-	maxRedirects  = 5
+	maxRemoteBytes = 1 << 20 // bytes of a JWK Set
+	maxKeys        = 256     // in a JWK Set
+	maxKidLen      = 1024    // bytes of a key id that is asked for
+	maxRedirects   = 5
 
 	// A forged token costs a verification by each key that it may be of.
 	maxRemoteRSABits = 8192
@@ -51,7 +51,7 @@ const (
 )
 
 // Remote is a [Source] of the public keys that another service publishes as a JWK Set
-// (RFC 7517, section 5). It only verifies: an Auth of it refuses to issue.
+// (RFC 7517, section 5). It only verifies: an Auth made of it refuses to issue.
 //
 //	remote, err := keys.NewRemote("https://issuer.example.com/.well-known/jwks.json")
 //	...
@@ -59,33 +59,37 @@ const (
 //	auth, err := jwtauth.New(remote, jwtauth.WithIssuer("https://issuer.example.com"))
 //
 // With [Remote.Run] the keys are fetched before they are needed and renewed before they
-// are old. Without, the first request fetches them while it and others wait, and later
-// ones cause it in the background. As long as there are keys, no request waits for the
-// network but one that names an unknown key id, for that may be a new one: a fetch
-// that all of them share decides. Where too many have asked already, or the fetch
-// fails, the answer is "cannot know now", 503, and never that of a wrong token. An id
-// that a fetch did not bring is refused without another one for 30 seconds.
+// are old. Without Run, the first requests wait for a fetch, and later ones start one in
+// the background. As long as there are keys, a request waits for the network only if it
+// names an unknown key id, which may be that of a new key. All such requests share one
+// fetch. If unknown ids were asked for too often, or the fetch fails, the answer is
+// "cannot know now", 503, and never that of a wrong token. An id that a fetch did not
+// bring is rejected without another fetch for 30 seconds.
 //
 // While the server cannot be reached or answers nonsense, the last good keys are used,
-// until they are older than [WithMaxStale]: then nobody knows, 503. A key that the
-// server withdraws or replaces under its id verifies until the next fetch, which is
-// what its Cache-Control allows: a minute at least, an hour at most.
+// until they are older than [WithMaxStale]. Then every token is answered with 503. A key
+// that the server withdraws or replaces under its id verifies until the next fetch,
+// which comes when its Cache-Control says: after a minute at least, an hour at most.
 //
-// Taken are public keys for signatures, at most 256, each with the algorithm that its
-// alg or else its type fixes: see [Signer]. Others are left out and logged: secrets,
-// private keys, keys whose use, key_ops or alg is for something else or unknown, keys
-// that are too short, RSA keys of more than 8192 bits, ids that are empty or have over
-// 1024 bytes, a second key under the id and the algorithm of another, and a fifth key
-// without an id for one algorithm. A set without any that can be used counts as an
-// outage. A key without an id verifies tokens of every id, so that beside one no id is
-// unknown: new keys are found by renewal alone.
+// A Remote uses public keys for signatures, at most 256, each with the algorithm that
+// its alg or else its type fixes: see [Signer]. It leaves out and logs all others:
+//
+//   - secrets and private keys;
+//   - keys whose use, key_ops or alg is for something else or unknown;
+//   - keys that are too short, and RSA keys of more than 8192 bits;
+//   - keys whose id is empty or has over 1024 bytes;
+//   - a second key under the id and the algorithm of another;
+//   - a fifth key without an id for one algorithm.
+//
+// A set without a key that can be used counts as an outage. A key without an id verifies
+// tokens of every id. Beside one no id is unknown, and only a renewal finds new keys.
 //
 // So an issuer publishes a key, and signs with it once the answers from before have run
-// out: see [Ring]. Tokens of a key that replaces another under its id, or that caches on
-// the way keep from being seen, are refused until a fetch brings it.
+// out: see [Ring]. Tokens of a key that replaces another under its id, or that a cache on
+// the way hides, are rejected until a fetch brings the key.
 //
-// A Remote is safe for concurrent use. It looks at no wall clock, only at how much time
-// has passed.
+// A Remote is safe for concurrent use. It reads no wall clock, and only measures how
+// much time has passed.
 type Remote struct {
 	url      *url.URL
 	client   *http.Client
@@ -107,7 +111,7 @@ type Remote struct {
 	failures int                      // in a row
 	unknown  map[string]time.Duration // key ids that a fetch did not bring, and when
 	asked    time.Duration            // askEvery ahead with each fetch for an unknown id
-	expiry   *time.Timer              // takes away the keys when they are too old
+	expiry   *time.Timer              // drops the keys when they are too old
 }
 
 // remoteSet is what a fetch brought.
@@ -118,7 +122,7 @@ type remoteSet struct {
 	fresh time.Duration
 }
 
-// flight is one fetch, which all who want its outcome wait for.
+// flight is one fetch. All requests that need its outcome wait for it.
 type flight struct {
 	done chan struct{}
 	err  error
@@ -127,9 +131,10 @@ type flight struct {
 // RemoteOption is an option of [NewRemote].
 type RemoteOption func(*Remote) error
 
-// WithHTTPClient sets the client that fetches: one of its own with the transport of
-// net/http unless set. It is copied. Its Timeout counts as [WithFetchTimeout] does, and
-// its CheckRedirect is asked about redirects that stay on the host; others are refused.
+// WithHTTPClient sets the client that fetches. The default is a client of its own with
+// the default transport of net/http. The client is copied. Its Timeout counts as
+// [WithFetchTimeout] does. Its CheckRedirect is asked about redirects that stay on the
+// host; all others are refused.
 func WithHTTPClient(client *http.Client) RemoteOption {
 	return func(r *Remote) error {
 		if client == nil {
@@ -140,8 +145,8 @@ func WithHTTPClient(client *http.Client) RemoteOption {
 	}
 }
 
-// WithFetchTimeout sets how long a fetch may take, body included: 5 seconds unless set,
-// a minute at most.
+// WithFetchTimeout sets how long a fetch may take, body included: a minute at most. The
+// default is 5 seconds.
 func WithFetchTimeout(d time.Duration) RemoteOption {
 	return func(r *Remote) error {
 		if r.timeout = d; d <= 0 || d > time.Minute {
@@ -152,9 +157,9 @@ func WithFetchTimeout(d time.Duration) RemoteOption {
 }
 
 // WithMaxStale sets for how long keys are used after they were last fetched or found
-// unchanged, while the server is out: 6 hours unless set, from a minute to 30 days. For
-// as long may a key that the server has withdrawn verify, should somebody keep the
-// answers from coming.
+// unchanged, while the server is out: from a minute to 30 days. The default is 6 hours.
+// An attacker that keeps the answers from coming can make a key verify for that long
+// after the server has withdrawn it.
 func WithMaxStale(d time.Duration) RemoteOption {
 	return func(r *Remote) error {
 		if r.maxStale = d; d < leastFresh || d > 30*24*time.Hour {
@@ -165,7 +170,7 @@ func WithMaxStale(d time.Duration) RemoteOption {
 }
 
 // WithLogger sets where outages, their ends and keys that are left out are
-// logged: [slog.Default] unless set.
+// logged. The default is [slog.Default].
 func WithLogger(logger *slog.Logger) RemoteOption {
 	return func(r *Remote) error {
 		if logger == nil {
@@ -176,9 +181,9 @@ func WithLogger(logger *slog.Logger) RemoteOption {
 	}
 }
 
-// InsecureAllowHTTP lets the URL be one of plain HTTP: whoever is on the way can then
-// put keys of their own into the set, and issue any token. For tests, and networks
-// that are encrypted by other means.
+// InsecureAllowHTTP allows a URL of plain HTTP. An attacker on the way can then put keys
+// of their own into the set, and issue any token. It is meant for tests, and for
+// networks that are encrypted by other means.
 func InsecureAllowHTTP() RemoteOption {
 	return func(r *Remote) error {
 		r.insecure = true
@@ -186,8 +191,7 @@ func InsecureAllowHTTP() RemoteOption {
 	}
 }
 
-// NewRemote returns a Remote. It fetches nothing yet: an error is about what it was
-// given.
+// NewRemote returns a Remote. It fetches nothing yet: an error is about its arguments.
 func NewRemote(rawURL string, opts ...RemoteOption) (*Remote, error) {
 	r := &Remote{
 		client: &http.Client{}, timeout: DefaultFetchTimeout, maxStale: DefaultMaxStale,
@@ -211,8 +215,8 @@ func NewRemote(rawURL string, opts ...RemoteOption) (*Remote, error) {
 	return r, nil
 }
 
-// checkRedirect refuses to follow where another host would give the keys, and leaves
-// the rest to the caller.
+// checkRedirect returns a CheckRedirect that refuses to follow to where a third party
+// would give the keys, and leaves the rest to the caller's.
 func (r *Remote) checkRedirect(callers func(*http.Request, []*http.Request) error) func(*http.Request, []*http.Request) error {
 	return func(next *http.Request, via []*http.Request) error {
 		switch {
@@ -227,7 +231,7 @@ func (r *Remote) checkRedirect(callers func(*http.Request, []*http.Request) erro
 	}
 }
 
-// now is the time since the start.
+// now returns the time since the start.
 func (r *Remote) now() time.Duration { return time.Since(r.started) }
 
 // Keys implements [Source]. See [Remote] for when it waits, at most until ctx ends.
@@ -244,8 +248,8 @@ func (r *Remote) Keys(ctx context.Context, kid string) (*Set, error) {
 		if f == nil {
 			return have.set, nil
 		}
-		// Of a fetch that was under way nobody knows whether it comes before the key.
-		// The next round tells.
+		// A fetch that was under way may have begun before the key was published. The
+		// next round tells.
 		if err := r.wait(ctx, f); err != nil {
 			return nil, err
 		}
@@ -257,7 +261,7 @@ func (r *Remote) Keys(ctx context.Context, kid string) (*Set, error) {
 	return have.set, nil
 }
 
-// isUnknown reports that a fetch for an id was made a moment ago, and did not bring it.
+// isUnknown reports whether a recent fetch for an id did not bring it.
 func (r *Remote) isUnknown(kid string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -265,8 +269,8 @@ func (r *Remote) isUnknown(kid string) bool {
 	return missed && r.now()-at < unknownFor
 }
 
-// fresh are the keys that there are. While Run is at work it sees to their renewal, and
-// this is two atomic loads.
+// fresh returns the current keys, waiting for a fetch if there are none. While Run is at
+// work, it renews them, and this is two atomic loads.
 func (r *Remote) fresh(ctx context.Context) (*remoteSet, error) {
 	have := r.current.Load()
 	switch {
@@ -290,10 +294,10 @@ var (
 	errNone = errors.New("keys: Remote: the keys are too old")
 )
 
-// ask makes a fetch that tells of an id which the keys at hand lack, unless one is under
-// way or too many were made. It returns nil if it is known that there is no such key.
+// ask makes a fetch for an id that the keys at hand lack, unless one is under way or too
+// many were made. It returns nil if it is known that there is no such key.
 func (r *Remote) ask(kid string, have *remoteSet) *flight {
-	if len(kid) > maxKidLen { // readRemote takes none such
+	if len(kid) > maxKidLen { // readRemote leaves out such keys
 		return nil
 	}
 	r.mu.Lock()
@@ -317,7 +321,7 @@ func (r *Remote) ask(kid string, have *remoteSet) *flight {
 	return r.fetch(kid)
 }
 
-// fetchIfDue makes a fetch, unless one is under way or was made a moment ago.
+// fetchIfDue makes a fetch, unless one is under way or none is due.
 func (r *Remote) fetchIfDue() *flight {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -345,8 +349,8 @@ func (r *Remote) wait(ctx context.Context, f *flight) error {
 	}
 }
 
-// fetch begins a fetch, for an id that nobody knows or for all. r.mu is held. The fetch
-// belongs to all who wait for it, and to no request.
+// fetch begins a fetch, for an unknown id, or if kid is "" because one is due. r.mu is
+// held. The fetch belongs to no request: it goes on when those that wait for it end.
 func (r *Remote) fetch(kid string) *flight {
 	f := &flight{done: make(chan struct{})}
 	r.flight = f
@@ -370,8 +374,8 @@ func (r *Remote) fetch(kid string) *flight {
 	return f
 }
 
-// fail says when a failed fetch is tried again. Those of a fleet that failed at once
-// do not come back at once.
+// fail sets when a failed fetch is tried again. Processes of a fleet that fail at the
+// same time do not come back at the same time.
 func (r *Remote) fail(err error) {
 	r.mu.Lock()
 	after := min(leastRetry<<min(r.failures, 10), mostRetry)
@@ -386,7 +390,7 @@ func (r *Remote) fail(err error) {
 	r.log().Error("jwtauth: the JWK Set cannot be fetched; the last good keys, if any, stay for a while", "url", r.where(), "error", err)
 }
 
-// land takes over what a fetch brought, and says when the next is due.
+// land takes over what a fetch brought, and sets when the next is due.
 func (r *Remote) land(have, got *remoteSet, kid string) {
 	changed := have == nil || !slices.Equal(have.left, got.left)
 	if have != nil && have.set.same(got.set) {
@@ -425,7 +429,7 @@ func (r *Remote) land(have, got *remoteSet, kid string) {
 	}
 }
 
-// expire takes keys away that were not renewed in time.
+// expire drops keys that were not renewed in time.
 func (r *Remote) expire(old *remoteSet) {
 	if !r.current.CompareAndSwap(old, nil) {
 		return
@@ -433,12 +437,12 @@ func (r *Remote) expire(old *remoteSet) {
 	r.mu.Lock()
 	outage := r.failed != nil
 	r.mu.Unlock()
-	if outage { // else nobody asked for so long, and who does next fetches
+	if outage { // else no request came for so long, and the next one fetches
 		r.log().Error("jwtauth: the keys of the JWK Set are too old; every token is answered with 503", "url", r.where(), "age", r.maxStale)
 	}
 }
 
-// get makes one request, past all caches on the way if so.
+// get makes one request, which bypasses all caches on the way if past is true.
 func (r *Remote) get(have *remoteSet, past bool) (*remoteSet, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), r.timeout)
 	defer cancel()
@@ -466,12 +470,12 @@ func (r *Remote) get(have *remoteSet, past bool) (*remoteSet, error) {
 	case response.StatusCode != http.StatusOK:
 		return nil, fmt.Errorf("keys: Remote: the server answered %d", response.StatusCode)
 	}
-	text, err := io.ReadAll(io.LimitReader(response.Body, maxRemoteText+1))
+	text, err := io.ReadAll(io.LimitReader(response.Body, maxRemoteBytes+1))
 	if err != nil {
 		return nil, fmt.Errorf("keys: Remote: the answer broke off: %w", r.withoutQuery(err))
 	}
-	if len(text) > maxRemoteText {
-		return nil, fmt.Errorf("keys: Remote: the answer has more than %d bytes", maxRemoteText)
+	if len(text) > maxRemoteBytes {
+		return nil, fmt.Errorf("keys: Remote: the answer has more than %d bytes", maxRemoteBytes)
 	}
 	set, left, err := readRemote(text)
 	if err != nil {
@@ -480,14 +484,14 @@ func (r *Remote) get(have *remoteSet, past bool) (*remoteSet, error) {
 	return &remoteSet{set, left, response.Header.Get("ETag"), r.freshFor(response.Header, usualFresh)}, nil
 }
 
-// Run fetches the keys, and renews them before they are old, until ctx ends, and
-// returns its error. A failure is logged, and tried again. Of several at once one does
-// the work. A fetch that is under way when ctx ends comes to its own end.
+// Run fetches the keys, and renews them before they are old, until ctx ends. It returns
+// the error of ctx. A failure is logged, and tried again. Of several calls at once, one
+// does the work. A fetch that is under way when ctx ends goes on to its own end.
 func (r *Remote) Run(ctx context.Context) error {
 	r.running.Add(1)
 	defer r.running.Add(-1)
 	for ctx.Err() == nil {
-		_ = r.wait(ctx, r.fetchIfDue()) // of a failure it says when to try again
+		_ = r.wait(ctx, r.fetchIfDue()) // a failure sets when to try again
 		select {
 		case <-ctx.Done():
 		case <-r.wake: // to look at when it is due now

@@ -7,13 +7,14 @@ import (
 	"strings"
 )
 
-// The query of a Remote's URL may hold a secret, which no log and no error is to say.
+// The query of a Remote's URL may hold a secret, which no log and no error may show.
 
-// where is the URL without its query, which may hold a secret.
+// where returns the URL without its query.
 func (r *Remote) where() string { return r.url.Scheme + "://" + r.url.Host + r.url.EscapedPath() }
 
-// withoutQuery is an error of the client that does not say the query: the URL that it
-// says itself is left out, and where others say it, as of a Location, it is made illegible.
+// withoutQuery returns an error of the client without the query. The URL that the client
+// adds is left out. Where the rest repeats the query, such as in the URL of a Location,
+// it is made illegible.
 func (r *Remote) withoutQuery(err error) error {
 	if whole := (*url.Error)(nil); errors.As(err, &whole) {
 		err = whole.Err
@@ -25,8 +26,8 @@ func (r *Remote) withoutQuery(err error) error {
 	return told{err, text}
 }
 
-// secretsOf are what a query holds, in all the ways in which it may be written, the longest
-// first. What is shorter than 8 bytes is no secret, and may be part of an address.
+// secretsOf returns what a query holds, in all the ways in which it may be written, the
+// longest first. A value shorter than 8 bytes is no secret, and may be part of an address.
 func secretsOf(query string) []string {
 	all := []string{query}
 	for _, pair := range strings.FieldsFunc(query, func(r rune) bool { return r == '&' || r == ';' }) {

@@ -15,10 +15,10 @@ import (
 
 // What a Remote reads out of an answer, and how it compares it with what it has.
 
-// freshFor is for how long an answer may be used (RFC 9111, section 5.2), within our
-// bounds.
-func (r *Remote) freshFor(header http.Header, unlessSaid time.Duration) time.Duration {
-	fresh, forbidden := unlessSaid, false
+// freshFor returns for how long an answer may be used (RFC 9111, section 5.2), within
+// our bounds. If the answer does not say, that is byDefault.
+func (r *Remote) freshFor(header http.Header, byDefault time.Duration) time.Duration {
+	fresh, forbidden := byDefault, false
 	for directive := range strings.SplitSeq(strings.Join(header.Values("Cache-Control"), ","), ",") {
 		name, value, _ := strings.Cut(strings.ToLower(strings.TrimSpace(directive)), "=")
 		switch name {
@@ -35,18 +35,18 @@ func (r *Remote) freshFor(header http.Header, unlessSaid time.Duration) time.Dur
 	return min(max(fresh, leastFresh), mostFresh, r.maxStale/2)
 }
 
-// seconds reads a number of seconds, and returns 0 for what is none. One that is too
-// large for any integer is large (RFC 9111, section 1.2.2).
+// seconds reads a number of seconds, and returns 0 for a value that is none. A number
+// that is too large for any integer is large (RFC 9111, section 1.2.2).
 func seconds(text string) time.Duration {
-	n, err := strconv.ParseInt(text, 10, 64) // of which a range error says the nearest
+	n, err := strconv.ParseInt(text, 10, 64) // a range error comes with the nearest integer
 	if err != nil && !errors.Is(err, strconv.ErrRange) {
 		return 0
 	}
 	return time.Duration(min(max(n, 0), 1<<30)) * time.Second
 }
 
-// readRemote takes the keys that can be used out of a JWK Set, and says why it left
-// out the others.
+// readRemote returns the keys of a JWK Set that can be used, and why it left out the
+// others.
 func readRemote(text []byte) (set *Set, left []string, err error) {
 	members, err := readMembers(text)
 	if err != nil {
@@ -77,8 +77,8 @@ func readRemote(text []byte) (set *Set, left []string, err error) {
 	return set, left, nil
 }
 
-// checkCost refuses a key that makes the verification of a token expensive, one that is
-// forged included: a token is verified by every key without an id that has its algorithm.
+// checkCost refuses a key that makes the verification of a token expensive, also of a
+// forged one: a token is verified by every key without an id that has its algorithm.
 func (s *Set) checkCost(k Key) error {
 	if public, ok := k.m.public.(*rsa.PublicKey); ok && public.N.BitLen() > maxRemoteRSABits {
 		return fmt.Errorf("its %d bits take long to verify by; %d are the most", public.N.BitLen(), maxRemoteRSABits)
@@ -95,8 +95,8 @@ func (s *Set) checkCost(k Key) error {
 	return nil
 }
 
-// checkDuplicate refuses a key that is there, and one under the id and the algorithm of
-// another: which of them verified a token would follow from their order.
+// checkDuplicate refuses a key that the set has already, and one under the id and the
+// algorithm of another: their order would decide which of them verifies a token.
 func (s *Set) checkDuplicate(k Key) error {
 	likewise := func(m *material) bool {
 		return k.ID() != "" && m.id == k.ID() && m.algorithm.name == k.Algorithm()
@@ -135,7 +135,7 @@ func (s *Set) mayKnow(kid string) bool {
 	return kid == "" || slices.ContainsFunc(s.keys, func(m *material) bool { return m.id == "" || m.id == kid })
 }
 
-// same reports that two sets verify the same, in whatever order their keys are.
+// same reports whether two sets verify the same, in whatever order their keys are.
 func (s *Set) same(other *Set) bool {
 	within := func(a, b *Set) bool {
 		return !slices.ContainsFunc(a.keys, func(m *material) bool { return !b.has(m) })
@@ -143,7 +143,7 @@ func (s *Set) same(other *Set) bool {
 	return within(s, other) && within(other, s)
 }
 
-// has reports that a set has that very key, under that id.
+// has reports whether a set has that very key, under that id.
 func (s *Set) has(m *material) bool {
 	return slices.ContainsFunc(s.keys, func(other *material) bool { return other.id == m.id && other.sameKey(m) })
 }

@@ -18,11 +18,10 @@ import (
 	"github.com/lestrrat-go/jwx/v2/jwk"
 )
 
-// Ring is a [Source] of several keys that change at run time: one signs, all
-// verify, each what carries its id; a secret without an id, whatever carries any
-// or none. A rotation without a wrongly refused token
-// takes three steps, with the time in between that verifiers need to learn of a
-// new key:
+// Ring is a [Source] of several keys that change at run time. One key signs, and
+// all verify: each the tokens that carry its id, and a secret without an id the
+// tokens that carry any or none. A rotation that rejects no good token takes three
+// steps, with the time in between that verifiers need to learn of a new key:
 //
 //	ring.Add(next)          // published and verifies, does not sign yet
 //	ring.Rotate(next)       // signs; the one before still verifies
@@ -31,8 +30,8 @@ import (
 // The keys may be kept in a file, by [OpenRing], [LoadOrCreateRing] and
 // [Ring.Save]; every process that has the file and calls [Ring.Run] takes part.
 //
-// A Ring is safe for concurrent use: reading takes no lock, and a token that was
-// signed just before a change is verified by the keys of just after. A
+// A Ring is safe for concurrent use. Reading takes no lock. A token that was signed
+// just before a change is verified by the keys that are there just after it. A
 // change that fails changes nothing.
 type Ring struct {
 	files   sync.Mutex // held while a file is read or written; never taken under mu
@@ -41,19 +40,20 @@ type Ring struct {
 	file    *ringFile // nil unless the ring was opened from one
 }
 
-// ringState is one state of a ring, made whole before anyone sees it.
+// ringState is one state of a ring. It is complete before any reader sees it.
 type ringState struct {
 	set  *Set
 	jwks []byte // the public keys as a JWK Set
 	etag string
 }
 
-// NewRing returns a ring in which active signs and all keys verify. Asymmetric
-// keys without an id get one, their RFC 7638 thumbprint: what such a key signed
-// outside of a ring names no key, and is refused here: until that has expired, ask
-// an Auth of the bare key as well. A key that is bad, an
-// active one that cannot sign, two of one id and two secrets without one are
+// NewRing returns a ring in which active signs and all keys verify. A bad key, an
+// active key that cannot sign, two keys of one id and two secrets without an id are
 // errors.
+//
+// An asymmetric key without an id gets one, its RFC 7638 thumbprint. What such a key
+// signed outside of a ring names no key, and is rejected by the ring: until that has
+// expired, ask an Auth of the bare key as well.
 func NewRing(active Key, others ...Key) (*Ring, error) {
 	state, err := newRingState(append([]Key{active}, others...))
 	if err != nil {
@@ -70,8 +70,8 @@ func (r *Ring) Keys(context.Context, string) (*Set, error) {
 	return r.current.Load().set, nil
 }
 
-// IDs returns the ids of the ring's keys, the one that signs first; "" for a
-// secret without an id.
+// IDs returns the ids of the ring's keys, that of the key that signs first. The id
+// of a secret without one is "".
 func (r *Ring) IDs() []string {
 	var ids []string
 	for _, m := range r.current.Load().set.keys {
@@ -80,8 +80,8 @@ func (r *Ring) IDs() []string {
 	return ids
 }
 
-// Key returns the ring's key with an id, false if there is none: for
-// [Ring.Rotate], where another program added it.
+// Key returns the ring's key with an id, or false if there is none. It is meant for
+// [Ring.Rotate] to a key that another program added.
 func (r *Ring) Key(kid string) (Key, bool) {
 	ring := r.current.Load().set.ring()
 	if i := indexOf(ring, kid); i >= 0 {
@@ -90,15 +90,15 @@ func (r *Ring) Key(kid string) (Key, bool) {
 	return Key{}, false
 }
 
-// Add lets a key verify, and publishes it if it is asymmetric. One whose id the
-// ring has is an error.
+// Add lets a key verify, and publishes it if it is asymmetric. A key whose id the
+// ring has already is an error.
 func (r *Ring) Add(k Key) error {
 	return r.change("Add", func(ring []Key) ([]Key, error) { return append(ring, k), nil })
 }
 
-// Rotate makes next the key that signs; the one before goes on verifying. next
-// may be in the ring already, by Add, and must then be that very key: another
-// one under its id is an error, since tokens of the first would be refused.
+// Rotate makes next the key that signs. The key before it goes on verifying. next
+// may be in the ring already, by Add, and must then be that very key. Another key
+// under its id is an error, since tokens of the first would be rejected.
 func (r *Ring) Rotate(next Key) error {
 	return r.change("Rotate", func(ring []Key) ([]Key, error) {
 		next, err := identify(next)
@@ -115,10 +115,9 @@ func (r *Ring) Rotate(next Key) error {
 	})
 }
 
-// Retire takes a key out: its tokens are refused from now on. The key that signs
-// cannot be retired, nor one that the ring does not have, nor one whose tokens
-// would verify still, by the same secret without an id; kid "" means the one
-// without an id.
+// Retire removes a key: its tokens are rejected from now on. kid "" means the key
+// without an id. It is an error to retire the key that signs, one that the ring does
+// not have, or one whose tokens would still verify, by the same secret without an id.
 func (r *Ring) Retire(kid string) error {
 	return r.change("Retire", func(ring []Key) ([]Key, error) {
 		switch i := indexOf(ring, kid); i {
@@ -137,8 +136,8 @@ func (r *Ring) Retire(kid string) error {
 	})
 }
 
-// change replaces the ring's keys, of which the first signs, by what edit makes
-// of a copy of them.
+// change replaces the ring's keys, of which the first signs, by what edit returns
+// for a copy of them.
 func (r *Ring) change(method string, edit func([]Key) ([]Key, error)) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -213,9 +212,9 @@ func (m *material) sameKey(other *material) bool {
 	return ok && public.Equal(other.public)
 }
 
-// JWKS returns a handler for /.well-known/jwks.json: the public keys of the
-// ring as a JWK Set (RFC 7517, section 5), those included that do not sign yet or
-// any more. Secrets are never in it. Verifiers may keep it for five minutes, so
+// JWKS returns a handler for /.well-known/jwks.json. It serves the public keys of
+// the ring as a JWK Set (RFC 7517, section 5), also those that do not sign yet or
+// any more. Secrets are never in it. Verifiers may cache it for five minutes, so
 // wait at least as long between Add and Rotate.
 func (r *Ring) JWKS() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {

@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	maxRingText    = 1 << 20     // bytes of a file
+	maxRingBytes   = 1 << 20     // bytes of a file
 	followInterval = time.Second // between two looks at it
 	followReports  = 60          // looks between two reports of one and the same failure
 )
@@ -24,7 +24,7 @@ const (
 // ringFile is what a ring that was opened from a file knows of it.
 type ringFile struct {
 	path string
-	seen [sha256.Size]byte // of the text that was last read or written; under Ring.files
+	seen [sha256.Size]byte // hash of the content last read or written; under Ring.files
 }
 
 // OpenRing returns the ring that a file holds: a JWK Set (RFC 7517, section 5)
@@ -33,12 +33,12 @@ type ringFile struct {
 // The ring changes with it while [Ring.Run] runs; without Run it stays as it
 // was opened.
 //
-// It fails closed: a file that is not there, that holds no key, or any that
-// [ParseJWK] or [NewRing] would refuse is an error; and, other than on Windows,
-// one that anyone but its owner and group may read, or anyone but its owner
-// write. Who owns it is not looked at. A secret that Kubernetes mounts needs
-// defaultMode 0400, and fsGroup where the process is not root; a subPath mount
-// never changes.
+// It fails closed. A file that is not there, that holds no key, or that holds one
+// which [ParseJWK] or [NewRing] would refuse is an error. So is, other than on
+// Windows, a file that users other than its owner may write, or that users other
+// than its owner and group may read. It does not check which user the owner is. A
+// secret that Kubernetes mounts needs defaultMode 0400, and fsGroup where the
+// process is not root; a subPath mount never changes.
 func OpenRing(path string) (*Ring, error) {
 	r, err := openRing(path)
 	if err != nil {
@@ -47,10 +47,10 @@ func OpenRing(path string) (*Ring, error) {
 	return r, nil
 }
 
-// LoadOrCreateRing is [OpenRing], and makes the file where there is none yet,
-// with one new key of the given algorithm; see [Generate]. Of any number of
-// processes that start at once one makes the key and all return it. A file that
-// is there is never written to, and may hold keys of other algorithms.
+// LoadOrCreateRing is [OpenRing], and makes the file if there is none yet, with one
+// new key of the given algorithm: see [Generate]. If many processes start at once,
+// one of them makes the key and all return it. A file that is there is never written
+// to, and may hold keys of other algorithms.
 func LoadOrCreateRing(path, alg string) (*Ring, error) {
 	r, err := openRing(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -88,20 +88,20 @@ func createRing(path, alg string) error {
 
 // Save writes the ring to a file that [OpenRing] reads, secrets and private keys
 // included; of a key that only verifies, its public half. The file is replaced
-// whole: whoever reads it meanwhile has the old one or the new one. It belongs
-// to whoever saves, with mode 0600, whatever it was before.
+// whole: a process that reads it meanwhile has the old one or the new one. The new
+// file belongs to the user that saves, with mode 0600, whatever it was before.
 //
-// Nothing is written, and it is an error, if a private key is not in memory but
-// in a KMS or an HSM; or if the file is the one that the ring was opened from
-// and holds something else than the ring read there: somebody else's change, such as a
-// retirement, would be undone. Open the file again then. The look and the write
-// are two steps, so let one program at a time change a file.
+// It is an error, and nothing is written, if a private key is not in memory but in
+// a KMS or an HSM. The same holds if the file is the one that the ring was opened
+// from, and holds something else than the ring read there: another program's change,
+// such as a retirement, would be undone. Open the file again then. The look and the
+// write are two steps, so let one program at a time change a file.
 //
-// To change a file that others follow, open it by [OpenRing], change that ring
-// and save it, and let [Ring.Run] bring the change to the rings in use: a change
-// of one of those could be undone by the file before it is saved.
+// To change a file that processes follow, open it by [OpenRing], change that ring
+// and save it, and let [Ring.Run] bring the change to the rings in use. A change of
+// one of those rings could be undone by the file before it is saved.
 func (r *Ring) Save(path string) error {
-	r.files.Lock() // of two that save, the later one has the later keys
+	r.files.Lock() // of two calls, the later one writes the later keys
 	defer r.files.Unlock()
 	if err := r.save(path); err != nil {
 		return fmt.Errorf("keys: Ring.Save: %w", err)
@@ -122,7 +122,7 @@ func (r *Ring) save(path string) error {
 	}
 	own := r.file != nil && sameFile(path, r.file.path)
 	if own {
-		now, err := readPrivate(path, groupReads, maxRingText)
+		now, err := readPrivate(path, groupReads, maxRingBytes)
 		if err != nil {
 			return err
 		}
@@ -139,8 +139,8 @@ func (r *Ring) save(path string) error {
 	return nil
 }
 
-// throughLinks returns what a link leads to: to replace the link itself would
-// leave those behind that read what it led to.
+// throughLinks returns what a link leads to. To replace the link itself would leave
+// programs behind that read what it led to.
 func throughLinks(path string) (string, error) {
 	target, err := filepath.EvalSymlinks(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -158,7 +158,7 @@ func sameFile(path, other string) bool {
 	return err == nil && os.SameFile(a, b)
 }
 
-// privateJWKS is the set as a JWK Set, private halves included, the key that
+// privateJWKS returns the set as a JWK Set, private halves included, the key that
 // signs first.
 func (s *Set) privateJWKS() ([]byte, error) {
 	var file struct {
@@ -182,19 +182,19 @@ func readRing(data []byte) (*ringState, error) {
 	return newRingState(ring)
 }
 
-// Run follows the file that the ring was opened from, until ctx ends, and
-// returns its error. Every second it looks whether the file holds something
-// else, by whatever way it came there, and if so replaces the keys by those of
-// the file: also such as were changed by Add, Rotate and Retire and not saved
-// there. A rotation of a fleet is three changes of the file, then, with the
-// times of [Ring] between them, counted from when the last process has the file.
+// Run follows the file that the ring was opened from, until ctx ends. It returns the
+// error of ctx. Every second it looks whether the file holds something else, by
+// whatever way it came there. If so, it replaces the keys by those of the file, also
+// keys that Add, Rotate and Retire changed and that were not saved there. A rotation
+// of a fleet is then three changes of the file, with the times of [Ring] between
+// them, counted from when the last process has the file.
 //
-// A file that is missing, half-written or otherwise one that [OpenRing] would
-// refuse changes nothing: the keys stay, and it is logged by [slog.Default] at
-// once and then every minute. So a key that is to be retired verifies until the
-// file is whole again.
+// A file that is missing, half-written or otherwise one that [OpenRing] would refuse
+// changes nothing. The keys stay, and the error is logged by [slog.Default] at once
+// and then every minute. So a key that is to be retired verifies until the file is
+// whole again.
 //
-// A ring that was not opened from a file has nothing to run, which is an error.
+// Run of a ring that was not opened from a file is an error.
 func (r *Ring) Run(ctx context.Context) error {
 	if r.file == nil {
 		return errors.New("keys: Ring.Run: the ring does not come from a file; make it with OpenRing or LoadOrCreateRing, or leave Run out")
@@ -224,23 +224,23 @@ func (r *Ring) Run(ctx context.Context) error {
 }
 
 // follow takes the keys over from the file if it holds something else than
-// before. It keeps nobody who changes the ring waiting for the disk.
+// before. A change of the ring does not wait for the disk meanwhile.
 func (r *Ring) follow() (changed bool, err error) {
 	r.files.Lock()
 	defer r.files.Unlock()
-	data, err := readPrivate(r.file.path, groupReads, maxRingText)
+	data, err := readPrivate(r.file.path, groupReads, maxRingBytes)
 	if err != nil {
 		return false, err
 	}
-	text := sha256.Sum256(data)
-	if r.current.Load() != nil && text == r.file.seen {
+	sum := sha256.Sum256(data)
+	if r.current.Load() != nil && sum == r.file.seen {
 		return false, nil
 	}
 	state, err := readRing(data)
 	if err != nil {
 		return false, fmt.Errorf("%s: %w", r.file.path, err)
 	}
-	r.file.seen = text
+	r.file.seen = sum
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.current.Store(state)
