@@ -23,7 +23,7 @@ import (
 	"github.com/joinednode/jwtauth/keys"
 )
 
-// One secret signs and verifies: all who verify can also issue.
+// One secret signs and verifies: every service that verifies can also issue.
 func ExampleHS256() {
 	// What `openssl rand -base64 32` printed, kept out of the source code.
 	secret, err := base64.StdEncoding.DecodeString("bcyYiDUaH6T0x1H3Uohj65vdhpOlq6JYg+3JmB8y7fM=")
@@ -162,8 +162,8 @@ func ExampleKey_WithAlgorithm() {
 	// keys: the algorithm "HS256" does not fit an RSA key, which takes RS256, RS384, RS512, PS256, PS384, PS512
 }
 
-// Err is for who makes keys in one place and an Auth in another; New asks it
-// too.
+// Err is meant for programs that make a key in one place and an Auth in another. New
+// returns the same error.
 func ExampleKey_Err() {
 	fmt.Println(keys.HS256([]byte("a password")).Err())
 	_, err := jwtauth.New(keys.HS256([]byte("a password")))
@@ -236,8 +236,8 @@ func (c *changeable) Use(key keys.Key) error {
 
 func (c *changeable) Keys(context.Context, string) (*keys.Set, error) { return c.set.Load(), nil }
 
-// Whatever answers with the set of a Key is a Source: here one whose key can be
-// changed. From then on tokens of the old key are refused.
+// A custom Source returns the set of a Key. The key of this one can be changed: from
+// then on tokens of the old key are rejected.
 func ExampleSource() {
 	newKey := func() keys.Key {
 		_, private, err := ed25519.GenerateKey(rand.Reader)

@@ -3,8 +3,10 @@ package keys_test
 import (
 	"bufio"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -25,16 +27,7 @@ func keyPath(t *testing.T) string {
 	return filepath.Join(t.TempDir(), "key.jwk")
 }
 
-// requireAlone fails if anything but the file at path is in its folder.
-func requireAlone(t *testing.T, path string) {
-	t.Helper()
-	entries, err := os.ReadDir(filepath.Dir(path))
-	require.NoError(t, err)
-	require.Len(t, entries, 1)
-	require.Equal(t, filepath.Base(path), entries[0].Name())
-}
-
-func TestLoadOrCreateMakesOneKeyAndKeepsIt(t *testing.T) {
+func TestLoadOrCreate_MakesOneKeyAndKeepsIt(t *testing.T) {
 	forEach(t, algorithms, func(t *testing.T, alg string) {
 		path := keyPath(t)
 		first, err := keys.LoadOrCreate(path, alg)
@@ -75,7 +68,7 @@ func TestLoadOrCreateMakesOneKeyAndKeepsIt(t *testing.T) {
 	})
 }
 
-func TestEachNewKeyIsAnother(t *testing.T) {
+func TestLoadOrCreate_EachNewKeyIsAnother(t *testing.T) {
 	for _, alg := range []string{"HS256", "ES256", "EdDSA"} {
 		first, err := keys.LoadOrCreate(keyPath(t), alg)
 		require.NoError(t, err)
@@ -86,15 +79,15 @@ func TestEachNewKeyIsAnother(t *testing.T) {
 	}
 }
 
-func TestANewSecretIsLongEnoughForEveryAlgorithmThatFits(t *testing.T) {
+func TestLoadOrCreate_ANewSecretIsLongEnoughForEveryAlgorithmThatFits(t *testing.T) {
 	k, err := keys.LoadOrCreate(keyPath(t), "HS256")
 	require.NoError(t, err)
 	require.NoError(t, k.WithAlgorithm("HS512").Err())
 }
 
-// The id of a key pair is a hash of its public half, so that whoever has that
-// can find it; of a secret there must be no hash.
-func TestTheIDOfANewKeyIsItsThumbprintUnlessItIsASecret(t *testing.T) {
+// The id of a key pair is a hash of its public half, so that a program that has that
+// can find the key. Of a secret there must be no hash.
+func TestLoadOrCreate_TheIDIsTheThumbprintExceptOfASecret(t *testing.T) {
 	path := keyPath(t)
 	k, err := keys.LoadOrCreate(path, "EdDSA")
 	require.NoError(t, err)
@@ -116,7 +109,7 @@ func TestTheIDOfANewKeyIsItsThumbprintUnlessItIsASecret(t *testing.T) {
 	require.GreaterOrEqual(t, len(k.ID()), 16)
 }
 
-func TestLoadOrCreateRefusesWhatIsNotItsOwnKindOfFile(t *testing.T) {
+func TestLoadOrCreate_RefusesWhatIsNotItsOwnKindOfFile(t *testing.T) {
 	edJWK := jwkOf(t, anEdKey()).text(t)
 	for name, c := range map[string]struct {
 		content string
@@ -157,7 +150,7 @@ func TestLoadOrCreateRefusesWhatIsNotItsOwnKindOfFile(t *testing.T) {
 	}
 }
 
-func TestLoadOrCreateRefusesAFileThatOthersMayTouch(t *testing.T) {
+func TestLoadOrCreate_RefusesAFileThatOtherUsersMayTouch(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("Windows has no such modes")
 	}
@@ -180,12 +173,12 @@ func TestLoadOrCreateRefusesAFileThatOthersMayTouch(t *testing.T) {
 			require.Error(t, k.Err())
 			info, err := os.Stat(path)
 			require.NoError(t, err)
-			require.Equal(t, mode, info.Mode(), "it is for its owner to judge whether anyone has read it")
+			require.Equal(t, mode, info.Mode(), "its owner decides whether another user may have read it")
 		})
 	}
 }
 
-func TestLoadOrCreateNeedsAPlaceForAFile(t *testing.T) {
+func TestLoadOrCreate_NeedsAPlaceForAFile(t *testing.T) {
 	folder := t.TempDir()
 	for name, c := range map[string]struct{ path, says string }{
 		"a folder":                 {folder, "not a regular file"},
@@ -206,7 +199,7 @@ func TestLoadOrCreateNeedsAPlaceForAFile(t *testing.T) {
 	}
 }
 
-func TestLoadOrCreateMakesNoKeyOfAnUnknownAlgorithm(t *testing.T) {
+func TestLoadOrCreate_MakesNoKeyOfAnUnknownAlgorithm(t *testing.T) {
 	for _, alg := range []string{"", "none", "eddsa", "ES256K", "RSA"} {
 		path := keyPath(t)
 		_, err := keys.LoadOrCreate(path, alg)
@@ -216,7 +209,7 @@ func TestLoadOrCreateMakesNoKeyOfAnUnknownAlgorithm(t *testing.T) {
 	}
 }
 
-func TestLoadOrCreateFollowsALinkAndNeverReplacesIt(t *testing.T) {
+func TestLoadOrCreate_FollowsALinkAndNeverReplacesIt(t *testing.T) {
 	folder := t.TempDir()
 	target, link := filepath.Join(folder, "target"), filepath.Join(folder, "link")
 	if err := os.Symlink(target, link); err != nil {
@@ -235,7 +228,7 @@ func TestLoadOrCreateFollowsALinkAndNeverReplacesIt(t *testing.T) {
 	require.Equal(t, made.ID(), linked.ID())
 }
 
-func TestLoadOrCreateInAFolderThatIsNotWritable(t *testing.T) {
+func TestLoadOrCreate_InAFolderThatIsNotWritable(t *testing.T) {
 	folder := t.TempDir()
 	require.NoError(t, os.Chmod(folder, 0o500))
 	t.Cleanup(func() {
@@ -255,7 +248,7 @@ func TestLoadOrCreateInAFolderThatIsNotWritable(t *testing.T) {
 	require.Error(t, k.Err())
 }
 
-func TestManyGoroutinesAtOnceGetOneKey(t *testing.T) {
+func TestLoadOrCreate_ManyGoroutinesAtOnceGetOneKey(t *testing.T) {
 	for _, alg := range []string{"EdDSA", "HS256"} { // both sign alike each time
 		path := keyPath(t)
 		signatures := make([]string, 16)
@@ -302,7 +295,7 @@ func loadAndSign(path string) ([]byte, error) {
 	return mustSet(k).Sign(message)
 }
 
-func TestManyProcessesAtOnceGetOneKey(t *testing.T) {
+func TestLoadOrCreate_ManyProcessesAtOnceGetOneKey(t *testing.T) {
 	program, err := os.Executable()
 	require.NoError(t, err)
 	path := keyPath(t)
@@ -345,4 +338,34 @@ func TestManyProcessesAtOnceGetOneKey(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, map[string]int{base64url(signature): len(processes)}, signatures)
 	requireAlone(t, path)
+}
+
+// childVariable turns the test's own program into one that calls LoadOrCreate
+// once, for the test that needs several real processes.
+const childVariable = "JWTAUTH_TEST_LOAD_OR_CREATE"
+
+func TestMain(m *testing.M) {
+	if path := os.Getenv(childVariable); path != "" {
+		if err := child(path); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// child waits until its input ends, so that all start at once, and prints what
+// its key signs.
+func child(path string) error {
+	fmt.Println("ready")
+	if _, err := io.Copy(io.Discard, os.Stdin); err != nil {
+		return err
+	}
+	signature, err := loadAndSign(path)
+	if err != nil {
+		return err
+	}
+	fmt.Println(base64.RawURLEncoding.EncodeToString(signature))
+	return nil
 }

@@ -1,9 +1,12 @@
-// Package keys_test judges package keys from outside. The second opinion on
-// every signature is the standard library's.
+// Package keys_test tests package keys from outside. The standard library verifies
+// every signature a second time.
 package keys_test
 
 import (
+	"bytes"
+	"context"
 	"crypto"
+	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
@@ -13,16 +16,28 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
+	"log/slog"
+	"maps"
 	"math/big"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/joinednode/jwtauth"
 	"github.com/joinednode/jwtauth/keys"
 )
 
@@ -116,7 +131,7 @@ func public(private any) any {
 
 func pointerTo[T any](v T) *T { return &v }
 
-// secretsOf returns what nobody may print.
+// secretsOf returns the values that must never be printed.
 func secretsOf(t testing.TB, private any) [][]byte {
 	t.Helper()
 	switch private := private.(type) {
@@ -165,7 +180,8 @@ func keyOf(alg string, private any) keys.Key {
 	return keys.Signer(private.(crypto.Signer)).WithAlgorithm(alg)
 }
 
-func key(alg string) keys.Key        { return keyOf(alg, private(alg)) }
+func key(alg string) keys.Key { return keyOf(alg, private(alg)) }
+
 func anotherKey(alg string) keys.Key { return keyOf(alg, anotherPrivate(alg)) }
 
 func setOf(t testing.TB, source keys.Source) *keys.Set {
@@ -317,4 +333,496 @@ func requireSilent(t testing.TB, k keys.Key, secret []byte) {
 	if err := k.Err(); err != nil {
 		requireHidden(t, err.Error(), secret)
 	}
+}
+
+// requireBad requires what a caller may expect of a bad key: an error that says
+// what is wrong and what would be right, and nothing that works.
+func requireBad(t *testing.T, k keys.Key, says ...string) {
+	t.Helper()
+	err := k.Err()
+	require.Error(t, err)
+	for _, words := range says {
+		require.ErrorContains(t, err, words)
+	}
+	require.True(t, strings.HasPrefix(err.Error(), "keys: ") || strings.HasPrefix(err.Error(), "keys."), err.Error())
+
+	set, keysErr := k.Keys(t.Context(), "")
+	require.Equal(t, err, keysErr)
+	require.Nil(t, set)
+	require.Empty(t, k.Algorithm())
+	require.Empty(t, k.ID())
+	require.Equal(t, "bad key", k.String())
+	require.Equal(t, err, k.WithID("a").Err(), "no later call hides the first mistake")
+	require.Equal(t, err, k.WithID("").Err())
+	require.Equal(t, err, k.WithAlgorithm("HS256").Err())
+}
+
+// requireAlone fails if anything but the file at path is in its folder.
+func requireAlone(t *testing.T, path string) {
+	t.Helper()
+	entries, err := os.ReadDir(filepath.Dir(path))
+	require.NoError(t, err)
+	require.Len(t, entries, 1)
+	require.Equal(t, filepath.Base(path), entries[0].Name())
+}
+
+// forEach runs a parallel subtest for each algorithm.
+func forEach(t *testing.T, algs []string, test func(t *testing.T, alg string)) {
+	t.Helper()
+	for _, alg := range algs {
+		t.Run(alg, func(t *testing.T) {
+			t.Parallel()
+			test(t, alg)
+		})
+	}
+}
+
+// publicKey returns the key that verifies what key(alg) signs; a secret has no
+// such half.
+func publicKey(alg string) keys.Key {
+	if isSymmetric(alg) {
+		return key(alg)
+	}
+	return keys.Verifier(public(private(alg))).WithAlgorithm(alg)
+}
+
+// flipped returns a copy with one bit of byte i changed, another one from byte
+// to byte.
+func flipped(b []byte, i int) []byte {
+	b = slices.Clone(b)
+	b[i] ^= 1 << (i % 8)
+	return b
+}
+
+func armoured(kind string, der []byte) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
+}
+
+func must[T any](t testing.TB) func(T, error) T {
+	return func(v T, err error) T {
+		t.Helper()
+		require.NoError(t, err)
+		return v
+	}
+}
+
+func pkcs8(t testing.TB, private any) []byte {
+	t.Helper()
+	return armoured("PRIVATE KEY", must[[]byte](t)(x509.MarshalPKCS8PrivateKey(private)))
+}
+
+func pkix(t testing.TB, public any) []byte {
+	t.Helper()
+	return armoured("PUBLIC KEY", must[[]byte](t)(x509.MarshalPKIXPublicKey(public)))
+}
+
+// jwkMembers are the members of a JWK (RFC 7517, section 4).
+type jwkMembers map[string]any
+
+func (m jwkMembers) with(name string, value any) jwkMembers {
+	m = maps.Clone(m)
+	m[name] = value
+	return m
+}
+
+func (m jwkMembers) without(names ...string) jwkMembers {
+	m = maps.Clone(m)
+	for _, name := range names {
+		delete(m, name)
+	}
+	return m
+}
+
+func (m jwkMembers) text(t testing.TB) string {
+	t.Helper()
+	return string(must[[]byte](t)(json.Marshal(m)))
+}
+
+func base64url(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
+
+// jwkOf writes a key of the standard library as RFC 7518, section 6, and
+// RFC 8037, section 2, say.
+func jwkOf(t testing.TB, key any) jwkMembers {
+	t.Helper()
+	switch key := key.(type) {
+	case []byte:
+		return jwkMembers{"kty": "oct", "k": base64url(key)}
+	case *rsa.PublicKey:
+		return jwkMembers{"kty": "RSA", "n": base64url(key.N.Bytes()), "e": base64url(big.NewInt(int64(key.E)).Bytes())}
+	case *rsa.PrivateKey:
+		return jwkOf(t, key.Public()).with("d", base64url(key.D.Bytes())).
+			with("p", base64url(key.Primes[0].Bytes())).with("q", base64url(key.Primes[1].Bytes())).
+			with("dp", base64url(key.Precomputed.Dp.Bytes())).with("dq", base64url(key.Precomputed.Dq.Bytes())).
+			with("qi", base64url(key.Precomputed.Qinv.Bytes()))
+	case *ecdsa.PublicKey:
+		point := must[[]byte](t)(key.Bytes()) // 4, X, Y
+		middle := 1 + coordinateSize(key.Curve)
+		return jwkMembers{"kty": "EC", "crv": key.Curve.Params().Name, "x": base64url(point[1:middle]), "y": base64url(point[middle:])}
+	case *ecdsa.PrivateKey:
+		return jwkOf(t, key.Public()).with("d", base64url(must[[]byte](t)(key.Bytes())))
+	case ed25519.PublicKey:
+		return jwkMembers{"kty": "OKP", "crv": "Ed25519", "x": base64url(key)}
+	case ed25519.PrivateKey:
+		return jwkOf(t, key.Public()).with("d", base64url(key.Seed()))
+	}
+	t.Fatalf("no such key: %T", key)
+	return nil
+}
+
+// refusedJWK is a value that ParseJWK refuses, and words that its error holds.
+type refusedJWK struct{ text, says string }
+
+func refusedJWKs(t testing.TB) map[string]refusedJWK {
+	secret, rsaKey, ec, ed := jwkOf(t, aSecret()), jwkOf(t, anRSAKey()), jwkOf(t, aP256Key()), jwkOf(t, anEdKey())
+	rsaPublic, ecPublic, edPublic := jwkOf(t, anRSAKey().Public()), jwkOf(t, aP256Key().Public()), jwkOf(t, anEdKey().Public())
+	otherRSA, otherEC, otherEd := jwkOf(t, anotherRSAKey()), jwkOf(t, anotherP256Key()), jwkOf(t, anotherEdKey())
+	big33 := base64url(append([]byte{1}, make([]byte, 32)...))
+	x25519 := must[*ecdh.PrivateKey](t)(ecdh.X25519().GenerateKey(rand.Reader))
+	behind := func(m jwkMembers, more string) string {
+		return strings.TrimSuffix(m.text(t), "}") + "," + more + "}"
+	}
+
+	refused := map[string]refusedJWK{
+		"nothing":                  {"", "not a JSON object"},
+		"blanks":                   {" \n", "not a JSON object"},
+		"null":                     {"null", "not a JSON object"},
+		"an array of keys":         {"[" + secret.text(t) + "]", "not a JSON object"},
+		"a string":                 {`"` + aSecretText() + `"`, "not a JSON object"},
+		"PEM":                      {string(pkcs8(t, anEdKey())), "not a JSON object"},
+		"an empty object":          {"{}", "kty"},
+		"half a key":               {ed.text(t)[:40], "does not parse"},
+		"two keys":                 {ed.text(t) + ec.text(t), "data behind"},
+		"text behind the key":      {ed.text(t) + "x", "data behind"},
+		"a NUL behind the key":     {ed.text(t) + "\x00", "data behind"},
+		"text before the key":      {"x" + ed.text(t), "not a JSON object"},
+		"a byte order mark":        {"\ufeff" + ed.text(t), "not a JSON object"},
+		"invalid UTF-8":            {behind(ed, `"kid":"`+"\xff"+`"`), "UTF-8"},
+		"a lone surrogate":         {behind(ed, `"kid":"\ud800"`), "surrogate"},
+		"a JWK Set":                {`{"keys":[` + ed.text(t) + `]}`, "JWK Set"},
+		"an empty JWK Set":         {`{"keys":[]}`, "JWK Set"},
+		"a JWK Set and a key":      {behind(ed, `"keys":[]`), "JWK Set"},
+		"longer than 64 KiB":       {secret.text(t) + strings.Repeat(" ", 64<<10), "too long"},
+		"an unknown kty":           {secret.with("kty", "PQC").text(t), "kty"},
+		"a kty in lower case":      {rsaKey.with("kty", "rsa").text(t), "kty"},
+		"a kty that is a number":   {secret.with("kty", 1).text(t), "kty"},
+		"a kty of another type":    {ec.with("kty", "OKP").text(t), ""},
+		"a secret in place of kty": {secret.with("kty", aSecretText()).text(t), "kty"},
+		"a secret in place of crv": {ec.with("crv", ec["d"]).text(t), ""},
+		"no kty":                   {secret.without("kty").text(t), "kty"},
+		"a member twice":           {behind(secret, `"k":"AAAA"`), "twice"},
+		"kid twice":                {behind(secret.with("kid", "a"), `"kid":"b"`), "twice"},
+		"alg twice, once escaped":  {behind(secret.with("alg", "HS256"), `"\u0061lg":"HS512"`), "twice"},
+		"a nested name twice":      {behind(secret, `"x-ours":{"a":1,"a":2}`), "twice"},
+		"an empty kid":             {secret.with("kid", "").text(t), "empty id"},
+		"a kid that is null":       {secret.with("kid", nil).text(t), "empty id"},
+		"a kid that is a number":   {secret.with("kid", 7).text(t), "kty"},
+		"an empty alg":             {secret.with("alg", "").text(t), "empty name"},
+		"an alg that is null":      {rsaKey.with("alg", nil).text(t), "empty name"},
+		"alg none":                 {secret.with("alg", "none").text(t), "does not fit"},
+		"HS256 for an RSA key":     {rsaPublic.with("alg", "HS256").text(t), "does not fit"},
+		"RS256 for a secret":       {secret.with("alg", "RS256").text(t), "does not fit"},
+		"ES384 for P-256":          {ec.with("alg", "ES384").text(t), "does not fit"},
+		"ES256 for Ed25519":        {ed.with("alg", "ES256").text(t), "does not fit"},
+		"RSA-OAEP for RSA":         {rsaKey.with("alg", "RSA-OAEP").text(t), "does not fit"},
+		"an alg in lower case":     {ed.with("alg", "eddsa").text(t), "does not fit"},
+		"use enc":                  {ed.with("use", "enc").text(t), `"sig"`},
+		"an empty use":             {ed.with("use", "").text(t), `"sig"`},
+		"use in capitals":          {ed.with("use", "SIG").text(t), `"sig"`},
+		"a use that is null":       {ed.with("use", nil).text(t), `"sig"`},
+
+		"no key_ops at all allowed":          {ed.with("key_ops", []string{}).text(t), "key_ops"},
+		"key_ops that are null":              {ed.with("key_ops", nil).text(t), "key_ops"},
+		"key_ops that are a string":          {ed.with("key_ops", "sign").text(t), "kty"},
+		"key_ops for something else":         {ed.with("key_ops", []string{"encrypt", "decrypt"}).text(t), "key_ops"},
+		"key_ops in capitals":                {ed.with("key_ops", []string{"Sign", "VERIFY"}).text(t), "key_ops"},
+		"key_ops that name sign twice":       {ed.with("key_ops", []string{"sign", "verify", "sign"}).text(t), "twice"},
+		"a public key that may only sign":    {edPublic.with("key_ops", []string{"sign"}).text(t), `"verify"`},
+		"a secret that may only sign":        {secret.with("key_ops", []string{"sign"}).text(t), `"verify"`},
+		"a secret that may only encrypt":     {secret.with("key_ops", []string{"encrypt"}).text(t), `"verify"`},
+		"a public key that may only encrypt": {rsaPublic.with("key_ops", []string{"encrypt"}).text(t), `"verify"`},
+
+		"a secret without k":                       {secret.without("k").text(t), "kty"},
+		"a k of no bytes":                          {secret.with("k", "").text(t), "0 bytes"},
+		"a k that is null":                         {secret.with("k", nil).text(t), "0 bytes"},
+		"a k that is a number":                     {secret.with("k", 12345678).text(t), "kty"},
+		"a k that is no base64url":                 {secret.with("k", strings.Repeat("*", 64)).text(t), "kty"},
+		"a k of 31 bytes":                          {jwkOf(t, aSecret()[:31]).text(t), "31 bytes"},
+		"a k of 47 bytes for HS384":                {jwkOf(t, aSecret()[:47]).with("alg", "HS384").text(t), "47 bytes"},
+		"a k of 63 bytes for HS512":                {jwkOf(t, aSecret()[:63]).with("alg", "HS512").text(t), "63 bytes"},
+		"a k of 31 bytes for HS512":                {jwkOf(t, aSecret()[:31]).with("alg", "HS512").text(t), "HS512 has 31 bytes"},
+		"a k of zeros":                             {jwkOf(t, make([]byte, 32)).text(t), "one byte repeated"},
+		"a k that is PEM text":                     {jwkOf(t, pkix(t, anEdKey().Public())).text(t), "PEM"},
+		"RSA of 1024 bits":                         {rsaPublic.with("n", base64url(anRSAKey().Primes[0].Bytes())).text(t), "1024 bits"},
+		"RSA without n":                            {rsaPublic.without("n").text(t), "kty"},
+		"RSA without e":                            {rsaPublic.without("e").text(t), "kty"},
+		"RSA private without n":                    {rsaKey.without("n").text(t), "kty"},
+		"RSA with exponent 1":                      {rsaPublic.with("e", "AQ").text(t), "exponent"},
+		"RSA with an even exponent":                {rsaPublic.with("e", "AQAA").text(t), "exponent"},
+		"RSA with an exponent of 32 bits":          {rsaPublic.with("e", base64url([]byte{0xff, 0xff, 0xff, 0xff})).text(t), "exponent"},
+		"RSA with an exponent of 65 bits":          {rsaPublic.with("e", base64url([]byte{1, 0, 0, 0, 0, 0, 1, 0, 1})).text(t), "exponent"},
+		"RSA private with such a one":              {rsaKey.with("e", base64url([]byte{1, 0, 0, 0, 0, 0, 1, 0, 1})).text(t), "exponent"},
+		"RSA with another's d":                     {rsaKey.with("d", otherRSA["d"]).text(t), "public half"},
+		"RSA with another's n":                     {rsaKey.with("n", otherRSA["n"]).text(t), "public half"},
+		"RSA with another's p":                     {rsaKey.with("p", otherRSA["p"]).text(t), "public half"},
+		"RSA with another's dp":                    {rsaKey.with("dp", otherRSA["dp"]).text(t), "public half"},
+		"RSA with another's qi":                    {rsaKey.with("qi", otherRSA["qi"]).text(t), "public half"},
+		"RSA with d alone":                         {rsaKey.without("p", "q", "dp", "dq", "qi").text(t), `"p" and "q"`},
+		"RSA without p":                            {rsaKey.without("p").text(t), `"p" and "q"`},
+		"RSA without q":                            {rsaKey.without("q").text(t), `"p" and "q"`},
+		"RSA with an empty p":                      {rsaKey.with("p", "").text(t), `"p" and "q"`},
+		"RSA with an empty d":                      {rsaKey.with("d", "").text(t), "public half"},
+		"RSA with a d that is null":                {rsaKey.with("d", nil).text(t), "public half"},
+		"EC without crv":                           {ec.without("crv").text(t), "kty"},
+		"EC without x":                             {ecPublic.without("x").text(t), "kty"},
+		"EC without y":                             {ecPublic.without("y").text(t), "kty"},
+		"EC private without x":                     {ec.without("x").text(t), "kty"},
+		"EC on secp256k1":                          {ecPublic.with("crv", "secp256k1").text(t), ""},
+		"EC on P-224":                              {ecPublic.with("crv", "P-224").text(t), ""},
+		"EC on a curve in lower case":              {ecPublic.with("crv", "p-256").text(t), ""},
+		"EC on another's curve":                    {ecPublic.with("crv", "P-384").text(t), ""},
+		"EC on an OKP curve":                       {ecPublic.with("crv", "Ed25519").text(t), ""},
+		"EC with another's d":                      {ec.with("d", otherEC["d"]).text(t), "public half"},
+		"EC with another's d that may only verify": {ec.with("d", otherEC["d"]).with("key_ops", []string{"verify"}).text(t), "public half"},
+		"EC with an empty d":                       {ec.with("d", "").text(t), "public half"},
+		"EC with a d that is null":                 {ec.with("d", nil).text(t), "public half"},
+		"EC with a d past the order":               {ec.with("d", base64url(bytes.Repeat([]byte{0xff}, 32))).text(t), "public half"},
+		"EC with a d of 33 bytes":                  {ec.with("d", big33).text(t), "public half"},
+		"EC with another's y":                      {ecPublic.with("y", otherEC["y"]).text(t), "curve"},
+		"EC with x and y swapped":                  {ecPublic.with("x", ecPublic["y"]).with("y", ecPublic["x"]).text(t), "curve"},
+		"EC with an x of 33 bytes":                 {ecPublic.with("x", big33).text(t), "curve"},
+		"EC at infinity":                           {ecPublic.with("x", "AA").with("y", "AA").text(t), "curve"},
+		"OKP without crv":                          {edPublic.without("crv").text(t), "kty"},
+		"OKP without x":                            {edPublic.without("x").text(t), "kty"},
+		"OKP private without x":                    {ed.without("x").text(t), "kty"},
+		"OKP with another's d":                     {ed.with("d", otherEd["d"]).text(t), "members"},
+		"OKP with a d too short":                   {ed.with("d", "AAAA").text(t), "members"},
+		"OKP with an empty d":                      {ed.with("d", "").text(t), "members"},
+		"OKP with an x too short":                  {edPublic.with("x", "AAAA").text(t), "3 bytes"},
+		"OKP with an x of zeros":                   {edPublic.with("x", base64url(make([]byte, 32))).text(t), "one byte repeated"},
+		"OKP on an EC curve":                       {edPublic.with("crv", "P-256").text(t), ""},
+		"OKP on Ed448":                             {edPublic.with("crv", "Ed448").text(t), ""},
+		"OKP on X25519":                            {edPublic.with("crv", "X25519").with("x", base64url(x25519.PublicKey().Bytes())).text(t), "Ed25519"},
+		"OKP private on X25519": {jwkMembers{"kty": "OKP", "crv": "X25519", "x": base64url(x25519.PublicKey().Bytes()),
+			"d": base64url(x25519.Bytes())}.text(t), "Ed25519"},
+	}
+	// encoding/json would take these for the members that they fold to.
+	for name, folded := range map[string]string{
+		"kid": "KID", "alg": "Alg", "use": "USE", "keys": "Keys",
+		"kty": "\u212aty", "key_ops": "key_op\u017f", "k": "\u212a", "d": "D", "n": "N", "crv": "CRV", "x": "X",
+	} {
+		refused["a member "+folded] = refusedJWK{ed.with(folded, "a").text(t), `"` + name + `" by case alone`}
+	}
+	return refused
+}
+
+func aSecretText() string { return base64url(aSecret()) }
+
+// issuer is the other side of a Remote, without a network: what the Remote asks, what
+// it is answered, and what it logs.
+type issuer struct {
+	*keys.Remote
+
+	mu      sync.Mutex
+	handler http.HandlerFunc // nil: the server is down
+	asked   []http.Header
+	at      []time.Time
+	log     logBuffer
+}
+
+var errDown = errors.New("connection refused")
+
+// newIssuer is one that is down, of a Remote that has fetched nothing.
+func newIssuer(t testing.TB, opts ...keys.RemoteOption) *issuer {
+	t.Helper()
+	i := new(issuer)
+	opts = append([]keys.RemoteOption{
+		keys.WithHTTPClient(&http.Client{Transport: i}),
+		keys.WithLogger(slog.New(slog.NewTextHandler(&i.log, nil))),
+	}, opts...)
+	var err error
+	i.Remote, err = keys.NewRemote("https://issuer.example.com/jwks", opts...)
+	require.NoError(t, err)
+	return i
+}
+
+// inBubble calls test with a clock of its own, which also fails it if it leaves a
+// goroutine behind for longer than a fetch may take.
+func inBubble(t *testing.T, test func(t *testing.T, i *issuer), opts ...keys.RemoteOption) {
+	synctest.Test(t, func(t *testing.T) {
+		defer time.Sleep(keys.DefaultFetchTimeout)
+		test(t, newIssuer(t, opts...))
+	})
+}
+
+func (i *issuer) RoundTrip(r *http.Request) (*http.Response, error) {
+	i.mu.Lock()
+	i.asked, i.at = append(i.asked, r.Header), append(i.at, time.Now())
+	handler := i.handler
+	i.mu.Unlock()
+	if handler == nil {
+		return nil, errDown
+	}
+	w := httptest.NewRecorder()
+	handler(w, r)
+	if err := r.Context().Err(); err != nil {
+		return nil, err
+	}
+	return w.Result(), nil
+}
+
+// logged returns what the Remote has logged.
+func (i *issuer) logged() string { return i.log.String() }
+
+// logBuffer keeps what is logged.
+type logBuffer struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *logBuffer) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(line)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// take returns what was logged since the last call.
+func (l *logBuffer) take() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer l.text.Reset()
+	return l.text.String()
+}
+
+func (i *issuer) fetches() int {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return len(i.at)
+}
+
+func (i *issuer) answer(handler http.HandlerFunc) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.handler = handler
+}
+
+// publish answers with a body, and header fields in pairs.
+func (i *issuer) publish(text string, header ...string) { i.answer(serving(text, header...)) }
+
+func serving(text string, header ...string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		for pair := range slices.Chunk(header, 2) {
+			w.Header().Set(pair[0], pair[1])
+		}
+		io.WriteString(w, text)
+	}
+}
+
+// run lets the Remote run until the test is over.
+func (i *issuer) run(t *testing.T) (stop func()) {
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- i.Run(ctx) }()
+	synctest.Wait()
+	return func() {
+		cancel()
+		require.ErrorIs(t, <-done, context.Canceled)
+	}
+}
+
+// verify verifies a message that an Ed25519 key signed, as that of a token that names kid.
+func (i *issuer) verify(kid string, private ed25519.PrivateKey) error {
+	set, err := i.Keys(context.Background(), kid)
+	if err != nil {
+		return err
+	}
+	return set.Verify("EdDSA", kid, message, ed25519.Sign(private, message))
+}
+
+func publishedAs(t testing.TB, kid string, private crypto.Signer) jwkMembers {
+	t.Helper()
+	return jwkOf(t, private.Public()).with("kid", kid)
+}
+
+// first is the set of one key, of the id "first"; both adds "second".
+func first(t testing.TB) string { return jwksText(t, publishedAs(t, "first", anEdKey())) }
+
+func both(t testing.TB) string {
+	return jwksText(t, publishedAs(t, "first", anEdKey()), publishedAs(t, "second", anotherEdKey()))
+}
+
+// roundTripper is a transport of a test's own.
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// etagged answers 304, and nothing else, to a client that has the body.
+func etagged(text, etag string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("If-None-Match") == etag {
+			w.WriteHeader(http.StatusNotModified)
+			return
+		}
+		serving(text, "ETag", etag, "Cache-Control", "max-age=600")(w, r)
+	}
+}
+
+func newRing(t testing.TB, active keys.Key, others ...keys.Key) *keys.Ring {
+	t.Helper()
+	ring, err := keys.NewRing(active, others...)
+	require.NoError(t, err)
+	return ring
+}
+
+func ringAuth(t testing.TB, source keys.Source) *jwtauth.Auth {
+	t.Helper()
+	auth, err := jwtauth.New(source)
+	require.NoError(t, err)
+	return auth
+}
+
+// published is the JWK Set of a ring, as its handler serves it.
+func published(t testing.TB, ring *keys.Ring) []map[string]any {
+	t.Helper()
+	w := httptest.NewRecorder()
+	ring.JWKS().ServeHTTP(w, httptest.NewRequest("GET", "/.well-known/jwks.json", nil))
+	require.Equal(t, http.StatusOK, w.Code)
+	var set struct{ Keys []map[string]any }
+	require.NoError(t, json.Unmarshal(w.Body.Bytes(), &set))
+	require.NotNil(t, set.Keys, "an empty list is a list")
+	return set.Keys
+}
+
+// jwksText is a JWK Set of keys in the form of jwkOf.
+func jwksText(t testing.TB, all ...jwkMembers) string {
+	t.Helper()
+	var texts []string
+	for _, one := range all {
+		texts = append(texts, one.text(t))
+	}
+	return `{"keys":[` + strings.Join(texts, ",") + `]}`
+}
+
+func requireAccepted(t testing.TB, source keys.Source, token string) {
+	t.Helper()
+	_, err := ringAuth(t, source).Verify(t.Context(), token, "demo")
+	require.NoError(t, err)
+}
+
+func requireUnknown(t testing.TB, source keys.Source, token string) {
+	t.Helper()
+	_, err := ringAuth(t, source).Verify(t.Context(), token, "demo")
+	require.ErrorIs(t, err, jwtauth.ErrUnknownKey)
+}
+
+func tokenBy(t testing.TB, source keys.Source) string {
+	t.Helper()
+	token, err := ringAuth(t, source).Issue("demo")
+	require.NoError(t, err)
+	return token
 }

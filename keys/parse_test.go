@@ -10,10 +10,8 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
-	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
-	"maps"
 	"math/big"
 	"os"
 	"os/exec"
@@ -28,7 +26,7 @@ import (
 	"github.com/joinednode/jwtauth/keys"
 )
 
-// requireSameKey judges a key that was read by what it does: it verifies what
+// requireSameKey checks a key that was read by what it does: it verifies what
 // the original private key signs by the standard library and, if it is a
 // private one, the other way round.
 func requireSameKey(t *testing.T, k keys.Key, alg string, original any, signs bool) {
@@ -47,41 +45,19 @@ func requireSameKey(t *testing.T, k keys.Key, alg string, original any, signs bo
 	require.True(t, independentVerify(alg, public(original), message, signature))
 }
 
-func armoured(kind string, der []byte) []byte {
-	return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
-}
-
-func must[T any](t testing.TB) func(T, error) T {
-	return func(v T, err error) T {
-		t.Helper()
-		require.NoError(t, err)
-		return v
-	}
-}
-
-func pkcs8(t testing.TB, private any) []byte {
-	t.Helper()
-	return armoured("PRIVATE KEY", must[[]byte](t)(x509.MarshalPKCS8PrivateKey(private)))
-}
-
 func sec1(t testing.TB, private *ecdsa.PrivateKey) []byte {
 	t.Helper()
 	return armoured("EC PRIVATE KEY", must[[]byte](t)(x509.MarshalECPrivateKey(private)))
 }
 
-func pkix(t testing.TB, public any) []byte {
-	t.Helper()
-	return armoured("PUBLIC KEY", must[[]byte](t)(x509.MarshalPKIXPublicKey(public)))
-}
-
-// certificate makes one that is long expired: dates are not judged.
+// certificate makes one that has long expired: dates are not checked.
 func certificate(t testing.TB, private crypto.Signer) []byte {
 	t.Helper()
 	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Date(1999, 1, 1, 0, 0, 0, 0, time.UTC)}
 	return armoured("CERTIFICATE", must[[]byte](t)(x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)))
 }
 
-func TestParsePEMReadsWhatTheStandardLibraryWrites(t *testing.T) {
+func TestParsePEM_ReadsWhatTheStandardLibraryWrites(t *testing.T) {
 	rsaKey := anRSAKey()
 	type form struct {
 		alg   string
@@ -128,7 +104,7 @@ func x509PKIX(t testing.TB, public any) []byte {
 	return must[[]byte](t)(x509.MarshalPKIXPublicKey(public))
 }
 
-func TestParsePEMRefusesWhatIsNotOneGoodKey(t *testing.T) {
+func TestParsePEM_RefusesWhatIsNotOneGoodKey(t *testing.T) {
 	edText, ecText := pkcs8(t, anEdKey()), sec1(t, aP256Key())
 	broken := bytes.Replace(edText, []byte("\nM"), []byte("\n*"), 1)
 	require.NotEqual(t, edText, broken)
@@ -209,7 +185,7 @@ func openssl(t *testing.T, dir string, args ...string) {
 	require.NoError(t, err, "openssl %s: %s", strings.Join(args, " "), output)
 }
 
-func TestParsePEMReadsWhatOpenSSLWrites(t *testing.T) {
+func TestParsePEM_ReadsWhatOpenSSLWrites(t *testing.T) {
 	if _, err := exec.LookPath("openssl"); err != nil {
 		t.Skip("there is no openssl command here")
 	}
@@ -279,60 +255,7 @@ func TestParsePEMReadsWhatOpenSSLWrites(t *testing.T) {
 	}
 }
 
-// jwkMembers are the members of a JWK (RFC 7517, section 4).
-type jwkMembers map[string]any
-
-func (m jwkMembers) with(name string, value any) jwkMembers {
-	m = maps.Clone(m)
-	m[name] = value
-	return m
-}
-
-func (m jwkMembers) without(names ...string) jwkMembers {
-	m = maps.Clone(m)
-	for _, name := range names {
-		delete(m, name)
-	}
-	return m
-}
-
-func (m jwkMembers) text(t testing.TB) string {
-	t.Helper()
-	return string(must[[]byte](t)(json.Marshal(m)))
-}
-
-func base64url(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
-
-// jwkOf writes a key of the standard library as RFC 7518, section 6, and
-// RFC 8037, section 2, say.
-func jwkOf(t testing.TB, key any) jwkMembers {
-	t.Helper()
-	switch key := key.(type) {
-	case []byte:
-		return jwkMembers{"kty": "oct", "k": base64url(key)}
-	case *rsa.PublicKey:
-		return jwkMembers{"kty": "RSA", "n": base64url(key.N.Bytes()), "e": base64url(big.NewInt(int64(key.E)).Bytes())}
-	case *rsa.PrivateKey:
-		return jwkOf(t, key.Public()).with("d", base64url(key.D.Bytes())).
-			with("p", base64url(key.Primes[0].Bytes())).with("q", base64url(key.Primes[1].Bytes())).
-			with("dp", base64url(key.Precomputed.Dp.Bytes())).with("dq", base64url(key.Precomputed.Dq.Bytes())).
-			with("qi", base64url(key.Precomputed.Qinv.Bytes()))
-	case *ecdsa.PublicKey:
-		point := must[[]byte](t)(key.Bytes()) // 4, X, Y
-		middle := 1 + coordinateSize(key.Curve)
-		return jwkMembers{"kty": "EC", "crv": key.Curve.Params().Name, "x": base64url(point[1:middle]), "y": base64url(point[middle:])}
-	case *ecdsa.PrivateKey:
-		return jwkOf(t, key.Public()).with("d", base64url(must[[]byte](t)(key.Bytes())))
-	case ed25519.PublicKey:
-		return jwkMembers{"kty": "OKP", "crv": "Ed25519", "x": base64url(key)}
-	case ed25519.PrivateKey:
-		return jwkOf(t, key.Public()).with("d", base64url(key.Seed()))
-	}
-	t.Fatalf("no such key: %T", key)
-	return nil
-}
-
-func TestParseJWKReadsEveryKindOfKey(t *testing.T) {
+func TestParseJWK_ReadsEveryKindOfKey(t *testing.T) {
 	forEach(t, algorithms, func(t *testing.T, alg string) {
 		original := private(alg)
 		read := func(m jwkMembers) keys.Key {
@@ -363,7 +286,7 @@ func TestParseJWKReadsEveryKindOfKey(t *testing.T) {
 	})
 }
 
-func TestAJWKWithoutAlgTakesTheAlgorithmOfItsType(t *testing.T) {
+func TestParseJWK_WithoutAlgTakesTheAlgorithmOfTheType(t *testing.T) {
 	for alg, original := range map[string]any{
 		"HS256": aSecret(), "RS256": anRSAKey(), "ES256": aP256Key(), "ES384": aP384Key(), "ES512": aP521Key(), "EdDSA": anEdKey(),
 	} {
@@ -373,7 +296,7 @@ func TestAJWKWithoutAlgTakesTheAlgorithmOfItsType(t *testing.T) {
 	}
 }
 
-func TestAnRSAJWKMayLeaveOutWhatFollowsFromItsPrimes(t *testing.T) {
+func TestParseJWK_OfRSAMayLackWhatFollowsFromThePrimes(t *testing.T) {
 	for _, missing := range [][]string{{"dp"}, {"dq"}, {"qi"}, {"dp", "dq", "qi"}} {
 		k, err := keys.ParseJWK([]byte(jwkOf(t, anRSAKey()).without(missing...).text(t)))
 		require.NoError(t, err)
@@ -381,155 +304,7 @@ func TestAnRSAJWKMayLeaveOutWhatFollowsFromItsPrimes(t *testing.T) {
 	}
 }
 
-// refusedJWK is a text that ParseJWK refuses, and words that its error holds.
-type refusedJWK struct{ text, says string }
-
-func refusedJWKs(t testing.TB) map[string]refusedJWK {
-	secret, rsaKey, ec, ed := jwkOf(t, aSecret()), jwkOf(t, anRSAKey()), jwkOf(t, aP256Key()), jwkOf(t, anEdKey())
-	rsaPublic, ecPublic, edPublic := jwkOf(t, anRSAKey().Public()), jwkOf(t, aP256Key().Public()), jwkOf(t, anEdKey().Public())
-	otherRSA, otherEC, otherEd := jwkOf(t, anotherRSAKey()), jwkOf(t, anotherP256Key()), jwkOf(t, anotherEdKey())
-	big33 := base64url(append([]byte{1}, make([]byte, 32)...))
-	x25519 := must[*ecdh.PrivateKey](t)(ecdh.X25519().GenerateKey(rand.Reader))
-	behind := func(m jwkMembers, more string) string {
-		return strings.TrimSuffix(m.text(t), "}") + "," + more + "}"
-	}
-
-	refused := map[string]refusedJWK{
-		"nothing":                  {"", "not a JSON object"},
-		"blanks":                   {" \n", "not a JSON object"},
-		"null":                     {"null", "not a JSON object"},
-		"an array of keys":         {"[" + secret.text(t) + "]", "not a JSON object"},
-		"a string":                 {`"` + aSecretText() + `"`, "not a JSON object"},
-		"PEM":                      {string(pkcs8(t, anEdKey())), "not a JSON object"},
-		"an empty object":          {"{}", "kty"},
-		"half a key":               {ed.text(t)[:40], "does not parse"},
-		"two keys":                 {ed.text(t) + ec.text(t), "data behind"},
-		"text behind the key":      {ed.text(t) + "x", "data behind"},
-		"a NUL behind the key":     {ed.text(t) + "\x00", "data behind"},
-		"text before the key":      {"x" + ed.text(t), "not a JSON object"},
-		"a byte order mark":        {"\ufeff" + ed.text(t), "not a JSON object"},
-		"invalid UTF-8":            {behind(ed, `"kid":"`+"\xff"+`"`), "UTF-8"},
-		"a lone surrogate":         {behind(ed, `"kid":"\ud800"`), "surrogate"},
-		"a JWK Set":                {`{"keys":[` + ed.text(t) + `]}`, "JWK Set"},
-		"an empty JWK Set":         {`{"keys":[]}`, "JWK Set"},
-		"a JWK Set and a key":      {behind(ed, `"keys":[]`), "JWK Set"},
-		"longer than 64 KiB":       {secret.text(t) + strings.Repeat(" ", 64<<10), "too long"},
-		"an unknown kty":           {secret.with("kty", "PQC").text(t), "kty"},
-		"a kty in lower case":      {rsaKey.with("kty", "rsa").text(t), "kty"},
-		"a kty that is a number":   {secret.with("kty", 1).text(t), "kty"},
-		"a kty of another type":    {ec.with("kty", "OKP").text(t), ""},
-		"a secret in place of kty": {secret.with("kty", aSecretText()).text(t), "kty"},
-		"a secret in place of crv": {ec.with("crv", ec["d"]).text(t), ""},
-		"no kty":                   {secret.without("kty").text(t), "kty"},
-		"a member twice":           {behind(secret, `"k":"AAAA"`), "twice"},
-		"kid twice":                {behind(secret.with("kid", "a"), `"kid":"b"`), "twice"},
-		"alg twice, once escaped":  {behind(secret.with("alg", "HS256"), `"\u0061lg":"HS512"`), "twice"},
-		"a nested name twice":      {behind(secret, `"x-ours":{"a":1,"a":2}`), "twice"},
-		"an empty kid":             {secret.with("kid", "").text(t), "empty id"},
-		"a kid that is null":       {secret.with("kid", nil).text(t), "empty id"},
-		"a kid that is a number":   {secret.with("kid", 7).text(t), "kty"},
-		"an empty alg":             {secret.with("alg", "").text(t), "empty name"},
-		"an alg that is null":      {rsaKey.with("alg", nil).text(t), "empty name"},
-		"alg none":                 {secret.with("alg", "none").text(t), "does not fit"},
-		"HS256 for an RSA key":     {rsaPublic.with("alg", "HS256").text(t), "does not fit"},
-		"RS256 for a secret":       {secret.with("alg", "RS256").text(t), "does not fit"},
-		"ES384 for P-256":          {ec.with("alg", "ES384").text(t), "does not fit"},
-		"ES256 for Ed25519":        {ed.with("alg", "ES256").text(t), "does not fit"},
-		"RSA-OAEP for RSA":         {rsaKey.with("alg", "RSA-OAEP").text(t), "does not fit"},
-		"an alg in lower case":     {ed.with("alg", "eddsa").text(t), "does not fit"},
-		"use enc":                  {ed.with("use", "enc").text(t), `"sig"`},
-		"an empty use":             {ed.with("use", "").text(t), `"sig"`},
-		"use in capitals":          {ed.with("use", "SIG").text(t), `"sig"`},
-		"a use that is null":       {ed.with("use", nil).text(t), `"sig"`},
-
-		"no key_ops at all allowed":          {ed.with("key_ops", []string{}).text(t), "key_ops"},
-		"key_ops that are null":              {ed.with("key_ops", nil).text(t), "key_ops"},
-		"key_ops that are a string":          {ed.with("key_ops", "sign").text(t), "kty"},
-		"key_ops for something else":         {ed.with("key_ops", []string{"encrypt", "decrypt"}).text(t), "key_ops"},
-		"key_ops in capitals":                {ed.with("key_ops", []string{"Sign", "VERIFY"}).text(t), "key_ops"},
-		"key_ops that name sign twice":       {ed.with("key_ops", []string{"sign", "verify", "sign"}).text(t), "twice"},
-		"a public key that may only sign":    {edPublic.with("key_ops", []string{"sign"}).text(t), `"verify"`},
-		"a secret that may only sign":        {secret.with("key_ops", []string{"sign"}).text(t), `"verify"`},
-		"a secret that may only encrypt":     {secret.with("key_ops", []string{"encrypt"}).text(t), `"verify"`},
-		"a public key that may only encrypt": {rsaPublic.with("key_ops", []string{"encrypt"}).text(t), `"verify"`},
-
-		"a secret without k":                       {secret.without("k").text(t), "kty"},
-		"a k of no bytes":                          {secret.with("k", "").text(t), "0 bytes"},
-		"a k that is null":                         {secret.with("k", nil).text(t), "0 bytes"},
-		"a k that is a number":                     {secret.with("k", 12345678).text(t), "kty"},
-		"a k that is no base64url":                 {secret.with("k", strings.Repeat("*", 64)).text(t), "kty"},
-		"a k of 31 bytes":                          {jwkOf(t, aSecret()[:31]).text(t), "31 bytes"},
-		"a k of 47 bytes for HS384":                {jwkOf(t, aSecret()[:47]).with("alg", "HS384").text(t), "47 bytes"},
-		"a k of 63 bytes for HS512":                {jwkOf(t, aSecret()[:63]).with("alg", "HS512").text(t), "63 bytes"},
-		"a k of 31 bytes for HS512":                {jwkOf(t, aSecret()[:31]).with("alg", "HS512").text(t), "HS512 has 31 bytes"},
-		"a k of zeros":                             {jwkOf(t, make([]byte, 32)).text(t), "one byte repeated"},
-		"a k that is PEM text":                     {jwkOf(t, pkix(t, anEdKey().Public())).text(t), "PEM"},
-		"RSA of 1024 bits":                         {rsaPublic.with("n", base64url(anRSAKey().Primes[0].Bytes())).text(t), "1024 bits"},
-		"RSA without n":                            {rsaPublic.without("n").text(t), "kty"},
-		"RSA without e":                            {rsaPublic.without("e").text(t), "kty"},
-		"RSA private without n":                    {rsaKey.without("n").text(t), "kty"},
-		"RSA with exponent 1":                      {rsaPublic.with("e", "AQ").text(t), "exponent"},
-		"RSA with an even exponent":                {rsaPublic.with("e", "AQAA").text(t), "exponent"},
-		"RSA with an exponent of 32 bits":          {rsaPublic.with("e", base64url([]byte{0xff, 0xff, 0xff, 0xff})).text(t), "exponent"},
-		"RSA with an exponent of 65 bits":          {rsaPublic.with("e", base64url([]byte{1, 0, 0, 0, 0, 0, 1, 0, 1})).text(t), "exponent"},
-		"RSA private with such a one":              {rsaKey.with("e", base64url([]byte{1, 0, 0, 0, 0, 0, 1, 0, 1})).text(t), "exponent"},
-		"RSA with another's d":                     {rsaKey.with("d", otherRSA["d"]).text(t), "public half"},
-		"RSA with another's n":                     {rsaKey.with("n", otherRSA["n"]).text(t), "public half"},
-		"RSA with another's p":                     {rsaKey.with("p", otherRSA["p"]).text(t), "public half"},
-		"RSA with another's dp":                    {rsaKey.with("dp", otherRSA["dp"]).text(t), "public half"},
-		"RSA with another's qi":                    {rsaKey.with("qi", otherRSA["qi"]).text(t), "public half"},
-		"RSA with d alone":                         {rsaKey.without("p", "q", "dp", "dq", "qi").text(t), `"p" and "q"`},
-		"RSA without p":                            {rsaKey.without("p").text(t), `"p" and "q"`},
-		"RSA without q":                            {rsaKey.without("q").text(t), `"p" and "q"`},
-		"RSA with an empty p":                      {rsaKey.with("p", "").text(t), `"p" and "q"`},
-		"RSA with an empty d":                      {rsaKey.with("d", "").text(t), "public half"},
-		"RSA with a d that is null":                {rsaKey.with("d", nil).text(t), "public half"},
-		"EC without crv":                           {ec.without("crv").text(t), "kty"},
-		"EC without x":                             {ecPublic.without("x").text(t), "kty"},
-		"EC without y":                             {ecPublic.without("y").text(t), "kty"},
-		"EC private without x":                     {ec.without("x").text(t), "kty"},
-		"EC on secp256k1":                          {ecPublic.with("crv", "secp256k1").text(t), ""},
-		"EC on P-224":                              {ecPublic.with("crv", "P-224").text(t), ""},
-		"EC on a curve in lower case":              {ecPublic.with("crv", "p-256").text(t), ""},
-		"EC on another's curve":                    {ecPublic.with("crv", "P-384").text(t), ""},
-		"EC on an OKP curve":                       {ecPublic.with("crv", "Ed25519").text(t), ""},
-		"EC with another's d":                      {ec.with("d", otherEC["d"]).text(t), "public half"},
-		"EC with another's d that may only verify": {ec.with("d", otherEC["d"]).with("key_ops", []string{"verify"}).text(t), "public half"},
-		"EC with an empty d":                       {ec.with("d", "").text(t), "public half"},
-		"EC with a d that is null":                 {ec.with("d", nil).text(t), "public half"},
-		"EC with a d past the order":               {ec.with("d", base64url(bytes.Repeat([]byte{0xff}, 32))).text(t), "public half"},
-		"EC with a d of 33 bytes":                  {ec.with("d", big33).text(t), "public half"},
-		"EC with another's y":                      {ecPublic.with("y", otherEC["y"]).text(t), "curve"},
-		"EC with x and y swapped":                  {ecPublic.with("x", ecPublic["y"]).with("y", ecPublic["x"]).text(t), "curve"},
-		"EC with an x of 33 bytes":                 {ecPublic.with("x", big33).text(t), "curve"},
-		"EC at infinity":                           {ecPublic.with("x", "AA").with("y", "AA").text(t), "curve"},
-		"OKP without crv":                          {edPublic.without("crv").text(t), "kty"},
-		"OKP without x":                            {edPublic.without("x").text(t), "kty"},
-		"OKP private without x":                    {ed.without("x").text(t), "kty"},
-		"OKP with another's d":                     {ed.with("d", otherEd["d"]).text(t), "members"},
-		"OKP with a d too short":                   {ed.with("d", "AAAA").text(t), "members"},
-		"OKP with an empty d":                      {ed.with("d", "").text(t), "members"},
-		"OKP with an x too short":                  {edPublic.with("x", "AAAA").text(t), "3 bytes"},
-		"OKP with an x of zeros":                   {edPublic.with("x", base64url(make([]byte, 32))).text(t), "one byte repeated"},
-		"OKP on an EC curve":                       {edPublic.with("crv", "P-256").text(t), ""},
-		"OKP on Ed448":                             {edPublic.with("crv", "Ed448").text(t), ""},
-		"OKP on X25519":                            {edPublic.with("crv", "X25519").with("x", base64url(x25519.PublicKey().Bytes())).text(t), "Ed25519"},
-		"OKP private on X25519": {jwkMembers{"kty": "OKP", "crv": "X25519", "x": base64url(x25519.PublicKey().Bytes()),
-			"d": base64url(x25519.Bytes())}.text(t), "Ed25519"},
-	}
-	// encoding/json would take these for the members that they fold to.
-	for name, folded := range map[string]string{
-		"kid": "KID", "alg": "Alg", "use": "USE", "keys": "Keys",
-		"kty": "\u212aty", "key_ops": "key_op\u017f", "k": "\u212a", "d": "D", "n": "N", "crv": "CRV", "x": "X",
-	} {
-		refused["a member "+folded] = refusedJWK{ed.with(folded, "a").text(t), `"` + name + `" by case alone`}
-	}
-	return refused
-}
-
-func aSecretText() string { return base64url(aSecret()) }
-
-func TestParseJWKRefusesWhatIsNotOneGoodKey(t *testing.T) {
+func TestParseJWK_RefusesWhatIsNotOneGoodKey(t *testing.T) {
 	secrets := [][]byte{}
 	for _, private := range []any{aSecret(), anRSAKey(), aP256Key(), anEdKey(), anotherRSAKey(), anotherP256Key(), anotherEdKey()} {
 		secrets = append(secrets, secretsOf(t, private)...)
@@ -549,7 +324,7 @@ func TestParseJWKRefusesWhatIsNotOneGoodKey(t *testing.T) {
 }
 
 // A private key whose key_ops let it only verify is a public one from then on.
-func TestKeyOpsVerifyTakesTheRightToSign(t *testing.T) {
+func TestParseJWK_WithTheKeyOpVerifyAloneCannotSign(t *testing.T) {
 	for _, original := range []any{aSecret(), anRSAKey(), aP256Key(), anEdKey()} {
 		k, err := keys.ParseJWK([]byte(jwkOf(t, original).with("key_ops", []string{"verify"}).text(t)))
 		require.NoError(t, err)
@@ -561,14 +336,96 @@ func TestKeyOpsVerifyTakesTheRightToSign(t *testing.T) {
 	}
 }
 
-func TestParseJWKKeepsNoPartOfItsInput(t *testing.T) {
+func TestParseJWK_KeepsNoPartOfItsInput(t *testing.T) {
 	for _, original := range []any{aSecret(), anEdKey()} {
 		text := []byte(jwkOf(t, original).text(t))
 		k, err := keys.ParseJWK(text)
 		require.NoError(t, err)
-		genuine := signed(t, setOf(t, k), message)
+		before := signed(t, setOf(t, k), message)
 		clear(text)
-		require.Equal(t, genuine, signed(t, setOf(t, k), message))
+		require.Equal(t, before, signed(t, setOf(t, k), message))
 		require.False(t, slices.Contains(text, '{'))
 	}
+}
+
+// requireErrorOrKey requires that a parser made one of two things of any input: an
+// error and no key to use, or a key that works.
+func requireErrorOrKey(t *testing.T, k keys.Key, err error) {
+	t.Helper()
+	if err != nil {
+		if k.Err() == nil {
+			t.Fatalf("an error, and a key to use: %v", err)
+		}
+		return
+	}
+	if k.Err() != nil {
+		t.Fatalf("no error, and a bad key: %v", k.Err())
+	}
+	set := setOf(t, k)
+	alg, kid, err := set.SigningKey()
+	if err != nil {
+		if set.Verify(k.Algorithm(), k.ID(), message, make([]byte, 64)) == nil {
+			t.Fatal("zeros are a signature")
+		}
+		return
+	}
+	if alg != k.Algorithm() || kid != k.ID() {
+		t.Fatalf("the set's key is %s %q, and the key %s %q", alg, kid, k.Algorithm(), k.ID())
+	}
+	if err := set.Verify(alg, kid, message, signed(t, set, message)); err != nil {
+		t.Fatalf("it does not verify what it signed: %v", err)
+	}
+}
+
+func FuzzParsePEM(f *testing.F) {
+	ec := sec1(f, aP256Key())
+	for _, text := range [][]byte{
+		nil,
+		ec,
+		append(armoured("EC PARAMETERS", []byte{6, 8, 42, 134, 72, 206, 61, 3, 1, 7}), ec...),
+		append(bytes.Clone(ec), ec...),
+		append(bytes.Clone(ec[:40]), ec...),
+		pkcs8(f, anRSAKey()),
+		pkcs8(f, anEdKey()),
+		pkcs8(f, aP521Key()),
+		pkix(f, anEdKey().Public()),
+		pkix(f, anRSAKey().Public()),
+		certificate(f, aP384Key()),
+		armoured("ENCRYPTED PRIVATE KEY", []byte{0x30, 0}),
+	} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		k, err := keys.ParsePEM(text)
+		requireErrorOrKey(t, k, err)
+	})
+}
+
+func FuzzParseJWK(f *testing.F) {
+	for _, alg := range algorithms {
+		f.Add([]byte(jwkOf(f, private(alg)).with("alg", alg).with("kid", "a").with("use", "sig").text(f)))
+		f.Add([]byte(jwkOf(f, public(private(alg))).with("key_ops", []string{"verify"}).text(f)))
+	}
+	for _, refused := range refusedJWKs(f) {
+		f.Add([]byte(refused.text))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		k, err := keys.ParseJWK(text)
+		requireErrorOrKey(t, k, err)
+		if err == nil {
+			return
+		}
+		var members map[string]any
+		if json.Unmarshal(text, &members) != nil {
+			return
+		}
+		// The algorithm is the one member that an error repeats.
+		repeated, _ := members["alg"].(string)
+		for _, name := range []string{"k", "d", "p", "q", "dp", "dq", "qi"} {
+			value, _ := members[name].(string)
+			if len(value) >= 16 && !strings.Contains(repeated, value) && strings.Contains(err.Error(), value) {
+				t.Fatalf("the error repeats %q: %v", name, err)
+			}
+		}
+	})
 }

@@ -15,33 +15,7 @@ import (
 	"github.com/joinednode/jwtauth/keys"
 )
 
-func newRing(t testing.TB, active keys.Key, others ...keys.Key) *keys.Ring {
-	t.Helper()
-	ring, err := keys.NewRing(active, others...)
-	require.NoError(t, err)
-	return ring
-}
-
-func ringAuth(t testing.TB, source keys.Source) *jwtauth.Auth {
-	t.Helper()
-	auth, err := jwtauth.New(source)
-	require.NoError(t, err)
-	return auth
-}
-
-// published is the JWK Set of a ring, as its handler serves it.
-func published(t testing.TB, ring *keys.Ring) []map[string]any {
-	t.Helper()
-	w := httptest.NewRecorder()
-	ring.JWKS().ServeHTTP(w, httptest.NewRequest("GET", "/.well-known/jwks.json", nil))
-	require.Equal(t, http.StatusOK, w.Code)
-	var set struct{ Keys []map[string]any }
-	require.NoError(t, json.Unmarshal(w.Body.Bytes(), &set))
-	require.NotNil(t, set.Keys, "an empty list is a list")
-	return set.Keys
-}
-
-func TestARotationRefusesNoGoodToken(t *testing.T) {
+func TestRing_RotationRejectsNoGoodToken(t *testing.T) {
 	first, second := key("EdDSA").WithID("first"), key("ES256").WithID("second")
 	ring := newRing(t, first)
 	auth := ringAuth(t, ring)
@@ -78,7 +52,7 @@ func TestARotationRefusesNoGoodToken(t *testing.T) {
 	require.Len(t, published(t, ring), 1)
 }
 
-func TestAChangeIsANewSetAndNoChangeIsNone(t *testing.T) {
+func TestRing_AChangeIsANewSetAndNoChangeIsNone(t *testing.T) {
 	ring := newRing(t, key("EdDSA"))
 	set := func() *keys.Set {
 		set, err := ring.Keys(t.Context(), "any")
@@ -93,7 +67,7 @@ func TestAChangeIsANewSetAndNoChangeIsNone(t *testing.T) {
 	require.NotSame(t, before, set())
 }
 
-func TestAsymmetricKeysAreNamedByTheirThumbprint(t *testing.T) {
+func TestRing_NamesAsymmetricKeysByTheirThumbprint(t *testing.T) {
 	// The key and its thumbprint are those of RFC 8037, appendix A.3.
 	public, err := keys.ParseJWK([]byte(`{"kty":"OKP","crv":"Ed25519","d":"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}`))
 	require.NoError(t, err)
@@ -103,7 +77,7 @@ func TestAsymmetricKeysAreNamedByTheirThumbprint(t *testing.T) {
 	require.NoError(t, ring.Rotate(public), "the very key that signs already")
 }
 
-func TestWhatARingRefuses(t *testing.T) {
+func TestRing_Refuses(t *testing.T) {
 	secret, another := key("HS256"), anotherKey("HS256")
 	signing := key("EdDSA").WithID("a")
 	verifying := keys.Verifier(aP256Key().Public()).WithID("v")
@@ -132,7 +106,7 @@ func TestWhatARingRefuses(t *testing.T) {
 	}
 }
 
-func TestAKeyThatOnlyVerifiedMayCarryOnSigning(t *testing.T) {
+func TestRing_AKeyThatOnlyVerifiedMayCarryOnSigning(t *testing.T) {
 	ring := newRing(t, key("EdDSA"), keys.Verifier(aP256Key().Public()).WithID("es"))
 	require.NoError(t, ring.Rotate(key("ES256").WithID("es")))
 	auth := ringAuth(t, ring)
@@ -143,7 +117,7 @@ func TestAKeyThatOnlyVerifiedMayCarryOnSigning(t *testing.T) {
 	require.Len(t, published(t, ring), 2)
 }
 
-func TestAKeyWithoutAnIDCanBeRetired(t *testing.T) {
+func TestRing_RetiresAKeyWithoutAnID(t *testing.T) {
 	ring := newRing(t, key("EdDSA"), key("HS256"))
 	require.NoError(t, ring.Retire(""))
 	require.Error(t, ring.Retire(""))
@@ -152,7 +126,7 @@ func TestAKeyWithoutAnIDCanBeRetired(t *testing.T) {
 // members are all that a public key may show (RFC 7517, RFC 7518, RFC 8037).
 var members = map[string]bool{"kty": true, "kid": true, "alg": true, "use": true, "n": true, "e": true, "crv": true, "x": true, "y": true}
 
-func TestNothingPrivateIsPublished(t *testing.T) {
+func TestRing_JWKSPublishesNothingPrivate(t *testing.T) {
 	for _, alg := range algorithms {
 		t.Run(alg, func(t *testing.T) {
 			ring := newRing(t, key(alg).WithID("k"), anotherKey("EdDSA"))
@@ -185,7 +159,7 @@ func TestNothingPrivateIsPublished(t *testing.T) {
 	require.Empty(t, published(t, newRing(t, key("HS256"))))
 }
 
-func TestTheJWKSOverHTTP(t *testing.T) {
+func TestRing_JWKSOverHTTP(t *testing.T) {
 	ring := newRing(t, key("EdDSA"))
 	server := httptest.NewServer(ring.JWKS())
 	defer server.Close()
@@ -216,7 +190,7 @@ func TestTheJWKSOverHTTP(t *testing.T) {
 	require.Equal(t, "GET, HEAD", post.Header.Get("Allow"))
 }
 
-func TestChangesAtOnceAreAllMade(t *testing.T) {
+func TestRing_MakesAllChangesThatComeAtOnce(t *testing.T) {
 	ring := newRing(t, key("EdDSA").WithID("first"))
 	var group sync.WaitGroup
 	for i := range 64 {
@@ -235,10 +209,10 @@ type fixedSource struct{ set *keys.Set }
 
 func (s fixedSource) Keys(context.Context, string) (*keys.Set, error) { return s.set, nil }
 
-// TestRotationUnderLoad rotates as fast as it can while eight goroutines issue
-// and verify: no token of a key that is in the ring is refused, none of a key
+// TestRing_RotationUnderLoad rotates as fast as it can while eight goroutines issue
+// and verify: no token of a key that is in the ring is rejected, none of a key
 // that was retired before it was presented is accepted.
-func TestRotationUnderLoad(t *testing.T) {
+func TestRing_RotationUnderLoad(t *testing.T) {
 	const rotations = 300
 	name := func(i int) string { return fmt.Sprint("key-", i) }
 	at := func(i int) keys.Key { return key([]string{"EdDSA", "ES256", "HS256"}[i%3]).WithID(name(i)) }
@@ -285,7 +259,7 @@ func TestRotationUnderLoad(t *testing.T) {
 		require.NoError(t, ring.Add(at(i)))
 		require.NoError(t, ring.Rotate(at(i)))
 		_, err = auth.Verify(ctx, token, "demo")
-		require.NoError(t, err, "signed a moment before a rotation")
+		require.NoError(t, err, "signed just before a rotation")
 		require.NoError(t, ring.Retire(name(i-1)))
 		_, err = auth.Verify(ctx, token, "demo")
 		require.ErrorIs(t, err, jwtauth.ErrUnknownKey, "retired")

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/rsa"
-	"encoding/json"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -28,41 +27,12 @@ func ringPath(t testing.TB) string {
 	return filepath.Join(t.TempDir(), "keys.jwks")
 }
 
-// jwksText is a JWK Set of keys in the form of jwkOf.
-func jwksText(t testing.TB, all ...jwkMembers) string {
-	t.Helper()
-	var texts []string
-	for _, one := range all {
-		texts = append(texts, one.text(t))
-	}
-	return `{"keys":[` + strings.Join(texts, ",") + `]}`
-}
-
 func write(t testing.TB, path, text string) {
 	t.Helper()
 	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
 }
 
-func requireAccepted(t testing.TB, source keys.Source, token string) {
-	t.Helper()
-	_, err := ringAuth(t, source).Verify(t.Context(), token, "demo")
-	require.NoError(t, err)
-}
-
-func requireUnknown(t testing.TB, source keys.Source, token string) {
-	t.Helper()
-	_, err := ringAuth(t, source).Verify(t.Context(), token, "demo")
-	require.ErrorIs(t, err, jwtauth.ErrUnknownKey)
-}
-
-func tokenBy(t testing.TB, source keys.Source) string {
-	t.Helper()
-	token, err := ringAuth(t, source).Issue("demo")
-	require.NoError(t, err)
-	return token
-}
-
-func TestARingIsOpenedAsItWasSaved(t *testing.T) {
+func TestRing_IsOpenedAsItWasSaved(t *testing.T) {
 	forEach(t, algorithms, func(t *testing.T, alg string) {
 		path := ringPath(t)
 		verified := aP256Key()
@@ -97,7 +67,7 @@ func TestARingIsOpenedAsItWasSaved(t *testing.T) {
 	})
 }
 
-func TestASecretThatOnlyVerifiesIsSavedAsSuch(t *testing.T) {
+func TestRing_SavesASecretThatOnlyVerifiesAsSuch(t *testing.T) {
 	path := ringPath(t)
 	write(t, path, jwksText(t, jwkOf(t, anEdKey()), jwkOf(t, aSecret()).with("kid", "s").with("key_ops", []string{"verify"})))
 	ring, err := keys.OpenRing(path)
@@ -113,14 +83,14 @@ func TestASecretThatOnlyVerifiesIsSavedAsSuch(t *testing.T) {
 }
 
 // A JWK can say more than two primes, but no reader in Go understands it.
-func TestAnRSAKeyOfThreePrimesIsNotSaved(t *testing.T) {
+func TestRing_DoesNotSaveAnRSAKeyOfThreePrimes(t *testing.T) {
 	//lint:ignore SA1019 such keys exist, and this makes one
 	private, err := rsa.GenerateMultiPrimeKey(rand.Reader, 3, 2048)
 	require.NoError(t, err)
 	require.ErrorContains(t, newRing(t, keys.Signer(private)).Save(ringPath(t)), "3 primes")
 }
 
-func TestSaveReplacesTheFileOrLeavesItAsItWas(t *testing.T) {
+func TestRing_SaveReplacesTheFileOrLeavesItAsItWas(t *testing.T) {
 	path := ringPath(t)
 	ring := newRing(t, key("EdDSA"))
 	require.NoError(t, ring.Save(path))
@@ -142,7 +112,7 @@ func TestSaveReplacesTheFileOrLeavesItAsItWas(t *testing.T) {
 	require.ErrorContains(t, ring.Save(filepath.Join(filepath.Dir(path), "none", "keys")), "keys: Ring.Save: ")
 }
 
-func TestLoadOrCreateRingMakesOneKeyAndKeepsTheFile(t *testing.T) {
+func TestLoadOrCreateRing_MakesOneKeyAndKeepsTheFile(t *testing.T) {
 	forEach(t, algorithms, func(t *testing.T, alg string) {
 		path := ringPath(t)
 		first, err := keys.LoadOrCreateRing(path, alg)
@@ -159,7 +129,7 @@ func TestLoadOrCreateRingMakesOneKeyAndKeepsTheFile(t *testing.T) {
 	require.ErrorContains(t, err, `keys: LoadOrCreateRing: the algorithm "none" is not known`)
 }
 
-func TestManyAtOnceGetOneRing(t *testing.T) {
+func TestLoadOrCreateRing_ManyGoroutinesAtOnceGetOneRing(t *testing.T) {
 	path := ringPath(t)
 	rings := make([]*keys.Ring, 16)
 	var ready, group sync.WaitGroup
@@ -181,7 +151,7 @@ func TestManyAtOnceGetOneRing(t *testing.T) {
 	}
 }
 
-// badRingFiles are texts that no ring may be made of, and what is said of them.
+// badRingFiles returns contents that no ring may be made of, and what the error says.
 func badRingFiles(t testing.TB) map[string]struct{ text, says string } {
 	one, two := jwkOf(t, anEdKey()), jwkOf(t, aSecret())
 	whole := jwksText(t, one, two)
@@ -209,7 +179,7 @@ func badRingFiles(t testing.TB) map[string]struct{ text, says string } {
 	}
 }
 
-func TestOpenRingRefusesABrokenFile(t *testing.T) {
+func TestOpenRing_RefusesABrokenFile(t *testing.T) {
 	for name, c := range badRingFiles(t) {
 		t.Run(name, func(t *testing.T) {
 			path := ringPath(t)
@@ -236,7 +206,7 @@ func TestOpenRingRefusesABrokenFile(t *testing.T) {
 	require.ErrorIs(t, err, fs.ErrNotExist)
 }
 
-func TestOpenRingLetsTheGroupReadAndNobodyElse(t *testing.T) {
+func TestOpenRing_RefusesAFileThatUsersOutsideTheGroupMayRead(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("Windows has no such modes")
 	}
@@ -264,24 +234,7 @@ type followed struct {
 	*keys.Ring
 	t    *testing.T
 	path string
-
-	mu  sync.Mutex
-	log strings.Builder
-}
-
-// Write takes what the ring logs.
-func (f *followed) Write(line []byte) (int, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.log.Write(line)
-}
-
-// logged is what came since the last call.
-func (f *followed) logged() string {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	defer f.log.Reset()
-	return f.log.String()
+	log  logBuffer
 }
 
 // follow calls test with a ring in the file that the first key signs for.
@@ -290,7 +243,7 @@ func follow(t *testing.T, test func(t *testing.T, ring *followed)) {
 		ring := &followed{t: t, path: ringPath(t)}
 		require.NoError(t, newRing(t, key("EdDSA").WithID("first")).Save(ring.path))
 		before := slog.Default()
-		slog.SetDefault(slog.New(slog.NewTextHandler(ring, nil)))
+		slog.SetDefault(slog.New(slog.NewTextHandler(&ring.log, nil)))
 		defer slog.SetDefault(before)
 		var err error
 		ring.Ring, err = keys.OpenRing(ring.path)
@@ -308,16 +261,16 @@ func follow(t *testing.T, test func(t *testing.T, ring *followed)) {
 
 // wait lets time pass, and returns what the ring logged meanwhile.
 func (f *followed) wait(d time.Duration) string {
-	f.logged()
+	f.log.take()
 	time.Sleep(d)
 	synctest.Wait()
-	return f.logged()
+	return f.log.take()
 }
 
-// moment is as long as a change may take to be seen.
-const moment = time.Second + time.Millisecond
+// soon is as long as a change may take to be seen.
+const soon = time.Second + time.Millisecond
 
-func TestARotationIsAChangeOfTheFile(t *testing.T) {
+func TestRing_RunTakesARotationFromTheFile(t *testing.T) {
 	first, second := key("EdDSA").WithID("first"), key("ES256").WithID("second")
 	follow(t, func(t *testing.T, ring *followed) {
 		auth, old := ringAuth(t, ring), tokenBy(t, ring)
@@ -330,18 +283,18 @@ func TestARotationIsAChangeOfTheFile(t *testing.T) {
 		requireUnknown(t, ring, tokenBy(t, second))
 
 		change(elsewhere.Add(second))
-		require.Contains(t, ring.wait(moment), `kids="[first second]"`)
+		require.Contains(t, ring.wait(soon), `kids="[first second]"`)
 		requireAccepted(t, ring, tokenBy(t, second))
 		requireAccepted(t, first, tokenBy(t, ring))
 
 		change(elsewhere.Rotate(second))
-		require.Contains(t, ring.wait(moment), `kids="[second first]"`)
+		require.Contains(t, ring.wait(soon), `kids="[second first]"`)
 		requireAccepted(t, second, tokenBy(t, ring))
 		_, err = auth.Verify(t.Context(), old, "demo")
 		require.NoError(t, err)
 
 		change(elsewhere.Retire("first"))
-		require.Contains(t, ring.wait(moment), `kids=[second]`)
+		require.Contains(t, ring.wait(soon), `kids=[second]`)
 		_, err = auth.Verify(t.Context(), old, "demo")
 		require.ErrorIs(t, err, jwtauth.ErrUnknownKey)
 		require.Empty(t, ring.wait(time.Hour), "nothing is said where nothing changes")
@@ -349,7 +302,7 @@ func TestARotationIsAChangeOfTheFile(t *testing.T) {
 }
 
 // Kubernetes swaps a link to a folder, so that the file itself is another one.
-func TestAMountedSecretIsFollowedAcrossItsLinks(t *testing.T) {
+func TestRing_RunFollowsAMountedSecretAcrossItsLinks(t *testing.T) {
 	folder := t.TempDir()
 	mount := func(name string, ring *keys.Ring) {
 		require.NoError(t, os.Mkdir(filepath.Join(folder, name), 0o700))
@@ -369,7 +322,7 @@ func TestAMountedSecretIsFollowedAcrossItsLinks(t *testing.T) {
 		defer stop()
 		go ring.Run(ctx)
 		mount("..2026_04", newRing(t, key("ES256").WithID("second")))
-		time.Sleep(moment)
+		time.Sleep(soon)
 		synctest.Wait()
 		require.Equal(t, []string{"second"}, ring.IDs())
 	})
@@ -379,10 +332,10 @@ func TestAMountedSecretIsFollowedAcrossItsLinks(t *testing.T) {
 func repair(t *testing.T, ring *followed) {
 	t.Helper()
 	require.NoError(t, newRing(t, key("EdDSA").WithID("first")).Save(ring.path))
-	require.Contains(t, ring.wait(moment), "level=INFO")
+	require.Contains(t, ring.wait(soon), "level=INFO")
 }
 
-func TestABrokenFileIsReportedAndTheKeysStay(t *testing.T) {
+func TestRing_RunReportsABrokenFileAndKeepsTheKeys(t *testing.T) {
 	broken := badRingFiles(t)
 	follow(t, func(t *testing.T, ring *followed) {
 		token := tokenBy(t, ring)
@@ -402,13 +355,13 @@ func TestABrokenFileIsReportedAndTheKeysStay(t *testing.T) {
 		for name, c := range broken {
 			t.Log(name)
 			write(t, ring.path, c.text)
-			requireKept(ring.wait(moment), ring.path)
+			requireKept(ring.wait(soon), ring.path)
 			require.ErrorContains(t, ring.Save(ring.path), ring.path, "what is in a broken file is not for a program to throw away")
 			repair(t, ring)
 			set, _ = ring.Keys(t.Context(), "")
 		}
 		require.NoError(t, os.Remove(ring.path))
-		requireKept(ring.wait(moment), "no such file")
+		requireKept(ring.wait(soon), "no such file")
 		require.Empty(t, ring.wait(50*time.Second), "said once")
 		requireKept(ring.wait(20*time.Second), "no such file")
 		require.Equal(t, 60, strings.Count(ring.wait(time.Hour), "\n"), "and then every minute")
@@ -416,51 +369,51 @@ func TestABrokenFileIsReportedAndTheKeysStay(t *testing.T) {
 			repair(t, ring)
 			set, _ = ring.Keys(t.Context(), "")
 			require.NoError(t, os.Chmod(ring.path, 0o644))
-			requireKept(ring.wait(moment), "chmod 600")
+			requireKept(ring.wait(soon), "chmod 600")
 		}
 	})
 }
 
-// Whoever starts again without the file is told, or makes another key, which is then
-// the only one for those that follow the file.
-func TestAKeyFileThatIsLostIsANewKeyOnlyForWhoMayCreateIt(t *testing.T) {
+// A process that starts again without the file gets an error, or makes another key. That
+// is then the only one for the processes that follow the file.
+func TestRing_ALostFileIsANewKeyOnlyForLoadOrCreateRing(t *testing.T) {
 	follow(t, func(t *testing.T, ring *followed) {
 		token := tokenBy(t, ring)
 		require.NoError(t, os.Remove(ring.path))
 		_, err := keys.OpenRing(ring.path)
 		require.ErrorIs(t, err, fs.ErrNotExist)
-		require.Contains(t, ring.wait(moment), "no such file")
+		require.Contains(t, ring.wait(soon), "no such file")
 		requireAccepted(t, ring, token)
 
 		made, err := keys.LoadOrCreateRing(ring.path, "EdDSA")
 		require.NoError(t, err)
-		ring.wait(moment)
+		ring.wait(soon)
 		require.Equal(t, made.IDs(), ring.IDs())
 		requireUnknown(t, ring, token)
 	})
 }
 
-func TestAFileThatIsBrokenForAMomentIsSaidToBeWellAgain(t *testing.T) {
+func TestRing_RunReportsThatABrokenFileIsWholeAgain(t *testing.T) {
 	follow(t, func(t *testing.T, ring *followed) {
 		set, _ := ring.Keys(t.Context(), "")
 		whole, err := os.ReadFile(ring.path)
 		require.NoError(t, err)
 		write(t, ring.path, "{")
-		require.Contains(t, ring.wait(moment), "level=ERROR")
+		require.Contains(t, ring.wait(soon), "level=ERROR")
 		write(t, ring.path, string(whole))
-		require.Contains(t, ring.wait(moment), "level=INFO")
+		require.Contains(t, ring.wait(soon), "level=INFO")
 		now, _ := ring.Keys(t.Context(), "")
 		require.Same(t, set, now, "the same keys are the same set")
 	})
 }
 
-func TestTheFileWinsOverWhatWasNotSaved(t *testing.T) {
+func TestRing_TheFileWinsOverWhatWasNotSaved(t *testing.T) {
 	follow(t, func(t *testing.T, ring *followed) {
 		require.NoError(t, ring.Rotate(key("ES256").WithID("unsaved")))
 		ring.wait(time.Minute)
 		require.Equal(t, []string{"unsaved", "first"}, ring.IDs(), "as long as the file stays as it is")
 		require.NoError(t, newRing(t, key("HS256").WithID("third")).Save(ring.path))
-		ring.wait(moment)
+		ring.wait(soon)
 		require.Equal(t, []string{"third"}, ring.IDs())
 
 		require.NoError(t, ring.Rotate(key("ES256").WithID("saved")))
@@ -470,11 +423,9 @@ func TestTheFileWinsOverWhatWasNotSaved(t *testing.T) {
 	})
 }
 
-// An operator may do each step by a program of its own, which has nothing but
-// the file.
-// An own save must not come back as somebody else's change, and undo what was
-// done since.
-func TestARetiredKeyDoesNotComeBackByTheRingsOwnSave(t *testing.T) {
+// A save of the ring itself must not come back as another program's change, and undo
+// what was done since.
+func TestRing_ARetiredKeyDoesNotComeBackByTheRingsOwnSave(t *testing.T) {
 	follow(t, func(t *testing.T, ring *followed) {
 		old := tokenBy(t, ring)
 		require.NoError(t, ring.Rotate(key("ES256").WithID("second")))
@@ -488,7 +439,7 @@ func TestARetiredKeyDoesNotComeBackByTheRingsOwnSave(t *testing.T) {
 	})
 }
 
-func TestASaveThatWouldUndoAnotherProgramsChangeIsAnError(t *testing.T) {
+func TestRing_SaveThatWouldUndoAnotherProgramsChangeIsAnError(t *testing.T) {
 	path := ringPath(t)
 	require.NoError(t, newRing(t, key("EdDSA").WithID("first"), key("ES256").WithID("second")).Save(path))
 	open := func() *keys.Ring {
@@ -506,7 +457,7 @@ func TestASaveThatWouldUndoAnotherProgramsChangeIsAnError(t *testing.T) {
 	require.NoError(t, server.Save(ringPath(t)), "another file is another matter")
 }
 
-func TestSaveWritesThroughALink(t *testing.T) {
+func TestRing_SaveWritesThroughALink(t *testing.T) {
 	path := ringPath(t)
 	link := path + ".link"
 	ring := newRing(t, key("EdDSA"))
@@ -523,13 +474,13 @@ func TestSaveWritesThroughALink(t *testing.T) {
 	require.NoError(t, err)
 }
 
-func TestSaveWritesNothingThatCannotBeOpened(t *testing.T) {
+func TestRing_SaveWritesNothingThatCannotBeOpened(t *testing.T) {
 	path := ringPath(t)
 	require.ErrorContains(t, newRing(t, key("EdDSA").WithID(strings.Repeat("k", 70<<10))).Save(path), "too long")
 	require.NoFileExists(t, path)
 }
 
-func TestAKeyOfTheFileIsMadeToSignByItsID(t *testing.T) {
+func TestRing_RotatesToAKeyOfTheFileByItsID(t *testing.T) {
 	path := ringPath(t)
 	next := key("ES256").WithID("next")
 	require.NoError(t, newRing(t, key("EdDSA"), next).Save(path))
@@ -543,13 +494,13 @@ func TestAKeyOfTheFileIsMadeToSignByItsID(t *testing.T) {
 	requireAccepted(t, next, tokenBy(t, ring))
 }
 
-func TestRunIsForRingsThatComeFromAFile(t *testing.T) {
+func TestRing_RunWithoutAFileIsAnError(t *testing.T) {
 	require.ErrorContains(t, newRing(t, key("EdDSA")).Run(t.Context()), "does not come from a file")
 }
 
 // A reader that finds half a file, or none, would be a reader that throws users
 // out.
-func TestWhoeverReadsDuringASaveSeesOneWholeRing(t *testing.T) {
+func TestRing_AReaderDuringASaveSeesOneWholeRing(t *testing.T) {
 	path := ringPath(t)
 	ring := newRing(t, key("EdDSA").WithID("0"))
 	require.NoError(t, ring.Save(path))
@@ -577,23 +528,4 @@ func TestWhoeverReadsDuringASaveSeesOneWholeRing(t *testing.T) {
 	}
 	close(done)
 	group.Wait()
-}
-
-func TestAGeneratedKeyIsKnownByItsID(t *testing.T) {
-	forEach(t, algorithms, func(t *testing.T, alg string) {
-		k, err := keys.Generate(alg)
-		require.NoError(t, err)
-		require.Equal(t, alg, k.Algorithm())
-		requireAccepted(t, k, tokenBy(t, k))
-		text, err := json.Marshal(published(t, newRing(t, k)))
-		require.NoError(t, err)
-		if !isSymmetric(alg) {
-			require.Contains(t, string(text), k.ID())
-		}
-		other, err := keys.Generate(alg)
-		require.NoError(t, err)
-		require.NotEqual(t, k.ID(), other.ID())
-	})
-	_, err := keys.Generate("none")
-	require.ErrorContains(t, err, `keys: Generate: the algorithm "none" is not known`)
 }

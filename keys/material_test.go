@@ -3,20 +3,24 @@ package keys_test
 import (
 	"bytes"
 	"crypto"
-	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
+	"encoding/asn1"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
+	"io"
 	"math/big"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -24,29 +28,7 @@ import (
 	"github.com/joinednode/jwtauth/keys"
 )
 
-// requireBad judges what everybody may expect of a bad key: an error that says
-// what is wrong and what would be right, and nothing that works.
-func requireBad(t *testing.T, k keys.Key, says ...string) {
-	t.Helper()
-	err := k.Err()
-	require.Error(t, err)
-	for _, words := range says {
-		require.ErrorContains(t, err, words)
-	}
-	require.True(t, strings.HasPrefix(err.Error(), "keys: ") || strings.HasPrefix(err.Error(), "keys."), err.Error())
-
-	set, keysErr := k.Keys(t.Context(), "")
-	require.Equal(t, err, keysErr)
-	require.Nil(t, set)
-	require.Empty(t, k.Algorithm())
-	require.Empty(t, k.ID())
-	require.Equal(t, "bad key", k.String())
-	require.Equal(t, err, k.WithID("a").Err(), "no later call hides the first mistake")
-	require.Equal(t, err, k.WithID("").Err())
-	require.Equal(t, err, k.WithAlgorithm("HS256").Err())
-}
-
-func TestABadSecretSaysWhatIsWrong(t *testing.T) {
+func TestHS256_SaysWhatIsWrongWithABadSecret(t *testing.T) {
 	pemText := publicForms(t, anRSAKey().Public())[1]
 	jwkText, err := json.Marshal(jwkOf(t, aP256Key().Public()))
 	require.NoError(t, err)
@@ -82,7 +64,7 @@ func TestABadSecretSaysWhatIsWrong(t *testing.T) {
 	}
 }
 
-func TestASecretOfTheLeastLengthIsEnough(t *testing.T) {
+func TestHS256_TakesASecretOfTheLeastLength(t *testing.T) {
 	require.NoError(t, keys.HS256(aSecret()[:32]).Err())
 	require.NoError(t, keys.HS384(aSecret()[:48]).Err())
 	require.NoError(t, keys.HS512(aSecret()[:64]).Err())
@@ -117,7 +99,7 @@ func changedECDSA(change func(*ecdsa.PrivateKey)) *ecdsa.PrivateKey {
 // it becomes another exponent that is refused.
 var over31Bits int64 = 1<<31 + 1
 
-func TestABadRSAKeySaysWhatIsWrong(t *testing.T) {
+func TestSigner_SaysWhatIsWrongWithABadRSAKey(t *testing.T) {
 	short, err := rsa.GenerateKey(rand.Reader, 1024)
 	require.NoError(t, err)
 	exponent := func(e int) func(*rsa.PrivateKey) { return func(k *rsa.PrivateKey) { k.E = e } }
@@ -153,7 +135,7 @@ func TestABadRSAKeySaysWhatIsWrong(t *testing.T) {
 	}
 }
 
-func TestAnRSAKeyOf2048BitsAndExponent3IsEnough(t *testing.T) {
+func TestVerifier_TakesAnRSAKeyOf2048BitsAndExponent3(t *testing.T) {
 	require.Equal(t, 2048, anRSAKey().N.BitLen())
 	require.NoError(t, keys.Signer(anRSAKey()).Err())
 	require.NoError(t, keys.Verifier(&rsa.PublicKey{N: anRSAKey().N, E: 3}).Err())
@@ -162,7 +144,7 @@ func TestAnRSAKeyOf2048BitsAndExponent3IsEnough(t *testing.T) {
 	require.NoError(t, keys.Verifier(&rsa.PublicKey{N: longest, E: 65537}).Err())
 }
 
-func TestABadECDSAKeySaysWhatIsWrong(t *testing.T) {
+func TestSigner_SaysWhatIsWrongWithABadECDSAKey(t *testing.T) {
 	p224, err := ecdsa.GenerateKey(elliptic.P224(), rand.Reader)
 	require.NoError(t, err)
 	point := func(x, y *big.Int) func(*ecdsa.PrivateKey) {
@@ -204,7 +186,7 @@ func TestABadECDSAKeySaysWhatIsWrong(t *testing.T) {
 	}
 }
 
-func TestABadEd25519KeySaysWhatIsWrong(t *testing.T) {
+func TestSigner_SaysWhatIsWrongWithABadEd25519Key(t *testing.T) {
 	good := anEdKey()
 	for name, c := range map[string]struct {
 		key  keys.Key
@@ -375,7 +357,7 @@ func requireWeak(t *testing.T, encoded ed25519.PublicKey) {
 	require.ErrorContains(t, err, "Ed25519")
 }
 
-func TestAPrivateKeyThatIsNotItsPublicHalfsIsABadKey(t *testing.T) {
+func TestSigner_RefusesAPrivateKeyThatIsNotItsPublicHalfs(t *testing.T) {
 	otherEd := slices.Concat(anEdKey().Seed(), []byte(anotherEdKey().Public().(ed25519.PublicKey)))
 	n := aP256Key().Curve.Params().N
 	for name, private := range map[string]crypto.Signer{
@@ -409,76 +391,346 @@ func TestAPrivateKeyThatIsNotItsPublicHalfsIsABadKey(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoKeyAtAllIsABadKey(t *testing.T) {
-	x25519, err := ecdh.X25519().GenerateKey(rand.Reader)
-	require.NoError(t, err)
-	p256, err := aP256Key().ECDH()
-	require.NoError(t, err)
-	for name, c := range map[string]struct {
-		key  keys.Key
-		says []string
-	}{
-		"the zero Key":                   {keys.Key{}, []string{"zero Key", "HS256", "Signer", "Verifier", "ParsePEM", "ParseJWK", "LoadOrCreate"}},
-		"a nil signer":                   {keys.Signer(nil), []string{"nil", "private key"}},
-		"a nil *rsa.PrivateKey":          {keys.Signer((*rsa.PrivateKey)(nil)), []string{"nil", "private key"}},
-		"a nil *ecdsa.PrivateKey":        {keys.Signer((*ecdsa.PrivateKey)(nil)), []string{"nil", "private key"}},
-		"a nil ed25519.PrivateKey":       {keys.Signer(ed25519.PrivateKey(nil)), []string{"nil", "private key"}},
-		"a nil *ed25519.PrivateKey":      {keys.Signer((*ed25519.PrivateKey)(nil)), []string{"nil", "private key"}},
-		"a nil pointer to a KMS":         {keys.Signer((*kms)(nil)), []string{"nil", "private key"}},
-		"a nil public key":               {keys.Verifier(nil), []string{"nil", "ed25519.PublicKey"}},
-		"a nil *rsa.PublicKey":           {keys.Verifier((*rsa.PublicKey)(nil)), []string{"nil"}},
-		"a nil *ecdsa.PublicKey":         {keys.Verifier((*ecdsa.PublicKey)(nil)), []string{"nil"}},
-		"a nil ed25519.PublicKey":        {keys.Verifier(ed25519.PublicKey(nil)), []string{"nil"}},
-		"an empty RSA public key":        {keys.Verifier(rsa.PublicKey{}), []string{"no modulus"}},
-		"an empty ECDSA public key":      {keys.Verifier(ecdsa.PublicKey{}), []string{"no curve"}},
-		"an X25519 public key":           {keys.Verifier(x25519.PublicKey()), []string{"*ecdh.PublicKey", "RSA, ECDSA", "Ed25519"}},
-		"an X25519 private key":          {keys.Verifier(x25519), []string{"*ecdh.PrivateKey"}},
-		"a P-256 key for key agreement":  {keys.Verifier(p256.PublicKey()), []string{"*ecdh.PublicKey"}},
-		"a string":                       {keys.Verifier("a string"), []string{"type string", "RSA, ECDSA"}},
-		"a secret for a verifier":        {keys.Verifier(aSecret()), []string{"[]uint8", "RSA, ECDSA"}},
-		"a private key for a verifier":   {keys.Verifier(anRSAKey()), []string{"*rsa.PrivateKey"}},
-		"a Key in a Key":                 {keys.Verifier(keys.HS256(aSecret())), []string{"keys.Key"}},
-		"a signer without a public key":  {keys.Signer(kms{}), []string{"<nil>"}},
-		"a signer of a string":           {keys.Signer(kms{public: "a string"}), []string{"string"}},
-		"a signer that is a pair of nil": {keys.Signer(kms{public: (*ecdsa.PublicKey)(nil)}), []string{"no curve"}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			requireBad(t, c.key, c.says...)
-			requireSilent(t, c.key, aSecret())
-			requireSilent(t, c.key, x25519.Bytes())
+func TestSet_RejectsPSSWithASaltOfAnotherLength(t *testing.T) {
+	forEach(t, []string{"PS256", "PS384", "PS512"}, func(t *testing.T, alg string) {
+		hash, _ := hashOf(alg, nil)
+		for _, set := range []*keys.Set{setOf(t, key(alg)), setOf(t, publicKey(alg))} {
+			for _, salt := range []int{1, 20, hash.Size() - 1, hash.Size() + 1, longestSalt(hash)} {
+				signature := signPSS(t, alg, anRSAKey(), message, salt)
+				require.Equal(t, keys.ErrSignature, set.Verify(alg, "", message, signature), "%d bytes of salt", salt)
+			}
+			require.NoError(t, set.Verify(alg, "", message, signPSS(t, alg, anRSAKey(), message, hash.Size())))
+		}
+	})
+}
+
+// longestSalt is as long as fits. It is said, since rsa.PSSSaltLengthAuto means the hash's
+// length where only FIPS 140-3 is allowed.
+func longestSalt(hash crypto.Hash) int { return anRSAKey().Size() - hash.Size() - 2 }
+
+func ecdsaKeys() map[string]*ecdsa.PrivateKey {
+	return map[string]*ecdsa.PrivateKey{"ES256": aP256Key(), "ES384": aP384Key(), "ES512": aP521Key()}
+}
+
+func TestSet_ECDSASignatureIsTwoNumbersOfFixedLength(t *testing.T) {
+	for alg, private := range ecdsaKeys() {
+		t.Run(alg, func(t *testing.T) {
+			set := setOf(t, keys.Signer(private))
+			curve, n := private.Curve, private.Curve.Params().N
+			signature := signed(t, set, message)
+			require.Len(t, signature, 2*coordinateSize(curve))
+			r, s, _ := split(curve, signature)
+
+			der, err := asn1.Marshal(struct{ R, S *big.Int }{r, s})
+			require.NoError(t, err)
+			_, digest := hashOf(alg, message)
+			require.True(t, ecdsa.VerifyASN1(&private.PublicKey, digest, der), "the test's own DER form")
+
+			zero, one := new(big.Int), big.NewInt(1)
+			size := coordinateSize(curve)
+			fits := func(x *big.Int) bool { return len(x.Bytes()) <= size }
+			forms := map[string][]byte{
+				"the DER form":              der,
+				"r alone":                   signature[:size],
+				"r longer by a zero byte":   append([]byte{0}, signature...),
+				"both longer by a zero":     slices.Concat([]byte{0}, signature[:size], []byte{0}, signature[size:]),
+				"s and r in the other turn": join(curve, s, r),
+				"r zero":                    join(curve, zero, s),
+				"s zero":                    join(curve, r, zero),
+				"both zero":                 join(curve, zero, zero),
+				"both one":                  join(curve, one, one),
+				"r the curve's order":       join(curve, n, s),
+				"s the curve's order":       join(curve, r, n),
+				"both the curve's order":    join(curve, n, n),
+			}
+			if sum := new(big.Int).Add(s, n); fits(sum) {
+				forms["s plus the curve's order"] = join(curve, r, sum)
+			}
+			for name, form := range forms {
+				require.Equal(t, keys.ErrSignature, set.Verify(alg, "", message, form), name)
+			}
 		})
 	}
 }
 
-func TestAnAlgorithmThatDoesNotFitIsABadKey(t *testing.T) {
-	for _, alg := range algorithms {
-		k := key(alg)
-		for _, other := range append([]string{"none", "ES256K", "RSA-OAEP", "dir", strings.ToLower(alg), alg + " "}, algorithms...) {
-			if k.WithAlgorithm(other).Err() != nil {
-				requireBad(t, k.WithAlgorithm(other), "does not fit", other, "takes", alg[:2])
-				continue
-			}
-			require.True(t, slices.ContainsFunc([][]string{algorithms[:3], algorithms[3:9], algorithms[12:], {alg}}, func(family []string) bool {
-				return slices.Contains(family, alg) && slices.Contains(family, other)
-			}), "%s with %s", alg, other)
-		}
-		requireBad(t, k.WithAlgorithm(""), "empty name", "leave it out")
-		require.NoError(t, k.Err())
+// From one ECDSA signature anyone can compute the other one. Both are correct, so a
+// token must never be told from another by its signature.
+func TestSet_VerifiesTheOtherOfTheTwoECDSASignatures(t *testing.T) {
+	for alg, private := range ecdsaKeys() {
+		t.Run(alg, func(t *testing.T) {
+			set := setOf(t, keys.Signer(private))
+			signature := signed(t, set, message)
+			r, s, _ := split(private.Curve, signature)
+			other := join(private.Curve, r, new(big.Int).Sub(private.Curve.Params().N, s))
+			require.NotEqual(t, signature, other)
+			require.NoError(t, set.Verify(alg, "", message, other))
+		})
 	}
-	requireBad(t, keys.HS256(aSecret()[:32]).WithAlgorithm("HS512"), "32 bytes", "at least 64")
 }
 
-func TestABadIDIsABadKey(t *testing.T) {
-	for _, alg := range []string{"HS256", "RS256", "EdDSA"} {
-		requireBad(t, key(alg).WithID(""), "empty id", "leave it out")
-		for _, kid := range []string{"\xff", "a\xc3", "\xed\xa0\x80"} {
-			requireBad(t, key(alg).WithID(kid), "UTF-8")
-		}
-		for _, secret := range secretsOf(t, private(alg)) {
-			requireSilent(t, key(alg).WithID(""), secret)
+// RFC 7518, section 3.4, ties each algorithm to one curve.
+func TestSet_RejectsASignatureOfAnotherCurve(t *testing.T) {
+	for alg, private := range ecdsaKeys() {
+		for other, otherPrivate := range ecdsaKeys() {
+			if other == alg {
+				continue
+			}
+			signature := signed(t, setOf(t, keys.Signer(otherPrivate)), message)
+			set := setOf(t, keys.Verifier(private.Public()))
+			require.Equal(t, keys.ErrSignature, set.Verify(alg, "", message, signature))
+			require.Equal(t, keys.ErrUnknownKey, set.Verify(other, "", message, signature))
 		}
 	}
-	for _, kid := range []string{"a", " ", "ключ", "2026-01-01T00:00:00Z", "\"quoted\"", "\x00"} {
-		require.Equal(t, kid, key("EdDSA").WithID(kid).ID())
+}
+
+// Curves that are the same one, but not the standard library's own value, are
+// refused rather than trusted to be what they say.
+func TestVerifier_RefusesACurveThatOnlyCallsItselfP256(t *testing.T) {
+	copied := *aP256Key().Public().(*ecdsa.PublicKey)
+	copied.Curve = elliptic.P256().Params()
+	require.Error(t, keys.Verifier(&copied).Err())
+}
+
+func TestSigner_ThatHidesItsPrivateKeySigns(t *testing.T) {
+	forEach(t, algorithms[3:], func(t *testing.T, alg string) {
+		signer := hidden(private(alg).(crypto.Signer))
+		for _, k := range []keys.Key{
+			keys.Signer(signer).WithAlgorithm(alg),
+			keys.Signer(&signer).WithAlgorithm(alg),
+			keys.Signer(signer).WithAlgorithm(alg).WithID("a"),
+		} {
+			require.NoError(t, k.Err())
+			set := setOf(t, k)
+			signature := signed(t, set, message)
+			require.NoError(t, set.Verify(alg, "a", message, signature))
+			require.True(t, independentVerify(alg, signer.public, message, signature))
+		}
+	})
+}
+
+func TestSigner_IsAskedForExactlyWhatItsAlgorithmNeeds(t *testing.T) {
+	forEach(t, algorithms[3:], func(t *testing.T, alg string) {
+		signer := hidden(private(alg).(crypto.Signer))
+		sign := signer.sign
+		signer.sign = func(random io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+			if isEd25519(alg) {
+				require.Zero(t, opts.HashFunc(), "Ed25519 takes the message itself")
+				require.Equal(t, message, digest)
+				return sign(random, digest, opts)
+			}
+			hash, wanted := hashOf(alg, message)
+			require.Equal(t, hash, opts.HashFunc())
+			require.Equal(t, wanted, digest)
+			pss, isPSS := opts.(*rsa.PSSOptions)
+			require.Equal(t, strings.HasPrefix(alg, "PS"), isPSS)
+			if isPSS {
+				require.Contains(t, []int{rsa.PSSSaltLengthEqualsHash, hash.Size()}, pss.SaltLength)
+			}
+			return sign(random, digest, opts)
+		}
+		signed(t, setOf(t, keys.Signer(signer).WithAlgorithm(alg)), message)
+	})
+}
+
+// crypto.Signer does not say whether Public returns a pointer.
+func TestSigner_MayGiveItsPublicKeyByValue(t *testing.T) {
+	for alg, byValue := range map[string]crypto.PublicKey{
+		"RS256": anRSAKey().PublicKey,
+		"PS256": anRSAKey().PublicKey,
+		"ES256": aP256Key().PublicKey,
+		"ES512": aP521Key().PublicKey,
+	} {
+		t.Run(alg, func(t *testing.T) {
+			signer := hidden(private(alg).(crypto.Signer))
+			signer.public = byValue
+			set := setOf(t, keys.Signer(signer).WithAlgorithm(alg))
+			require.NoError(t, set.Verify(alg, "", message, signed(t, set, message)))
+		})
+	}
+}
+
+func TestSigner_ThatLiesIsAnErrorAndNeverASignature(t *testing.T) {
+	answer := func(signature []byte) func(*testing.T, string) kms {
+		return func(_ *testing.T, alg string) kms {
+			signer := hidden(private(alg).(crypto.Signer))
+			signer.sign = func(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) { return signature, nil }
+			return signer
+		}
+	}
+	der := func(r, s *big.Int) []byte {
+		encoded, err := asn1.Marshal(struct{ R, S *big.Int }{r, s})
+		if err != nil {
+			panic(err)
+		}
+		return encoded
+	}
+	absurd := new(big.Int).Lsh(big.NewInt(1), 100_000)
+	for name, lie := range map[string]func(t *testing.T, alg string) kms{
+		"nothing at all":                     answer(nil),
+		"no bytes":                           answer([]byte{}),
+		"garbage":                            answer([]byte("garbage")),
+		"64 zero bytes":                      answer(make([]byte, 64)),
+		"256 zero bytes":                     answer(make([]byte, 256)),
+		"an ASN.1 signature of absurd size":  answer(der(absurd, absurd)),
+		"an absurd r alone":                  answer(der(absurd, big.NewInt(1))),
+		"an ASN.1 signature below zero":      answer(der(big.NewInt(-1), big.NewInt(-1))),
+		"an ASN.1 signature of zeros":        answer(der(new(big.Int), new(big.Int))),
+		"an ASN.1 sequence of nothing":       answer([]byte{0x30, 0}),
+		"the right bytes with one behind it": tampered(func(b []byte) []byte { return append(b, 0) }),
+		"the right bytes except for one bit": tampered(func(b []byte) []byte { return flipped(b, len(b)-1) }),
+		"another key's signature": func(_ *testing.T, alg string) kms {
+			signer := hidden(anotherPrivate(alg).(crypto.Signer))
+			signer.public = private(alg).(crypto.Signer).Public()
+			return signer
+		},
+		"the signature of another message": func(_ *testing.T, alg string) kms {
+			signer := hidden(private(alg).(crypto.Signer))
+			sign := signer.sign
+			signer.sign = func(random io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+				return sign(random, flipped(digest, 0), opts)
+			}
+			return signer
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			forEach(t, algorithms[3:], func(t *testing.T, alg string) {
+				k := keys.Signer(lie(t, alg)).WithAlgorithm(alg)
+				require.NoError(t, k.Err())
+				signature, err := setOf(t, k).Sign(message)
+				require.ErrorContains(t, err, "does not verify")
+				require.ErrorContains(t, err, "keys_test.kms", "it names the type to look at")
+				require.Nil(t, signature)
+			})
+		})
+	}
+}
+
+// tampered is a signer that changes what it signed.
+func tampered(change func([]byte) []byte) func(*testing.T, string) kms {
+	return func(_ *testing.T, alg string) kms {
+		signer := hidden(private(alg).(crypto.Signer))
+		sign := signer.sign
+		signer.sign = func(random io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+			signature, err := sign(random, digest, opts)
+			return change(signature), err
+		}
+		return signer
+	}
+}
+
+// An ECDSA signer owes the ASN.1 form; one that already gives RFC 7518's would
+// be taken apart wrongly.
+func TestSigner_OfECDSAThatGivesTheTwoNumbersBareIsAnError(t *testing.T) {
+	signer := hidden(aP256Key())
+	signer.sign = func(_ io.Reader, digest []byte, _ crypto.SignerOpts) ([]byte, error) {
+		r, s, err := ecdsa.Sign(rand.Reader, aP256Key(), digest)
+		return join(aP256Key().Curve, r, s), err
+	}
+	_, err := setOf(t, keys.Signer(signer)).Sign(message)
+	require.ErrorContains(t, err, "does not verify")
+}
+
+func TestSigner_OfRSAThatIgnoresWhatItIsAskedForIsAnError(t *testing.T) {
+	signer := hidden(anRSAKey())
+	for name, c := range map[string]struct {
+		alg  string
+		opts crypto.SignerOpts
+	}{
+		"PSS with the longest salt":   {"PS256", &rsa.PSSOptions{Hash: crypto.SHA256, SaltLength: longestSalt(crypto.SHA256)}},
+		"PSS with a salt of 20 bytes": {"PS256", &rsa.PSSOptions{Hash: crypto.SHA256, SaltLength: 20}},
+		"PKCS #1 instead of PSS":      {"PS256", crypto.SHA256},
+		"PSS instead of PKCS #1":      {"RS256", &rsa.PSSOptions{Hash: crypto.SHA256, SaltLength: rsa.PSSSaltLengthEqualsHash}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			stubborn := signer
+			stubborn.sign = func(random io.Reader, digest []byte, _ crypto.SignerOpts) ([]byte, error) {
+				return signer.sign(random, digest, c.opts)
+			}
+			_, err := setOf(t, keys.Signer(stubborn).WithAlgorithm(c.alg)).Sign(message)
+			require.ErrorContains(t, err, "does not verify")
+		})
+	}
+}
+
+func TestSigner_ErrorOfItsOwnReachesTheCaller(t *testing.T) {
+	unreachable := errors.New("the KMS is unreachable")
+	forEach(t, algorithms[3:], func(t *testing.T, alg string) {
+		signer := hidden(private(alg).(crypto.Signer))
+		signer.sign = func(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) {
+			return []byte("half a signature"), unreachable
+		}
+		signature, err := setOf(t, keys.Signer(signer).WithAlgorithm(alg)).Sign(message)
+		require.ErrorIs(t, err, unreachable)
+		require.Nil(t, signature)
+	})
+}
+
+// turncoat gives the first public key once, and then the second.
+type turncoat struct {
+	kms
+	asked  atomic.Int32
+	second crypto.PublicKey
+}
+
+func (s *turncoat) Public() crypto.PublicKey {
+	if s.asked.Add(1) == 1 {
+		return s.public
+	}
+	return s.second
+}
+
+func TestSigner_ThatChangesItsPublicKeyIsHeldToTheFirst(t *testing.T) {
+	for name, second := range map[string]crypto.PublicKey{
+		"nothing":              nil,
+		"a smaller curve":      aP256Key().Public(),
+		"another kind of key":  anEdKey().Public(),
+		"a key of no type":     "a string",
+		"a typed nil pointer":  (*ecdsa.PublicKey)(nil),
+		"a key without curve":  &ecdsa.PublicKey{},
+		"another P-521 public": anotherP521Key().Public(),
+	} {
+		t.Run(name, func(t *testing.T) {
+			set := setOf(t, keys.Signer(&turncoat{kms: hidden(aP521Key()), second: second}).WithID("a"))
+			signature := signed(t, set, message)
+			require.NoError(t, set.Verify("ES512", "a", message, signature))
+			require.True(t, independentVerify("ES512", aP521Key().Public(), message, signature))
+		})
+	}
+}
+
+func TestSigner_ThatHidesItsPrivateKeyIsSafeForConcurrentUse(t *testing.T) {
+	forEach(t, algorithms[3:], func(t *testing.T, alg string) {
+		set := setOf(t, keys.Signer(hidden(private(alg).(crypto.Signer))).WithAlgorithm(alg))
+		var group sync.WaitGroup
+		for range 8 {
+			group.Go(func() {
+				for range 5 {
+					signature, err := set.Sign(message)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					if err := set.Verify(alg, "", message, signature); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		group.Wait()
+	})
+}
+
+func TestSigner_WithABadPublicKeyIsABadKey(t *testing.T) {
+	for name, public := range map[string]crypto.PublicKey{
+		"none":                nil,
+		"a typed nil pointer": (*rsa.PublicKey)(nil),
+		"a short Ed25519 key": ed25519.PublicKey(make([]byte, 31)),
+		"a symmetric key":     []byte("0123456789abcdef0123456789abcdef"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			signer := hidden(anRSAKey())
+			signer.public = public
+			require.Error(t, keys.Signer(signer).Err())
+		})
 	}
 }
