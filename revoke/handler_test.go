@@ -3,7 +3,6 @@ package revoke_test
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -29,7 +28,7 @@ import (
 
 const form = "application/x-www-form-urlencoded"
 
-// desk is a service of the containers demo and other that takes tokens back, on a
+// desk is a service of the containers demo and other that revokes tokens, on a
 // real port.
 type desk struct {
 	*jwtauthtest.Auth
@@ -37,22 +36,11 @@ type desk struct {
 	log  *network
 	url  string
 
+	logged logBuffer
+
 	mu     sync.Mutex
-	logged strings.Builder
 	asked  []jwtauth.Claims // what the authoriser was asked about
-	answer error            // of the authoriser, if it is not to judge
-}
-
-func (d *desk) Write(line []byte) (int, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.logged.Write(line)
-}
-
-func (d *desk) logs() string {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.logged.String()
+	answer error            // of the authoriser, if it does not decide itself
 }
 
 func (d *desk) authoriserSays(err error) {
@@ -67,7 +55,7 @@ func (d *desk) askedAbout() []jwtauth.Claims {
 	return d.asked
 }
 
-// authorise lets the owner of a container take its tokens back.
+// authorise lets the owner of a container revoke its tokens.
 func (d *desk) authorise(r *http.Request, c jwtauth.Claims) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -78,7 +66,7 @@ func (d *desk) authorise(r *http.Request, c jwtauth.Claims) error {
 	user, password, _ := r.BasicAuth()
 	switch {
 	case user != "demo" && user != "other" || password != "key":
-		return errors.New("nobody we know")
+		return errors.New("an unknown user")
 	case !c.ExpiresAt.IsZero() && c.Container != user:
 		return errors.New("of another container")
 	}
@@ -97,7 +85,7 @@ func newDesk(t *testing.T, opts ...jwtauth.Option) *desk {
 func (d *desk) open(t *testing.T, opts ...jwtauth.Option) {
 	t.Helper()
 	tokens := jwtauthtest.New(t)
-	logger := slog.New(slog.NewTextHandler(d, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	logger := slog.New(slog.NewTextHandler(&d.logged, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	d.list = newList(t, d.log, revoke.WithClock(tokens.Clock.Now), revoke.WithLogger(logger), revoke.WithStaleness(time.Hour))
 	auth, err := jwtauth.New(jwtauthtest.Key(), append([]jwtauth.Option{jwtauth.WithIssuer(issuer),
 		jwtauth.WithRevocations(d.list), jwtauth.WithClock(tokens.Clock.Now)}, opts...)...)
@@ -110,24 +98,6 @@ func (d *desk) serve(t *testing.T, auth *jwtauth.Auth) {
 	server := httptest.NewServer(d.list.Handler(auth, d.authorise))
 	t.Cleanup(server.Close)
 	d.url = server.URL
-}
-
-// signed is a genuine token that says whatever it is to say.
-func signed(t *testing.T, claims map[string]any) string {
-	t.Helper()
-	set, err := jwtauthtest.Key().Keys(t.Context(), "")
-	require.NoError(t, err)
-	alg, kid, err := set.SigningKey()
-	require.NoError(t, err)
-	encode := func(v any) string {
-		text, err := json.Marshal(v)
-		require.NoError(t, err)
-		return base64.RawURLEncoding.EncodeToString(text)
-	}
-	message := encode(map[string]string{"alg": alg, "kid": kid, "typ": "JWT"}) + "." + encode(claims)
-	signature, err := set.Sign([]byte(message))
-	require.NoError(t, err)
-	return message + "." + base64.RawURLEncoding.EncodeToString(signature)
 }
 
 // reply is a response that was read to its end.
@@ -186,12 +156,12 @@ func (d *desk) post(t *testing.T, body string, fields ...string) *http.Request {
 	return r
 }
 
-func (d *desk) takeBack(t *testing.T, token string) reply {
+func (d *desk) revoke(t *testing.T, token string) reply {
 	t.Helper()
 	return send(t, d.post(t, url.Values{"token": {token}}.Encode()))
 }
 
-func TestWhatTheOwnerIsAnswered(t *testing.T) {
+func TestHandler_AnswersTheOwner(t *testing.T) {
 	hour := func(d *desk) time.Time { return d.Clock.Now().Add(time.Hour) }
 	for name, c := range map[string]struct {
 		token  func(t *testing.T, d *desk) string
@@ -200,7 +170,7 @@ func TestWhatTheOwnerIsAnswered(t *testing.T) {
 		asked  string // the container that the authoriser sees; "" for the zero claims
 		after  error  // the verdict afterwards, an hour later
 	}{
-		"a live token is taken back": {
+		"a live token is revoked": {
 			func(_ *testing.T, d *desk) string { return d.Token("demo") }, 200, "", "demo", jwtauth.ErrRevoked},
 		"one that is not valid yet will never be": {
 			func(_ *testing.T, d *desk) string { return d.Token("demo", jwtauth.NotBefore(hour(d))) }, 200, "", "demo", jwtauth.ErrRevoked},
@@ -209,48 +179,48 @@ func TestWhatTheOwnerIsAnswered(t *testing.T) {
 				return signed(t, map[string]any{"iss": issuer, "container": "demo", "jti": "x", "sub": "alice", "sid": "s", "iat_us": hour(d).UnixMicro(),
 					"iat": hour(d).Unix(), "nbf": 1.5, "exp": float64(hour(d).Unix()) + 3600.5})
 			}, 200, "", "demo", jwtauth.ErrRevoked},
-		"one that was taken back before stays so": {
+		"one that was revoked before stays so": {
 			func(t *testing.T, d *desk) string {
 				token := d.Token("demo")
-				require.Equal(t, 200, d.takeBack(t, token).status)
+				require.Equal(t, 200, d.revoke(t, token).status)
 				return token
 			}, 200, "", "demo", jwtauth.ErrRevoked},
-		"one without a jti that was taken back with its container, too": {
+		"one without a jti that was revoked with its container, too": {
 			func(t *testing.T, d *desk) string {
 				require.NoError(t, d.list.RevokeContainer(t.Context(), issuer, "demo"))
 				return signed(t, map[string]any{"iss": issuer, "container": "demo", "iat": d.Clock.Now().Unix(), "exp": hour(d).Unix() + 1})
 			}, 200, "", "demo", jwtauth.ErrRevoked},
-		"one that has expired is taken back, since other clocks may think otherwise": {
+		"one that has expired is revoked, since other clocks may think otherwise": {
 			func(_ *testing.T, d *desk) string { return d.Expired("demo") }, 200, "", "demo", jwtauth.ErrExpired},
 		"but of another container it is not his": {
 			func(_ *testing.T, d *desk) string { return d.Expired("other") }, 403, "access_denied", "other", jwtauth.ErrExpired},
-		"one of another issuer is nobody's": {
+		"one of another issuer is not ours": {
 			func(_ *testing.T, d *desk) string { return d.WrongIssuer("demo") }, 200, "", "", jwtauth.ErrIssuer},
-		"nor is one of another issuer that is not valid yet anybody's": {
+		"nor is one of another issuer that is not valid yet": {
 			func(t *testing.T, d *desk) string {
 				return signed(t, map[string]any{"iss": "other", "jti": "x", "container": "demo", "nbf": hour(d).Unix(), "iat": d.Clock.Now().Unix(), "exp": hour(d).Unix() + 60})
 			}, 200, "", "", jwtauth.ErrIssuer},
-		"one for another audience is nobody's": {
+		"one for another audience is not ours": {
 			func(_ *testing.T, d *desk) string { return d.WrongAudience("demo") }, 200, "", "", jwtauth.ErrAudience},
-		"one of another type is nobody's": {
+		"one of another type is not ours": {
 			func(_ *testing.T, d *desk) string { return d.WrongType("demo") }, 200, "", "", jwtauth.ErrType},
-		"a forged one is nobody's": {
+		"a forged one is not ours": {
 			func(_ *testing.T, d *desk) string { return d.Forged("demo") }, 200, "", "", jwtauth.ErrSignature},
-		"one that was changed is nobody's": {
+		"one that was changed is not ours": {
 			func(_ *testing.T, d *desk) string { return d.Tampered("demo") }, 200, "", "", jwtauth.ErrSignature},
-		"one of an unknown key is nobody's": {
+		"one of an unknown key is not ours": {
 			func(_ *testing.T, d *desk) string { return d.UnknownKey("demo") }, 200, "", "", jwtauth.ErrUnknownKey},
-		"one without a signature is nobody's": {
+		"one without a signature is not ours": {
 			func(_ *testing.T, d *desk) string { return d.Unsigned("demo") }, 200, "", "", jwtauth.ErrMalformed},
-		"garbage is nobody's": {
+		"garbage is not ours": {
 			func(*testing.T, *desk) string { return "garbage" }, 200, "", "", jwtauth.ErrMalformed},
-		"a token with a space behind it is nobody's": {
+		"a token with a space behind it is not ours": {
 			func(_ *testing.T, d *desk) string { return d.Token("demo") + " " }, 200, "", "", jwtauth.ErrMalformed},
 		"a live token of another container is not his": {
 			func(_ *testing.T, d *desk) string { return d.Token("other") }, 403, "access_denied", "other", nil},
 		"nor is one that is not valid yet": {
 			func(_ *testing.T, d *desk) string { return d.Token("other", jwtauth.NotBefore(hour(d))) }, 403, "access_denied", "other", nil},
-		"nor one that was taken back": {
+		"nor one that was revoked": {
 			func(t *testing.T, d *desk) string {
 				token := d.Token("other")
 				require.NoError(t, d.list.RevokeContainer(t.Context(), issuer, "other"))
@@ -276,7 +246,7 @@ func TestWhatTheOwnerIsAnswered(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			d := newDesk(t)
 			token, another := c.token(t, d), d.Token("demo", jwtauth.Subject("alice"))
-			got := d.takeBack(t, token)
+			got := d.revoke(t, token)
 			require.Equal(t, c.status, got.status, got.body)
 			require.Equal(t, c.says, got.says(t))
 			asked := d.askedAbout()[len(d.askedAbout())-1]
@@ -292,14 +262,14 @@ func TestWhatTheOwnerIsAnswered(t *testing.T) {
 	}
 }
 
-func TestWhoeverMayNotIsAnsweredAlikeWhateverTheToken(t *testing.T) {
+func TestHandler_AnswersADeniedClientAlikeWhateverTheToken(t *testing.T) {
 	d := newDesk(t)
 	gone := d.Token("demo")
-	require.Equal(t, 200, d.takeBack(t, gone).status)
+	require.Equal(t, 200, d.revoke(t, gone).status)
 	tokens := map[string]string{
 		"live":               d.Token("demo"),
 		"of another":         d.Token("other"),
-		"taken back":         gone,
+		"revoked":            gone,
 		"without a jti":      signed(t, map[string]any{"iss": issuer, "container": "demo", "iat": d.Clock.Now().Unix(), "exp": d.Clock.Now().Unix() + 60}),
 		"garbage":            "garbage",
 		"very long":          strings.Repeat("x", 60<<10),
@@ -308,7 +278,7 @@ func TestWhoeverMayNotIsAnsweredAlikeWhateverTheToken(t *testing.T) {
 	for _, bad := range d.Bad("demo") {
 		tokens[bad.Name] = bad.Token
 	}
-	stale := &desk{log: newNetwork()} // never read its log, so that genuine tokens are judged last
+	stale := &desk{log: newNetwork()} // never read its log, so that revocation is checked last
 	stale.open(t)
 	for where, d := range map[string]*desk{"with a list": d, "with a stale list": stale} {
 		for says, answer := range map[string]error{
@@ -318,16 +288,16 @@ func TestWhoeverMayNotIsAnsweredAlikeWhateverTheToken(t *testing.T) {
 			t.Run(where+", "+says, func(t *testing.T) {
 				d.authoriserSays(answer)
 				defer d.authoriserSays(nil)
-				want := d.takeBack(t, "garbage")
+				want := d.revoke(t, "garbage")
 				require.Equal(t, says, want.says(t))
 				require.Equal(t, map[string]int{"access_denied": 403, "temporarily_unavailable": 503}[says], want.status)
 				for name, token := range tokens {
-					require.Equal(t, want.dump, d.takeBack(t, token).dump, name)
+					require.Equal(t, want.dump, d.revoke(t, token).dump, name)
 				}
 			})
 		}
 	}
-	for name, token := range tokens { // and who does not say who he is
+	for name, token := range tokens { // and a client that does not authenticate
 		r := d.post(t, url.Values{"token": {token}}.Encode())
 		r.Header.Del("Authorization")
 		got := send(t, r)
@@ -336,11 +306,11 @@ func TestWhoeverMayNotIsAnsweredAlikeWhateverTheToken(t *testing.T) {
 	}
 	require.NoError(t, verdict(d.Auth.Auth, tokens["live"]))
 	for _, token := range tokens {
-		require.NotContains(t, d.logs(), token)
+		require.NotContains(t, d.logged.String(), token)
 	}
 }
 
-func TestARequestThatIsNoneOfRFC7009(t *testing.T) {
+func TestHandler_DeniesARequestThatIsNoneOfRFC7009(t *testing.T) {
 	refused := []struct {
 		name   string
 		status int
@@ -400,7 +370,7 @@ func TestARequestThatIsNoneOfRFC7009(t *testing.T) {
 		}},
 	}
 	for _, c := range refused {
-		t.Run(c.name+" is refused, and nobody asked", func(t *testing.T) {
+		t.Run(c.name+" is denied, and authorize is not called", func(t *testing.T) {
 			d := newDesk(t)
 			token := d.Token("demo")
 			r := d.post(t, "token="+token)
@@ -414,10 +384,10 @@ func TestARequestThatIsNoneOfRFC7009(t *testing.T) {
 			}
 			require.NoError(t, verdict(d.Auth.Auth, token))
 			require.Empty(t, d.askedAbout())
-			require.NotContains(t, d.logs(), token)
+			require.NotContains(t, d.logged.String(), token)
 		})
 	}
-	t.Run("HEAD is refused without a body", func(t *testing.T) {
+	t.Run("HEAD is denied without a body", func(t *testing.T) {
 		d := newDesk(t)
 		r := d.post(t, "")
 		r.Method = "HEAD"
@@ -458,7 +428,7 @@ func filled(token string) string {
 	return body + strings.Repeat("x", 64<<10-len(body))
 }
 
-func TestTheAuthoriserSeesNoTokenButTheOtherParameters(t *testing.T) {
+func TestHandler_AuthorizeSeesTheOtherParametersAndNoToken(t *testing.T) {
 	d := newDesk(t)
 	saw := make(chan string, 2)
 	authorise := func(r *http.Request, c jwtauth.Claims) error {
@@ -495,24 +465,24 @@ func TestTheAuthoriserSeesNoTokenButTheOtherParameters(t *testing.T) {
 	})
 }
 
-// What the store did not take is refused here, and nowhere else: the client is
+// What the store did not take is rejected here, and nowhere else: the client is
 // told to come again, and must not then be told that all is done.
-func TestAStoreThatFailsIsTriedAgain(t *testing.T) {
+func TestHandler_WritesAgainWhatTheStoreDidNotTake(t *testing.T) {
 	d := newDesk(t)
 	for name, token := range map[string]string{"live": d.Token("demo"), "not valid yet": d.Token("demo", jwtauth.NotBefore(d.Clock.Now().Add(time.Minute)))} {
 		d.log.fail(errors.New("no connection"))
 		for range 3 {
-			got := d.takeBack(t, token)
+			got := d.revoke(t, token)
 			require.Equal(t, 503, got.status, name)
 			require.Equal(t, "temporarily_unavailable", got.says(t))
 		}
-		require.Contains(t, d.logs(), "level=ERROR")
-		require.Contains(t, d.logs(), "no connection")
-		require.NotContains(t, d.logs(), token)
-		require.NotContains(t, d.logs(), strings.Split(token, ".")[1])
+		require.Contains(t, d.logged.String(), "level=ERROR")
+		require.Contains(t, d.logged.String(), "no connection")
+		require.NotContains(t, d.logged.String(), token)
+		require.NotContains(t, d.logged.String(), strings.Split(token, ".")[1])
 
 		d.log.fail(nil)
-		require.Equal(t, 200, d.takeBack(t, token).status)
+		require.Equal(t, 200, d.revoke(t, token).status)
 		elsewhere := newList(t, d.log)
 		require.NoError(t, elsewhere.Sync(t.Context()))
 		d.Clock.Advance(time.Minute)
@@ -522,22 +492,22 @@ func TestAStoreThatFailsIsTriedAgain(t *testing.T) {
 	}
 }
 
-func TestWhereNothingCanBeKnownNothingIsDone(t *testing.T) {
+func TestHandler_DoesNothingWhereNothingCanBeKnown(t *testing.T) {
 	t.Run("since the list is stale", func(t *testing.T) {
 		d := &desk{log: newNetwork()}
 		d.open(t)
-		got := d.takeBack(t, d.Token("demo"))
+		got := d.revoke(t, d.Token("demo"))
 		require.Equal(t, 503, got.status)
 		require.Equal(t, "temporarily_unavailable", got.says(t))
 		require.Zero(t, d.list.Status().Entries)
-		require.Zero(t, d.askedAbout()[0], "nobody knows that it is genuine")
+		require.Zero(t, d.askedAbout()[0], "it is not known whether it is authentic")
 	})
 	t.Run("since the keys are out of reach", func(t *testing.T) {
 		d := newDesk(t)
 		auth, err := jwtauth.New(outOfReach{}, jwtauth.WithRevocations(d.list))
 		require.NoError(t, err)
 		d.serve(t, auth)
-		got := d.takeBack(t, d.Token("demo"))
+		got := d.revoke(t, d.Token("demo"))
 		require.Equal(t, 503, got.status)
 		require.Equal(t, "temporarily_unavailable", got.says(t))
 		require.Zero(t, d.list.Status().Entries)
@@ -553,34 +523,34 @@ func (outOfReach) Keys(context.Context, string) (*keys.Set, error) {
 }
 
 // A server that forgot to give its Auth the list must not say that it is done.
-func TestAnAuthThatDoesNotAskTheListIsFoundOut(t *testing.T) {
+func TestHandler_FindsAnAuthThatDoesNotAskTheList(t *testing.T) {
 	d := newDesk(t)
 	auth, err := jwtauth.New(jwtauthtest.Key(), jwtauth.WithIssuer(issuer), jwtauth.WithClock(d.Clock.Now))
 	require.NoError(t, err)
 	d.serve(t, auth)
-	got := d.takeBack(t, d.Token("demo"))
+	got := d.revoke(t, d.Token("demo"))
 	require.Equal(t, 500, got.status)
 	require.Equal(t, "server_error", got.says(t))
-	require.Contains(t, d.logs(), "WithRevocations")
+	require.Contains(t, d.logged.String(), "WithRevocations")
 }
 
-// What the handler asks to be sure of its Auth is nobody's decision.
-func TestARevocationIsOneDecision(t *testing.T) {
+// What the handler asks to be sure of its Auth is not reported as a decision.
+func TestHandler_ARevocationIsOneDecision(t *testing.T) {
 	var seen []jwtauth.Decision
 	var logs bytes.Buffer
 	d := newDesk(t, jwtauth.WithObserver(func(_ context.Context, made jwtauth.Decision) { seen = append(seen, made) }),
 		jwtauth.WithLogger(slog.New(slog.NewTextHandler(&logs, &slog.HandlerOptions{Level: slog.LevelDebug}))))
 	token := d.Token("demo")
-	require.Equal(t, 200, d.takeBack(t, token).status)
+	require.Equal(t, 200, d.revoke(t, token).status)
 	require.Equal(t, []jwtauth.Decision{{Operation: "verify", Allowed: true}}, seen)
 	require.Empty(t, logs.String())
-	require.Equal(t, 200, d.takeBack(t, token).status)
+	require.Equal(t, 200, d.revoke(t, token).status)
 	require.Equal(t, jwtauth.Decision{Operation: "verify", Reason: "revoked", Cached: true}, seen[1])
 	require.Len(t, seen, 2)
 	require.Contains(t, logs.String(), "reason=revoked")
 }
 
-func TestManyMayTakeBackAtOnce(t *testing.T) {
+func TestHandler_IsSafeForConcurrentUse(t *testing.T) {
 	d := newDesk(t)
 	same := d.Token("demo")
 	var group sync.WaitGroup
@@ -588,7 +558,7 @@ func TestManyMayTakeBackAtOnce(t *testing.T) {
 		token := d.Token("demo")
 		group.Go(func() {
 			for _, token := range []string{same, token} {
-				assert.Equal(t, 200, d.takeBack(t, token).status)
+				assert.Equal(t, 200, d.revoke(t, token).status)
 				assert.ErrorIs(t, verdict(d.Auth.Auth, token), jwtauth.ErrRevoked)
 			}
 		})
@@ -596,7 +566,7 @@ func TestManyMayTakeBackAtOnce(t *testing.T) {
 	group.Wait()
 }
 
-func TestThereIsNoHandlerWithoutWhatJudges(t *testing.T) {
+func TestHandler_PanicsWithoutAnAuthOrAuthorize(t *testing.T) {
 	list := newList(t, revoke.NewMemory())
 	require.PanicsWithValue(t, "revoke: Handler: auth is nil, and nothing could tell a genuine token", func() {
 		list.Handler(nil, func(*http.Request, jwtauth.Claims) error { return nil })
@@ -604,4 +574,18 @@ func TestThereIsNoHandlerWithoutWhatJudges(t *testing.T) {
 	require.PanicsWithValue(t, "revoke: Handler: authorize is nil, and without it anyone could ask about any token", func() {
 		list.Handler(newAuth(t, list), nil)
 	})
+}
+
+func TestHandler_OfAnAuthThatAsksAnotherListSaysSo(t *testing.T) {
+	list, another := newList(t, revoke.NewMemory()), newList(t, revoke.NewMemory())
+	_, err := jwtauth.New(keys.HS256(secret), jwtauth.WithIssuer("https://api.example.org"), jwtauth.WithRevocations(list))
+	require.NoError(t, err)
+	auth := newAuth(t, another)
+	form := url.Values{"token": {issue(t, auth, "demo", "alice")}}.Encode()
+	r := httptest.NewRequest("POST", "/revoke", strings.NewReader(form))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	w := httptest.NewRecorder()
+	list.Handler(auth, func(*http.Request, jwtauth.Claims) error { return nil }).ServeHTTP(w, r)
+	require.Equal(t, http.StatusInternalServerError, w.Code, w.Body)
+	require.Contains(t, w.Body.String(), "server_error")
 }

@@ -2,6 +2,9 @@ package revoke_test
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/json"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -9,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/joinednode/jwtauth"
+	"github.com/joinednode/jwtauth/jwtauthtest"
 	"github.com/joinednode/jwtauth/keys"
 	"github.com/joinednode/jwtauth/revoke"
 )
@@ -74,21 +78,44 @@ func (c *wallClock) move(d time.Duration) {
 	c.now = c.now.Add(d)
 }
 
-// network is a log that several processes share: what Memory is, but without its
-// short way, and with failures.
+// network is the fake of a store: a log that several processes share. It is what Memory
+// is, without the short way that a List has to a Memory, and it fails as a test says.
 type network struct {
-	log *revoke.Memory
-
-	mu   sync.Mutex
-	down error
+	mu     sync.Mutex
+	log    *revoke.Memory
+	faults map[string]error  // what methods return, by their names
+	hooks  map[string]func() // what is called before methods return
+	page   *revoke.Page      // what Since returns instead of what is in the log
 }
 
-func newNetwork() *network { return &network{log: revoke.NewMemory()} }
+func newNetwork() *network {
+	return &network{log: revoke.NewMemory(), faults: map[string]error{}, hooks: map[string]func(){}}
+}
 
-func (n *network) fail(err error) {
+// fail makes methods fail, all of them if none is named. A nil error ends it.
+func (n *network) fail(err error, methods ...string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.down = err
+	if len(methods) == 0 {
+		methods = []string{"Append", "Since", "Purge"}
+	}
+	for _, method := range methods {
+		n.faults[method] = err
+	}
+}
+
+// onReturn has a method call hook before it returns.
+func (n *network) onReturn(method string, hook func()) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.hooks[method] = hook
+}
+
+// answer makes Since return a page that is not of the log.
+func (n *network) answer(page revoke.Page) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.page = &page
 }
 
 // replace puts another log in the place of this one.
@@ -98,14 +125,21 @@ func (n *network) replace(log *revoke.Memory) {
 	n.log = log
 }
 
-func (n *network) reach() (*revoke.Memory, error) {
+// reach returns the log for a method, what the method does before it returns, and its
+// failure.
+func (n *network) reach(method string) (log *revoke.Memory, done func(), err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.log, n.down
+	done = n.hooks[method]
+	if done == nil {
+		done = func() {}
+	}
+	return n.log, done, n.faults[method]
 }
 
 func (n *network) Append(ctx context.Context, e revoke.Entry) error {
-	log, err := n.reach()
+	log, done, err := n.reach("Append")
+	defer done()
 	if err != nil {
 		return err
 	}
@@ -113,17 +147,61 @@ func (n *network) Append(ctx context.Context, e revoke.Entry) error {
 }
 
 func (n *network) Since(ctx context.Context, cursor string, limit int) (revoke.Page, error) {
-	log, err := n.reach()
+	log, done, err := n.reach("Since")
+	defer done()
 	if err != nil {
 		return revoke.Page{}, err
+	}
+	n.mu.Lock()
+	page := n.page
+	n.mu.Unlock()
+	if page != nil {
+		return *page, nil
 	}
 	return log.Since(ctx, cursor, limit)
 }
 
 func (n *network) Purge(ctx context.Context, before time.Time) error {
-	log, err := n.reach()
+	log, done, err := n.reach("Purge")
+	defer done()
 	if err != nil {
 		return err
 	}
 	return log.Purge(ctx, before)
+}
+
+// logBuffer keeps what is logged.
+type logBuffer struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *logBuffer) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(line)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// signed returns an authentic token with these claims.
+func signed(t *testing.T, claims map[string]any) string {
+	t.Helper()
+	set, err := jwtauthtest.Key().Keys(t.Context(), "")
+	require.NoError(t, err)
+	alg, kid, err := set.SigningKey()
+	require.NoError(t, err)
+	encode := func(v any) string {
+		text, err := json.Marshal(v)
+		require.NoError(t, err)
+		return base64.RawURLEncoding.EncodeToString(text)
+	}
+	message := encode(map[string]string{"alg": alg, "kid": kid, "typ": "JWT"}) + "." + encode(claims)
+	signature, err := set.Sign([]byte(message))
+	require.NoError(t, err)
+	return message + "." + base64.RawURLEncoding.EncodeToString(signature)
 }

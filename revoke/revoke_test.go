@@ -2,10 +2,9 @@ package revoke_test
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
-	"log/slog"
-	"math"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -14,16 +13,16 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/joinednode/jwtauth"
 	"github.com/joinednode/jwtauth/internal/revocation"
+	"github.com/joinednode/jwtauth/jwtauthtest"
 	"github.com/joinednode/jwtauth/keys"
 	"github.com/joinednode/jwtauth/revoke"
 )
 
-func TestARevocationHitsWhatItIsAboutAndNothingElse(t *testing.T) {
+func TestRevoke_HitsWhatItIsAboutAndNothingElse(t *testing.T) {
 	for name, test := range map[string]struct {
 		revoke func(l *revoke.List, c jwtauth.Claims) error
 		hits   map[string]bool // of the tokens below
@@ -72,7 +71,7 @@ func TestARevocationHitsWhatItIsAboutAndNothingElse(t *testing.T) {
 	}
 }
 
-func TestASessionIsRevokedForGood(t *testing.T) {
+func TestRevokeSession_IsForGood(t *testing.T) {
 	list := newList(t, revoke.NewMemory())
 	claims := jwtauth.Claims{Issuer: issuer, SessionID: "s1", IssuedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour)}
 	require.NoError(t, list.RevokeSession(t.Context(), issuer, "s1"))
@@ -96,7 +95,7 @@ var upToNow = map[string]func(*revoke.List) error{
 
 // What iat cannot tell, since many of these happen within a second, stamps must:
 // every single verdict counts, wherever the clock goes.
-func TestUpToNowIsExactWithinAProcess(t *testing.T) {
+func TestRevokeSubject_IsExactWithinAProcess(t *testing.T) {
 	for name, revokeNow := range upToNow {
 		for clockName, tick := range map[string]func(*wallClock){
 			"a clock that runs":             func(c *wallClock) { c.move(time.Microsecond) },
@@ -107,7 +106,7 @@ func TestUpToNowIsExactWithinAProcess(t *testing.T) {
 			t.Run(name+", "+clockName, func(t *testing.T) {
 				clock := newClock()
 				list := newList(t, revoke.NewMemory(), revoke.WithClock(clock.read))
-				// Leeway, so that no token is refused for the clock alone.
+				// Leeway, so that no token is rejected for the clock alone.
 				auth := newAuth(t, list, jwtauth.WithClock(clock.read), jwtauth.WithLeeway(jwtauth.MaxLeeway))
 				other := issue(t, auth, "other", "bob")
 				var old []string
@@ -133,8 +132,8 @@ func TestUpToNowIsExactWithinAProcess(t *testing.T) {
 }
 
 // Many issue while one revokes: a token that was issued before a revocation began
-// is refused when that has returned, one issued afterwards is accepted.
-func TestUpToNowIsExactWhileOthersIssue(t *testing.T) {
+// is rejected when that has returned, one issued afterwards is accepted.
+func TestRevokeSubject_IsExactWhileGoroutinesIssue(t *testing.T) {
 	list := newList(t, revoke.NewMemory())
 	auth := newAuth(t, list)
 	var begun, ended atomic.Int64 // revocations
@@ -179,7 +178,7 @@ func TestUpToNowIsExactWhileOthersIssue(t *testing.T) {
 
 // What one process stamps lies behind its own latest revocation, by as much as its
 // clock is ahead. Another process must reach that, before it has heard of it.
-func TestUpToNowReachesWhatOthersStamped(t *testing.T) {
+func TestRevokeSubject_ReachesWhatOtherProcessesStamped(t *testing.T) {
 	for name, test := range map[string]struct{ ahead, jump time.Duration }{
 		"clocks that agree":              {0, 0},
 		"a clock that is a little ahead": {5 * time.Millisecond, 0},
@@ -201,7 +200,7 @@ func TestUpToNowReachesWhatOthersStamped(t *testing.T) {
 			there.move(-test.jump)
 			require.NoError(t, p.Sync(t.Context()))
 			pass(time.Minute)
-			require.NoError(t, q.RevokeSubject(t.Context(), issuer, "somebody else"))
+			require.NoError(t, q.RevokeSubject(t.Context(), issuer, "another subject"))
 			pass(time.Millisecond)
 			token := issue(t, authQ, "demo", "alice")
 			pass(time.Millisecond)
@@ -219,9 +218,9 @@ func TestUpToNowReachesWhatOthersStamped(t *testing.T) {
 	}
 }
 
-// Nobody else knows of what could not be written, and no token may have a stamp
+// No other process knows of what could not be written, and no token may have a stamp
 // behind it.
-func TestWhatCouldNotBeWrittenMovesNoStamps(t *testing.T) {
+func TestRevokeSubject_ThatCouldNotBeWrittenMovesNoStamps(t *testing.T) {
 	log, clock := newNetwork(), newClock()
 	list := newList(t, log, revoke.WithClock(clock.read))
 	require.NoError(t, list.Sync(t.Context()))
@@ -232,7 +231,7 @@ func TestWhatCouldNotBeWrittenMovesNoStamps(t *testing.T) {
 
 // Tokens of an Auth that has no list carry no stamp: iat decides, in favour of
 // the revocation.
-func TestATokenWithoutAStampIsJudgedByItsIat(t *testing.T) {
+func TestRevokeSubject_HitsATokenWithoutAStampByItsIat(t *testing.T) {
 	clock := newClock()
 	list := newList(t, revoke.NewMemory(), revoke.WithClock(clock.read))
 	auth := newAuth(t, list, jwtauth.WithClock(clock.read))
@@ -246,7 +245,7 @@ func TestATokenWithoutAStampIsJudgedByItsIat(t *testing.T) {
 	require.NoError(t, verdict(auth, issue(t, foreign, "demo", "alice")))
 }
 
-func TestWhatCannotBeRevokedIsAnError(t *testing.T) {
+func TestRevoke_WhatCannotBeRevokedIsAnError(t *testing.T) {
 	list := newList(t, revoke.NewMemory())
 	soon, long := time.Now().Add(time.Hour), strings.Repeat("x", revoke.MaxText+1)
 	for name, test := range map[string]struct {
@@ -279,281 +278,7 @@ func ended() context.Context {
 	return ctx
 }
 
-func TestOptionsThatAreWrong(t *testing.T) {
-	for name, test := range map[string]struct {
-		store revoke.Store
-		opts  []revoke.Option
-		want  string
-	}{
-		"no store":             {nil, nil, "revoke.NewMemory()"},
-		"a nil option":         {revoke.NewMemory(), []revoke.Option{nil}, "option 1 is nil"},
-		"no lifetime":          {revoke.NewMemory(), []revoke.Option{revoke.WithMaxLifetime(0)}, "WithMaxLifetime(0s)"},
-		"an endless lifetime":  {revoke.NewMemory(), []revoke.Option{revoke.WithMaxLifetime(math.MaxInt64)}, "WithMaxLifetime("},
-		"an endless skew":      {revoke.NewMemory(), []revoke.Option{revoke.WithSkew(math.MaxInt64)}, "WithSkew("},
-		"endless staleness":    {revoke.NewMemory(), []revoke.Option{revoke.WithStaleness(math.MaxInt64)}, "WithStaleness("},
-		"no staleness":         {revoke.NewMemory(), []revoke.Option{revoke.WithStaleness(0)}, "WithStaleness(0s)"},
-		"no interval":          {revoke.NewMemory(), []revoke.Option{revoke.WithInterval(0)}, "WithInterval(0s)"},
-		"a negative skew":      {revoke.NewMemory(), []revoke.Option{revoke.WithSkew(-1)}, "WithSkew(-1ns)"},
-		"no clock":             {revoke.NewMemory(), []revoke.Option{revoke.WithClock(nil)}, "WithClock"},
-		"no logger":            {revoke.NewMemory(), []revoke.Option{revoke.WithLogger(nil)}, "WithLogger"},
-		"an interval too long": {revoke.NewMemory(), []revoke.Option{revoke.WithInterval(time.Second), revoke.WithStaleness(3 * time.Second)}, "at most a quarter"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			_, err := revoke.New(test.store, test.opts...)
-			require.ErrorContains(t, err, "revoke: New: ")
-			require.ErrorContains(t, err, test.want)
-		})
-	}
-}
-
-func TestAnAuthWhoseTokensOutliveTheListIsRefused(t *testing.T) {
-	list := newList(t, revoke.NewMemory(), revoke.WithMaxLifetime(time.Hour))
-	_, err := jwtauth.New(keys.HS256(secret), jwtauth.WithRevocations(list))
-	require.ErrorContains(t, err, "forgets after 1h0m0s, and tokens may live 240h0m0s")
-	_, err = jwtauth.New(keys.HS256(secret), jwtauth.WithRevocations(list), jwtauth.WithTTL(time.Hour), jwtauth.WithMaxLifetime(time.Hour))
-	require.NoError(t, err)
-}
-
-// fleet is two processes with a list each over one log.
-type fleet struct {
-	network
-	here, there         *revoke.List
-	authHere, authThere *jwtauth.Auth
-	logged              strings.Builder
-	mu                  sync.Mutex
-}
-
-func (f *fleet) Write(line []byte) (int, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.logged.Write(line)
-}
-
-func (f *fleet) log() string {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.logged.String()
-}
-
-// inFleet runs a test with two processes in a bubble with a clock of its own;
-// both follow the log.
-func inFleet(t *testing.T, test func(t *testing.T, f *fleet), opts ...revoke.Option) {
-	synctest.Test(t, func(t *testing.T) {
-		f := &fleet{}
-		f.network.log = revoke.NewMemory()
-		opts = append([]revoke.Option{revoke.WithLogger(slog.New(slog.NewTextHandler(f, nil)))}, opts...)
-		f.here, f.there = newList(t, &f.network, opts...), newList(t, &f.network, opts...)
-		f.authHere, f.authThere = newAuth(t, f.here), newAuth(t, f.there)
-		require.ErrorIs(t, verdict(f.authThere, issue(t, f.authThere, "demo", "alice")), jwtauth.ErrUnavailable, "before the log was read")
-		ctx, stop := context.WithCancel(t.Context())
-		var group sync.WaitGroup
-		for _, l := range []*revoke.List{f.here, f.there} {
-			group.Go(func() { assert.ErrorIs(t, l.Run(ctx), context.Canceled) })
-		}
-		synctest.Wait()
-		test(t, f)
-		stop()
-		group.Wait()
-	})
-}
-
-func TestWhatIsRevokedHereIsRefusedThere(t *testing.T) {
-	inFleet(t, func(t *testing.T, f *fleet) {
-		token, other := issue(t, f.authThere, "demo", "alice"), issue(t, f.authThere, "demo", "bob")
-		require.NoError(t, verdict(f.authHere, token))
-		require.NoError(t, f.here.RevokeSubject(t.Context(), issuer, "alice"))
-		require.ErrorIs(t, verdict(f.authHere, token), jwtauth.ErrRevoked, "here at once")
-		require.NoError(t, verdict(f.authThere, token), "there not yet")
-		time.Sleep(revoke.DefaultInterval)
-		synctest.Wait()
-		require.ErrorIs(t, verdict(f.authThere, token), jwtauth.ErrRevoked)
-		require.NoError(t, verdict(f.authThere, other))
-		again := issue(t, f.authThere, "demo", "alice")
-		require.NoError(t, verdict(f.authThere, again), "what is issued from then on is good")
-		require.NoError(t, verdict(f.authHere, again))
-	})
-}
-
-func TestAListThatCannotReadItsLogRefusesInTimeAndRecovers(t *testing.T) {
-	outage := errors.New("no connection")
-	inFleet(t, func(t *testing.T, f *fleet) {
-		token := issue(t, f.authThere, "demo", "alice")
-		f.fail(outage)
-		broken := time.Now()
-		for verdict(f.authThere, token) == nil {
-			time.Sleep(10 * time.Millisecond)
-			synctest.Wait()
-		}
-		require.ErrorIs(t, verdict(f.authThere, token), jwtauth.ErrUnavailable)
-		require.ErrorIs(t, verdict(f.authThere, token), revoke.ErrStale)
-		require.InDelta(t, revoke.DefaultStaleness, time.Since(broken), float64(revoke.DefaultInterval+20*time.Millisecond))
-		require.False(t, f.there.Status().Ready)
-		require.ErrorIs(t, f.there.Status().Err, outage)
-		require.Greater(t, f.there.Status().Age, revoke.DefaultStaleness)
-		require.Equal(t, 2, strings.Count(f.log(), "no connection"), "each says it once: %s", f.log())
-
-		require.ErrorIs(t, f.here.RevokeSubject(t.Context(), issuer, "alice"), outage)
-		f.fail(nil)
-		time.Sleep(revoke.DefaultInterval)
-		synctest.Wait()
-		require.NoError(t, verdict(f.authThere, token), "it recovers by itself")
-		require.ErrorIs(t, verdict(f.authHere, token), jwtauth.ErrRevoked, "what could not be written counts here")
-		require.True(t, f.there.Status().Ready)
-		require.NoError(t, f.there.Status().Err)
-		require.Equal(t, 2, strings.Count(f.log(), "can be read again"))
-	})
-}
-
-func TestAListMayCarryOnByItsOwnWish(t *testing.T) {
-	inFleetAccepting := func(test func(t *testing.T, list *revoke.List, n *network)) {
-		synctest.Test(t, func(t *testing.T) {
-			n := newNetwork()
-			test(t, newList(t, n, revoke.InsecureAcceptStale()), n)
-		})
-	}
-	inFleetAccepting(func(t *testing.T, list *revoke.List, n *network) {
-		auth := newAuth(t, list)
-		token, other := issue(t, auth, "demo", "alice"), issue(t, auth, "demo", "bob")
-		require.NoError(t, verdict(auth, token), "never read")
-		require.NoError(t, list.Sync(t.Context()))
-		require.NoError(t, list.RevokeSubject(t.Context(), issuer, "alice"))
-		n.fail(errors.New("down"))
-		time.Sleep(time.Hour)
-		require.NoError(t, verdict(auth, other))
-		require.ErrorIs(t, verdict(auth, token), jwtauth.ErrRevoked, "what is known counts")
-	})
-}
-
-// A log that was replaced, or put back from an older backup, is read from its
-// beginning; what was known before stays known.
-func TestALogThatWasReplacedIsReadAgain(t *testing.T) {
-	inFleet(t, func(t *testing.T, f *fleet) {
-		alice, bob := issue(t, f.authThere, "demo", "alice"), issue(t, f.authThere, "demo", "bob")
-		require.NoError(t, f.here.RevokeSubject(t.Context(), issuer, "alice"))
-		time.Sleep(revoke.DefaultInterval)
-		synctest.Wait()
-		another := revoke.NewMemory()
-		require.NoError(t, newList(t, another).RevokeSubject(t.Context(), issuer, "bob"))
-		f.replace(another)
-		time.Sleep(revoke.DefaultInterval)
-		synctest.Wait()
-		for _, token := range []string{alice, bob} {
-			require.ErrorIs(t, verdict(f.authThere, token), jwtauth.ErrRevoked)
-		}
-	})
-}
-
-func TestALongLogIsReadInParts(t *testing.T) {
-	log := newNetwork()
-	list, follower := newList(t, log), newList(t, log, revoke.WithStaleness(time.Hour))
-	const entries = 25_000
-	for i := range entries {
-		require.NoError(t, list.RevokeToken(t.Context(), issuer, fmt.Sprint(i), time.Now().Add(time.Hour)))
-	}
-	require.NoError(t, follower.Sync(t.Context()))
-	require.Equal(t, entries, follower.Status().Entries)
-	for i := range entries {
-		revoked, err := follower.Revoked(t.Context(), jwtauth.Claims{Issuer: issuer, ID: fmt.Sprint(i)})
-		require.NoError(t, err)
-		require.True(t, revoked)
-	}
-}
-
-// Entries live as long as what they hit, and no longer.
-func TestEntriesAreForgottenWhenNothingIsLeftToHit(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		log := newNetwork()
-		list := newList(t, log, revoke.WithMaxLifetime(jwtauth.DefaultTTL))
-		auth := newAuth(t, list)
-		token := issue(t, auth, "demo", "alice", jwtauth.TTL(jwtauth.DefaultTTL))
-		require.NoError(t, list.Sync(t.Context()))
-		require.NoError(t, list.RevokeSubject(t.Context(), issuer, "alice"))
-		const short = 500
-		for i := range short {
-			require.NoError(t, list.RevokeToken(t.Context(), issuer, fmt.Sprint(i), time.Now().Add(time.Minute)))
-		}
-		entries := func() int {
-			page, err := log.Since(t.Context(), "", 10*short)
-			require.NoError(t, err)
-			return len(page.Entries)
-		}
-		require.Equal(t, short+1, entries())
-
-		time.Sleep(jwtauth.DefaultTTL - time.Second)
-		require.NoError(t, list.Sync(t.Context()))
-		require.Equal(t, 1, entries(), "the log keeps what can still hit")
-		require.ErrorIs(t, verdict(auth, token), jwtauth.ErrRevoked)
-		for i := range short { // the table is full, and makes room
-			require.NoError(t, list.RevokeToken(t.Context(), issuer, fmt.Sprint("later ", i), time.Now().Add(time.Minute)))
-		}
-		require.Less(t, list.Status().Entries, 2*short)
-		require.ErrorIs(t, verdict(auth, token), jwtauth.ErrRevoked)
-
-		time.Sleep(2 * time.Hour)
-		require.NoError(t, list.Sync(t.Context()))
-		require.Zero(t, entries())
-	})
-}
-
-func TestAMemoryDropsWhatHasExpiredAsItGrows(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		log := revoke.NewMemory()
-		list := newList(t, log)
-		for i := range 100 {
-			require.NoError(t, list.RevokeToken(t.Context(), issuer, fmt.Sprint(i), time.Now().Add(time.Hour)))
-			time.Sleep(time.Hour)
-		}
-		page, err := log.Since(t.Context(), "", 1000)
-		require.NoError(t, err)
-		require.Len(t, page.Entries, 2)
-	})
-}
-
-// stuck is a store with a defect: it says More and never moves on.
-type stuck struct{ *revoke.Memory }
-
-func (s stuck) Since(context.Context, string, int) (revoke.Page, error) {
-	return revoke.Page{Cursor: "here", More: true}, nil
-}
-
-func TestAStoreThatNeverComesToItsEndIsAnError(t *testing.T) {
-	list := newList(t, stuck{revoke.NewMemory()})
-	require.ErrorContains(t, list.Sync(t.Context()), "does not move")
-	require.False(t, list.Status().Ready)
-}
-
-// Entries of a version to come, or that somebody wrote by hand: what cannot be
-// judged lets nothing pass.
-func TestAnEntryThatCannotBeJudgedFailsClosed(t *testing.T) {
-	soon := time.Now().Add(time.Hour)
-	for name, e := range map[string]revoke.Entry{
-		"of an unknown kind":         {Kind: revoke.Container + 1, ID: "x", Expires: soon},
-		"of no kind":                 {ID: "x", Expires: soon},
-		"of a negative kind":         {Kind: -1, ID: "x", Expires: soon},
-		"without an id":              {Kind: revoke.Token, Expires: soon},
-		"of an epoch in nanoseconds": {Kind: revoke.Subject, ID: "x", Epoch: time.Now().UnixNano(), Expires: soon},
-		"of an epoch without end":    {Kind: revoke.Subject, ID: "x", Epoch: math.MaxInt64, Expires: soon},
-	} {
-		t.Run(name, func(t *testing.T) {
-			list := newList(t, foreign{newNetwork(), e})
-			require.ErrorContains(t, list.Sync(t.Context()), "cannot use")
-			require.False(t, list.Status().Ready)
-			require.Error(t, revoke.NewMemory().Append(t.Context(), e))
-		})
-	}
-}
-
-// foreign is a log that holds an entry which was not written by this package.
-type foreign struct {
-	*network
-	entry revoke.Entry
-}
-
-func (f foreign) Since(context.Context, string, int) (revoke.Page, error) {
-	return revoke.Page{Entries: []revoke.Entry{f.entry}, Cursor: "1"}, nil
-}
-
-func TestAnExpiryBeyondAllTimeIsKept(t *testing.T) {
+func TestRevokeToken_KeepsAnExpiryBeyondAllTime(t *testing.T) {
 	for name, expires := range map[string]time.Time{
 		"of a year that no token has": time.Date(300_000, 1, 1, 0, 0, 0, 0, time.UTC),
 		"that microseconds overflow":  time.Unix(1<<62, 0),
@@ -577,7 +302,7 @@ func TestAnExpiryBeyondAllTimeIsKept(t *testing.T) {
 
 // A session that is ended while the clock is behind stays ended as long as the
 // tokens that were issued before live.
-func TestASessionEndedByALateClockStaysEnded(t *testing.T) {
+func TestRevokeSession_ByALateClockIsForGood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		clock := newClock()
 		list := newList(t, revoke.NewMemory(), revoke.WithClock(clock.read), revoke.WithMaxLifetime(24*time.Hour))
@@ -595,44 +320,7 @@ func TestASessionEndedByALateClockStaysEnded(t *testing.T) {
 	})
 }
 
-// unpurged is a log whose Purge fails.
-type unpurged struct {
-	*network
-	asked *atomic.Int64
-}
-
-func (u unpurged) Purge(context.Context, time.Time) error {
-	u.asked.Add(1)
-	return errors.New("DELETE was denied")
-}
-
-func TestAPurgeThatFailsIsTriedAgainAnHourLater(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var asked atomic.Int64
-		list := newList(t, unpurged{newNetwork(), &asked})
-		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Hour+time.Minute+revoke.DefaultInterval/2)
-		defer cancel()
-		require.ErrorIs(t, list.Run(ctx), context.DeadlineExceeded)
-		require.EqualValues(t, 3, asked.Load())
-		require.NoError(t, list.Status().Err)
-	})
-}
-
-// A server that starts with a wrong clock must not purge what others need.
-func TestAClockThatIsWrongAtTheStartPurgesNothing(t *testing.T) {
-	log := newNetwork()
-	good := newList(t, log)
-	require.NoError(t, good.Sync(t.Context()))
-	token := issue(t, newAuth(t, good), "demo", "alice")
-	require.NoError(t, good.RevokeContainer(t.Context(), issuer, "demo"))
-	wrong := newList(t, log, revoke.WithClock(func() time.Time { return time.Now().Add(60 * 24 * time.Hour) }))
-	require.NoError(t, wrong.Sync(t.Context()))
-	fresh := newList(t, log)
-	require.NoError(t, fresh.Sync(t.Context()))
-	require.ErrorIs(t, verdict(newAuth(t, fresh), token), jwtauth.ErrRevoked)
-}
-
-// banning is a checker of somebody's own, which asks a list besides.
+// banning is a custom checker, which asks a list besides.
 type banning struct {
 	*revoke.List
 	banned *bool
@@ -645,133 +333,331 @@ func (b banning) Revoked(ctx context.Context, c jwtauth.Claims) (bool, error) {
 	return b.List.Revoked(ctx, c)
 }
 
-func TestACheckerThatEmbedsAListIsAskedItself(t *testing.T) {
+func TestList_ACheckerThatEmbedsItIsAskedItself(t *testing.T) {
 	banned := false
 	auth, err := jwtauth.New(keys.HS256(secret), jwtauth.WithIssuer(issuer), jwtauth.WithRevocations(banning{newList(t, revoke.NewMemory()), &banned}))
 	require.NoError(t, err)
 	token := issue(t, auth, "demo", "alice")
-	require.NoError(t, verdict(auth, token)) // it is remembered from here on
+	require.NoError(t, verdict(auth, token)) // it is cached from here on
 	banned = true
 	require.ErrorIs(t, verdict(auth, token), jwtauth.ErrRevoked)
-}
-
-// A clock that jumps ahead and comes back must not have made the list forget.
-func TestAClockThatJumpsAheadForgetsNothing(t *testing.T) {
-	clock, log := newClock(), newNetwork()
-	list := newList(t, log, revoke.WithClock(clock.read))
-	auth := newAuth(t, list, jwtauth.WithClock(clock.read))
-	require.NoError(t, list.Sync(t.Context()))
-	token := issue(t, auth, "demo", "alice")
-	c := claimsOf(t, auth, token)
-	require.NoError(t, list.RevokeToken(t.Context(), c.Issuer, c.ID, c.ExpiresAt))
-	second := issue(t, auth, "demo", "bob")
-	c = claimsOf(t, auth, second)
-
-	clock.move(10 * 365 * 24 * time.Hour)
-	require.NoError(t, list.RevokeToken(t.Context(), c.Issuer, c.ID, c.ExpiresAt), "which has expired by this clock")
-	for i := range 1000 {
-		require.NoError(t, list.RevokeToken(t.Context(), issuer, fmt.Sprint(i), clock.read().Add(time.Hour)))
-	}
-	require.NoError(t, list.Sync(t.Context()))
-	clock.move(-10 * 365 * 24 * time.Hour)
-
-	fresh := newList(t, log, revoke.WithClock(clock.read))
-	require.NoError(t, fresh.Sync(t.Context()))
-	for _, l := range []*revoke.List{list, fresh} {
-		for _, token := range []string{token, second} {
-			require.ErrorIs(t, verdict(newAuth(t, l, jwtauth.WithClock(clock.read)), token), jwtauth.ErrRevoked)
-		}
-	}
-}
-
-// Readers take no lock: what is on the list is found at every moment, however the
-// table is being replaced, and what is not is never found.
-func TestWhoeverReadsWhileEntriesComeMissesNone(t *testing.T) {
-	list := newList(t, revoke.NewMemory())
-	const entries = 20_000
-	var there atomic.Int64
-	var group sync.WaitGroup
-	for range 2 {
-		group.Go(func() {
-			for n := int64(0); n < entries; n = there.Load() {
-				for range 100 {
-					if n == 0 {
-						break
-					}
-					id := rand.Int64N(n)
-					if revoked, _ := list.Revoked(context.Background(), jwtauth.Claims{Issuer: issuer, ID: fmt.Sprint(id)}); !revoked {
-						t.Error("missed", id)
-						return
-					}
-					if revoked, _ := list.Revoked(context.Background(), jwtauth.Claims{Issuer: issuer, ID: fmt.Sprint("no ", id)}); revoked {
-						t.Error("found what was not there")
-						return
-					}
-				}
-			}
-		})
-	}
-	for i := range int64(entries) {
-		if err := list.RevokeToken(t.Context(), issuer, fmt.Sprint(i), time.Now().Add(time.Hour)); err != nil {
-			t.Error(err)
-		}
-		there.Store(i + 1)
-	}
-	group.Wait()
-}
-
-func TestTwoListsOverOneMemoryKnowAllAtOnce(t *testing.T) {
-	log := revoke.NewMemory()
-	first := newList(t, log)
-	require.NoError(t, first.RevokeSubject(t.Context(), issuer, "before"))
-	second := newList(t, log)
-	for _, subject := range []string{"before", "after"} {
-		token := issue(t, newAuth(t, first), "demo", subject)
-		require.NoError(t, verdict(newAuth(t, second), token))
-		require.NoError(t, first.RevokeSubject(t.Context(), issuer, subject))
-		require.ErrorIs(t, verdict(newAuth(t, second), token), jwtauth.ErrRevoked)
-	}
-	require.Equal(t, revoke.Status{Ready: true, Entries: 2}, second.Status())
-	require.Equal(t, time.Duration(-1), newList(t, newNetwork()).Status().Age)
-}
-
-// Clear is asked first, for tokens that are cached: it may be wrong on one side only.
-func TestNothingThatIsRevokedIsClear(t *testing.T) {
-	marksOf := func(l revocation.List, issuer string) revocation.Marks {
-		return l.Marks(issuer, "1", "s", "alice", "demo")
-	}
-	inner := func(l *revoke.List) revocation.List {
-		list, whole := revocation.Of(l)
-		require.True(t, whole)
-		return list
-	}
-	list := inner(newList(t, revoke.NewMemory()))
-	require.True(t, list.Clear(marksOf(list, issuer)), "nothing is on the list")
-	require.True(t, list.Clear(list.Marks("", "", "", "", "")))
-	for name, revokeIt := range map[string]func(l *revoke.List) error{
-		"its jti":       func(l *revoke.List) error { return l.RevokeToken(t.Context(), issuer, "1", time.Now().Add(time.Hour)) },
-		"its session":   func(l *revoke.List) error { return l.RevokeSession(t.Context(), issuer, "s") },
-		"its subject":   func(l *revoke.List) error { return l.RevokeSubject(t.Context(), issuer, "alice") },
-		"its container": func(l *revoke.List) error { return l.RevokeContainer(t.Context(), issuer, "demo") },
-	} {
-		t.Run(name, func(t *testing.T) {
-			whole := newList(t, revoke.NewMemory())
-			list := inner(whole)
-			marks := marksOf(list, issuer)
-			for i := range 1000 {
-				require.NoError(t, whole.RevokeToken(t.Context(), issuer, fmt.Sprint("other ", i), time.Now().Add(time.Hour)))
-			}
-			require.True(t, list.Clear(marks))
-			require.NoError(t, revokeIt(whole))
-			require.False(t, list.Clear(marks))
-			require.True(t, list.Clear(marksOf(list, "other")))
-		})
-	}
-	unread := inner(newList(t, newNetwork()))
-	require.False(t, unread.Clear(marksOf(unread, issuer)), "nothing is known yet")
 }
 
 func stampOf(list *revoke.List, now time.Time) int64 {
 	inner, _ := revocation.Of(list)
 	return inner.Stamp(now)
+}
+
+func TestRevokeSubject_OverALogThatCannotBeRead(t *testing.T) {
+	down := errors.New("the log cannot be read")
+	for name, revokeNow := range upToNow {
+		t.Run(name, func(t *testing.T) {
+			log := newNetwork()
+			list := newList(t, log)
+			auth := newAuth(t, list)
+			require.NoError(t, list.Sync(t.Context()))
+			token := issue(t, auth, "demo", "alice")
+			log.fail(down, "Since")
+			require.ErrorIs(t, revokeNow(list), down, "what other processes stamped may lie behind the epochs that it missed")
+			require.ErrorIs(t, verdict(auth, token), jwtauth.ErrRevoked, "here it counts all the same")
+			log.fail(nil, "Since")
+			require.NoError(t, revokeNow(list))
+		})
+	}
+}
+
+// An Auth may accept a token for as long as the most leeway after its expiry, by a clock
+// that differs by the skew.
+func TestRevoke_EntriesOutliveWhatTheyHit(t *testing.T) {
+	const lifetime, skew = 10 * time.Hour, 7 * time.Minute
+	for name, do := range map[string]func(l *revoke.List, now time.Time) error{
+		"a token": func(l *revoke.List, now time.Time) error {
+			return l.RevokeToken(context.Background(), issuer, "x", now.Add(lifetime))
+		},
+		"a session":   func(l *revoke.List, _ time.Time) error { return l.RevokeSession(context.Background(), issuer, "x") },
+		"a subject":   func(l *revoke.List, _ time.Time) error { return l.RevokeSubject(context.Background(), issuer, "x") },
+		"a container": func(l *revoke.List, _ time.Time) error { return l.RevokeContainer(context.Background(), issuer, "x") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			clock, log := newClock(), newNetwork()
+			list := newList(t, log, revoke.WithClock(clock.read), revoke.WithSkew(skew), revoke.WithMaxLifetime(lifetime))
+			require.NoError(t, list.Sync(t.Context()))
+			require.NoError(t, do(list, clock.read()))
+			page, err := log.Since(t.Context(), "", 10)
+			require.NoError(t, err)
+			require.Len(t, page.Entries, 1)
+			gone := clock.read().Add(lifetime)
+			if name != "a token" {
+				gone = gone.Add(skew) // another process may still issue it, by its clock
+			}
+			if name == "a session" {
+				gone = gone.Add(time.Hour) // so that it need not be revoked again for as long
+			}
+			require.WithinDuration(t, gone.Add(jwtauth.MaxLeeway+skew), page.Entries[0].Expires, time.Second)
+		})
+	}
+}
+
+// A client may present a dead token again and again, at an endpoint that revokes it.
+func TestRevoke_WhatIsRevokedAlreadyIsNotAppended(t *testing.T) {
+	for _, shared := range []bool{false, true} {
+		t.Run(fmt.Sprint("a log that is shared: ", shared), func(t *testing.T) {
+			var log revoke.Store = revoke.NewMemory()
+			if shared {
+				log = newNetwork()
+			}
+			clock := newClock()
+			list := newList(t, log, revoke.WithClock(clock.read))
+			require.NoError(t, list.Sync(t.Context()))
+			entries := func() int {
+				page, err := log.Since(t.Context(), "", 100)
+				require.NoError(t, err)
+				return len(page.Entries)
+			}
+			expires := clock.read().Add(time.Hour)
+			for range 20 {
+				require.NoError(t, list.RevokeToken(t.Context(), issuer, "a token", expires))
+				require.NoError(t, list.RevokeSession(t.Context(), issuer, "a session"))
+			}
+			require.Equal(t, 2, entries())
+
+			require.NoError(t, list.RevokeToken(t.Context(), issuer, "a token", expires.Add(time.Second)))
+			require.Equal(t, 3, entries(), "it lives longer than was said before")
+			clock.move(59 * time.Minute)
+			require.NoError(t, list.RevokeSession(t.Context(), issuer, "a session"))
+			require.Equal(t, 3, entries())
+			clock.move(2 * time.Minute)
+			for range 3 {
+				require.NoError(t, list.RevokeSession(t.Context(), issuer, "a session"))
+			}
+			require.Equal(t, 4, entries(), "its tokens of the next lifetime are revoked, too")
+			for range 3 { // up to now is another now each time
+				require.NoError(t, list.RevokeSubject(t.Context(), issuer, "alice"))
+			}
+			require.Equal(t, 7, entries())
+		})
+	}
+}
+
+func TestRevoke_WhatCouldNotBeWrittenIsWrittenTheNextTime(t *testing.T) {
+	for name, again := range map[string]func(l *revoke.List) error{
+		"a token": func(l *revoke.List) error {
+			return l.RevokeToken(context.Background(), issuer, "x", time.Now().Add(time.Hour).Truncate(time.Hour))
+		},
+		"a session": func(l *revoke.List) error { return l.RevokeSession(context.Background(), issuer, "x") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			log := newNetwork()
+			list := newList(t, log)
+			require.NoError(t, list.Sync(t.Context()))
+			log.fail(errors.New("down"))
+			for range 3 {
+				require.Error(t, again(list))
+			}
+			log.fail(nil)
+			for range 3 {
+				require.NoError(t, again(list))
+			}
+			page, err := log.Since(t.Context(), "", 100)
+			require.NoError(t, err)
+			require.Len(t, page.Entries, 1)
+		})
+	}
+}
+
+func TestRevoke_ANilErrorMeansThatItIsWrittenThoughAnotherCallIsWritingIt(t *testing.T) {
+	log := newNetwork()
+	list := newList(t, log)
+	require.NoError(t, list.Sync(t.Context()))
+	held, release := make(chan struct{}), make(chan struct{})
+	log.fail(errors.New("down"), "Append")
+	log.onReturn("Append", func() {
+		held <- struct{}{}
+		<-release
+	})
+	errs := make(chan error)
+	for range 2 {
+		go func() { errs <- list.RevokeSession(context.Background(), issuer, "x") }()
+		<-held
+	}
+	close(release)
+	require.Error(t, <-errs)
+	require.Error(t, <-errs)
+}
+
+// The four revocations, of alice and demo.
+var revocations = map[string]func(l *revoke.List, issuer string) error{
+	"RevokeToken": func(l *revoke.List, issuer string) error {
+		return l.RevokeToken(context.Background(), issuer, "an id", time.Now().Add(time.Hour))
+	},
+	"RevokeSession": func(l *revoke.List, issuer string) error {
+		return l.RevokeSession(context.Background(), issuer, "a session")
+	},
+	"RevokeSubject": func(l *revoke.List, issuer string) error {
+		return l.RevokeSubject(context.Background(), issuer, "alice")
+	},
+	"RevokeContainer": func(l *revoke.List, issuer string) error {
+		return l.RevokeContainer(context.Background(), issuer, "demo")
+	},
+}
+
+func TestRevoke_ForAnIssuerThatNoAuthHas(t *testing.T) {
+	const other = "https://idp.example.com"
+	type opts = []jwtauth.Option
+	withIssuer, withBoth := opts{jwtauth.WithIssuer(issuer)}, opts{jwtauth.WithIssuer(issuer), jwtauth.WithTrustedIssuer(other, keys.HS256([]byte(strings.Repeat("k", 16)+strings.Repeat("x", 16))))}
+	all, none := "RevokeToken RevokeSession RevokeSubject RevokeContainer", ""
+	for name, test := range map[string]struct {
+		auths  []opts
+		issuer string
+		works  string // the revocations that do
+	}{
+		"no Auth asks the list, as in an operator's process":     {nil, issuer, all},
+		"the Auth has that issuer":                               {[]opts{withIssuer}, issuer, all},
+		"the Auth has another issuer":                            {[]opts{withIssuer}, other, none},
+		"the Auth has an issuer, and none is named":              {[]opts{withIssuer}, "", none},
+		"the Auth has no issuer, and none is named":              {[]opts{nil}, "", all},
+		"the Auth has no issuer, and takes tokens that have one": {[]opts{nil}, issuer, "RevokeToken RevokeSession"},
+		"the Auth trusts that issuer":                            {[]opts{withBoth}, other, all},
+		"the Auth trusts another issuer, and has that one":       {[]opts{withBoth}, issuer, all},
+		"the second of two Auths has that issuer":                {[]opts{nil, withIssuer}, issuer, all},
+		"the first of two Auths has that issuer":                 {[]opts{withIssuer, nil}, issuer, all},
+		"an issuer in another case":                              {[]opts{withIssuer}, strings.ToUpper(issuer), none},
+		"an issuer with a slash behind":                          {[]opts{withIssuer}, issuer + "/", none},
+		"issuer and subject run together":                        {[]opts{withIssuer}, issuer + "alice", none},
+	} {
+		for method, do := range revocations {
+			t.Run(name+", "+method, func(t *testing.T) {
+				log := newNetwork()
+				list := newList(t, log)
+				require.NoError(t, list.Sync(t.Context()))
+				for _, opts := range test.auths {
+					_, err := jwtauth.New(keys.HS256(secret), append(opts, jwtauth.WithRevocations(list))...)
+					require.NoError(t, err)
+				}
+				err := do(list, test.issuer)
+				page, sinceErr := log.Since(t.Context(), "", 10)
+				require.NoError(t, sinceErr)
+				if strings.Contains(test.works, method) {
+					require.NoError(t, err)
+					require.Len(t, page.Entries, 1)
+					return
+				}
+				require.ErrorIs(t, err, revoke.ErrIssuer)
+				require.ErrorContains(t, err, method)
+				require.Empty(t, page.Entries)
+			})
+		}
+	}
+}
+
+func TestRevoke_NamesTheIssuersThatThereAre(t *testing.T) {
+	list := newList(t, revoke.NewMemory())
+	newAuth(t, list)
+	err := list.RevokeContainer(t.Context(), "https://api.example.org", "demo")
+	require.ErrorContains(t, err, `"https://api.example.org"`)
+	require.ErrorContains(t, err, `"`+issuer+`"`)
+}
+
+// embedding is a checker of a user's own.
+type embedding struct {
+	*revoke.List
+	name string
+}
+
+func TestRevoke_AListThatIsEmbeddedKnowsItsIssuers(t *testing.T) {
+	list := newList(t, revoke.NewMemory())
+	_, err := jwtauth.New(keys.HS256(secret), jwtauth.WithIssuer(issuer), jwtauth.WithRevocations(embedding{list, "mine"}))
+	require.NoError(t, err)
+	require.ErrorIs(t, list.RevokeSubject(t.Context(), "", "alice"), revoke.ErrIssuer)
+}
+
+// An Auth whose New failed asks nothing.
+func TestRevoke_AnAuthThatWasNeverMadeHasNoIssuer(t *testing.T) {
+	list := newList(t, revoke.NewMemory())
+	_, err := jwtauth.New(keys.HS256(secret), jwtauth.WithIssuer("https://api.example.org"), jwtauth.WithMaxLifetime(15*24*time.Hour), jwtauth.WithRevocations(list))
+	require.Error(t, err)
+	newAuth(t, list)
+	require.ErrorIs(t, list.RevokeSubject(t.Context(), "https://api.example.org", "alice"), revoke.ErrIssuer)
+}
+
+// Revocations up to now, and tokens of clocks that are ahead: none may outlive them.
+func TestRevokeSubject_HitsTokensOfClocksThatAreAhead(t *testing.T) {
+	const other = "https://idp.example.com"
+	theirs := keys.HS256([]byte("fedcba9876543210fedcba9876543210"))
+	_, private, err := ed25519.GenerateKey(nil)
+	require.NoError(t, err)
+	trusting := func(opts ...jwtauth.Option) func(*revoke.List, *wallClock) []jwtauth.Option {
+		return func(*revoke.List, *wallClock) []jwtauth.Option {
+			return append(opts, jwtauth.WithIssuer(issuer), jwtauth.WithTrustedIssuer(other, theirs))
+		}
+	}
+	for name, test := range map[string]struct {
+		key    keys.Source // of the Auth
+		opts   func(*revoke.List, *wallClock) []jwtauth.Option
+		issuer string
+		sign   keys.Source
+		ahead  time.Duration // of the clock that issues
+		stamps bool          // the issuer has a list of its own, whose stamps it writes
+		until  time.Duration // after the revocation new tokens are rejected at most
+	}{
+		"a trusted issuer whose clock is right":           {keys.HS256(secret), trusting(), other, theirs, 0, false, 6 * time.Second},
+		"a trusted issuer whose clock is a second ahead":  {keys.HS256(secret), trusting(), other, theirs, time.Second, false, 6 * time.Second},
+		"a trusted issuer whose clock is 5 seconds ahead": {keys.HS256(secret), trusting(), other, theirs, 5 * time.Second, false, 6 * time.Second},
+		"a trusted issuer with a leeway of a minute":      {keys.HS256(secret), trusting(jwtauth.WithLeeway(time.Minute)), other, theirs, time.Minute, false, 61 * time.Second},
+		"a trusted issuer that writes stamps":             {keys.HS256(secret), trusting(), other, theirs, 5 * time.Second, true, 6 * time.Second},
+		"the issuer of a key that only verifies":          {keys.Verifier(private.Public()), func(*revoke.List, *wallClock) []jwtauth.Option { return []jwtauth.Option{jwtauth.WithIssuer(issuer)} }, issuer, keys.Signer(private), 5 * time.Second, false, 6 * time.Second},
+		"an issuer of one's own, before it had a list":    {keys.HS256(secret), trusting(), issuer, keys.HS256(secret), 0, false, time.Second},
+	} {
+		for what, revokeNow := range map[string]func(l *revoke.List) error{
+			"subject":   func(l *revoke.List) error { return l.RevokeSubject(context.Background(), test.issuer, "alice") },
+			"container": func(l *revoke.List) error { return l.RevokeContainer(context.Background(), test.issuer, "demo") },
+		} {
+			t.Run(name+", "+what, func(t *testing.T) {
+				clock := newClock()
+				list := newList(t, revoke.NewMemory(), revoke.WithClock(clock.read))
+				auth, err := jwtauth.New(test.key, append(test.opts(list, clock), jwtauth.WithClock(clock.read), jwtauth.WithRevocations(list))...)
+				require.NoError(t, err)
+				ahead := func() time.Time { return clock.read().Add(test.ahead) }
+				opts := []jwtauth.Option{jwtauth.WithIssuer(test.issuer), jwtauth.WithClock(ahead)}
+				if test.stamps {
+					opts = append(opts, jwtauth.WithRevocations(newList(t, revoke.NewMemory(), revoke.WithClock(ahead))))
+				}
+				elsewhere, err := jwtauth.New(test.sign, opts...)
+				require.NoError(t, err)
+
+				var before []string
+				for range 10 {
+					before = append(before, issue(t, elsewhere, "demo", "alice"))
+					clock.move(100 * time.Millisecond)
+				}
+				for _, token := range before {
+					require.NoError(t, verdict(auth, token))
+				}
+				require.NoError(t, revokeNow(list))
+				for passed := time.Duration(0); passed < 2*time.Minute; passed += time.Second {
+					for i, token := range before {
+						require.ErrorIs(t, verdict(auth, token), jwtauth.ErrRevoked, "token %d after %v", i, passed)
+					}
+					clock.move(time.Second)
+				}
+				clock.move(-2*time.Minute + test.until)
+				require.NoError(t, verdict(auth, issue(t, elsewhere, "demo", "alice")), "a new token")
+			})
+		}
+	}
+}
+
+// A trusted issuer's stamp could lie at the end of time.
+func TestRevoke_AStampOfATrustedIssuerCountsForNothing(t *testing.T) {
+	const other = "https://idp.example.com"
+	list := newList(t, revoke.NewMemory())
+	auth := newAuth(t, list, jwtauth.WithTrustedIssuer(other, jwtauthtest.Key()))
+	now := time.Now()
+	token := signed(t, map[string]any{
+		"iss": other, "sub": "alice", "container": "demo", "jti": "x",
+		"iat": now.Unix(), "exp": now.Add(time.Hour).Unix(), "iat_us": now.Add(24 * time.Hour).UnixMicro(),
+	})
+	require.Zero(t, claimsOf(t, auth, token).Stamp)
+	require.NoError(t, list.RevokeSubject(t.Context(), other, "alice"))
+	require.ErrorIs(t, verdict(auth, token), jwtauth.ErrRevoked)
 }
