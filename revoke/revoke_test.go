@@ -661,3 +661,21 @@ func TestRevoke_AStampOfATrustedIssuerCountsForNothing(t *testing.T) {
 	require.NoError(t, list.RevokeSubject(t.Context(), other, "alice"))
 	require.ErrorIs(t, verdict(auth, token), jwtauth.ErrRevoked)
 }
+
+// A type that embeds a list issues and revokes within one microsecond as the list does.
+func TestList_ThatIsEmbeddedKeepsItsExactness(t *testing.T) {
+	clock := newClock()
+	banned := false
+	list := newList(t, revoke.NewMemory(), revoke.WithClock(clock.read))
+	auth, err := jwtauth.New(keys.HS256(secret), jwtauth.WithIssuer(issuer), jwtauth.WithClock(clock.read), jwtauth.WithRevocations(banning{list, &banned}))
+	require.NoError(t, err)
+	for range 3 { // at one and the same time
+		before := issue(t, auth, "demo", "alice")
+		require.NoError(t, verdict(auth, before))
+		require.NoError(t, list.RevokeSubject(t.Context(), issuer, "alice"))
+		require.ErrorIs(t, verdict(auth, before), jwtauth.ErrRevoked)
+		require.NoError(t, verdict(auth, issue(t, auth, "demo", "alice")))
+	}
+	_, err = jwtauth.New(keys.HS256(secret), jwtauth.WithTTL(365*24*time.Hour), jwtauth.WithRevocations(banning{list, &banned}))
+	require.ErrorContains(t, err, "forgets", "its lifetime counts, too")
+}
