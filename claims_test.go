@@ -2,25 +2,34 @@ package jwtauth_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/joinednode/jwtauth"
+	"github.com/joinednode/jwtauth/internal/authtest"
+	"github.com/joinednode/jwtauth/keys"
 )
 
 // verdictOf returns what auth says of a token of the container demo.
 func verdictOf(t testing.TB, auth *jwtauth.Auth, header string, changes map[string]any) error {
 	t.Helper()
-	_, err := auth.Verify(t.Context(), sign(header, claimsJSON(changes)), "demo")
+	_, err := auth.Verify(t.Context(), authtest.Sign(header, authtest.ClaimsJSON(changes)), "demo")
 	return err
 }
 
 func TestTimeIsJudgedToTheSecond(t *testing.T) {
-	at := func(d time.Duration) any { return float64(now.Add(d).UnixMilli()) / 1000 }
+	at := func(d time.Duration) any { return float64(authtest.Now.Add(d).UnixMilli()) / 1000 }
 	for name, test := range map[string]struct {
 		leeway  time.Duration
 		changes map[string]any
@@ -44,32 +53,32 @@ func TestTimeIsJudgedToTheSecond(t *testing.T) {
 		"no iat at all":                               {0, map[string]any{"iat": nil}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			require.ErrorIs(t, verdictOf(t, newAuth(t, jwtauth.WithLeeway(test.leeway)), header, test.changes), test.want)
+			require.ErrorIs(t, verdictOf(t, authtest.NewAuth(t, jwtauth.WithLeeway(test.leeway)), authtest.Header, test.changes), test.want)
 		})
 	}
 }
 
 func TestIssuerAndAudience(t *testing.T) {
 	type options = []jwtauth.Option
-	ours := options{jwtauth.WithIssuer(issuer), jwtauth.WithAudience("api", "admin")}
+	ours := options{jwtauth.WithIssuer(authtest.Issuer), jwtauth.WithAudience("api", "admin")}
 	for name, test := range map[string]struct {
 		opts    options
 		changes map[string]any
 		want    error
 	}{
-		"ours":                                   {ours, map[string]any{"iss": issuer, "aud": "api"}, nil},
-		"ours, one of several":                   {ours, map[string]any{"iss": issuer, "aud": []string{"x", "admin"}}, nil},
-		"another issuer":                         {ours, map[string]any{"iss": issuer + "/", "aud": "api"}, jwtauth.ErrIssuer},
+		"ours":                                   {ours, map[string]any{"iss": authtest.Issuer, "aud": "api"}, nil},
+		"ours, one of several":                   {ours, map[string]any{"iss": authtest.Issuer, "aud": []string{"x", "admin"}}, nil},
+		"another issuer":                         {ours, map[string]any{"iss": authtest.Issuer + "/", "aud": "api"}, jwtauth.ErrIssuer},
 		"no issuer":                              {ours, map[string]any{"aud": "api"}, jwtauth.ErrIssuer},
-		"another audience":                       {ours, map[string]any{"iss": issuer, "aud": "apis"}, jwtauth.ErrAudience},
-		"no audience":                            {ours, map[string]any{"iss": issuer}, jwtauth.ErrAudience},
-		"an empty list of audiences":             {ours, map[string]any{"iss": issuer, "aud": []string{}}, jwtauth.ErrAudience},
+		"another audience":                       {ours, map[string]any{"iss": authtest.Issuer, "aud": "apis"}, jwtauth.ErrAudience},
+		"no audience":                            {ours, map[string]any{"iss": authtest.Issuer}, jwtauth.ErrAudience},
+		"an empty list of audiences":             {ours, map[string]any{"iss": authtest.Issuer, "aud": []string{}}, jwtauth.ErrAudience},
 		"any issuer where none is configured":    {nil, map[string]any{"iss": "whoever"}, nil},
 		"an audience where none is configured":   {nil, map[string]any{"aud": "api"}, jwtauth.ErrAudience},
 		"an empty list where none is configured": {nil, map[string]any{"aud": []string{}}, jwtauth.ErrAudience},
 	} {
 		t.Run(name, func(t *testing.T) {
-			require.ErrorIs(t, verdictOf(t, newAuth(t, test.opts...), header, test.changes), test.want)
+			require.ErrorIs(t, verdictOf(t, authtest.NewAuth(t, test.opts...), authtest.Header, test.changes), test.want)
 		})
 	}
 }
@@ -95,9 +104,9 @@ func TestNoKindOfTokenPassesForAnother(t *testing.T) {
 		"no typ where JWT is configured":      {exact, `{"alg":"HS256"}`, jwtauth.ErrType},
 	} {
 		t.Run(name, func(t *testing.T) {
-			auth := newAuth(t, test.opts...)
+			auth := authtest.NewAuth(t, test.opts...)
 			require.ErrorIs(t, verdictOf(t, auth, test.header, nil), test.want)
-			_, err := auth.Verify(t.Context(), mustIssue(t, auth, "demo"), "demo")
+			_, err := auth.Verify(t.Context(), authtest.Issue(t, auth, "demo"), "demo")
 			require.NoError(t, err, "what is issued must be accepted")
 		})
 	}
@@ -105,14 +114,14 @@ func TestNoKindOfTokenPassesForAnother(t *testing.T) {
 
 func TestRevocation(t *testing.T) {
 	answer := func(revoked bool, err error) jwtauth.Option {
-		return jwtauth.WithRevocations(checkerFunc(func(_ context.Context, c jwtauth.Claims) (bool, error) {
+		return jwtauth.WithRevocations(authtest.CheckerFunc(func(_ context.Context, c jwtauth.Claims) (bool, error) {
 			if c.ID != "the-jti" || c.Container != "demo" {
 				return true, nil
 			}
 			return revoked, err
 		}))
 	}
-	forever := map[string]any{"exp": now.Add(240*time.Hour + time.Second).Unix()}
+	forever := map[string]any{"exp": authtest.Now.Add(240*time.Hour + time.Second).Unix()}
 	for name, test := range map[string]struct {
 		opts    []jwtauth.Option
 		changes map[string]any
@@ -129,22 +138,22 @@ func TestRevocation(t *testing.T) {
 		"living long where nothing is revoked":           {nil, forever, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			require.ErrorIs(t, verdictOf(t, newAuth(t, test.opts...), header, test.changes), test.want)
+			require.ErrorIs(t, verdictOf(t, authtest.NewAuth(t, test.opts...), authtest.Header, test.changes), test.want)
 		})
 	}
 }
 
 func TestRevocationIsAskedOnlyAboutTokensThatAreOtherwiseGood(t *testing.T) {
-	auth := newAuth(t, jwtauth.WithRevocations(checkerFunc(func(context.Context, jwtauth.Claims) (bool, error) {
+	auth := authtest.NewAuth(t, jwtauth.WithRevocations(authtest.CheckerFunc(func(context.Context, jwtauth.Claims) (bool, error) {
 		t.Error("asked")
 		return false, nil
 	})))
-	for name, test := range badTokens() {
-		if errors.Is(test.want, jwtauth.ErrContainer) {
+	for name, test := range authtest.BadTokens() {
+		if errors.Is(test.Want, jwtauth.ErrContainer) {
 			continue // the container is judged last
 		}
-		_, err := auth.Verify(t.Context(), test.token, "demo")
-		require.ErrorIs(t, err, test.want, name)
+		_, err := auth.Verify(t.Context(), test.Token, "demo")
+		require.ErrorIs(t, err, test.Want, name)
 	}
 }
 
@@ -154,8 +163,8 @@ func TestDecodeOfClaimsFromNowhereIsAnError(t *testing.T) {
 }
 
 func TestClaimsOfOneCallerAreNotThoseOfAnother(t *testing.T) {
-	auth := newAuth(t, jwtauth.WithAudience("api"))
-	token := mustIssue(t, auth, "demo", jwtauth.Claim("list", []int{1, 2, 3}))
+	auth := authtest.NewAuth(t, jwtauth.WithAudience("api"))
+	token := authtest.Issue(t, auth, "demo", jwtauth.Claim("list", []int{1, 2, 3}))
 	mine, err := auth.Verify(t.Context(), token, "demo")
 	require.NoError(t, err)
 	mine.Audience[0] = "changed"
@@ -185,13 +194,15 @@ func (b *jsonBytes) UnmarshalJSON(text []byte) error {
 }
 
 func TestWithTypes_IssuesTheFirstAndAcceptsAll(t *testing.T) {
-	issuing := func(typ ...string) string { return mustIssue(t, newAuth(t, jwtauth.WithTypes(typ...)), "demo") }
-	auth := newAuth(t, jwtauth.WithTypes("at+jwt", "JWT"))
+	issuing := func(typ ...string) string {
+		return authtest.Issue(t, authtest.NewAuth(t, jwtauth.WithTypes(typ...)), "demo")
+	}
+	auth := authtest.NewAuth(t, jwtauth.WithTypes("at+jwt", "JWT"))
 	for name, test := range map[string]struct {
 		token string
 		want  error
 	}{
-		"its own":                    {mustIssue(t, auth, "demo"), nil},
+		"its own":                    {authtest.Issue(t, auth, "demo"), nil},
 		"one of the first type":      {issuing("at+jwt"), nil},
 		"one of the second type":     {issuing("JWT"), nil},
 		"one of both, of the first":  {issuing("JWT", "at+jwt"), nil},
@@ -205,7 +216,445 @@ func TestWithTypes_IssuesTheFirstAndAcceptsAll(t *testing.T) {
 			require.ErrorIs(t, err, test.want)
 		})
 	}
-	onlyFirst := newAuth(t, jwtauth.WithTypes("at+jwt"))
-	_, err := onlyFirst.Verify(t.Context(), mustIssue(t, auth, "demo"), "demo")
+	onlyFirst := authtest.NewAuth(t, jwtauth.WithTypes("at+jwt"))
+	_, err := onlyFirst.Verify(t.Context(), authtest.Issue(t, auth, "demo"), "demo")
 	require.NoError(t, err, "the first one is issued")
+}
+
+// remember presents a token that is good for the container demo, and checks that
+// it is remembered from then on.
+func remember(t testing.TB, auth *jwtauth.Auth, token string) {
+	t.Helper()
+	_, err := auth.Verify(t.Context(), token, "demo")
+	require.NoError(t, err)
+	require.True(t, auth.Cached(token))
+	_, err = auth.Verify(t.Context(), token, "demo")
+	require.NoError(t, err)
+}
+
+// A token that is remembered must escape nothing that can change while it
+// lives.
+func TestARememberedTokenIsJudgedAnewBy(t *testing.T) {
+	ctx := context.Background()
+	outage := errors.New("outage")
+	// present is what the service does with the token, in both of its ways.
+	present := func(t *testing.T, auth *jwtauth.Auth, token, container string, want error) {
+		t.Helper()
+		_, err := auth.Verify(ctx, token, container)
+		require.ErrorIs(t, err, want)
+		_, s := authtest.Serve(auth.Private, authtest.Request("GET", "/run/"+container+"/notify", authtest.Bearer(token)))
+		require.Equal(t, want == nil, s.Ran)
+	}
+
+	t.Run("time: it expires", func(t *testing.T) {
+		at := authtest.Now
+		auth := authtest.NewAuth(t, jwtauth.WithClock(func() time.Time { return at }))
+		token := authtest.Issue(t, auth, "demo", jwtauth.TTL(time.Minute))
+		remember(t, auth, token)
+		at = authtest.Now.Add(time.Minute - 1)
+		present(t, auth, token, "demo", nil)
+		at = authtest.Now.Add(time.Minute)
+		present(t, auth, token, "demo", jwtauth.ErrExpired)
+		require.False(t, auth.Cached(token), "it will not be good again")
+		present(t, auth, token, "demo", jwtauth.ErrExpired)
+	})
+	t.Run("time: the clock is set back to before its nbf and its iat", func(t *testing.T) {
+		at := authtest.Now
+		auth := authtest.NewAuth(t, jwtauth.WithClock(func() time.Time { return at }))
+		for _, token := range []string{
+			authtest.Sign(authtest.Header, authtest.ClaimsJSON(map[string]any{"nbf": authtest.Now.Unix(), "iat": nil})),
+			authtest.Sign(authtest.Header, authtest.ClaimsJSON(nil)),
+		} {
+			at = authtest.Now
+			remember(t, auth, token)
+			at = authtest.Now.Add(-time.Minute)
+			present(t, auth, token, "demo", jwtauth.ErrNotYetValid)
+			at = authtest.Now
+			present(t, auth, token, "demo", nil)
+		}
+	})
+	t.Run("revocation", func(t *testing.T) {
+		var revoked bool
+		var err error
+		auth := authtest.NewAuth(t, jwtauth.WithRevocations(authtest.CheckerFunc(func(context.Context, jwtauth.Claims) (bool, error) { return revoked, err })))
+		token := authtest.Issue(t, auth, "demo")
+		remember(t, auth, token)
+		revoked = true
+		present(t, auth, token, "demo", jwtauth.ErrRevoked)
+		revoked, err = false, outage
+		present(t, auth, token, "demo", jwtauth.ErrUnavailable)
+		err = nil
+		present(t, auth, token, "demo", nil)
+	})
+	t.Run("container", func(t *testing.T) {
+		auth := authtest.NewAuth(t)
+		token := authtest.Issue(t, auth, "demo")
+		remember(t, auth, token)
+		present(t, auth, token, "other", jwtauth.ErrContainer)
+		present(t, auth, token, "Demo", jwtauth.ErrContainer)
+		present(t, auth, token, "demo", nil)
+	})
+	t.Run("its key, which is retired", func(t *testing.T) {
+		key := keys.HS256(authtest.Secret).WithID("first")
+		ring, err := keys.NewRing(key)
+		require.NoError(t, err)
+		auth, err := jwtauth.New(ring, authtest.AtNow())
+		require.NoError(t, err)
+		token := authtest.Issue(t, auth, "demo")
+		remember(t, auth, token)
+		require.NoError(t, ring.Rotate(keys.HS256([]byte(strings.Repeat("another!", 4))).WithID("second")))
+		present(t, auth, token, "demo", nil)
+		remember(t, auth, authtest.Issue(t, auth, "demo"))
+		require.NoError(t, ring.Retire("first"))
+		present(t, auth, token, "demo", jwtauth.ErrUnknownKey)
+		require.NoError(t, ring.Add(key))
+		present(t, auth, token, "demo", nil)
+	})
+	t.Run("its key, which another one replaces under the same id", func(t *testing.T) {
+		key := keys.HS256(authtest.Secret).WithID("the-id")
+		auth, err := jwtauth.New(authtest.SourceFunc(func(ctx context.Context, kid string) (*keys.Set, error) { return key.Keys(ctx, kid) }), authtest.AtNow())
+		require.NoError(t, err)
+		token := authtest.Issue(t, auth, "demo")
+		remember(t, auth, token)
+		key = keys.HS256([]byte(strings.Repeat("another!", 4))).WithID("the-id")
+		present(t, auth, token, "demo", jwtauth.ErrSignature)
+	})
+	t.Run("the source of keys, which is out", func(t *testing.T) {
+		key, asked := keys.HS256(authtest.Secret).WithID("the-id"), []string(nil)
+		var err error
+		auth, newErr := jwtauth.New(authtest.SourceFunc(func(ctx context.Context, kid string) (*keys.Set, error) {
+			asked = append(asked, kid)
+			set, _ := key.Keys(ctx, kid)
+			return set, err
+		}), authtest.AtNow())
+		require.NoError(t, newErr)
+		token := authtest.Issue(t, auth, "demo")
+		remember(t, auth, token)
+		asked = nil
+		present(t, auth, token, "demo", nil)
+		require.Equal(t, []string{"the-id", "the-id"}, asked, "once a verdict, and with the key that it is about")
+		err = outage
+		present(t, auth, token, "demo", jwtauth.ErrUnavailable)
+		err = nil
+		present(t, auth, token, "demo", nil)
+	})
+	t.Run("the source of keys, which is asked once whatever it says", func(t *testing.T) {
+		key, asked := keys.HS256(authtest.Secret), 0
+		var err error
+		auth, newErr := jwtauth.New(authtest.SourceFunc(func(ctx context.Context, kid string) (*keys.Set, error) {
+			asked++
+			set, _ := key.Keys(ctx, kid)
+			return set, err
+		}), authtest.AtNow())
+		require.NoError(t, newErr)
+		token := authtest.Issue(t, auth, "demo")
+		ask := func(want error) {
+			t.Helper()
+			asked = 0
+			_, err := auth.Verify(ctx, token, "demo")
+			require.ErrorIs(t, err, want)
+			require.Equal(t, 1, asked)
+		}
+		remember(t, auth, token)
+		err = outage
+		ask(jwtauth.ErrUnavailable)
+		err, key = nil, keys.HS256(authtest.Secret)
+		ask(nil)
+		key = keys.HS256([]byte(strings.Repeat("another!", 4)))
+		ask(jwtauth.ErrSignature)
+		require.False(t, auth.Cached(token), "a retired key is nothing to keep")
+	})
+	t.Run("its text, byte for byte", func(t *testing.T) {
+		auth := authtest.NewAuth(t)
+		token := authtest.Issue(t, auth, "demo")
+		remember(t, auth, token)
+		for i := range token {
+			other := []byte(token)
+			if other[i]++; token[i] == 'z' {
+				other[i] = 'a'
+			}
+			_, err := auth.Verify(ctx, string(other), "demo")
+			require.Error(t, err, "a change of byte %d", i)
+		}
+		for _, other := range []string{token[:len(token)-1], token + "A", token + "=", " " + token, token + "." + token} {
+			_, err := auth.Verify(ctx, other, "demo")
+			require.Error(t, err)
+		}
+	})
+}
+
+func TestOnlyAcceptedTokensAreRemembered(t *testing.T) {
+	auth := authtest.NewAuth(t, jwtauth.WithRevocations(authtest.CheckerFunc(func(_ context.Context, c jwtauth.Claims) (bool, error) {
+		return c.ID == "revoked", nil
+	})))
+	refused := authtest.BadTokens()
+	refused["revoked"] = authtest.BadToken{Token: authtest.Sign(authtest.Header, authtest.ClaimsJSON(map[string]any{"jti": "revoked"})), Want: jwtauth.ErrRevoked}
+	for name, bad := range refused {
+		t.Run(name, func(t *testing.T) {
+			for range 3 {
+				_, err := auth.Verify(t.Context(), bad.Token, "demo")
+				require.ErrorIs(t, err, bad.Want)
+			}
+			// A genuine token of another container is one that was accepted, but
+			// for this request.
+			require.Equal(t, bad.Want == jwtauth.ErrContainer, auth.Cached(bad.Token))
+		})
+	}
+	require.False(t, authtest.NewAuth(t).Cached(authtest.GoodToken()))
+}
+
+func TestAnAuthWithoutACacheRemembersNothing(t *testing.T) {
+	auth := authtest.NewAuth(t, jwtauth.WithCache(0))
+	for range 2 {
+		_, err := auth.Verify(t.Context(), authtest.GoodToken(), "demo")
+		require.NoError(t, err)
+	}
+	require.False(t, auth.Cached(authtest.GoodToken()))
+}
+
+func TestCachesThatCannotBe(t *testing.T) {
+	for _, n := range []int{-1, 1<<24 + 1} {
+		_, err := jwtauth.New(keys.HS256(authtest.Secret), jwtauth.WithCache(n))
+		require.ErrorContains(t, err, fmt.Sprintf("WithCache(%d): it must lie between 0, which turns it off, and 16777216", n))
+	}
+}
+
+func TestWhatOneRequestDoesToItsClaimsIsNotSeenByAnother(t *testing.T) {
+	spoil := func(c jwtauth.Claims) { c.Audience[0] = "spoilt" }
+	auth := authtest.NewAuth(t, jwtauth.WithAudience("api"), jwtauth.WithRevocations(authtest.CheckerFunc(func(_ context.Context, c jwtauth.Claims) (bool, error) {
+		require.Equal(t, "api", c.Audience[0])
+		spoil(c)
+		return false, nil
+	})))
+	token := authtest.Issue(t, auth, "demo")
+	for range 3 {
+		c, err := auth.Verify(t.Context(), token, "demo")
+		require.NoError(t, err)
+		require.Equal(t, []string{"api"}, c.Audience)
+		spoil(c)
+		_, s := authtest.Serve(auth.Private, authtest.Request("GET", authtest.DemoPath, authtest.Bearer(token)))
+		require.Equal(t, []string{"api"}, s.Claims.Audience)
+		spoil(s.Claims)
+	}
+	c := jwtauth.Claims{Audience: []string{"api"}}
+	ctx := jwtauth.NewContext(t.Context(), c)
+	spoil(c)
+	c, _ = jwtauth.FromContext(ctx)
+	require.Equal(t, []string{"api"}, c.Audience)
+}
+
+// heap returns how many bytes are in use.
+func heap() int64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// Whoever can have tokens issued must not be able to fill the memory: neither
+// by their number, nor by their size, nor by what they make of a few bytes, nor
+// by what the request holds besides.
+func TestTheMemoryIsBoundedUnderAttack(t *testing.T) {
+	const entries = 500
+	for name, private := range map[string]func(i int) (claims map[string]any){
+		"typical tokens": func(int) map[string]any { return map[string]any{"iss": authtest.Issuer, "sub": "alice"} },
+		"large tokens":   func(int) map[string]any { return map[string]any{"sub": strings.Repeat("a", 5000)} },
+		"many audiences": func(int) map[string]any { return map[string]any{"aud": append(make([]string, 1500), "api")} },
+		"escaped texts":  func(int) map[string]any { return map[string]any{"sub": "<" + strings.Repeat("a", 5000)} },
+		"long key ids":   func(int) map[string]any { return map[string]any{} },
+		"other headers":  func(int) map[string]any { return map[string]any{} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			opts := []jwtauth.Option{jwtauth.WithCache(entries)}
+			if name == "many audiences" {
+				opts = append(opts, jwtauth.WithAudience("api"))
+			}
+			auth := authtest.NewAuth(t, opts...)
+			header := authtest.Header
+			switch name {
+			case "long key ids":
+				header = `{"alg":"HS256","kid":"` + strings.Repeat("k", 3000) + `"}`
+			case "other headers":
+				header = `{"alg":"HS256","kid":"k","other":"` + strings.Repeat("o", 3000) + `"}`
+			}
+			before := heap()
+			var last string
+			for i := range 5 * entries {
+				claims := private(i)
+				claims["jti"] = fmt.Sprint(i)
+				// A server's header fields are parts of one text.
+				field := strings.Repeat("x", 20<<10) + authtest.Sign(header, authtest.ClaimsJSON(claims))
+				last = field[20<<10:]
+				_, err := auth.Verify(t.Context(), last, "demo")
+				require.NoError(t, err)
+			}
+			require.True(t, auth.Cached(last))
+			require.Less(t, heap()-before, int64(entries<<10)*5/4)
+			runtime.KeepAlive(auth)
+		})
+	}
+}
+
+func TestARememberedRequestAllocatesLittle(t *testing.T) {
+	auth := authtest.NewAuth(t)
+	handler := auth.Private(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	r := authtest.Request("GET", authtest.DemoPath, authtest.Bearer(authtest.Issue(t, auth, "demo")))
+	r.SetPathValue("container", "demo")
+	w := discard{}
+	require.LessOrEqual(t, testing.AllocsPerRun(100, func() { handler.ServeHTTP(w, r) }), 3.0)
+}
+
+// discard is a response that nobody reads.
+type discard http.Header
+
+func (d discard) Header() http.Header       { return http.Header(d) }
+func (discard) Write(p []byte) (int, error) { return len(p), nil }
+func (discard) WriteHeader(int)             {}
+
+// The same tokens are presented by everyone while their keys come and go: a
+// token of a key that is out is never accepted, one of the key that stays never
+// refused.
+func TestRememberedTokensUnderLoad(t *testing.T) {
+	stays, goes := keys.HS256(authtest.Secret).WithID("stays"), keys.HS256([]byte(strings.Repeat("another!", 4))).WithID("goes")
+	ring, err := keys.NewRing(stays)
+	require.NoError(t, err)
+	auth, err := jwtauth.New(ring, authtest.AtNow(), jwtauth.WithCache(64))
+	require.NoError(t, err)
+	byGoing, err := jwtauth.New(goes, authtest.AtNow())
+	require.NoError(t, err)
+	var good, bad []string
+	for range 32 {
+		good, bad = append(good, authtest.Issue(t, auth, "demo")), append(bad, authtest.Issue(t, byGoing, "demo"))
+	}
+	var out atomic.Bool // the key that goes has gone, and does not come while this is set
+	out.Store(true)
+	done, ctx := make(chan struct{}), context.Background()
+	var group sync.WaitGroup
+	var gate sync.RWMutex // held by who relies on out
+	for worker := range 8 {
+		group.Go(func() {
+			for i := worker; ; i++ {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				if _, err := auth.Verify(ctx, good[i%len(good)], "demo"); err != nil {
+					t.Error("a good token was refused:", err)
+					return
+				}
+				gate.RLock()
+				_, err := auth.Verify(ctx, bad[i%len(bad)], "demo")
+				if (err == nil) == out.Load() {
+					t.Error("a retired key:", out.Load(), err)
+				}
+				gate.RUnlock()
+			}
+		})
+	}
+	for range 300 {
+		gate.Lock()
+		require.NoError(t, ring.Add(goes))
+		out.Store(false)
+		gate.Unlock()
+		runtime.Gosched()
+		gate.Lock()
+		require.NoError(t, ring.Retire("goes"))
+		out.Store(true)
+		gate.Unlock()
+	}
+	close(done)
+	group.Wait()
+}
+
+// Sources that make new sets all the time must not fill the memory with old
+// ones, nor keep secrets that were retired.
+func TestNoSetOfKeysIsKeptForItsTokens(t *testing.T) {
+	const entries = 500
+	var others []keys.Key
+	for i := range 20 {
+		others = append(others, keys.HS256(authtest.Secret).WithID(fmt.Sprint(i)))
+	}
+	auth, err := jwtauth.New(authtest.SourceFunc(func(ctx context.Context, kid string) (*keys.Set, error) {
+		ring, err := keys.NewRing(keys.HS256(authtest.Secret), others...)
+		if err != nil {
+			return nil, err
+		}
+		return ring.Keys(ctx, kid)
+	}), authtest.AtNow(), jwtauth.WithCache(entries))
+	require.NoError(t, err)
+	before := heap()
+	for range entries {
+		_, err := auth.Verify(t.Context(), authtest.Issue(t, auth, "demo"), "demo")
+		require.NoError(t, err)
+	}
+	require.Less(t, heap()-before, int64(entries<<10)*5/4)
+	runtime.KeepAlive(auth)
+}
+
+// After a good token, one whose header is as long, or begins alike, is read as
+// if it were the first.
+func TestAHeaderThatIsKnownIsKnownToTheLastByte(t *testing.T) {
+	known := `{"alg":"HS256","kid":"one","typ":"JWT"}`
+	for name, other := range map[string]string{
+		"another type":         `{"alg":"HS256","kid":"one","typ":"XXX"}`,
+		"another key id":       `{"alg":"HS256","kid":"two","typ":"JWT"}`,
+		"another algorithm":    `{"alg":"HS384","kid":"one","typ":"JWT"}`,
+		"a critical extension": `{"alg":"HS256","crit":[1],"typ":"JWT"}`,
+		"one more member":      `{"alg":"HS256","kid":"one","typ":"JWT","x":1}`,
+		"the known one twice":  known + known,
+	} {
+		t.Run(name, func(t *testing.T) {
+			key := keys.HS256(authtest.Secret).WithID("one")
+			fresh, err := jwtauth.New(key, authtest.AtNow())
+			require.NoError(t, err)
+			used, err := jwtauth.New(key, authtest.AtNow())
+			require.NoError(t, err)
+			_, err = used.Verify(t.Context(), authtest.Sign(known, authtest.ClaimsJSON(nil)), "demo")
+			require.NoError(t, err)
+			_, want := fresh.Verify(t.Context(), authtest.Sign(other, authtest.ClaimsJSON(nil)), "demo")
+			_, got := used.Verify(t.Context(), authtest.Sign(other, authtest.ClaimsJSON(nil)), "demo")
+			if name != "one more member" {
+				require.Error(t, want)
+			}
+			require.Equal(t, want, got)
+		})
+	}
+}
+
+// FuzzSigned signs whatever it is given: even the holder of the key gets a
+// token in only if the standard library reads the same in it.
+func FuzzSigned(f *testing.F) {
+	f.Add(authtest.Header, authtest.ClaimsJSON(nil))
+	f.Add(`{"alg":"HS256"}`, authtest.ClaimsJSON(map[string]any{"aud": []string{"api"}, "nbf": 1, "x": map[string]any{"y": []any{nil}}}))
+	f.Add(`{"alg":"HS256","alg":"none"}`, `{"container":"demo","exp":1e9999}`)
+	auth := authtest.NewAuth(f, jwtauth.WithAudience("api"))
+	f.Fuzz(func(t *testing.T, header, payload string) {
+		claims, err := auth.Verify(t.Context(), authtest.Sign(header, payload), "demo")
+		if err != nil {
+			require.Zero(t, claims)
+			return
+		}
+		var h struct{ Alg, Typ string }
+		require.NoError(t, json.Unmarshal([]byte(header), &h))
+		require.Equal(t, "HS256", h.Alg)
+		require.Contains(t, []string{"", "JWT"}, h.Typ)
+		var c struct {
+			Container string
+			Exp       float64
+			Nbf, Iat  *float64
+			Jti, Sub  string
+		}
+		require.NoError(t, json.Unmarshal([]byte(payload), &c))
+		require.Equal(t, "demo", c.Container)
+		require.Greater(t, c.Exp, float64(authtest.Now.Unix()))
+		require.True(t, c.Nbf == nil || *c.Nbf <= float64(authtest.Now.Unix()))
+		require.True(t, c.Iat == nil || *c.Iat <= float64(authtest.Now.Unix()+5))
+		require.Equal(t, claims.ID, c.Jti)
+		require.Equal(t, claims.Subject, c.Sub)
+		require.Contains(t, claims.Audience, "api")
+		var all map[string]any
+		require.NoError(t, claims.Decode(&all))
+	})
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/joinednode/jwtauth"
+	"github.com/joinednode/jwtauth/internal/authtest"
 	"github.com/joinednode/jwtauth/keys"
 )
 
@@ -29,7 +30,7 @@ func TestWhereATokenIsFound(t *testing.T) {
 	own := func(p jwtauth.RawToken, err error) extractors {
 		return extractors{func(*http.Request) (jwtauth.RawToken, error) { return p, err }, jwtauth.FromHeader("Authorization", "Bearer")}
 	}
-	good, expired := goodToken(), sign(header, claimsJSON(map[string]any{"exp": 1}))
+	good, expired := authtest.GoodToken(), authtest.Sign(authtest.Header, authtest.ClaimsJSON(map[string]any{"exp": 1}))
 	for name, test := range map[string]struct {
 		extractors extractors // nil: the default
 		header     http.Header
@@ -100,51 +101,51 @@ func TestWhereATokenIsFound(t *testing.T) {
 			if test.extractors != nil {
 				opts = append(opts, jwtauth.WithExtractors(test.extractors...))
 			}
-			r := request("GET", demoPath, test.header)
+			r := authtest.Request("GET", authtest.DemoPath, test.header)
 			r.URL.RawQuery = test.query
-			w, s := serve(newAuth(t, opts...).Private, r)
-			_, err := newAuth(t, append(opts, jwtauth.WithContainer(func(*http.Request) string { return "demo" }))...).Check(r)
+			w, s := authtest.Serve(authtest.NewAuth(t, opts...).Private, r)
+			_, err := authtest.NewAuth(t, append(opts, jwtauth.WithContainer(func(*http.Request) string { return "demo" }))...).Check(r)
 			if test.want == nil {
 				require.NoError(t, err)
-				require.True(t, s.ok)
+				require.True(t, s.OK)
 				return
 			}
 			require.ErrorIs(t, err, test.want)
-			require.False(t, s.ran)
+			require.False(t, s.Ran)
 			require.Contains(t, []int{http.StatusForbidden, http.StatusServiceUnavailable}, w.Code)
 		})
 	}
 }
 
 func TestNoFurtherExtractorIsAskedOnceOneFoundSomething(t *testing.T) {
-	auth := newAuth(t, jwtauth.WithExtractors(jwtauth.FromHeader("Authorization", "Bearer"), func(r *http.Request) (jwtauth.RawToken, error) {
+	auth := authtest.NewAuth(t, jwtauth.WithExtractors(jwtauth.FromHeader("Authorization", "Bearer"), func(r *http.Request) (jwtauth.RawToken, error) {
 		require.Empty(t, r.Header, "it is asked about the empty request of New alone")
 		return jwtauth.RawToken{}, nil
 	}))
-	_, s := serve(auth.Private, request("GET", demoPath, bearer(goodToken())))
-	require.True(t, s.ok)
-	_, s = serve(auth.Private, request("GET", demoPath, bearer("garbage")))
-	require.False(t, s.ran)
+	_, s := authtest.Serve(auth.Private, authtest.Request("GET", authtest.DemoPath, authtest.Bearer(authtest.GoodToken())))
+	require.True(t, s.OK)
+	_, s = authtest.Serve(auth.Private, authtest.Request("GET", authtest.DemoPath, authtest.Bearer("garbage")))
+	require.False(t, s.Ran)
 }
 
 func TestAnExtractorMadeOfNothingFindsNothing(t *testing.T) {
 	for name, e := range map[string]jwtauth.Extractor{
 		"FromHeader": jwtauth.FromHeader("", ""), "FromQuery": jwtauth.FromQuery(""), "FromCookie": jwtauth.FromCookie(""), "FromForm": jwtauth.FromForm(""),
 	} {
-		_, err := jwtauth.New(keys.HS256(secret), jwtauth.WithExtractors(func(r *http.Request) (jwtauth.RawToken, error) { return e(r) }))
+		_, err := jwtauth.New(keys.HS256(authtest.Secret), jwtauth.WithExtractors(func(r *http.Request) (jwtauth.RawToken, error) { return e(r) }))
 		require.ErrorContains(t, err, name, "New sees what it says of itself")
 		wrapped := func(r *http.Request) (jwtauth.RawToken, error) { // New cannot look into it
 			p, err := e(r)
 			return jwtauth.RawToken{Token: p.Token, In: p.In, Name: p.Name}, err
 		}
-		_, err = newAuth(t, jwtauth.WithExtractors(wrapped)).Check(request("GET", demoPath+"?="+goodToken(), http.Header{"": {goodToken()}}))
+		_, err = authtest.NewAuth(t, jwtauth.WithExtractors(wrapped)).Check(authtest.Request("GET", authtest.DemoPath+"?="+authtest.GoodToken(), http.Header{"": {authtest.GoodToken()}}))
 		require.ErrorIs(t, err, jwtauth.ErrMalformed, name)
 		require.ErrorContains(t, err, name)
 	}
 }
 
 func TestTokensInForms(t *testing.T) {
-	good := goodToken()
+	good := authtest.GoodToken()
 	const form = "application/x-www-form-urlencoded"
 	for name, test := range map[string]struct {
 		method, contentType, query, body string
@@ -164,63 +165,63 @@ func TestTokensInForms(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			post := func() *http.Request {
-				r := httptest.NewRequest(test.method, demoPath, strings.NewReader(test.body))
+				r := httptest.NewRequest(test.method, authtest.DemoPath, strings.NewReader(test.body))
 				r.URL.RawQuery = test.query
 				if test.contentType != "" {
 					r.Header.Set("Content-Type", test.contentType)
 				}
 				return r
 			}
-			auth := newAuth(t, jwtauth.WithExtractors(jwtauth.FromForm("access_token")))
+			auth := authtest.NewAuth(t, jwtauth.WithExtractors(jwtauth.FromForm("access_token")))
 			r := post()
-			_, s := serve(auth.Private, r)
+			_, s := authtest.Serve(auth.Private, r)
 			if test.want == nil {
-				require.True(t, s.ok)
-				body, err := io.ReadAll(s.r.Body)
+				require.True(t, s.OK)
+				body, err := io.ReadAll(s.R.Body)
 				require.NoError(t, err)
 				require.Equal(t, test.body, string(body), "the handler finds the body as it was")
 				return
 			}
-			require.False(t, s.ran)
+			require.False(t, s.Ran)
 			_, err := auth.Check(r)
 			require.ErrorIs(t, err, test.want, "and the same when asked again")
-			_, public := serve(auth.Public, post())
-			require.True(t, public.ran)
-			body, err := io.ReadAll(public.r.Body)
+			_, public := authtest.Serve(auth.Public, post())
+			require.True(t, public.Ran)
+			body, err := io.ReadAll(public.R.Body)
 			require.NoError(t, err)
 			require.Equal(t, test.body, string(body), "a bad token changes nothing on a public route")
-			_, nested := serve(func(next http.Handler) http.Handler { return auth.Public(auth.Optional(next)) }, post())
-			require.Equal(t, errors.Is(test.want, jwtauth.ErrNoToken), nested.ran)
+			_, nested := authtest.Serve(func(next http.Handler) http.Handler { return auth.Public(auth.Optional(next)) }, post())
+			require.Equal(t, errors.Is(test.want, jwtauth.ErrNoToken), nested.Ran)
 		})
 	}
 }
 
 func TestOfAFormOnlySoMuchIsRead(t *testing.T) {
-	auth := newAuth(t, jwtauth.WithExtractors(jwtauth.FromForm("token")))
+	auth := authtest.NewAuth(t, jwtauth.WithExtractors(jwtauth.FromForm("token")))
 	post := func(size int) *http.Request {
-		body := "token=" + goodToken() + "&x="
-		r := httptest.NewRequest("POST", demoPath, strings.NewReader(body+strings.Repeat("x", size-len(body))))
+		body := "token=" + authtest.GoodToken() + "&x="
+		r := httptest.NewRequest("POST", authtest.DemoPath, strings.NewReader(body+strings.Repeat("x", size-len(body))))
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		return r
 	}
-	_, s := serve(auth.Private, post(10<<20))
-	require.True(t, s.ok)
-	_, s = serve(auth.Private, post(10<<20+1))
-	require.False(t, s.ran)
-	_, s = serve(auth.Public, post(10<<20+99))
-	require.False(t, s.ok)
-	n, err := io.Copy(io.Discard, s.r.Body)
+	_, s := authtest.Serve(auth.Private, post(10<<20))
+	require.True(t, s.OK)
+	_, s = authtest.Serve(auth.Private, post(10<<20+1))
+	require.False(t, s.Ran)
+	_, s = authtest.Serve(auth.Public, post(10<<20+99))
+	require.False(t, s.OK)
+	n, err := io.Copy(io.Discard, s.R.Body)
 	require.NoError(t, err)
 	require.EqualValues(t, 10<<20+99, n)
 }
 
 func TestAFormThatWasParsedBefore(t *testing.T) {
-	auth := newAuth(t, jwtauth.WithExtractors(jwtauth.FromForm("token")))
-	r := httptest.NewRequest("POST", demoPath, strings.NewReader("token="+goodToken()))
+	auth := authtest.NewAuth(t, jwtauth.WithExtractors(jwtauth.FromForm("token")))
+	r := httptest.NewRequest("POST", authtest.DemoPath, strings.NewReader("token="+authtest.GoodToken()))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	require.NoError(t, r.ParseForm())
-	_, s := serve(auth.Private, r)
-	require.True(t, s.ok)
+	_, s := authtest.Serve(auth.Private, r)
+	require.True(t, s.OK)
 }
 
 // brokenBody fails the test if anyone reads it.
@@ -235,12 +236,12 @@ func TestABodyIsNeverTouchedUnlessAFormIsConfigured(t *testing.T) {
 		"with a form behind it": {jwtauth.WithExtractors(jwtauth.FromHeader("Authorization", "Bearer"), jwtauth.FromForm("token"))},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := request("POST", demoPath+"?a=1", bearer(goodToken()))
+			r := authtest.Request("POST", authtest.DemoPath+"?a=1", authtest.Bearer(authtest.GoodToken()))
 			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 			r.Body = brokenBody{t}
-			_, s := serve(newAuth(t, opts...).Private, r)
-			require.True(t, s.ok)
-			require.Nil(t, s.r.PostForm)
+			_, s := authtest.Serve(authtest.NewAuth(t, opts...).Private, r)
+			require.True(t, s.OK)
+			require.Nil(t, s.R.PostForm)
 		})
 	}
 }
@@ -270,26 +271,26 @@ func TestCookiesMustPassTheCrossOriginProtection(t *testing.T) {
 		"a form field on another site":                 {"POST", h{"Sec-Fetch-Site": "cross-site"}, jwtauth.InForm, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := request(test.method, demoPath, nil)
+			r := authtest.Request(test.method, authtest.DemoPath, nil)
 			for name, value := range test.header {
 				r.Header.Set(name, value)
 			}
-			auth := newAuth(t, jwtauth.WithExtractors(func(*http.Request) (jwtauth.RawToken, error) {
-				return jwtauth.RawToken{Token: goodToken(), In: test.in, Name: "x"}, nil
+			auth := authtest.NewAuth(t, jwtauth.WithExtractors(func(*http.Request) (jwtauth.RawToken, error) {
+				return jwtauth.RawToken{Token: authtest.GoodToken(), In: test.in, Name: "x"}, nil
 			}))
-			w, s := serve(auth.Private, r)
-			_, public := serve(auth.Public, r)
-			require.True(t, public.ran)
-			_, optional := serve(auth.Optional, r)
+			w, s := authtest.Serve(auth.Private, r)
+			_, public := authtest.Serve(auth.Public, r)
+			require.True(t, public.Ran)
+			_, optional := authtest.Serve(auth.Optional, r)
 			if test.want == nil {
-				require.True(t, s.ok)
-				require.True(t, public.ok)
+				require.True(t, s.OK)
+				require.True(t, public.OK)
 				return
 			}
 			require.Equal(t, http.StatusForbidden, w.Code)
-			require.False(t, s.ran)
-			require.False(t, optional.ran)
-			require.False(t, public.ok, "on a public route it is no token")
+			require.False(t, s.Ran)
+			require.False(t, optional.Ran)
+			require.False(t, public.OK, "on a public route it is no token")
 		})
 	}
 }
@@ -297,25 +298,15 @@ func TestCookiesMustPassTheCrossOriginProtection(t *testing.T) {
 func TestTheCrossOriginProtectionCanTrustASibling(t *testing.T) {
 	protection := http.NewCrossOriginProtection()
 	require.NoError(t, protection.AddTrustedOrigin("https://app.example.com"))
-	auth := newAuth(t, jwtauth.WithExtractors(jwtauth.FromCookie("session")), jwtauth.WithCrossOriginProtection(protection))
-	r := request("POST", demoPath, http.Header{
-		"Cookie": {"session=" + goodToken()}, "Origin": {"https://app.example.com"}, "Sec-Fetch-Site": {"same-site"}})
-	_, s := serve(auth.Private, r)
-	require.True(t, s.ok)
-}
-
-// policies are the middleware that pass a request on with a good token.
-func policies(auth *jwtauth.Auth) map[string]func(http.Handler) http.Handler {
-	return map[string]func(http.Handler) http.Handler{
-		"Private":  auth.Private,
-		"Public":   auth.Public,
-		"Optional": auth.Optional,
-		"Protect":  auth.Protect(func(*http.Request) (jwtauth.Rule, error) { return jwtauth.Rule{}, nil }),
-	}
+	auth := authtest.NewAuth(t, jwtauth.WithExtractors(jwtauth.FromCookie("session")), jwtauth.WithCrossOriginProtection(protection))
+	r := authtest.Request("POST", authtest.DemoPath, http.Header{
+		"Cookie": {"session=" + authtest.GoodToken()}, "Origin": {"https://app.example.com"}, "Sec-Fetch-Site": {"same-site"}})
+	_, s := authtest.Serve(auth.Private, r)
+	require.True(t, s.OK)
 }
 
 func TestATokenIsCutFromTheURLThatIsPassedOn(t *testing.T) {
-	good := goodToken()
+	good := authtest.GoodToken()
 	type extractors = []jwtauth.Extractor
 	renamed := extractors{jwtauth.FromHeader("Authorization", "Bearer"), jwtauth.FromQuery("access_token")}
 	own := extractors{jwtauth.FromHeader("Authorization", "Bearer"), func(r *http.Request) (jwtauth.RawToken, error) {
@@ -335,26 +326,26 @@ func TestATokenIsCutFromTheURLThatIsPassedOn(t *testing.T) {
 		"among others, which keep their bytes":   {nil, nil, "b=%7e+%2B&a&token=" + good + "&&b=2&=x", "b=%7e+%2B&a&&b=2&=x"},
 		"with an escaped name":                   {nil, nil, "a=1&%74%6fken=" + good, "a=1"},
 		"with an escaped value":                  {nil, nil, "token=" + strings.ReplaceAll(good, ".", "%2e") + "&a=1", "a=1"},
-		"though the header won":                  {nil, bearer(good), "a=1&token=" + good, "a=1"},
-		"though the header won, twice":           {nil, bearer(good), "token=" + good + "&a=1&token=x", "a=1"},
-		"though the header won, without a value": {nil, bearer(good), "token&a=1", "a=1"},
+		"though the header won":                  {nil, authtest.Bearer(good), "a=1&token=" + good, "a=1"},
+		"though the header won, twice":           {nil, authtest.Bearer(good), "token=" + good + "&a=1&token=x", "a=1"},
+		"though the header won, without a value": {nil, authtest.Bearer(good), "token&a=1", "a=1"},
 		"by another name":                        {renamed, nil, "token=1&access_token=" + good, "token=1"},
-		"by another name, though the header won": {renamed, bearer(good), "access_token=" + good, ""},
+		"by another name, though the header won": {renamed, authtest.Bearer(good), "access_token=" + good, ""},
 		"found by one's own extractor":           {own, nil, "a=1&jwt=" + good, "a=1"},
-		"found by one's own, the header won":     {own, bearer(good), "a=1&jwt=" + good, "a=1"},
+		"found by one's own, the header won":     {own, authtest.Bearer(good), "a=1&jwt=" + good, "a=1"},
 	} {
-		for policy, wrap := range policies(newAuth(t, orDefault(test.extractors)...)) {
+		for policy, wrap := range authtest.Policies(authtest.NewAuth(t, orDefault(test.extractors)...)) {
 			t.Run(name+", "+policy, func(t *testing.T) {
-				r := request("GET", demoPath+"?"+test.query, test.header)
+				r := authtest.Request("GET", authtest.DemoPath+"?"+test.query, test.header)
 				before := *r.URL
 				require.NoError(t, r.ParseForm())
-				w, s := serve(wrap, r)
-				require.True(t, s.ok)
-				require.Equal(t, test.want, s.r.URL.RawQuery)
-				require.Equal(t, strings.TrimSuffix(demoPath+"?"+test.want, "?"), s.r.RequestURI)
+				w, s := authtest.Serve(wrap, r)
+				require.True(t, s.OK)
+				require.Equal(t, test.want, s.R.URL.RawQuery)
+				require.Equal(t, strings.TrimSuffix(authtest.DemoPath+"?"+test.want, "?"), s.R.RequestURI)
 				want, err := url.ParseQuery(test.want)
 				require.NoError(t, err)
-				require.Equal(t, want, s.r.Form, "a form that an outer middleware had parsed")
+				require.Equal(t, want, s.R.Form, "a form that an outer middleware had parsed")
 				require.Equal(t, "private, no-store", w.Header().Get("Cache-Control"))
 				require.Equal(t, "no-referrer", w.Header().Get("Referrer-Policy"))
 
@@ -374,50 +365,50 @@ func orDefault(extractors []jwtauth.Extractor) []jwtauth.Option {
 }
 
 func TestWhatABodySaysStaysWhenTheURLIsCut(t *testing.T) {
-	r := httptest.NewRequest("POST", demoPath+"?token="+goodToken()+"&a=url", strings.NewReader("token=mine&a=body"))
+	r := httptest.NewRequest("POST", authtest.DemoPath+"?token="+authtest.GoodToken()+"&a=url", strings.NewReader("token=mine&a=body"))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	require.NoError(t, r.ParseForm())
-	_, s := serve(newAuth(t).Private, r)
-	require.True(t, s.ok)
-	require.Equal(t, url.Values{"token": {"mine"}, "a": {"body", "url"}}, s.r.Form)
-	require.Equal(t, url.Values{"token": {"mine"}, "a": {"body"}}, s.r.PostForm)
+	_, s := authtest.Serve(authtest.NewAuth(t).Private, r)
+	require.True(t, s.OK)
+	require.Equal(t, url.Values{"token": {"mine"}, "a": {"body", "url"}}, s.R.Form)
+	require.Equal(t, url.Values{"token": {"mine"}, "a": {"body"}}, s.R.PostForm)
 }
 
 func TestAnAbsoluteTargetIsCutToo(t *testing.T) {
-	r := request("GET", "http://api.example.com"+demoPath+"?x=1&token="+goodToken(), nil)
+	r := authtest.Request("GET", "http://api.example.com"+authtest.DemoPath+"?x=1&token="+authtest.GoodToken(), nil)
 	require.Contains(t, r.RequestURI, "http://")
-	_, s := serve(newAuth(t).Private, r)
-	require.True(t, s.ok)
-	require.Equal(t, "http://api.example.com"+demoPath+"?x=1", s.r.RequestURI)
+	_, s := authtest.Serve(authtest.NewAuth(t).Private, r)
+	require.True(t, s.OK)
+	require.Equal(t, "http://api.example.com"+authtest.DemoPath+"?x=1", s.R.RequestURI)
 }
 
 func TestARequestWithoutATokenInItsURLIsPassedOnAsItIs(t *testing.T) {
-	r := request("GET", demoPath+"?b=%7e&a=1&", bearer(goodToken()))
-	w, s := serve(newAuth(t).Private, r)
-	require.Same(t, r.URL, s.r.URL)
+	r := authtest.Request("GET", authtest.DemoPath+"?b=%7e&a=1&", authtest.Bearer(authtest.GoodToken()))
+	w, s := authtest.Serve(authtest.NewAuth(t).Private, r)
+	require.Same(t, r.URL, s.R.URL)
 	require.Empty(t, w.Header().Get("Cache-Control"))
 	require.Empty(t, w.Header().Get("Referrer-Policy"))
 }
 
 func TestAQueryThatDoesNotParse(t *testing.T) {
-	auth := newAuth(t)
-	for _, query := range []string{"token=" + goodToken() + "&a=%", "a;b&token=" + goodToken(), "x=1&%=1"} {
-		for policy, wrap := range policies(auth) {
+	auth := authtest.NewAuth(t)
+	for _, query := range []string{"token=" + authtest.GoodToken() + "&a=%", "a;b&token=" + authtest.GoodToken(), "x=1&%=1"} {
+		for policy, wrap := range authtest.Policies(auth) {
 			t.Run(policy+" "+query[len(query)-3:], func(t *testing.T) {
-				r := request("GET", demoPath, nil)
-				r.URL.RawQuery, r.RequestURI = query, demoPath+"?"+query
+				r := authtest.Request("GET", authtest.DemoPath, nil)
+				r.URL.RawQuery, r.RequestURI = query, authtest.DemoPath+"?"+query
 				r.ParseForm()
-				w, s := serve(wrap, r)
+				w, s := authtest.Serve(wrap, r)
 				if policy != "Public" {
-					require.False(t, s.ran)
+					require.False(t, s.Ran)
 					require.Equal(t, http.StatusForbidden, w.Code)
 					return
 				}
-				require.True(t, s.ran)
-				require.False(t, s.ok)
-				require.Empty(t, s.r.URL.RawQuery, "it is dropped as a whole")
-				require.Equal(t, demoPath, s.r.RequestURI)
-				require.Empty(t, s.r.Form)
+				require.True(t, s.Ran)
+				require.False(t, s.OK)
+				require.Empty(t, s.R.URL.RawQuery, "it is dropped as a whole")
+				require.Equal(t, authtest.DemoPath, s.R.RequestURI)
+				require.Empty(t, s.R.Form)
 			})
 		}
 	}
@@ -425,16 +416,16 @@ func TestAQueryThatDoesNotParse(t *testing.T) {
 
 // A query that does not parse may hold a token, which nobody can cut out of it.
 func TestPrivate_AnswersAQueryThatDoesNotParseAsOneWithAToken(t *testing.T) {
-	auth := newAuth(t)
-	for _, query := range []string{"token=" + goodToken() + "&a=%", "a;b", "%=1"} {
-		for policy, wrap := range policies(auth) {
-			r := request("GET", demoPath, nil)
+	auth := authtest.NewAuth(t)
+	for _, query := range []string{"token=" + authtest.GoodToken() + "&a=%", "a;b", "%=1"} {
+		for policy, wrap := range authtest.Policies(auth) {
+			r := authtest.Request("GET", authtest.DemoPath, nil)
 			r.URL.RawQuery = query
-			w, s := serve(wrap, r)
+			w, s := authtest.Serve(wrap, r)
 			want := "no-store"
 			if policy == "Public" {
 				want = "private, no-store"
-				require.Empty(t, s.r.URL.RawQuery)
+				require.Empty(t, s.R.URL.RawQuery)
 			}
 			require.Equal(t, want, w.Header().Get("Cache-Control"), "%s %s", policy, query)
 			require.Equal(t, "no-referrer", w.Header().Get("Referrer-Policy"), "%s %s", policy, query)
@@ -443,76 +434,76 @@ func TestPrivate_AnswersAQueryThatDoesNotParseAsOneWithAToken(t *testing.T) {
 }
 
 func TestExtract_OfAQueryThatDoesNotParse(t *testing.T) {
-	auth, headerOnly := newAuth(t), newAuth(t, jwtauth.WithExtractors(jwtauth.FromHeader("Authorization", "Bearer")))
-	for _, query := range []string{"token=" + goodToken() + "&a=%", "token=" + goodToken() + "&a;b", "%=1"} {
-		for name, header := range map[string]http.Header{"no header": nil, "a good header": bearer(goodToken())} {
-			r := request("GET", demoPath, header)
+	auth, headerOnly := authtest.NewAuth(t), authtest.NewAuth(t, jwtauth.WithExtractors(jwtauth.FromHeader("Authorization", "Bearer")))
+	for _, query := range []string{"token=" + authtest.GoodToken() + "&a=%", "token=" + authtest.GoodToken() + "&a;b", "%=1"} {
+		for name, header := range map[string]http.Header{"no header": nil, "a good header": authtest.Bearer(authtest.GoodToken())} {
+			r := authtest.Request("GET", authtest.DemoPath, header)
 			r.URL.RawQuery = query
 			p, err := auth.Extract(r)
 			require.ErrorIs(t, err, jwtauth.ErrMalformed, "%s, %s", name, query)
 			require.Empty(t, p.Token, "%s, %s", name, query)
 			require.Equal(t, query, r.URL.RawQuery, "Extract changes nothing")
 		}
-		r := request("GET", demoPath, bearer(goodToken()))
+		r := authtest.Request("GET", authtest.DemoPath, authtest.Bearer(authtest.GoodToken()))
 		r.URL.RawQuery = query
 		p, err := headerOnly.Extract(r)
 		require.NoError(t, err, "where no token is looked for in the query")
-		require.Equal(t, goodToken(), p.Token)
+		require.Equal(t, authtest.GoodToken(), p.Token)
 	}
 }
 
 func TestAnInnerMiddlewareFindsTheTokenThatAnOuterOneCut(t *testing.T) {
-	outer := newAuth(t)
-	inner := newAuth(t)
+	outer := authtest.NewAuth(t)
+	inner := authtest.NewAuth(t)
 	both := func(next http.Handler) http.Handler { return outer.Public(inner.Private(next)) }
-	w, s := serve(both, request("GET", demoPath+"?token="+goodToken(), nil))
-	require.True(t, s.ok, w.Body)
-	require.Empty(t, s.r.URL.RawQuery)
+	w, s := authtest.Serve(both, authtest.Request("GET", authtest.DemoPath+"?token="+authtest.GoodToken(), nil))
+	require.True(t, s.OK, w.Body)
+	require.Empty(t, s.R.URL.RawQuery)
 
-	w, s = serve(both, request("GET", demoPath+"?token=garbage", nil))
-	require.False(t, s.ran)
-	require.Equal(t, "token_not_valid", bodyOf(t, w).Code)
+	w, s = authtest.Serve(both, authtest.Request("GET", authtest.DemoPath+"?token=garbage", nil))
+	require.False(t, s.Ran)
+	require.Equal(t, "token_not_valid", authtest.BodyOf(t, w).Code)
 
-	_, s = serve(both, request("GET", demoPath+"?token="+goodToken()+"&token="+goodToken(), nil))
-	require.False(t, s.ran, "two are two, wherever they went")
+	_, s = authtest.Serve(both, authtest.Request("GET", authtest.DemoPath+"?token="+authtest.GoodToken()+"&token="+authtest.GoodToken(), nil))
+	require.False(t, s.Ran, "two are two, wherever they went")
 
 	optional := func(next http.Handler) http.Handler { return outer.Public(inner.Optional(next)) }
-	r := request("GET", demoPath, nil)
-	r.URL.RawQuery = "token=" + goodToken() + "&%"
-	_, s = serve(optional, r)
-	require.False(t, s.ran, "a query that did not parse is refused further in, though it was dropped")
+	r := authtest.Request("GET", authtest.DemoPath, nil)
+	r.URL.RawQuery = "token=" + authtest.GoodToken() + "&%"
+	_, s = authtest.Serve(optional, r)
+	require.False(t, s.Ran, "a query that did not parse is refused further in, though it was dropped")
 }
 
 func TestNestedMiddlewareJudgesWhatTheClientSent(t *testing.T) {
 	ownQuery := jwtauth.WithExtractors(func(r *http.Request) (jwtauth.RawToken, error) {
 		return jwtauth.RawToken{Token: r.URL.Query().Get("jwt"), In: jwtauth.InQuery, Name: "jwt"}, nil
 	})
-	a, b, own := newAuth(t), newAuth(t, jwtauth.WithExtractors(jwtauth.FromQuery("access_token"))), newAuth(t, ownQuery)
+	a, b, own := authtest.NewAuth(t), authtest.NewAuth(t, jwtauth.WithExtractors(jwtauth.FromQuery("access_token"))), authtest.NewAuth(t, ownQuery)
 	type wrap = func(http.Handler) http.Handler
 	for name, test := range map[string]struct {
 		query string
 		wraps []wrap // from the outside in
 		ran   bool
 	}{
-		"a good token of one's own extractor":  {"jwt=" + goodToken(), []wrap{own.Public, own.Private}, true},
+		"a good token of one's own extractor":  {"jwt=" + authtest.GoodToken(), []wrap{own.Public, own.Private}, true},
 		"a bad token of one's own extractor":   {"jwt=garbage", []wrap{own.Public, own.Optional}, false},
-		"a good token behind two cuts":         {"token=" + goodToken() + "&access_token=x", []wrap{a.Public, b.Public, a.Private}, true},
+		"a good token behind two cuts":         {"token=" + authtest.GoodToken() + "&access_token=x", []wrap{a.Public, b.Public, a.Private}, true},
 		"a bad token behind two cuts":          {"token=garbage&access_token=x", []wrap{a.Public, b.Public, a.Optional}, false},
-		"the other's token behind two cuts":    {"token=x&access_token=" + goodToken(), []wrap{a.Public, b.Public, b.Private}, true},
-		"no token behind the cut of another's": {"access_token=" + goodToken(), []wrap{b.Public, a.Private}, false},
-		"a good token behind a prefix":         {"token=" + goodToken(), []wrap{a.Public, rewritten, a.Private}, true},
+		"the other's token behind two cuts":    {"token=x&access_token=" + authtest.GoodToken(), []wrap{a.Public, b.Public, b.Private}, true},
+		"no token behind the cut of another's": {"access_token=" + authtest.GoodToken(), []wrap{b.Public, a.Private}, false},
+		"a good token behind a prefix":         {"token=" + authtest.GoodToken(), []wrap{a.Public, rewritten, a.Private}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, s := serve(func(next http.Handler) http.Handler {
+			_, s := authtest.Serve(func(next http.Handler) http.Handler {
 				for _, wrap := range slices.Backward(test.wraps) {
 					next = wrap(next)
 				}
 				return next
-			}, request("GET", demoPath+"?"+test.query, nil))
-			require.Equal(t, test.ran, s.ran)
-			if s.ran {
-				require.Empty(t, s.r.URL.RawQuery)
-				require.Equal(t, demoPath, s.r.RequestURI)
+			}, authtest.Request("GET", authtest.DemoPath+"?"+test.query, nil))
+			require.Equal(t, test.ran, s.Ran)
+			if s.Ran {
+				require.Empty(t, s.R.URL.RawQuery)
+				require.Equal(t, authtest.DemoPath, s.R.RequestURI)
 			}
 		})
 	}
@@ -530,8 +521,8 @@ func rewritten(next http.Handler) http.Handler {
 // The outer request has its token in the query alone, and a handler opens another
 // private handler with a request that it makes.
 func TestPrivate_OfARequestThatAHandlerMakes(t *testing.T) {
-	auth := newAuth(t)
-	token := goodToken()
+	auth := authtest.NewAuth(t)
+	token := authtest.GoodToken()
 	for name, test := range map[string]struct {
 		make func(t *testing.T, r *http.Request) *http.Request
 		ran  bool
@@ -549,7 +540,7 @@ func TestPrivate_OfARequestThatAHandlerMakes(t *testing.T) {
 			return r2
 		}, true},
 		"a new request in the same context": {func(t *testing.T, r *http.Request) *http.Request {
-			r2, err := http.NewRequestWithContext(r.Context(), "GET", demoPath, nil)
+			r2, err := http.NewRequestWithContext(r.Context(), "GET", authtest.DemoPath, nil)
 			require.NoError(t, err)
 			return r2
 		}, false},
@@ -565,47 +556,47 @@ func TestPrivate_OfARequestThatAHandlerMakes(t *testing.T) {
 			return r2
 		}, false},
 		"a new request with the headers of this one": {func(t *testing.T, r *http.Request) *http.Request {
-			r2, err := http.NewRequestWithContext(r.Context(), "GET", demoPath, nil)
+			r2, err := http.NewRequestWithContext(r.Context(), "GET", authtest.DemoPath, nil)
 			require.NoError(t, err)
 			r2.Header, r2.RequestURI = r.Header, r.RequestURI
 			return r2
 		}, false},
 		"a clone with a new URL": {func(t *testing.T, r *http.Request) *http.Request {
 			r2 := r.Clone(r.Context())
-			r2.URL = &url.URL{Path: demoPath}
+			r2.URL = &url.URL{Path: authtest.DemoPath}
 			return r2
 		}, false},
 		"a clone with a new URL and new headers": {func(t *testing.T, r *http.Request) *http.Request {
 			r2 := r.Clone(r.Context())
-			r2.URL, r2.Header = &url.URL{Path: demoPath}, http.Header{}
+			r2.URL, r2.Header = &url.URL{Path: authtest.DemoPath}, http.Header{}
 			return r2
 		}, false},
 		"a clone with a new URL that holds a bad token": {func(t *testing.T, r *http.Request) *http.Request {
 			r2 := r.Clone(r.Context())
-			r2.URL = &url.URL{Path: demoPath, RawQuery: "token=garbage"}
+			r2.URL = &url.URL{Path: authtest.DemoPath, RawQuery: "token=garbage"}
 			return r2
 		}, false},
 		"a clone with a new URL that holds the token": {func(t *testing.T, r *http.Request) *http.Request {
 			r2 := r.Clone(r.Context())
-			r2.URL = &url.URL{Path: demoPath, RawQuery: "token=" + token}
+			r2.URL = &url.URL{Path: authtest.DemoPath, RawQuery: "token=" + token}
 			return r2
 		}, true},
 	} {
-		for server, target := range map[string]string{"net/http": demoPath + "?token=" + token, "net/http/cgi": ""} {
+		for server, target := range map[string]string{"net/http": authtest.DemoPath + "?token=" + token, "net/http/cgi": ""} {
 			t.Run(name+", "+server, func(t *testing.T) {
-				var s seen
+				var s authtest.Seen
 				inner := auth.Private(&s)
 				outer := auth.Private(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					r2 := test.make(t, r)
 					r2.SetPathValue("container", "demo")
 					inner.ServeHTTP(w, r2)
 				}))
-				r := request("GET", demoPath+"?token="+token, nil)
+				r := authtest.Request("GET", authtest.DemoPath+"?token="+token, nil)
 				r.RequestURI = target // net/http/cgi and fcgi leave it empty
-				w, _ := serve(func(http.Handler) http.Handler { return outer }, r)
-				require.Equal(t, test.ran, s.ran, w.Body)
-				if s.ran {
-					leaks(t, "the request", fmt.Sprintf("%+v %+v %s %s", s.r, s.r.URL, s.r.URL, s.r.RequestURI), token)
+				w, _ := authtest.Serve(func(http.Handler) http.Handler { return outer }, r)
+				require.Equal(t, test.ran, s.Ran, w.Body)
+				if s.Ran {
+					authtest.Leaks(t, "the request", fmt.Sprintf("%+v %+v %s %s", s.R, s.R.URL, s.R.URL, s.R.RequestURI), token)
 				}
 			})
 		}
@@ -613,12 +604,12 @@ func TestPrivate_OfARequestThatAHandlerMakes(t *testing.T) {
 }
 
 func TestPrivate_FindsTheCutTokenBehindStripPrefix(t *testing.T) {
-	auth := newAuth(t, jwtauth.WithContainer(func(*http.Request) string { return "demo" }))
-	var s seen
+	auth := authtest.NewAuth(t, jwtauth.WithContainer(func(*http.Request) string { return "demo" }))
+	var s authtest.Seen
 	handler := auth.Public(http.StripPrefix("/api", auth.Private(&s)))
-	handler.ServeHTTP(httptest.NewRecorder(), request("GET", "/api/x?token="+goodToken(), nil))
-	require.True(t, s.ok)
-	require.Equal(t, "/x", s.r.URL.String())
+	handler.ServeHTTP(httptest.NewRecorder(), authtest.Request("GET", "/api/x?token="+authtest.GoodToken(), nil))
+	require.True(t, s.OK)
+	require.Equal(t, "/x", s.R.URL.String())
 }
 
 // An extractor may read the body, in ways that this package cannot see. Whatever it
@@ -649,31 +640,31 @@ func TestExtractor_ThatReadsTheBodyLeavesItToTheHandler(t *testing.T) {
 			return jwtauth.RawToken{Token: form.Get(field), In: jwtauth.InForm, Name: field}, err
 		},
 	}
-	token, expired := goodToken(), sign(header, claimsJSON(map[string]any{"exp": 1}))
+	token, expired := authtest.GoodToken(), authtest.Sign(authtest.Header, authtest.ClaimsJSON(map[string]any{"exp": 1}))
 	for name, extractor := range extractors {
 		for _, query := range []string{"", "?a=url", "?a=url&token=" + token, "?token=" + expired} {
-			auth := newAuth(t, jwtauth.WithExtractors(extractor, jwtauth.FromQuery("token")))
+			auth := authtest.NewAuth(t, jwtauth.WithExtractors(extractor, jwtauth.FromQuery("token")))
 			for depth, outer := range map[string]func(http.Handler) http.Handler{
 				"one middleware":                       func(next http.Handler) http.Handler { return next },
 				"one inside another":                   auth.Public,
-				"one inside another of only FromQuery": newAuth(t, jwtauth.WithExtractors(jwtauth.FromQuery("token"))).Public,
+				"one inside another of only FromQuery": authtest.NewAuth(t, jwtauth.WithExtractors(jwtauth.FromQuery("token"))).Public,
 			} {
 				t.Run(fmt.Sprintf("%s, %.13q, %s", name, query, depth), func(t *testing.T) {
 					queryFirst := strings.Contains(name, "FromQuery")
 					allowed := !queryFirst || !strings.Contains(query, expired)
 					wrap := func(next http.Handler) http.Handler { return outer(auth.Public(next)) }
 					body := "a=body&" + field + "=" + token
-					r := httptest.NewRequest("POST", demoPath+query, strings.NewReader(body))
+					r := httptest.NewRequest("POST", authtest.DemoPath+query, strings.NewReader(body))
 					r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-					_, s := serve(wrap, r)
-					require.Equal(t, allowed, s.ok)
-					require.NoError(t, s.r.ParseForm())
-					require.Equal(t, url.Values{"a": {"body"}, field: {token}}, s.r.PostForm)
+					_, s := authtest.Serve(wrap, r)
+					require.Equal(t, allowed, s.OK)
+					require.NoError(t, s.R.ParseForm())
+					require.Equal(t, url.Values{"a": {"body"}, field: {token}}, s.R.PostForm)
 					want := url.Values{"a": {"body"}, field: {token}}
 					if strings.Contains(query, "a=url") {
 						want["a"] = append(want["a"], "url")
 					}
-					require.Equal(t, want, s.r.Form, "the form lacks the token of the URL")
+					require.Equal(t, want, s.R.Form, "the form lacks the token of the URL")
 				})
 			}
 		}
@@ -683,25 +674,25 @@ func TestExtractor_ThatReadsTheBodyLeavesItToTheHandler(t *testing.T) {
 func TestExtractor_ThatReadsAMultipartBodyLeavesItToTheHandler(t *testing.T) {
 	var body strings.Builder
 	form := multipart.NewWriter(&body)
-	require.NoError(t, form.WriteField("access_token", goodToken()))
+	require.NoError(t, form.WriteField("access_token", authtest.GoodToken()))
 	require.NoError(t, form.WriteField("b", "body"))
 	require.NoError(t, form.Close())
-	auth := newAuth(t, jwtauth.WithExtractors(func(r *http.Request) (jwtauth.RawToken, error) {
+	auth := authtest.NewAuth(t, jwtauth.WithExtractors(func(r *http.Request) (jwtauth.RawToken, error) {
 		return jwtauth.RawToken{Token: r.PostFormValue("access_token"), In: jwtauth.InForm, Name: "access_token"}, nil
 	}))
 	for _, query := range []string{"", "?a=url", "?a=url&token=garbage"} {
-		r := httptest.NewRequest("POST", demoPath+query, strings.NewReader(body.String()))
+		r := httptest.NewRequest("POST", authtest.DemoPath+query, strings.NewReader(body.String()))
 		r.Header.Set("Content-Type", form.FormDataContentType())
-		_, s := serve(func(next http.Handler) http.Handler { return newAuth(t).Public(auth.Private(next)) }, r)
-		require.True(t, s.ok, query)
-		require.Equal(t, "body", s.r.FormValue("b"), query)
-		require.NotContains(t, s.r.Form, "token", query)
-		require.Equal(t, []string{"body"}, s.r.MultipartForm.Value["b"], query)
+		_, s := authtest.Serve(func(next http.Handler) http.Handler { return authtest.NewAuth(t).Public(auth.Private(next)) }, r)
+		require.True(t, s.OK, query)
+		require.Equal(t, "body", s.R.FormValue("b"), query)
+		require.NotContains(t, s.R.Form, "token", query)
+		require.Equal(t, []string{"body"}, s.R.MultipartForm.Value["b"], query)
 	}
 }
 
 func TestCopiesOfAURLThatSomethingOutsideChanged(t *testing.T) {
-	token := goodToken()
+	token := authtest.GoodToken()
 	for name, test := range map[string]struct{ uri, query, form string }{
 		"the request line alone has the token":     {"?a=1&token=" + token, "a=1", "a=1"},
 		"the request line alone does not parse":    {"?a=1&token=%", "a=1", "a=1"},
@@ -710,42 +701,42 @@ func TestCopiesOfAURLThatSomethingOutsideChanged(t *testing.T) {
 		"the request line does not parse, the URL": {"?%", "token=" + token + "&a=1", "a=1"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := request("GET", demoPath, bearer(token))
-			r.URL.RawQuery, r.RequestURI = test.query, demoPath+test.uri
+			r := authtest.Request("GET", authtest.DemoPath, authtest.Bearer(token))
+			r.URL.RawQuery, r.RequestURI = test.query, authtest.DemoPath+test.uri
 			r.Form, _ = url.ParseQuery(test.form)
-			_, s := serve(newAuth(t).Private, r)
-			require.True(t, s.ok)
-			require.NotContains(t, s.r.RequestURI, "token")
-			require.Equal(t, "a=1", s.r.URL.RawQuery)
-			require.Equal(t, url.Values{"a": {"1"}}, s.r.Form)
+			_, s := authtest.Serve(authtest.NewAuth(t).Private, r)
+			require.True(t, s.OK)
+			require.NotContains(t, s.R.RequestURI, "token")
+			require.Equal(t, "a=1", s.R.URL.RawQuery)
+			require.Equal(t, url.Values{"a": {"1"}}, s.R.Form)
 		})
 	}
 }
 
 func TestAURLLeftWithoutParametersLosesItsQuestionMark(t *testing.T) {
-	r := request("GET", demoPath+"?token="+goodToken(), nil)
+	r := authtest.Request("GET", authtest.DemoPath+"?token="+authtest.GoodToken(), nil)
 	r.URL.ForceQuery = true
-	_, s := serve(newAuth(t).Private, r)
-	require.True(t, s.ok)
-	require.Equal(t, demoPath, s.r.URL.String())
+	_, s := authtest.Serve(authtest.NewAuth(t).Private, r)
+	require.True(t, s.OK)
+	require.Equal(t, authtest.DemoPath, s.R.URL.String())
 }
 
 func TestOneAuthServesManyAtOnce(t *testing.T) {
-	auth := newAuth(t, jwtauth.WithExtractors(
+	auth := authtest.NewAuth(t, jwtauth.WithExtractors(
 		jwtauth.FromHeader("Authorization", "Bearer"), jwtauth.FromQuery("a"), jwtauth.FromQuery("b"), jwtauth.FromQuery("c"),
 		func(r *http.Request) (jwtauth.RawToken, error) {
 			name := r.Header.Get("X-Parameter")
 			return jwtauth.RawToken{Token: r.URL.Query().Get(name), In: jwtauth.InQuery, Name: name}, nil
 		}))
-	token := goodToken()
+	token := authtest.GoodToken()
 	var group sync.WaitGroup
 	for i := range 8 {
 		group.Go(func() {
 			name := fmt.Sprint("own", i)
 			for range 50 {
-				_, s := serve(auth.Private, request("GET", demoPath+"?x=1&"+name+"="+token, http.Header{"X-Parameter": {name}}))
-				if !s.ok || s.r.URL.RawQuery != "x=1" {
-					t.Errorf("parameter %s: let in: %v, passed on: %q", name, s.ok, s.r.URL.RawQuery)
+				_, s := authtest.Serve(auth.Private, authtest.Request("GET", authtest.DemoPath+"?x=1&"+name+"="+token, http.Header{"X-Parameter": {name}}))
+				if !s.OK || s.R.URL.RawQuery != "x=1" {
+					t.Errorf("parameter %s: let in: %v, passed on: %q", name, s.OK, s.R.URL.RawQuery)
 				}
 			}
 		})
@@ -754,32 +745,32 @@ func TestOneAuthServesManyAtOnce(t *testing.T) {
 }
 
 func TestATokenThatCouldNotBeCutIsRefused(t *testing.T) {
-	auth := newAuth(t, jwtauth.WithExtractors(func(r *http.Request) (jwtauth.RawToken, error) {
+	auth := authtest.NewAuth(t, jwtauth.WithExtractors(func(r *http.Request) (jwtauth.RawToken, error) {
 		return jwtauth.RawToken{Token: r.URL.Query().Get("jwt"), In: jwtauth.InQuery}, nil
 	}))
-	_, s := serve(auth.Private, request("GET", demoPath+"?jwt="+goodToken(), nil))
-	require.False(t, s.ran)
+	_, s := authtest.Serve(auth.Private, authtest.Request("GET", authtest.DemoPath+"?jwt="+authtest.GoodToken(), nil))
+	require.False(t, s.Ran)
 }
 
 func TestAWebSocketReachesItsHandlerAsItWasSent(t *testing.T) {
-	auth := newAuth(t, jwtauth.WithExtractors(jwtauth.FromCookie("session")))
-	_, s := serve(auth.Private, request("GET", demoPath, http.Header{"Cookie": {"session=" + goodToken()}, "Upgrade": {"websocket"}}))
-	require.True(t, s.ok)
-	require.Equal(t, "GET", s.r.Method)
+	auth := authtest.NewAuth(t, jwtauth.WithExtractors(jwtauth.FromCookie("session")))
+	_, s := authtest.Serve(auth.Private, authtest.Request("GET", authtest.DemoPath, http.Header{"Cookie": {"session=" + authtest.GoodToken()}, "Upgrade": {"websocket"}}))
+	require.True(t, s.OK)
+	require.Equal(t, "GET", s.R.Method)
 }
 
 func TestATokenThatWasCutDoesNotPrintWithTheContext(t *testing.T) {
-	token := goodToken()
-	_, s := serve(newAuth(t).Private, request("GET", demoPath+"?token="+token, nil))
+	token := authtest.GoodToken()
+	_, s := authtest.Serve(authtest.NewAuth(t).Private, authtest.Request("GET", authtest.DemoPath+"?token="+token, nil))
 	for _, format := range []string{"%v", "%+v", "%s"} {
-		require.NotContains(t, fmt.Sprintf(format, s.r.Context()), token)
-		require.NotContains(t, fmt.Sprintf(format, s.r), token)
+		require.NotContains(t, fmt.Sprintf(format, s.R.Context()), token)
+		require.NotContains(t, fmt.Sprintf(format, s.R), token)
 	}
 }
 
 func TestAQueryOfManyParametersCostsNoMoreThanItsSize(t *testing.T) {
 	const size = 1 << 20
-	auth := newAuth(t)
+	auth := authtest.NewAuth(t)
 	for name, query := range map[string]string{
 		"tokens":                   strings.Repeat("token&", size/6),
 		"tokens with escaped name": strings.Repeat("toke%6e&", size/8),
@@ -787,18 +778,18 @@ func TestAQueryOfManyParametersCostsNoMoreThanItsSize(t *testing.T) {
 		"just few enough":          strings.Repeat("toke%6e=x&", 9_999),
 	} {
 		t.Run(name, func(t *testing.T) {
-			for policy, wrap := range policies(auth) {
-				r := request("GET", demoPath+"?"+query, nil)
-				require.Less(t, allocated(func() { serve(wrap, r) }), uint64(2*size), policy)
+			for policy, wrap := range authtest.Policies(auth) {
+				r := authtest.Request("GET", authtest.DemoPath+"?"+query, nil)
+				require.Less(t, allocated(func() { authtest.Serve(wrap, r) }), uint64(2*size), policy)
 			}
 		})
 	}
-	r := request("GET", demoPath+"?token="+goodToken()+strings.Repeat("&a", 9_999), nil)
-	_, s := serve(auth.Private, r)
-	require.True(t, s.ok, "as many as net/url reads")
+	r := authtest.Request("GET", authtest.DemoPath+"?token="+authtest.GoodToken()+strings.Repeat("&a", 9_999), nil)
+	_, s := authtest.Serve(auth.Private, r)
+	require.True(t, s.OK, "as many as net/url reads")
 	r.URL.RawQuery += "&a"
-	_, s = serve(auth.Private, r)
-	require.False(t, s.ran, "one more is a query that does not parse")
+	_, s = authtest.Serve(auth.Private, r)
+	require.False(t, s.Ran, "one more is a query that does not parse")
 }
 
 // allocated returns how many bytes f allocates.
@@ -812,17 +803,17 @@ func allocated(f func()) uint64 {
 
 func TestHugeGarbageIsRefusedWithoutMemoryInProportion(t *testing.T) {
 	const huge = 10 << 20
-	auth := newAuth(t, jwtauth.WithExtractors(
+	auth := authtest.NewAuth(t, jwtauth.WithExtractors(
 		jwtauth.FromHeader("Authorization", "Bearer"), jwtauth.FromHeader("X-Token", ""), jwtauth.FromQuery("token")))
 	for name, r := range map[string]*http.Request{
-		"dots":          request("GET", demoPath, bearer(strings.Repeat(".", huge))),
-		"braces":        request("GET", demoPath, bearer(strings.Repeat("{", huge))),
-		"letters":       request("GET", demoPath, bearer(strings.Repeat("A", huge))),
-		"equals signs":  request("GET", demoPath, bearer(strings.Repeat("=", huge))),
-		"Bearer Bearer": request("GET", demoPath, http.Header{"Authorization": {strings.Repeat("Bearer ", huge/7)}}),
-		"spaces":        request("GET", demoPath, bearer(strings.Repeat(" ", huge))),
-		"another field": request("GET", demoPath, http.Header{"X-Token": {strings.Repeat("a.", huge/2)}}),
-		"a parameter":   request("GET", demoPath+"?token="+strings.Repeat("A", huge), nil),
+		"dots":          authtest.Request("GET", authtest.DemoPath, authtest.Bearer(strings.Repeat(".", huge))),
+		"braces":        authtest.Request("GET", authtest.DemoPath, authtest.Bearer(strings.Repeat("{", huge))),
+		"letters":       authtest.Request("GET", authtest.DemoPath, authtest.Bearer(strings.Repeat("A", huge))),
+		"equals signs":  authtest.Request("GET", authtest.DemoPath, authtest.Bearer(strings.Repeat("=", huge))),
+		"Bearer Bearer": authtest.Request("GET", authtest.DemoPath, http.Header{"Authorization": {strings.Repeat("Bearer ", huge/7)}}),
+		"spaces":        authtest.Request("GET", authtest.DemoPath, authtest.Bearer(strings.Repeat(" ", huge))),
+		"another field": authtest.Request("GET", authtest.DemoPath, http.Header{"X-Token": {strings.Repeat("a.", huge/2)}}),
+		"a parameter":   authtest.Request("GET", authtest.DemoPath+"?token="+strings.Repeat("A", huge), nil),
 	} {
 		t.Run(name, func(t *testing.T) {
 			check := func() {
@@ -839,7 +830,7 @@ func TestHugeGarbageIsRefusedWithoutMemoryInProportion(t *testing.T) {
 // program calls them by itself.
 func TestAnExtractorByItselfGivesOnlyWhatATokenMayBe(t *testing.T) {
 	for _, text := range []string{"a b", "é", "===", "a=b", "a,b", strings.Repeat("a", 64<<10+1)} {
-		r := request("POST", demoPath+"?token="+url.QueryEscape(text), bearer(text))
+		r := authtest.Request("POST", authtest.DemoPath+"?token="+url.QueryEscape(text), authtest.Bearer(text))
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		r.Body = io.NopCloser(strings.NewReader("token=" + url.QueryEscape(text)))
 		for name, extract := range map[string]jwtauth.Extractor{
@@ -851,5 +842,119 @@ func TestAnExtractorByItselfGivesOnlyWhatATokenMayBe(t *testing.T) {
 			require.ErrorIs(t, err, jwtauth.ErrMalformed, "%s: %.9q", name, text)
 			require.Empty(t, p.Token)
 		}
+	}
+}
+
+// FuzzRequest sends what strangers may write into a request. Nothing panics; a
+// request is let in only with the good token, in a place where it may stand,
+// on a path with one meaning; and no reading of the query that is passed on
+// finds a token any more.
+func FuzzRequest(f *testing.F) {
+	good := authtest.GoodToken()
+	for _, query := range []string{"", "token=" + good, "a=1&%74oken=" + good + "&b", "token=a&token=b", "a;b", "%", "token", "&=&"} {
+		for _, field := range []string{"", "Bearer " + good, "bearer  x", "Basic YTpi"} {
+			f.Add(query, field, "/run/demo/notify")
+		}
+	}
+	for _, paths := range []map[string]string{authtest.HostilePaths, authtest.RawDots, authtest.PlainPaths} {
+		for _, path := range paths {
+			f.Add("", "Bearer "+good, path)
+		}
+	}
+	var s authtest.Seen
+	auth := authtest.NewAuth(f, jwtauth.WithContainer(func(*http.Request) string { return "demo" }))
+	private, public := auth.Private(&s), auth.Public(&s)
+	f.Fuzz(func(t *testing.T, query, field, target string) {
+		path, err := url.PathUnescape(target)
+		if err != nil {
+			return // net/http would not have taken it
+		}
+		r := httptest.NewRequest("GET", "/", nil)
+		r.URL.Path, r.URL.RawPath, r.URL.RawQuery = path, target, query
+		r.RequestURI = target + "?" + query
+		if field != "" {
+			r.Header.Set("Authorization", field)
+		}
+		for _, policy := range []http.Handler{private, public} {
+			s = authtest.Seen{}
+			policy.ServeHTTP(httptest.NewRecorder(), r)
+			if s.OK {
+				values, err := url.ParseQuery(query)
+				inQuery := slices.Equal(values["token"], []string{good})
+				inHeader := strings.HasSuffix(field, " "+good) && strings.EqualFold(strings.TrimRight(strings.TrimSuffix(field, good), " "), "Bearer")
+				require.True(t, inHeader || inQuery && err == nil)
+				require.NotContains(t, "/"+path+"/", "/../")
+				require.NotContains(t, "/"+path+"/", "/./")
+				require.NotContains(t, path, `\`)
+				require.NotContains(t, strings.TrimPrefix(path, "/"), "//")
+			}
+			if s.Ran {
+				requireCut(t, query, s.R.URL.RawQuery)
+				_, query, _ := strings.Cut(s.R.RequestURI, "?")
+				rest, _ := url.ParseQuery(query)
+				require.Empty(t, rest["token"])
+			}
+		}
+	})
+}
+
+// requireCut compares what was passed on of a query with what the standard
+// library reads out of both.
+func requireCut(t *testing.T, before, after string) {
+	t.Helper()
+	want, err := url.ParseQuery(before)
+	if err != nil {
+		require.Empty(t, after)
+		return
+	}
+	delete(want, "token")
+	got, err := url.ParseQuery(after)
+	require.NoError(t, err)
+	require.Equal(t, want, got)
+}
+
+// A custom extractor may call this package's in turn, and pass on what they say.
+func TestWithExtractors_CutsWhatACustomOneFindsByCallingOthers(t *testing.T) {
+	header, query, form := jwtauth.FromHeader("X-Token", ""), jwtauth.FromQuery("t"), jwtauth.FromForm("f")
+	inTurn := func(all ...jwtauth.Extractor) jwtauth.Extractor {
+		return func(r *http.Request) (raw jwtauth.RawToken, err error) {
+			for _, e := range all {
+				if raw, err = e(r); err != nil || raw.Token != "" {
+					return raw, err
+				}
+			}
+			return raw, err
+		}
+	}
+	for name, test := range map[string]struct {
+		custom  jwtauth.Extractor
+		allowed bool
+	}{
+		"one of a query":                              {inTurn(query), true},
+		"a header, then a query":                      {inTurn(header, query), true},
+		"a query, then a header":                      {inTurn(query, header), true},
+		"a query, then a form, which is all it names": {inTurn(query, form), false},
+		"one that panics about an empty request":      {func(r *http.Request) (jwtauth.RawToken, error) { _ = r.Header["X-Needed"][0]; return query(r) }, true},
+		"one that changes what another one has found": {func(r *http.Request) (jwtauth.RawToken, error) {
+			raw, err := query(r)
+			raw.Token = strings.TrimSpace(raw.Token)
+			return raw, err
+		}, true},
+		"one that asks for a token wherever it may be": {func(r *http.Request) (jwtauth.RawToken, error) {
+			return jwtauth.RawToken{Token: r.URL.Query().Get("t"), In: jwtauth.InQuery, Name: "t"}, nil
+		}, true},
+		"one that does not say which parameter it read": {func(r *http.Request) (jwtauth.RawToken, error) {
+			return jwtauth.RawToken{Token: r.URL.Query().Get("t"), In: jwtauth.InQuery}, nil
+		}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			auth := authtest.NewAuth(t, jwtauth.WithExtractors(test.custom))
+			_, s := authtest.Serve(auth.Private, authtest.Request("GET", authtest.DemoPath+"?a=1&t="+authtest.GoodToken(), http.Header{"X-Needed": {"x"}}))
+			require.Equal(t, test.allowed, s.OK)
+			require.Equal(t, test.allowed, s.Ran)
+			if s.Ran {
+				require.Equal(t, "a=1", s.R.URL.RawQuery)
+			}
+		})
 	}
 }

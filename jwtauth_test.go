@@ -3,18 +3,26 @@ package jwtauth_test
 import (
 	"context"
 	"crypto/ed25519"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"net/http"
+	"net/http/httptest"
+	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
+	"weak"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/joinednode/jwtauth"
 	"github.com/joinednode/jwtauth/internal/authtest"
 	"github.com/joinednode/jwtauth/keys"
+	"github.com/joinednode/jwtauth/revoke"
 )
 
 func TestNewRefusesABadConfigurationAndNamesIt(t *testing.T) {
@@ -55,11 +63,11 @@ func TestNewRefusesABadConfigurationAndNamesIt(t *testing.T) {
 		"no clock":                            {options{jwtauth.WithClock(nil)}, []string{"WithClock"}},
 		"tokens of no size":                   {options{jwtauth.WithMaxTokenSize(255)}, []string{"WithMaxTokenSize(255)", "256"}},
 		"tokens of any size":                  {options{jwtauth.WithMaxTokenSize(1 << 20)}, []string{"WithMaxTokenSize(1048576)", "65536"}},
-		"a nil option":                        {options{atNow(), nil}, []string{"option 2 is nil"}},
+		"a nil option":                        {options{authtest.AtNow(), nil}, []string{"option 2 is nil"}},
 		"two mistakes at once":                {options{jwtauth.WithTTL(-1), jwtauth.WithIssuer("")}, []string{"WithTTL", "WithIssuer"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			auth, err := jwtauth.New(keys.HS256(secret), test.opts...)
+			auth, err := jwtauth.New(keys.HS256(authtest.Secret), test.opts...)
 			require.Nil(t, auth)
 			require.Error(t, err)
 			for _, want := range test.want {
@@ -72,9 +80,9 @@ func TestNewRefusesABadConfigurationAndNamesIt(t *testing.T) {
 // Whoever may choose one text of a token must not be able to say more with it.
 func TestNoTextBreaksOutOfItsPlaceInAToken(t *testing.T) {
 	for _, text := range []string{`x","admin":true,"y":"z`, `\`, `\","admin":true,"\`, "</script>&", "\x00\x1f\n\t", "\u2028é", `x","exp":9999999999,"container":"other`} {
-		auth, err := jwtauth.New(keys.HS256(secret).WithID(text), atNow(), jwtauth.WithIssuer(text), jwtauth.WithTypes(text), jwtauth.WithAudience(text), jwtauth.WithContainerClaim(text+"c"))
+		auth, err := jwtauth.New(keys.HS256(authtest.Secret).WithID(text), authtest.AtNow(), jwtauth.WithIssuer(text), jwtauth.WithTypes(text), jwtauth.WithAudience(text), jwtauth.WithContainerClaim(text+"c"))
 		require.NoError(t, err)
-		token := mustIssue(t, auth, text, jwtauth.Subject(text), jwtauth.ID(text), jwtauth.Claim(text+"p", text))
+		token := authtest.Issue(t, auth, text, jwtauth.Subject(text), jwtauth.ID(text), jwtauth.Claim(text+"p", text))
 		claims, err := auth.Verify(t.Context(), token, text)
 		require.NoError(t, err)
 		var got map[string]any
@@ -84,7 +92,7 @@ func TestNoTextBreaksOutOfItsPlaceInAToken(t *testing.T) {
 			require.Equal(t, text, got[name], name)
 		}
 		require.Equal(t, text, claims.Subject)
-		require.Equal(t, now.Add(jwtauth.DefaultTTL), claims.ExpiresAt)
+		require.Equal(t, authtest.Now.Add(jwtauth.DefaultTTL), claims.ExpiresAt)
 		_, err = auth.Verify(t.Context(), token, "other")
 		require.ErrorIs(t, err, jwtauth.ErrContainer)
 	}
@@ -101,7 +109,7 @@ func TestNewRefusesABadKeyAndSaysWhatIsWrong(t *testing.T) {
 		"a bad key":      {new(keys.Key), "zero Key"},
 		"a nil ring":     {(*keys.Ring)(nil), "keys.NewRing"},
 		"a nil remote":   {(*keys.Remote)(nil), "keys.NewRemote"},
-		"a short secret": {keys.HS256(secret[:31]), "31 bytes"},
+		"a short secret": {keys.HS256(authtest.Secret[:31]), "31 bytes"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := jwtauth.New(test.source)
@@ -111,17 +119,17 @@ func TestNewRefusesABadKeyAndSaysWhatIsWrong(t *testing.T) {
 }
 
 func TestIssuedTokensSayWhatTheyShould(t *testing.T) {
-	auth := newAuth(t, jwtauth.WithIssuer(issuer), jwtauth.WithAudience("api", "admin"))
-	token := mustIssue(t, auth, "demo", jwtauth.Subject("alice"), jwtauth.Claim("plan", "pro"))
+	auth := authtest.NewAuth(t, jwtauth.WithIssuer(authtest.Issuer), jwtauth.WithAudience("api", "admin"))
+	token := authtest.Issue(t, auth, "demo", jwtauth.Subject("alice"), jwtauth.Claim("plan", "pro"))
 
 	claims, err := auth.Verify(t.Context(), token, "demo")
 	require.NoError(t, err)
-	require.Equal(t, issuer, claims.Issuer)
+	require.Equal(t, authtest.Issuer, claims.Issuer)
 	require.Equal(t, "alice", claims.Subject)
 	require.Equal(t, "demo", claims.Container)
 	require.Equal(t, []string{"api", "admin"}, claims.Audience)
-	require.Equal(t, now, claims.IssuedAt)
-	require.Equal(t, now.Add(10*24*time.Hour), claims.ExpiresAt)
+	require.Equal(t, authtest.Now, claims.IssuedAt)
+	require.Equal(t, authtest.Now.Add(10*24*time.Hour), claims.ExpiresAt)
 	require.True(t, claims.NotBefore.IsZero())
 	require.GreaterOrEqual(t, len(claims.ID), 22, "128 random bits need 22 characters of base64url or more")
 
@@ -130,52 +138,52 @@ func TestIssuedTokensSayWhatTheyShould(t *testing.T) {
 	require.Equal(t, "pro", own.Plan)
 	require.Equal(t, claims.ID, own.Jti)
 
-	again, err := auth.Verify(t.Context(), mustIssue(t, auth, "demo"), "demo")
+	again, err := auth.Verify(t.Context(), authtest.Issue(t, auth, "demo"), "demo")
 	require.NoError(t, err)
 	require.NotEqual(t, claims.ID, again.ID)
 }
 
 func TestIssueOptionsReplaceTheDefaults(t *testing.T) {
-	auth := newAuth(t, jwtauth.WithTTL(time.Hour), jwtauth.WithAudience("api"))
-	token := mustIssue(t, auth, "demo",
-		jwtauth.ID("chosen"), jwtauth.SessionID("s1"), jwtauth.TTL(90*time.Minute+600*time.Millisecond), jwtauth.Audience("x", "api"), jwtauth.NotBefore(now.Add(-time.Minute)))
+	auth := authtest.NewAuth(t, jwtauth.WithTTL(time.Hour), jwtauth.WithAudience("api"))
+	token := authtest.Issue(t, auth, "demo",
+		jwtauth.ID("chosen"), jwtauth.SessionID("s1"), jwtauth.TTL(90*time.Minute+600*time.Millisecond), jwtauth.Audience("x", "api"), jwtauth.NotBefore(authtest.Now.Add(-time.Minute)))
 	claims, err := auth.Verify(t.Context(), token, "demo")
 	require.NoError(t, err)
 	require.Equal(t, "chosen", claims.ID)
 	require.Equal(t, "s1", claims.SessionID)
-	require.Equal(t, now.Add(90*time.Minute), claims.ExpiresAt)
+	require.Equal(t, authtest.Now.Add(90*time.Minute), claims.ExpiresAt)
 	require.Equal(t, []string{"x", "api"}, claims.Audience)
-	require.Equal(t, now.Add(-time.Minute), claims.NotBefore)
+	require.Equal(t, authtest.Now.Add(-time.Minute), claims.NotBefore)
 }
 
 func TestATokenCanBeIssuedAgainAsItWas(t *testing.T) {
-	clock := now
-	auth := newAuth(t, jwtauth.WithClock(func() time.Time { return clock }))
-	opts := []jwtauth.IssueOption{jwtauth.ID("1"), authtest.IssuedAt(now), jwtauth.TTL(time.Hour)}
-	first := mustIssue(t, auth, "demo", opts...)
+	clock := authtest.Now
+	auth := authtest.NewAuth(t, jwtauth.WithClock(func() time.Time { return clock }))
+	opts := []jwtauth.IssueOption{jwtauth.ID("1"), authtest.IssuedAt(authtest.Now), jwtauth.TTL(time.Hour)}
+	first := authtest.Issue(t, auth, "demo", opts...)
 	clock = clock.Add(time.Minute)
-	require.Equal(t, first, mustIssue(t, auth, "demo", opts...))
+	require.Equal(t, first, authtest.Issue(t, auth, "demo", opts...))
 	claims, err := auth.Verify(t.Context(), first, "demo")
 	require.NoError(t, err)
-	require.Equal(t, now, claims.IssuedAt)
-	require.Equal(t, now.Add(time.Hour), claims.ExpiresAt)
+	require.Equal(t, authtest.Now, claims.IssuedAt)
+	require.Equal(t, authtest.Now.Add(time.Hour), claims.ExpiresAt)
 }
 
 func TestALongerLifetimeRaisesTheLongest(t *testing.T) {
-	auth := newAuth(t, jwtauth.WithTTL(365*24*time.Hour))
-	claims, err := auth.Verify(t.Context(), mustIssue(t, auth, "demo"), "demo")
+	auth := authtest.NewAuth(t, jwtauth.WithTTL(365*24*time.Hour))
+	claims, err := auth.Verify(t.Context(), authtest.Issue(t, auth, "demo"), "demo")
 	require.NoError(t, err)
-	require.Equal(t, now.Add(365*24*time.Hour), claims.ExpiresAt)
+	require.Equal(t, authtest.Now.Add(365*24*time.Hour), claims.ExpiresAt)
 }
 
 func TestOptionsKeepNoneOfTheCallersMemory(t *testing.T) {
 	audience := []string{"api"}
 	extractors := []jwtauth.Extractor{jwtauth.FromHeader("Authorization", "Bearer")}
-	auth := newAuth(t, jwtauth.WithAudience(audience...), jwtauth.WithExtractors(extractors...))
+	auth := authtest.NewAuth(t, jwtauth.WithAudience(audience...), jwtauth.WithExtractors(extractors...))
 	audience[0], extractors[0] = "changed", nil
-	_, s := serve(auth.Private, request("GET", demoPath, bearer(mustIssue(t, auth, "demo"))))
-	require.True(t, s.ok)
-	require.Equal(t, []string{"api"}, s.claims.Audience)
+	_, s := authtest.Serve(auth.Private, authtest.Request("GET", authtest.DemoPath, authtest.Bearer(authtest.Issue(t, auth, "demo"))))
+	require.True(t, s.OK)
+	require.Equal(t, []string{"api"}, s.Claims.Audience)
 }
 
 func TestIssueRefuses(t *testing.T) {
@@ -199,7 +207,7 @@ func TestIssueRefuses(t *testing.T) {
 		"a lifetime under a second":             {"demo", options{jwtauth.TTL(time.Second - 1)}, "TTL"},
 		"a negative lifetime":                   {"demo", options{jwtauth.TTL(-time.Hour)}, "TTL"},
 		"a lifetime over the longest":           {"demo", options{jwtauth.TTL(240*time.Hour + 1)}, "WithMaxLifetime"},
-		"a start behind the end":                {"demo", options{jwtauth.NotBefore(now.Add(240 * time.Hour))}, "NotBefore"},
+		"a start behind the end":                {"demo", options{jwtauth.NotBefore(authtest.Now.Add(240 * time.Hour))}, "NotBefore"},
 		"a start before 1970":                   {"demo", options{jwtauth.NotBefore(time.Unix(-1, 0))}, "nbf"},
 		"a reserved claim":                      {"demo", options{jwtauth.Claim("exp", 1)}, `Claim("exp")`},
 		"the container's claim":                 {"demo", options{jwtauth.Claim("container", "other")}, `Claim("container")`},
@@ -213,7 +221,7 @@ func TestIssueRefuses(t *testing.T) {
 		"a token over the size accepted":        {"demo", options{jwtauth.Claim("big", strings.Repeat("x", 8<<10))}, "WithMaxTokenSize"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			token, err := newAuth(t).Issue(test.container, test.opts...)
+			token, err := authtest.NewAuth(t).Issue(test.container, test.opts...)
 			require.Empty(t, token)
 			require.ErrorContains(t, err, test.want)
 		})
@@ -234,26 +242,26 @@ func TestIssueOfAVerifierSaysThatItCannot(t *testing.T) {
 }
 
 func TestVerifyRefusesEachBadTokenForItsReason(t *testing.T) {
-	auth := newAuth(t)
-	_, err := auth.Verify(t.Context(), goodToken(), "demo")
+	auth := authtest.NewAuth(t)
+	_, err := auth.Verify(t.Context(), authtest.GoodToken(), "demo")
 	require.NoError(t, err)
-	for name, test := range badTokens() {
+	for name, test := range authtest.BadTokens() {
 		t.Run("a token "+name, func(t *testing.T) {
-			claims, err := auth.Verify(t.Context(), test.token, "demo")
-			require.ErrorIs(t, err, test.want)
+			claims, err := auth.Verify(t.Context(), test.Token, "demo")
+			require.ErrorIs(t, err, test.Want)
 			require.Zero(t, claims, "claims of a refused token must not get out")
 		})
 	}
 }
 
 func TestContainersAreComparedByteForByte(t *testing.T) {
-	auth := newAuth(t)
-	token := mustIssue(t, auth, "Caf\u00e9")
+	auth := authtest.NewAuth(t)
+	token := authtest.Issue(t, auth, "Caf\u00e9")
 	for _, container := range []string{"caf\u00e9", "Cafe\u0301", "Caf\u00e9 ", "Caf%C3%A9", "Caf", "demo"} {
 		_, err := auth.Verify(t.Context(), token, container)
 		require.ErrorIs(t, err, jwtauth.ErrContainer, "container %q", container)
 	}
-	log := captureDefaultLog(t)
+	log := authtest.CaptureDefaultLog(t)
 	_, err := auth.Verify(t.Context(), token, "")
 	require.ErrorIs(t, err, jwtauth.ErrNoContainer)
 	require.Contains(t, log.String(), "level=ERROR")
@@ -262,8 +270,8 @@ func TestContainersAreComparedByteForByte(t *testing.T) {
 }
 
 func TestVerifyAnyContainerLeavesTheContainerToTheCaller(t *testing.T) {
-	auth := newAuth(t)
-	claims, err := auth.VerifyAnyContainer(t.Context(), mustIssue(t, auth, "demo"))
+	auth := authtest.NewAuth(t)
+	claims, err := auth.VerifyAnyContainer(t.Context(), authtest.Issue(t, auth, "demo"))
 	require.NoError(t, err)
 	require.Equal(t, "demo", claims.Container)
 	_, err = auth.VerifyAnyContainer(t.Context(), "garbage")
@@ -271,50 +279,50 @@ func TestVerifyAnyContainerLeavesTheContainerToTheCaller(t *testing.T) {
 }
 
 func TestAServiceWithoutContainers(t *testing.T) {
-	auth := newAuth(t, jwtauth.WithAnyContainer())
-	token := mustIssue(t, auth, "")
+	auth := authtest.NewAuth(t, jwtauth.WithAnyContainer())
+	token := authtest.Issue(t, auth, "")
 	claims, err := auth.Verify(t.Context(), token, "")
 	require.NoError(t, err)
 	require.Empty(t, claims.Container)
-	require.NotContains(t, decodePayload(t, token), "container")
+	require.NotContains(t, authtest.DecodePayload(t, token), "container")
 
 	_, err = auth.Verify(t.Context(), token, "demo")
 	require.ErrorIs(t, err, jwtauth.ErrContainer, "a container that is asked for is compared all the same")
 
-	_, s := serve(auth.Private, request("GET", demoPath, bearer(token)))
-	require.True(t, s.ok)
+	_, s := authtest.Serve(auth.Private, authtest.Request("GET", authtest.DemoPath, authtest.Bearer(token)))
+	require.True(t, s.OK)
 }
 
 func TestAnotherNameForTheContainersClaim(t *testing.T) {
-	auth := newAuth(t, jwtauth.WithContainerClaim("tenant"))
-	token := mustIssue(t, auth, "demo", jwtauth.Claim("container", 7))
-	require.Contains(t, decodePayload(t, token), `"tenant":"demo"`)
+	auth := authtest.NewAuth(t, jwtauth.WithContainerClaim("tenant"))
+	token := authtest.Issue(t, auth, "demo", jwtauth.Claim("container", 7))
+	require.Contains(t, authtest.DecodePayload(t, token), `"tenant":"demo"`)
 	claims, err := auth.Verify(t.Context(), token, "demo")
 	require.NoError(t, err)
 	require.Equal(t, "demo", claims.Container)
-	_, err = auth.Verify(t.Context(), goodToken(), "demo")
+	_, err = auth.Verify(t.Context(), authtest.GoodToken(), "demo")
 	require.ErrorIs(t, err, jwtauth.ErrContainer)
 }
 
 func TestKeysThatCannotBeHadAreNobodysFault(t *testing.T) {
 	outage := errors.New("connection refused")
 	for name, source := range map[string]keys.Source{
-		"a source that fails":           sourceFunc(func(context.Context, string) (*keys.Set, error) { return nil, outage }),
-		"a source that answers nothing": sourceFunc(func(context.Context, string) (*keys.Set, error) { return nil, nil }),
+		"a source that fails":           authtest.SourceFunc(func(context.Context, string) (*keys.Set, error) { return nil, outage }),
+		"a source that answers nothing": authtest.SourceFunc(func(context.Context, string) (*keys.Set, error) { return nil, nil }),
 	} {
 		t.Run(name, func(t *testing.T) {
-			auth, err := jwtauth.New(source, atNow())
+			auth, err := jwtauth.New(source, authtest.AtNow())
 			require.NoError(t, err)
-			_, err = auth.Verify(t.Context(), goodToken(), "demo")
+			_, err = auth.Verify(t.Context(), authtest.GoodToken(), "demo")
 			require.ErrorIs(t, err, jwtauth.ErrUnavailable)
 			_, err = auth.Issue("demo")
 			require.ErrorIs(t, err, jwtauth.ErrUnavailable)
-			w, s := serve(auth.Private, request("GET", demoPath, bearer(goodToken())))
+			w, s := authtest.Serve(auth.Private, authtest.Request("GET", authtest.DemoPath, authtest.Bearer(authtest.GoodToken())))
 			require.Equal(t, http.StatusServiceUnavailable, w.Code)
-			require.Equal(t, "unavailable", bodyOf(t, w).Code)
-			require.Empty(t, bodyOf(t, w).Reason)
+			require.Equal(t, "unavailable", authtest.BodyOf(t, w).Code)
+			require.Empty(t, authtest.BodyOf(t, w).Reason)
 			require.NotEmpty(t, w.Header().Get("Retry-After"))
-			require.False(t, s.ran)
+			require.False(t, s.Ran)
 		})
 	}
 }
@@ -322,24 +330,24 @@ func TestKeysThatCannotBeHadAreNobodysFault(t *testing.T) {
 func TestTheSourceIsAskedWithTheContextAndTheTokensKeyID(t *testing.T) {
 	type key struct{}
 	var askedFor []any
-	auth, err := jwtauth.New(sourceFunc(func(ctx context.Context, kid string) (*keys.Set, error) {
+	auth, err := jwtauth.New(authtest.SourceFunc(func(ctx context.Context, kid string) (*keys.Set, error) {
 		askedFor = append(askedFor, ctx.Value(key{}), kid)
-		return keys.HS256(secret).Keys(ctx, kid)
-	}), atNow())
+		return keys.HS256(authtest.Secret).Keys(ctx, kid)
+	}), authtest.AtNow())
 	require.NoError(t, err)
-	token := sign(`{"alg":"HS256","kid":"k-1"}`, claimsJSON(nil))
+	token := authtest.Sign(`{"alg":"HS256","kid":"k-1"}`, authtest.ClaimsJSON(nil))
 	_, err = auth.Verify(context.WithValue(t.Context(), key{}, "mine"), token, "demo")
 	require.NoError(t, err)
 	require.Equal(t, []any{"mine", "k-1"}, askedFor)
 }
 
 func TestRecheckJudgesTimeAndRevocationAgain(t *testing.T) {
-	clock := now
+	clock := authtest.Now
 	revoked, outage := false, error(nil)
-	auth := newAuth(t,
+	auth := authtest.NewAuth(t,
 		jwtauth.WithClock(func() time.Time { return clock }),
-		jwtauth.WithRevocations(checkerFunc(func(context.Context, jwtauth.Claims) (bool, error) { return revoked, outage })))
-	claims, err := auth.Verify(t.Context(), goodToken(), "demo")
+		jwtauth.WithRevocations(authtest.CheckerFunc(func(context.Context, jwtauth.Claims) (bool, error) { return revoked, outage })))
+	claims, err := auth.Verify(t.Context(), authtest.GoodToken(), "demo")
 	require.NoError(t, err)
 	require.NoError(t, auth.Recheck(t.Context(), claims))
 
@@ -356,11 +364,11 @@ func TestRecheckJudgesTimeAndRevocationAgain(t *testing.T) {
 }
 
 func TestInspectKnowsGenuineTokensThatAreRefused(t *testing.T) {
-	clock, revoked := now, false
-	auth := newAuth(t, jwtauth.WithIssuer(issuer), jwtauth.WithAudience("api"),
+	clock, revoked := authtest.Now, false
+	auth := authtest.NewAuth(t, jwtauth.WithIssuer(authtest.Issuer), jwtauth.WithAudience("api"),
 		jwtauth.WithClock(func() time.Time { return clock }),
-		jwtauth.WithRevocations(checkerFunc(func(context.Context, jwtauth.Claims) (bool, error) { return revoked, nil })))
-	token := mustIssue(t, auth, "demo", jwtauth.NotBefore(now.Add(time.Minute)), jwtauth.Claim("role", "cook"))
+		jwtauth.WithRevocations(authtest.CheckerFunc(func(context.Context, jwtauth.Claims) (bool, error) { return revoked, nil })))
+	token := authtest.Issue(t, auth, "demo", jwtauth.NotBefore(authtest.Now.Add(time.Minute)), jwtauth.Claim("role", "cook"))
 	var seen []jwtauth.Claims
 	for name, test := range map[string]struct {
 		at      time.Duration
@@ -372,7 +380,7 @@ func TestInspectKnowsGenuineTokensThatAreRefused(t *testing.T) {
 		"taken back":    {time.Minute, true, jwtauth.ErrRevoked},
 		"expired":       {jwtauth.DefaultTTL, false, jwtauth.ErrExpired},
 	} {
-		clock, revoked = now.Add(test.at), test.revoked
+		clock, revoked = authtest.Now.Add(test.at), test.revoked
 		c, err := auth.Inspect(t.Context(), token)
 		require.ErrorIs(t, err, test.want, name)
 		require.Equal(t, "demo", c.Container, name)
@@ -387,26 +395,26 @@ func TestInspectKnowsGenuineTokensThatAreRefused(t *testing.T) {
 	seen[0].Audience[0] = "spoilt"
 	require.Equal(t, []string{"api"}, seen[1].Audience, "nobody's memory but the caller's")
 
-	clock, revoked = now, false
+	clock, revoked = authtest.Now, false
 	strangers := map[string]string{
 		"of another issuer":   `{"iss":"other","aud":"api"`,
 		"without an issuer":   `{"aud":"api"`,
-		"of another audience": `{"iss":"` + issuer + `","aud":"other"`,
+		"of another audience": `{"iss":"` + authtest.Issuer + `","aud":"other"`,
 	}
 	for name, claims := range strangers {
-		for when, exp := range map[string]int64{"expired": now.Unix() - 1, "to come": now.Unix() + 60} {
-			payload := fmt.Sprintf(`%s,"iat":%d,"nbf":%d,"exp":%d,"container":"demo"}`, claims, now.Unix(), now.Unix()+1, exp)
-			c, err := auth.Inspect(t.Context(), sign(header, payload))
+		for when, exp := range map[string]int64{"expired": authtest.Now.Unix() - 1, "to come": authtest.Now.Unix() + 60} {
+			payload := fmt.Sprintf(`%s,"iat":%d,"nbf":%d,"exp":%d,"container":"demo"}`, claims, authtest.Now.Unix(), authtest.Now.Unix()+1, exp)
+			c, err := auth.Inspect(t.Context(), authtest.Sign(authtest.Header, payload))
 			require.Error(t, err)
 			require.Zero(t, c, "%s, %s", name, when)
 		}
 	}
-	for name, test := range badTokens() {
-		c, err := newAuth(t).Inspect(t.Context(), test.token)
-		if errors.Is(test.want, jwtauth.ErrContainer) || errors.Is(test.want, jwtauth.ErrNoContainer) {
+	for name, test := range authtest.BadTokens() {
+		c, err := authtest.NewAuth(t).Inspect(t.Context(), test.Token)
+		if errors.Is(test.Want, jwtauth.ErrContainer) || errors.Is(test.Want, jwtauth.ErrNoContainer) {
 			continue // which is not looked at
 		}
-		require.ErrorIs(t, err, test.want, name)
+		require.ErrorIs(t, err, test.Want, name)
 		if err != nil && !errors.Is(err, jwtauth.ErrExpired) && !errors.Is(err, jwtauth.ErrNotYetValid) {
 			require.Zero(t, c, name)
 		}
@@ -421,20 +429,20 @@ func (f failing) Keys(context.Context, string) (*keys.Set, error) { return nil, 
 func TestInspectTakesNoErrorOfOthersForItsOwn(t *testing.T) {
 	auth, err := jwtauth.New(failing{fmt.Errorf("fetching the keys: %w", jwtauth.ErrExpired)})
 	require.NoError(t, err)
-	c, err := auth.Inspect(t.Context(), goodToken())
+	c, err := auth.Inspect(t.Context(), authtest.GoodToken())
 	require.ErrorIs(t, err, jwtauth.ErrUnavailable)
 	require.Zero(t, c)
 
-	auth = newAuth(t, jwtauth.WithRevocations(checkerFunc(func(context.Context, jwtauth.Claims) (bool, error) {
+	auth = authtest.NewAuth(t, jwtauth.WithRevocations(authtest.CheckerFunc(func(context.Context, jwtauth.Claims) (bool, error) {
 		return false, fmt.Errorf("asking: %w", jwtauth.ErrRevoked)
 	})))
-	c, err = auth.Inspect(t.Context(), goodToken())
+	c, err = auth.Inspect(t.Context(), authtest.GoodToken())
 	require.ErrorIs(t, err, jwtauth.ErrUnavailable)
 	require.Zero(t, c)
 }
 
 func TestCheckIsPrivateWithoutAResponse(t *testing.T) {
-	auth := newAuth(t)
+	auth := authtest.NewAuth(t)
 	check := func(r *http.Request) (claims jwtauth.Claims, err error) {
 		mux := http.NewServeMux()
 		mux.HandleFunc("/run/{container}/{recipe}", func(_ http.ResponseWriter, r *http.Request) {
@@ -444,16 +452,231 @@ func TestCheckIsPrivateWithoutAResponse(t *testing.T) {
 		mux.ServeHTTP(nil, r)
 		return claims, err
 	}
-	claims, err := check(request("GET", demoPath, bearer(goodToken())))
+	claims, err := check(authtest.Request("GET", authtest.DemoPath, authtest.Bearer(authtest.GoodToken())))
 	require.NoError(t, err)
 	require.Equal(t, "the-jti", claims.ID)
-	_, err = check(request("GET", demoPath+"?token="+goodToken(), nil))
+	_, err = check(authtest.Request("GET", authtest.DemoPath+"?token="+authtest.GoodToken(), nil))
 	require.NoError(t, err)
-	_, err = check(request("GET", "/run/other/notify", bearer(goodToken())))
+	_, err = check(authtest.Request("GET", "/run/other/notify", authtest.Bearer(authtest.GoodToken())))
 	require.ErrorIs(t, err, jwtauth.ErrContainer)
 
-	_, err = auth.Check(request("GET", demoPath, nil))
+	_, err = auth.Check(authtest.Request("GET", authtest.DemoPath, nil))
 	require.ErrorIs(t, err, jwtauth.ErrNoToken)
-	_, err = auth.Check(request("CONNECT", demoPath, bearer(goodToken())))
+	_, err = auth.Check(authtest.Request("CONNECT", authtest.DemoPath, authtest.Bearer(authtest.GoodToken())))
 	require.ErrorIs(t, err, jwtauth.ErrForbidden)
+}
+
+// TestRecheck_OfAKeyThatIsGone has a stream outlive its token's key, which may have
+// leaked: the stream must end. Each case changes the keys, and says what Recheck returns
+// then, for claims of a token that was first seen, and of one that was cached.
+func TestRecheck_OfAKeyThatIsGone(t *testing.T) {
+	leaked, next := mustGet(keys.Generate("EdDSA")), mustGet(keys.Generate("EdDSA"))
+	another := mustGet(keys.Generate("EdDSA"))
+	const other = "https://idp.example.com"
+	type change struct {
+		source keys.Source
+		issue  keys.Source // what issues the token; nil: source
+		change func(t *testing.T)
+		issuer string
+		want   error
+	}
+	for name, build := range map[string]func(t *testing.T) change{
+		"a ring retires the key": func(t *testing.T) change {
+			ring := mustGet(keys.NewRing(leaked, next))
+			return change{ring, nil, func(t *testing.T) {
+				require.NoError(t, ring.Rotate(next))
+				require.NoError(t, ring.Retire(leaked.ID()))
+			}, authtest.Issuer, jwtauth.ErrUnknownKey}
+		},
+		"a ring rotates, and keeps the key": func(t *testing.T) change {
+			ring := mustGet(keys.NewRing(leaked, next))
+			return change{ring, nil, func(t *testing.T) { require.NoError(t, ring.Rotate(next)) }, authtest.Issuer, nil}
+		},
+		"a ring gets one more key": func(t *testing.T) change {
+			ring := mustGet(keys.NewRing(leaked))
+			return change{ring, nil, func(t *testing.T) { require.NoError(t, ring.Add(next)) }, authtest.Issuer, nil}
+		},
+		"a JWK Set of an issuer drops the key": func(t *testing.T) change {
+			remote, publish := published(t, leaked, next)
+			return change{remote, leaked, func(t *testing.T) { publish(next) }, authtest.Issuer, jwtauth.ErrUnknownKey}
+		},
+		"a JWK Set of an issuer has another key under the id": func(t *testing.T) change {
+			remote, publish := published(t, leaked)
+			return change{remote, leaked, func(t *testing.T) { publish(another.WithID(leaked.ID())) }, authtest.Issuer, jwtauth.ErrSignature}
+		},
+		"a JWK Set of an issuer stays": func(t *testing.T) change {
+			remote, publish := published(t, leaked)
+			return change{remote, leaked, func(t *testing.T) { publish(leaked, next) }, authtest.Issuer, nil}
+		},
+		"the source cannot answer": func(t *testing.T) change {
+			down := false
+			return change{authtest.SourceFunc(func(ctx context.Context, kid string) (*keys.Set, error) {
+				if down {
+					return nil, errors.New("down")
+				}
+				return leaked.Keys(ctx, kid)
+			}), nil, func(*testing.T) { down = true }, authtest.Issuer, jwtauth.ErrUnavailable}
+		},
+		"a trusted issuer's JWK Set drops the key": func(t *testing.T) change {
+			remote, publish := published(t, leaked, next)
+			return change{remote, leaked, func(t *testing.T) { publish(next) }, other, jwtauth.ErrUnknownKey}
+		},
+		"a trusted issuer's keys stay, and one's own go": func(t *testing.T) change {
+			return change{leaked, nil, func(*testing.T) {}, other, nil}
+		},
+	} {
+		for _, cached := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, cached: %v", name, cached), func(t *testing.T) {
+				c := build(t)
+				opts := []jwtauth.Option{jwtauth.WithIssuer(authtest.Issuer), jwtauth.WithAnyContainer()}
+				own := c.source
+				if c.issuer == other {
+					ring := mustGet(keys.NewRing(next))
+					own, opts = ring, append(opts, jwtauth.WithTrustedIssuer(other, c.source))
+					c.change = func(change func(*testing.T)) func(*testing.T) {
+						return func(t *testing.T) { change(t); require.NoError(t, ring.Rotate(another)) }
+					}(c.change)
+				}
+				auth, err := jwtauth.New(own, opts...)
+				require.NoError(t, err)
+				issuing, err := jwtauth.New(orElse(c.issue, c.source), jwtauth.WithIssuer(c.issuer), jwtauth.WithAnyContainer())
+				require.NoError(t, err)
+				token := authtest.Issue(t, issuing, "")
+				claims, err := auth.VerifyAnyContainer(t.Context(), token)
+				require.NoError(t, err)
+				if cached {
+					claims, err = auth.VerifyAnyContainer(t.Context(), token)
+					require.NoError(t, err)
+				}
+				require.NoError(t, auth.Recheck(t.Context(), claims))
+				c.change(t)
+				for range 2 {
+					require.ErrorIs(t, auth.Recheck(t.Context(), claims), c.want)
+				}
+			})
+		}
+	}
+}
+
+func orElse(a, b keys.Source) keys.Source {
+	if a != nil {
+		return a
+	}
+	return b
+}
+
+// mustGet is for what cannot fail.
+func mustGet[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+// published is the Remote of a server that publishes keys. Each publication is fetched
+// when publish returns.
+func published(t *testing.T, first ...keys.Key) (*keys.Remote, func(...keys.Key)) {
+	var text atomic.Value
+	set := func(all ...keys.Key) {
+		w := httptest.NewRecorder()
+		mustGet(keys.NewRing(all[0], all[1:]...)).JWKS().ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+		text.Store(w.Body.String())
+	}
+	set(first...)
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		io.WriteString(w, text.Load().(string))
+	}))
+	t.Cleanup(server.Close)
+	remote, err := keys.NewRemote(server.URL, keys.WithHTTPClient(server.Client()), keys.WithLogger(slog.New(slog.DiscardHandler)))
+	require.NoError(t, err)
+	return remote, func(all ...keys.Key) {
+		before := mustGet(remote.Keys(t.Context(), ""))
+		set(all...)
+		for try := 0; mustGet(remote.Keys(t.Context(), fmt.Sprint("unknown ", try))) == before; try++ { // which fetches
+			require.Less(t, try, 4)
+		}
+	}
+}
+
+// Claims that were not read from a token have no key to ask for.
+func TestRecheck_OfClaimsOfNoToken(t *testing.T) {
+	asked := false
+	auth, err := jwtauth.New(authtest.SourceFunc(func(context.Context, string) (*keys.Set, error) {
+		asked = true
+		return nil, errors.New("down")
+	}), authtest.AtNow())
+	require.NoError(t, err)
+	require.NoError(t, auth.Recheck(t.Context(), jwtauth.Claims{Subject: "alice", ExpiresAt: authtest.Now.Add(time.Hour)}))
+	require.ErrorIs(t, auth.Recheck(t.Context(), jwtauth.Claims{Subject: "alice", ExpiresAt: authtest.Now}), jwtauth.ErrExpired)
+	require.False(t, asked)
+}
+
+// Claims are printed, logged and compared.
+func TestClaims_HoldTheirTokenWhereNothingShowsIt(t *testing.T) {
+	auth, token := authtest.NewAuth(t), authtest.GoodToken()
+	first, err := auth.Verify(t.Context(), token, "demo")
+	require.NoError(t, err)
+	second, err := auth.Verify(t.Context(), token, "demo")
+	require.NoError(t, err)
+	require.Equal(t, first, second)
+	again, err := authtest.NewAuth(t).Verify(t.Context(), token, "demo")
+	require.NoError(t, err)
+	require.Equal(t, first.Subject, again.Subject)
+	holder := struct{ C jwtauth.Claims }{first}
+	for _, format := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
+		for _, v := range []any{first, &first, holder, &holder, []jwtauth.Claims{first}} {
+			text := fmt.Sprintf(format, v)
+			require.NotContains(t, text, token)
+			require.NotContains(t, text, token[len(token)-20:], "its signature")
+		}
+	}
+	text, err := json.Marshal(first)
+	require.NoError(t, err)
+	require.NotContains(t, string(text), token[len(token)-20:])
+}
+
+func TestClaims_KeepNoRetiredKeyAlive(t *testing.T) {
+	old := mustGet(keys.Generate("EdDSA"))
+	ring := mustGet(keys.NewRing(old))
+	auth, err := jwtauth.New(ring, jwtauth.WithAnyContainer())
+	require.NoError(t, err)
+	claims, err := auth.VerifyAnyContainer(t.Context(), authtest.Issue(t, auth, ""))
+	require.NoError(t, err)
+	set := weak.Make(mustGet(ring.Keys(t.Context(), "")))
+	require.NoError(t, ring.Rotate(mustGet(keys.Generate("EdDSA"))))
+	authtest.Issue(t, auth, "") // an Auth keeps the header of the keys that sign
+	for try := 0; set.Value() != nil; try++ {
+		require.Less(t, try, 100, "something holds the set")
+		runtime.GC()
+	}
+	require.NoError(t, auth.Recheck(t.Context(), claims))
+}
+
+// odd is a checker with a part that cannot be compared.
+type odd struct {
+	jwtauth.RevocationChecker
+	part any
+}
+
+func TestNew_TakesACheckerThatCannotBeCompared(t *testing.T) {
+	revoked := authtest.CheckerFunc(func(context.Context, jwtauth.Claims) (bool, error) { return true, nil })
+	list, err := revoke.New(revoke.NewMemory())
+	require.NoError(t, err)
+	require.NoError(t, list.RevokeContainer(t.Context(), "", "demo"))
+	for name, part := range map[string]any{"a slice": []int{1}, "a map": map[string]int{}, "a function": func() {}, "a number": 1, "nothing": nil} {
+		for kind, checker := range map[string]jwtauth.RevocationChecker{"a function": revoked, "a list": list} {
+			t.Run(name+" beside "+kind, func(t *testing.T) {
+				auth := authtest.NewAuth(t, jwtauth.WithRevocations(odd{checker, part}))
+				_, err := auth.Verify(t.Context(), authtest.GoodToken(), "demo")
+				require.ErrorIs(t, err, jwtauth.ErrRevoked)
+			})
+		}
+	}
+}
+
+func TestIssue_TheStampIsNoClaimOfOnesOwn(t *testing.T) {
+	for _, name := range []string{"iat_us", "IAT_US", "Iat_us"} {
+		_, err := authtest.NewAuth(t).Issue("demo", jwtauth.Claim(name, authtest.Now.Add(time.Hour).UnixMicro()))
+		require.ErrorContains(t, err, "reserved", name)
+	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/joinednode/jwtauth"
+	"github.com/joinednode/jwtauth/internal/authtest"
 )
 
 // table is what the servers of these tests route by, on both sides of the
@@ -43,7 +44,7 @@ var unlisted = []string{"/forgotten/{container}", "POST /about", "/run/{containe
 // routeServer is a real server whose mux inside answers with the pattern that it
 // served by, whether there are claims, and the path values.
 func routeServer(t *testing.T, http2 bool, opts ...jwtauth.Option) *httptest.Server {
-	wrap, err := newAuth(t, opts...).Routes(table)
+	wrap, err := authtest.NewAuth(t, opts...).Routes(table)
 	require.NoError(t, err)
 	mux := http.NewServeMux()
 	answer := func(w http.ResponseWriter, r *http.Request) {
@@ -95,7 +96,7 @@ func (q wire) overHTTP2(t *testing.T, server *httptest.Server) *http.Response {
 	}
 	r := &http.Request{Method: q.method, URL: u, Host: q.host, Header: http.Header{}}
 	if q.token != "" {
-		r.Header = bearer(q.token)
+		r.Header = authtest.Bearer(q.token)
 	}
 	response, err := server.Client().Transport.RoundTrip(r)
 	require.NoError(t, err)
@@ -114,9 +115,9 @@ func TestRoutesJudgeWhatTheMuxInsideServes(t *testing.T) {
 		anonymous = " claims=false"
 		known     = " claims=true"
 	)
-	good := goodToken()
+	good := authtest.GoodToken()
 	garbage := "garbage"
-	slash := sign(header, claimsJSON(map[string]any{"container": "a/b"}))
+	slash := authtest.Sign(authtest.Header, authtest.ClaimsJSON(map[string]any{"container": "a/b"}))
 	for name, test := range map[string]struct {
 		wire
 		served string // pattern and claims; "404" and such for what the mux itself answers
@@ -221,7 +222,7 @@ func TestRoutesJudgeWhatTheMuxInsideServes(t *testing.T) {
 				continue // no client of HTTP/2 can say it
 			}
 			t.Run(name+", "+protocol, func(t *testing.T) {
-				captureDefaultLog(t)
+				authtest.CaptureDefaultLog(t)
 				response := send(test.wire, t, routeServer(t, protocol == "HTTP/2"))
 				served := response.Header.Get("X-Served")
 				if test.served == denied {
@@ -267,7 +268,7 @@ func TestRoutesRefusesATableThatMeansNothing(t *testing.T) {
 		"two mistakes at once":         {routes{"/x": 7, "/run/{a": jwtauth.Public}, []string{`"/x"`, `"/run/{a"`}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			wrap, err := newAuth(t).Routes(test.routes)
+			wrap, err := authtest.NewAuth(t).Routes(test.routes)
 			require.Nil(t, wrap)
 			require.Error(t, err)
 			for _, want := range test.want {
@@ -279,7 +280,7 @@ func TestRoutesRefusesATableThatMeansNothing(t *testing.T) {
 }
 
 func TestRoutesTakesWhatServeMuxTakes(t *testing.T) {
-	_, err := newAuth(t).Routes(map[string]jwtauth.Policy{
+	_, err := authtest.NewAuth(t).Routes(map[string]jwtauth.Policy{
 		"/": jwtauth.Private, "/{$}": jwtauth.Public, "GET /a%2Fb": jwtauth.Public, "/100%": jwtauth.Public,
 		"DELETE example.com/x/{y...}": jwtauth.Optional, "POST\t/tab": jwtauth.Public, "127.0.0.1/": jwtauth.Public,
 	})
@@ -295,61 +296,61 @@ func TestHowAHostIsSpelledMattersOnlyWhereOneIsNamed(t *testing.T) {
 		"one of them names a host": {map[string]jwtauth.Policy{"DELETE example.com/x": jwtauth.Private, "GET /x": jwtauth.Public}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			wrap, err := newAuth(t).Routes(test.routes)
+			wrap, err := authtest.NewAuth(t).Routes(test.routes)
 			require.NoError(t, err)
-			var s seen
-			wrap(&s).ServeHTTP(httptest.NewRecorder(), request("GET", "http://Example.COM/x", nil))
-			require.Equal(t, test.ran, s.ran)
+			var s authtest.Seen
+			wrap(&s).ServeHTTP(httptest.NewRecorder(), authtest.Request("GET", "http://Example.COM/x", nil))
+			require.Equal(t, test.ran, s.Ran)
 		})
 	}
 }
 
 func TestAnEmptyTableIsAllPrivate(t *testing.T) {
-	wrap, err := newAuth(t).Routes(nil)
+	wrap, err := authtest.NewAuth(t).Routes(nil)
 	require.NoError(t, err)
-	_, s := serve(wrap, request("GET", demoPath, nil))
-	require.False(t, s.ran)
-	_, s = serve(wrap, request("GET", demoPath, bearer(goodToken())))
-	require.True(t, s.ok, "the container is what an outer mux found")
+	_, s := authtest.Serve(wrap, authtest.Request("GET", authtest.DemoPath, nil))
+	require.False(t, s.Ran)
+	_, s = authtest.Serve(wrap, authtest.Request("GET", authtest.DemoPath, authtest.Bearer(authtest.GoodToken())))
+	require.True(t, s.OK, "the container is what an outer mux found")
 }
 
 func TestRoutesInAServiceWithoutContainers(t *testing.T) {
-	auth := newAuth(t, jwtauth.WithAnyContainer())
+	auth := authtest.NewAuth(t, jwtauth.WithAnyContainer())
 	wrap, err := auth.Routes(map[string]jwtauth.Policy{"/run/{container}/{recipe}": jwtauth.Private})
 	require.NoError(t, err)
-	_, s := serve(wrap, request("GET", demoPath, bearer(mustIssue(t, auth, ""))))
-	require.True(t, s.ok)
+	_, s := authtest.Serve(wrap, authtest.Request("GET", authtest.DemoPath, authtest.Bearer(authtest.Issue(t, auth, ""))))
+	require.True(t, s.OK)
 }
 
 func TestRoutesLeaveTheRequestToTheRouterInside(t *testing.T) {
-	wrap, err := newAuth(t).Routes(map[string]jwtauth.Policy{"/run/{container}/{mine}": jwtauth.Private})
+	wrap, err := authtest.NewAuth(t).Routes(map[string]jwtauth.Policy{"/run/{container}/{mine}": jwtauth.Private})
 	require.NoError(t, err)
-	var s seen
-	r := request("GET", demoPath, bearer(goodToken()))
+	var s authtest.Seen
+	r := authtest.Request("GET", authtest.DemoPath, authtest.Bearer(authtest.GoodToken()))
 	wrap(&s).ServeHTTP(httptest.NewRecorder(), r)
-	require.True(t, s.ok)
-	for _, r := range []*http.Request{r, s.r} {
+	require.True(t, s.OK)
+	for _, r := range []*http.Request{r, s.R} {
 		require.Empty(t, r.Pattern)
 		require.Empty(t, r.PathValue("mine"))
 	}
 }
 
 func TestRoutesAskTheContainerFunction(t *testing.T) {
-	auth := newAuth(t, jwtauth.WithContainer(func(r *http.Request) string { return r.PathValue("tenant") }))
+	auth := authtest.NewAuth(t, jwtauth.WithContainer(func(r *http.Request) string { return r.PathValue("tenant") }))
 	wrap, err := auth.Routes(map[string]jwtauth.Policy{"/{tenant}/x": jwtauth.Private})
 	require.NoError(t, err)
-	var s seen
-	wrap(&s).ServeHTTP(httptest.NewRecorder(), request("GET", "/demo/x", bearer(goodToken())))
-	require.True(t, s.ok)
-	s = seen{}
-	wrap(&s).ServeHTTP(httptest.NewRecorder(), request("GET", "/other/x", bearer(goodToken())))
-	require.False(t, s.ran)
+	var s authtest.Seen
+	wrap(&s).ServeHTTP(httptest.NewRecorder(), authtest.Request("GET", "/demo/x", authtest.Bearer(authtest.GoodToken())))
+	require.True(t, s.OK)
+	s = authtest.Seen{}
+	wrap(&s).ServeHTTP(httptest.NewRecorder(), authtest.Request("GET", "/other/x", authtest.Bearer(authtest.GoodToken())))
+	require.False(t, s.Ran)
 }
 
 // TestRoutersThatReadPathsInAnotherWay puts those readings inside that are not
 // ServeMux's: each must be no easier to enter than its own patterns say.
 func TestRoutersThatReadPathsInAnotherWay(t *testing.T) {
-	wrap, err := newAuth(t).Routes(map[string]jwtauth.Policy{
+	wrap, err := authtest.NewAuth(t).Routes(map[string]jwtauth.Policy{
 		"/run/{container}/{recipe}":      jwtauth.Private,
 		"/run/{container}/hello":         jwtauth.Public,
 		"/run/{container}/maybe":         jwtauth.Optional,
@@ -365,41 +366,41 @@ func TestRoutersThatReadPathsInAnotherWay(t *testing.T) {
 		ran              bool
 	}{
 		"a literal, escaped":                        {"/run/demo/hello", "/run/demo/h%65llo", "", false},
-		"a literal, escaped, with a good token":     {"/run/demo/hello", "/run/demo/h%65llo", goodToken(), true},
+		"a literal, escaped, with a good token":     {"/run/demo/hello", "/run/demo/h%65llo", authtest.GoodToken(), true},
 		"an optional literal, escaped":              {"/run/demo/maybe", "/run/demo/m%61ybe", "", false},
 		"a slash, escaped, that hides a segment":    {"/run/demo/admin/hello", "/run/demo%2Fadmin/hello", "", false},
-		"a slash that hides the container":          {"/x/y/victim/demo", "/x/y%2Fvictim/demo", goodToken(), false},
-		"a slash before the rest of a path":         {"/a/demo/y/z", "/a/demo%2Fy/z", goodToken(), false},
+		"a slash that hides the container":          {"/x/y/victim/demo", "/x/y%2Fvictim/demo", authtest.GoodToken(), false},
+		"a slash before the rest of a path":         {"/a/demo/y/z", "/a/demo%2Fy/z", authtest.GoodToken(), false},
 		"a raw path that was left behind":           {"/run/demo/hello", "/run/demo/notify%20", "", false},
-		"a raw path left behind, another container": {"/run/demo/notify", "/run/other/notify", goodToken(), false},
-		"a container, escaped":                      {"/run/demo/notify", "/run/d%65mo/notify", goodToken(), true},
+		"a raw path left behind, another container": {"/run/demo/notify", "/run/other/notify", authtest.GoodToken(), false},
+		"a container, escaped":                      {"/run/demo/notify", "/run/d%65mo/notify", authtest.GoodToken(), true},
 		"a public route, its container escaped":     {"/run/demo/hello", "/run/d%65mo/hello", "", true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := request("GET", "/", nil)
+			r := authtest.Request("GET", "/", nil)
 			r.URL.Path, r.URL.RawPath = test.path, test.raw
 			if test.token != "" {
-				r.Header = bearer(test.token)
+				r.Header = authtest.Bearer(test.token)
 			}
-			var s seen
+			var s authtest.Seen
 			wrap(&s).ServeHTTP(httptest.NewRecorder(), r)
-			require.Equal(t, test.ran, s.ran)
+			require.Equal(t, test.ran, s.Ran)
 		})
 	}
 }
 
 func TestRoutes_WhereTheContainerIsReadFromTheBody(t *testing.T) {
-	auth := newAuth(t, jwtauth.WithContainer(func(r *http.Request) string { return r.PostFormValue("tenant") }))
+	auth := authtest.NewAuth(t, jwtauth.WithContainer(func(r *http.Request) string { return r.PostFormValue("tenant") }))
 	wrap, err := auth.Routes(map[string]jwtauth.Policy{"/run/{recipe}": jwtauth.Private})
 	require.NoError(t, err)
-	for _, target := range []string{"/run/notify", "/run/gr%C3%BC%C3%9Fe", "/run/notif%79", "/run/notify?token=" + goodToken()} {
+	for _, target := range []string{"/run/notify", "/run/gr%C3%BC%C3%9Fe", "/run/notif%79", "/run/notify?token=" + authtest.GoodToken()} {
 		r := httptest.NewRequest("POST", target, strings.NewReader("tenant=demo&a=1"))
-		r.Header = bearer(goodToken())
+		r.Header = authtest.Bearer(authtest.GoodToken())
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-		var s seen
+		var s authtest.Seen
 		wrap(&s).ServeHTTP(httptest.NewRecorder(), r)
-		require.True(t, s.ok, target)
-		require.Equal(t, "1", s.r.FormValue("a"), target)
+		require.True(t, s.OK, target)
+		require.Equal(t, "1", s.R.FormValue("a"), target)
 	}
 }
 
@@ -426,23 +427,23 @@ func TestRoutes_WhichContainerCounts(t *testing.T) {
 		"none at all": {nil, "/run/{tenant}/x", "demo", false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			captureDefaultLog(t)
-			auth := newAuth(t, test.opts...)
+			authtest.CaptureDefaultLog(t)
+			auth := authtest.NewAuth(t, test.opts...)
 			wrap, err := auth.Routes(map[string]jwtauth.Policy{test.pattern: jwtauth.Private})
 			require.NoError(t, err)
-			var s seen
-			r := request("GET", "/run/demo/x", bearer(mustIssue(t, auth, test.container)))
+			var s authtest.Seen
+			r := authtest.Request("GET", "/run/demo/x", authtest.Bearer(authtest.Issue(t, auth, test.container)))
 			r.Header.Set("X-Container", "by-header")
 			wrap(&s).ServeHTTP(httptest.NewRecorder(), r)
-			require.Equal(t, test.ran, s.ran)
+			require.Equal(t, test.ran, s.Ran)
 		})
 	}
 }
 
 func TestCheckContainer(t *testing.T) {
-	auth := newAuth(t)
-	anyContainer := newAuth(t, jwtauth.WithAnyContainer())
-	claims, err := auth.Verify(t.Context(), goodToken(), "demo")
+	auth := authtest.NewAuth(t)
+	anyContainer := authtest.NewAuth(t, jwtauth.WithAnyContainer())
+	claims, err := auth.Verify(t.Context(), authtest.GoodToken(), "demo")
 	require.NoError(t, err)
 	known := jwtauth.NewContext(t.Context(), claims)
 	for name, test := range map[string]struct {
@@ -460,21 +461,21 @@ func TestCheckContainer(t *testing.T) {
 		"another one in a service without containers":  {anyContainer, known, "other", jwtauth.ErrContainer},
 	} {
 		t.Run(name, func(t *testing.T) {
-			captureDefaultLog(t)
+			authtest.CaptureDefaultLog(t)
 			require.ErrorIs(t, test.auth.CheckContainer(test.ctx, test.container), test.want)
 		})
 	}
 }
 
 func TestRoutesFindTheContainerWhereARouterHasNotRunYet(t *testing.T) {
-	auth := newAuth(t, jwtauth.WithContainer(func(*http.Request) string { return "" })) // as chi.URLParam would
+	auth := authtest.NewAuth(t, jwtauth.WithContainer(func(*http.Request) string { return "" })) // as chi.URLParam would
 	wrap, err := auth.Routes(map[string]jwtauth.Policy{"/run/{container}/notify": jwtauth.Private, "/run/{container}/hello": jwtauth.Public})
 	require.NoError(t, err)
 	for target, want := range map[string]bool{"/run/demo/notify": true, "/run/demo/hello": true, "/run/other/hello": false} {
-		var s seen
-		wrap(&s).ServeHTTP(httptest.NewRecorder(), request("GET", target, bearer(goodToken())))
-		require.True(t, s.ran)
-		require.Equal(t, want, s.ok, target)
+		var s authtest.Seen
+		wrap(&s).ServeHTTP(httptest.NewRecorder(), authtest.Request("GET", target, authtest.Bearer(authtest.GoodToken())))
+		require.True(t, s.Ran)
+		require.Equal(t, want, s.OK, target)
 	}
 }
 
@@ -486,6 +487,6 @@ func TestRoutesRefuseAServeMuxWithoutWildcards(t *testing.T) {
 		require.NoError(t, err, "%s", out)
 		return
 	}
-	_, err := newAuth(t).Routes(map[string]jwtauth.Policy{"/": jwtauth.Public})
+	_, err := authtest.NewAuth(t).Routes(map[string]jwtauth.Policy{"/": jwtauth.Public})
 	require.ErrorContains(t, err, "httpmuxgo121")
 }

@@ -300,9 +300,9 @@ func TestWhatWasAcknowledgedOutlivesACrash(t *testing.T) {
 	db := apart(t, client)
 	require.NoError(t, db.Revocations().Append(t.Context(), token("first")))
 	_, cursor := readAll(t, db.Revocations(), "")
+	revoked := []string{"first"}
 	for round := range 3 {
 		var mu sync.Mutex
-		var revoked []string
 		var advanced, ended []session.Session
 		var writing sync.WaitGroup
 		for w := range 8 {
@@ -353,9 +353,8 @@ func TestWhatWasAcknowledgedOutlivesACrash(t *testing.T) {
 		}
 		var ids []string
 		ids, cursor = readAll(t, db.Revocations(), cursor)
-		require.NotContains(t, ids, "first", "its cursor stays good")
-		require.Subset(t, ids, revoked)
-		require.LessOrEqual(t, len(ids), len(revoked)+8, "but those under way")
+		require.Subset(t, ids, revoked, "all is read again, since a server that restarts may have lost entries")
+		require.LessOrEqual(t, len(ids), len(revoked)+8*(round+1), "except those under way")
 	}
 }
 

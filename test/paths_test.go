@@ -1,4 +1,4 @@
-package jwtauth_test
+package test
 
 import (
 	"bufio"
@@ -14,61 +14,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/joinednode/jwtauth"
+	"github.com/joinednode/jwtauth/internal/authtest"
 )
-
-// hostilePaths are request targets as they stand on the wire, each of which two
-// programs take for two places.
-var hostilePaths = map[string]string{
-	"an escaped .. segment":                   "/run/demo/%2e%2e/notify",
-	"an escaped .. segment, half escaped":     "/run/demo/.%2E/notify",
-	"an escaped . segment":                    "/run/demo/%2e/notify",
-	"an escaped .. as the container":          "/run/%2e%2e/notify",
-	"an escaped .. as the recipe":             "/run/demo/%2e%2e",
-	"an escaped . at the end":                 "/run/demo/%2e",
-	"an escaped slash behind ..":              "/run/demo/..%2Fother",
-	"an escaped slash before ..":              "/run/demo/a%2F..",
-	"a way out in one segment":                "/run/demo/..%2f..%2fother%2fnotify",
-	"an escaped backslash":                    "/run/demo/a%5cb",
-	"a raw backslash":                         `/run/demo/a\b`,
-	"an empty segment by an escaped slash":    "/run/demo/a%2F%2Fb",
-	"an escaped slash at a segment's start":   "/run/demo/%2Fnotify",
-	"an escaped slash at the path's start":    "/%2Frun/demo/notify",
-	"an escaped slash at the container's end": "/run/demo%2F/notify",
-}
-
-// rawDots are targets that ServeMux redirects, so that only a bare middleware
-// ever sees them.
-var rawDots = map[string]string{
-	"a .. segment":         "/run/demo/../other/notify",
-	"a . segment":          "/run/demo/./notify",
-	"an empty segment":     "/run//demo/notify",
-	"two slashes at first": "//run/demo/notify",
-	".. at the end":        "/run/demo/..",
-	"two slashes at last":  "/run/demo/notify//",
-}
-
-// plainPaths look odd, and mean one place only.
-var plainPaths = map[string]string{
-	"a slash at the end":             "/run/demo/notify/",
-	"dots within a segment":          "/run/demo/a..b",
-	"three dots":                     "/run/demo/...",
-	"an escape":                      "/run/demo/n%6ftify",
-	"an escaped slash in a segment":  "/run/demo/a%2Fb",
-	"an escape of an escape":         "/run/demo/%252e%252e",
-	"a colon":                        "/run/demo/a:b",
-	"a semicolon":                    "/run/demo/a;b",
-	"a line break":                   "/run/demo/a%0d%0ab",
-	"a NUL":                          "/run/demo/a%00b",
-	"an absolute target":             "http://api.example.com/run/demo/notify",
-	"nothing but the root":           "/",
-	"the asterisk of OPTIONS":        "*",
-	"an absolute target without one": "http://api.example.com",
-}
 
 // pathServers are real servers, bare and behind a mux, whose every route has
 // one policy; the header X-Seen of a response says what the handler saw.
 func pathServers(t *testing.T, http2 bool) map[string]*httptest.Server {
-	auth := newAuth(t, jwtauth.WithContainer(func(*http.Request) string { return "demo" }))
+	auth := authtest.NewAuth(t, jwtauth.WithContainer(func(*http.Request) string { return "demo" }))
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, ok := jwtauth.FromContext(r.Context())
 		w.Header().Set("X-Seen", fmt.Sprintf("%s claims=%v", r.Method, ok))
@@ -86,7 +38,7 @@ func pathServers(t *testing.T, http2 bool) map[string]*httptest.Server {
 		t.Cleanup(server.Close)
 		servers[name] = server
 	}
-	for name, wrap := range policies(auth) {
+	for name, wrap := range authtest.Policies(auth) {
 		start(name, wrap(handler))
 		mux := http.NewServeMux()
 		mux.Handle("/run/{container}/{recipe}", wrap(handler))
@@ -103,7 +55,7 @@ func sendRaw(t *testing.T, server *httptest.Server, method, target string) *http
 	conn, err := net.Dial("tcp", server.Listener.Addr().String())
 	require.NoError(t, err)
 	defer conn.Close()
-	fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: api.example.com\r\nAuthorization: Bearer %s\r\nConnection: close\r\n\r\n", method, target, goodToken())
+	fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: api.example.com\r\nAuthorization: Bearer %s\r\nConnection: close\r\n\r\n", method, target, authtest.GoodToken())
 	response, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method})
 	require.NoError(t, err)
 	_, err = io.Copy(io.Discard, response.Body)
@@ -119,7 +71,7 @@ func sendHTTP2(t *testing.T, server *httptest.Server, method, target string) *ht
 	if strings.HasPrefix(target, "//") { // which Opaque would take for a host
 		u.Opaque, u.Path = "", target
 	}
-	r := &http.Request{Method: method, URL: u, Host: host, Header: bearer(goodToken())}
+	r := &http.Request{Method: method, URL: u, Host: host, Header: authtest.Bearer(authtest.GoodToken())}
 	response, err := server.Client().Transport.RoundTrip(r)
 	require.NoError(t, err)
 	response.Body.Close()
@@ -145,15 +97,15 @@ func TestHostilePathsOnTheWire(t *testing.T) {
 			})
 		}
 		for policy := range servers {
-			for name, target := range hostilePaths {
+			for name, target := range authtest.HostilePaths {
 				hostile(policy, name, target)
 			}
-			for name, target := range rawDots {
+			for name, target := range authtest.RawDots {
 				if !strings.HasSuffix(policy, "mux") {
 					hostile(policy, name, target)
 				}
 			}
-			for name, target := range plainPaths {
+			for name, target := range authtest.PlainPaths {
 				method := "GET"
 				if target == "*" {
 					method = "OPTIONS"
@@ -191,18 +143,18 @@ func TestCONNECTIsNoPathOfOurs(t *testing.T) {
 			})
 		}
 	}
-	auth := newAuth(t)
-	for name, wrap := range policies(auth) {
-		r := request("GET", demoPath, bearer(goodToken()))
+	auth := authtest.NewAuth(t)
+	for name, wrap := range authtest.Policies(auth) {
+		r := authtest.Request("GET", authtest.DemoPath, authtest.Bearer(authtest.GoodToken()))
 		r.Method = "CONNECT"
-		_, s := serve(wrap, r)
-		require.Equal(t, name == "Public", s.ran, name)
-		require.False(t, s.ok, name)
+		_, s := authtest.Serve(wrap, r)
+		require.Equal(t, name == "Public", s.Ran, name)
+		require.False(t, s.OK, name)
 	}
 }
 
 func TestAURLTokenIsCutOverTheWire(t *testing.T) {
-	auth := newAuth(t)
+	auth := authtest.NewAuth(t)
 	handler := auth.Private(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		io.WriteString(w, r.RequestURI+" "+r.URL.String())
 	}))
@@ -212,13 +164,13 @@ func TestAURLTokenIsCutOverTheWire(t *testing.T) {
 		server := httptest.NewUnstartedServer(mux)
 		server.EnableHTTP2 = http2
 		server.StartTLS()
-		response, err := server.Client().Get(server.URL + demoPath + "?a=%7e&token=" + goodToken())
+		response, err := server.Client().Get(server.URL + authtest.DemoPath + "?a=%7e&token=" + authtest.GoodToken())
 		require.NoError(t, err)
 		body, err := io.ReadAll(response.Body)
 		response.Body.Close()
 		require.NoError(t, err)
 		require.Equal(t, http2, response.ProtoMajor == 2)
-		require.Equal(t, demoPath+"?a=%7e "+demoPath+"?a=%7e", string(body))
+		require.Equal(t, authtest.DemoPath+"?a=%7e "+authtest.DemoPath+"?a=%7e", string(body))
 		server.Close()
 	}
 }

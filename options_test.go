@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/joinednode/jwtauth"
+	"github.com/joinednode/jwtauth/internal/authtest"
 	"github.com/joinednode/jwtauth/keys"
 	"github.com/joinednode/jwtauth/revoke"
 )
@@ -38,7 +39,7 @@ var (
 	providerPub = providerKey.Public().(ed25519.PublicKey)
 	elderSecret = []byte(strings.Repeat("another!", 4))
 
-	ownSource      = keys.HS256(secret).WithID("the-kid")
+	ownSource      = keys.HS256(authtest.Secret).WithID("the-kid")
 	providerSource = keys.Verifier(providerPub).WithID("the-kid")
 	elderSource    = keys.HS256(elderSecret).WithID("the-kid")
 )
@@ -52,19 +53,19 @@ func trusting(t testing.TB, opts ...jwtauth.Option) *jwtauth.Auth {
 func trustingKeys(t testing.TB, own, provided, old keys.Source, opts ...jwtauth.Option) *jwtauth.Auth {
 	t.Helper()
 	auth, err := jwtauth.New(own, append([]jwtauth.Option{
-		atNow(), jwtauth.WithTrustedIssuer(provider, provided), jwtauth.WithIssuer(issuer), jwtauth.WithTrustedIssuer(elder, old),
+		authtest.AtNow(), jwtauth.WithTrustedIssuer(provider, provided), jwtauth.WithIssuer(authtest.Issuer), jwtauth.WithTrustedIssuer(elder, old),
 	}, opts...)...)
 	require.NoError(t, err)
 	return auth
 }
 
-func ofIssuer(iss any) string { return claimsJSON(map[string]any{"iss": iss}) }
+func ofIssuer(iss any) string { return authtest.ClaimsJSON(map[string]any{"iss": iss}) }
 
-func byOwn(payload string) string   { return sign(hsHeader, payload) }
-func byElder(payload string) string { return signWith(elderSecret, hsHeader, payload) }
+func byOwn(payload string) string   { return authtest.Sign(hsHeader, payload) }
+func byElder(payload string) string { return authtest.SignWith(elderSecret, hsHeader, payload) }
 func byProvider(payload string) string {
-	signed := b64(edHeader) + "." + b64(payload)
-	return signed + "." + b64(string(ed25519.Sign(providerKey, []byte(signed))))
+	signed := authtest.B64(edHeader) + "." + authtest.B64(payload)
+	return signed + "." + authtest.B64(string(ed25519.Sign(providerKey, []byte(signed))))
 }
 
 // notGenuine are tokens that an Auth of several issuers must not take for
@@ -87,75 +88,75 @@ func notGenuine(t testing.TB) map[string]struct {
 	return map[string]bad{
 		"our key for the provider":        {byOwn(ofIssuer(provider)), jwtauth.ErrUnknownKey},
 		"our key for the elder":           {byOwn(ofIssuer(elder)), jwtauth.ErrSignature},
-		"the elder's key for us":          {byElder(ofIssuer(issuer)), jwtauth.ErrSignature},
+		"the elder's key for us":          {byElder(ofIssuer(authtest.Issuer)), jwtauth.ErrSignature},
 		"the elder's key for a provider":  {byElder(ofIssuer(provider)), jwtauth.ErrUnknownKey},
-		"the provider's key for us":       {byProvider(ofIssuer(issuer)), jwtauth.ErrUnknownKey},
+		"the provider's key for us":       {byProvider(ofIssuer(authtest.Issuer)), jwtauth.ErrUnknownKey},
 		"the provider's key for the old":  {byProvider(ofIssuer(elder)), jwtauth.ErrUnknownKey},
-		"the elder's iss made ours":       {splice(byElder(ofIssuer(elder)), byOwn(ofIssuer(issuer))), jwtauth.ErrSignature},
-		"our iss made the elder's":        {splice(byOwn(ofIssuer(issuer)), byElder(ofIssuer(elder))), jwtauth.ErrSignature},
-		"our iss made the provider's":     {splice(byOwn(ofIssuer(issuer)), byProvider(ofIssuer(provider))), jwtauth.ErrUnknownKey},
-		"one provider's claims changed":   {splice(byProvider(ofIssuer(provider)), byProvider(claimsJSON(map[string]any{"iss": provider, "sub": "root"}))), jwtauth.ErrSignature},
-		"a public key as a secret, ours":  {signWith(providerPub, hsHeader, ofIssuer(issuer)), jwtauth.ErrSignature},
-		"a public key as a secret":        {signWith(providerPub, hsHeader, ofIssuer(provider)), jwtauth.ErrUnknownKey},
-		"a public key's PEM as a secret":  {signWith(inPEM, hsHeader, ofIssuer(provider)), jwtauth.ErrUnknownKey},
-		"no signature for the provider":   {b64(`{"alg":"none","kid":"the-kid"}`) + "." + b64(ofIssuer(provider)) + "." + b64("x"), jwtauth.ErrUnknownKey},
-		"a stranger's key":                {signWith(bytes.Repeat([]byte("s"), 32), hsHeader, ofIssuer(elder)), jwtauth.ErrSignature},
-		"a stranger's key, and expired":   {signWith(bytes.Repeat([]byte("s"), 32), hsHeader, claimsJSON(map[string]any{"iss": elder, "exp": 1})), jwtauth.ErrSignature},
+		"the elder's iss made ours":       {authtest.Splice(byElder(ofIssuer(elder)), byOwn(ofIssuer(authtest.Issuer))), jwtauth.ErrSignature},
+		"our iss made the elder's":        {authtest.Splice(byOwn(ofIssuer(authtest.Issuer)), byElder(ofIssuer(elder))), jwtauth.ErrSignature},
+		"our iss made the provider's":     {authtest.Splice(byOwn(ofIssuer(authtest.Issuer)), byProvider(ofIssuer(provider))), jwtauth.ErrUnknownKey},
+		"one provider's claims changed":   {authtest.Splice(byProvider(ofIssuer(provider)), byProvider(authtest.ClaimsJSON(map[string]any{"iss": provider, "sub": "root"}))), jwtauth.ErrSignature},
+		"a public key as a secret, ours":  {authtest.SignWith(providerPub, hsHeader, ofIssuer(authtest.Issuer)), jwtauth.ErrSignature},
+		"a public key as a secret":        {authtest.SignWith(providerPub, hsHeader, ofIssuer(provider)), jwtauth.ErrUnknownKey},
+		"a public key's PEM as a secret":  {authtest.SignWith(inPEM, hsHeader, ofIssuer(provider)), jwtauth.ErrUnknownKey},
+		"no signature for the provider":   {authtest.B64(`{"alg":"none","kid":"the-kid"}`) + "." + authtest.B64(ofIssuer(provider)) + "." + authtest.B64("x"), jwtauth.ErrUnknownKey},
+		"a stranger's key":                {authtest.SignWith(bytes.Repeat([]byte("s"), 32), hsHeader, ofIssuer(elder)), jwtauth.ErrSignature},
+		"a stranger's key, and expired":   {authtest.SignWith(bytes.Repeat([]byte("s"), 32), hsHeader, authtest.ClaimsJSON(map[string]any{"iss": elder, "exp": 1})), jwtauth.ErrSignature},
 		"an issuer that nobody knows":     {byOwn(ofIssuer("https://nobody.example.com")), jwtauth.ErrUnknownKey},
 		"the same, by the provider":       {byProvider(ofIssuer("https://nobody.example.com")), jwtauth.ErrUnknownKey},
-		"the same, by nobody":             {b64(hsHeader) + "." + b64(ofIssuer("https://nobody.example.com")) + "." + b64("x"), jwtauth.ErrUnknownKey},
-		"the same, expired":               {byOwn(claimsJSON(map[string]any{"iss": "https://nobody.example.com", "exp": 1})), jwtauth.ErrUnknownKey},
-		"no issuer":                       {byOwn(claimsJSON(nil)), jwtauth.ErrUnknownKey},
-		"no issuer, by the provider":      {byProvider(claimsJSON(nil)), jwtauth.ErrUnknownKey},
+		"the same, by nobody":             {authtest.B64(hsHeader) + "." + authtest.B64(ofIssuer("https://nobody.example.com")) + "." + authtest.B64("x"), jwtauth.ErrUnknownKey},
+		"the same, expired":               {byOwn(authtest.ClaimsJSON(map[string]any{"iss": "https://nobody.example.com", "exp": 1})), jwtauth.ErrUnknownKey},
+		"no issuer":                       {byOwn(authtest.ClaimsJSON(nil)), jwtauth.ErrUnknownKey},
+		"no issuer, by the provider":      {byProvider(authtest.ClaimsJSON(nil)), jwtauth.ErrUnknownKey},
 		"an empty issuer":                 {byOwn(ofIssuer("")), jwtauth.ErrUnknownKey},
 		"an issuer with a slash behind":   {byProvider(ofIssuer(provider + "/")), jwtauth.ErrUnknownKey},
 		"an issuer cut short":             {byProvider(ofIssuer(provider[:len(provider)-1])), jwtauth.ErrUnknownKey},
 		"an issuer in capitals":           {byProvider(ofIssuer(strings.ToUpper(provider))), jwtauth.ErrUnknownKey},
 		"an issuer with a NUL behind":     {byProvider(ofIssuer(provider + "\x00")), jwtauth.ErrUnknownKey},
-		"an issuer deeper down":           {byOwn(claimsJSON(map[string]any{"x": map[string]any{"iss": issuer}})), jwtauth.ErrUnknownKey},
-		"ours, then the elder":            {byElder(twice(elder, `"iss"`, issuer)), jwtauth.ErrMalformed},
-		"the elder, then ours":            {byElder(twice(issuer, `"iss"`, elder)), jwtauth.ErrMalformed},
-		"ours twice":                      {byOwn(twice(issuer, `"iss"`, issuer)), jwtauth.ErrMalformed},
-		"ours, then the elder by escapes": {byElder(twice(elder, `"i\u0073s"`, issuer)), jwtauth.ErrMalformed},
-		"an ISS besides":                  {byElder(twice(elder, `"ISS"`, issuer)), jwtauth.ErrMalformed},
-		"an iss by an odd fold":           {byElder(twice(elder, `"i\u017fs"`, issuer)), jwtauth.ErrMalformed},
-		"both in an array":                {byElder(ofIssuer([]string{issuer, elder})), jwtauth.ErrMalformed},
-		"an issuer that is null":          {byOwn(strings.Replace(ofIssuer(issuer), `"`+issuer+`"`, "null", 1)), jwtauth.ErrMalformed},
-		"a payload with data behind":      {byElder(ofIssuer(elder) + ofIssuer(issuer)), jwtauth.ErrMalformed},
-		"a payload that is no object":     {byOwn(`"` + issuer + `"`), jwtauth.ErrMalformed},
-		"no exp":                          {byProvider(claimsJSON(map[string]any{"iss": provider, "exp": nil})), jwtauth.ErrMalformed},
+		"an issuer deeper down":           {byOwn(authtest.ClaimsJSON(map[string]any{"x": map[string]any{"iss": authtest.Issuer}})), jwtauth.ErrUnknownKey},
+		"ours, then the elder":            {byElder(twice(elder, `"iss"`, authtest.Issuer)), jwtauth.ErrMalformed},
+		"the elder, then ours":            {byElder(twice(authtest.Issuer, `"iss"`, elder)), jwtauth.ErrMalformed},
+		"ours twice":                      {byOwn(twice(authtest.Issuer, `"iss"`, authtest.Issuer)), jwtauth.ErrMalformed},
+		"ours, then the elder by escapes": {byElder(twice(elder, `"i\u0073s"`, authtest.Issuer)), jwtauth.ErrMalformed},
+		"an ISS besides":                  {byElder(twice(elder, `"ISS"`, authtest.Issuer)), jwtauth.ErrMalformed},
+		"an iss by an odd fold":           {byElder(twice(elder, `"i\u017fs"`, authtest.Issuer)), jwtauth.ErrMalformed},
+		"both in an array":                {byElder(ofIssuer([]string{authtest.Issuer, elder})), jwtauth.ErrMalformed},
+		"an issuer that is null":          {byOwn(strings.Replace(ofIssuer(authtest.Issuer), `"`+authtest.Issuer+`"`, "null", 1)), jwtauth.ErrMalformed},
+		"a payload with data behind":      {byElder(ofIssuer(elder) + ofIssuer(authtest.Issuer)), jwtauth.ErrMalformed},
+		"a payload that is no object":     {byOwn(`"` + authtest.Issuer + `"`), jwtauth.ErrMalformed},
+		"no exp":                          {byProvider(authtest.ClaimsJSON(map[string]any{"iss": provider, "exp": nil})), jwtauth.ErrMalformed},
 	}
 }
 
 func TestEachIssuerHasItsOwnKeys(t *testing.T) {
 	for name, token := range map[string]string{
-		"our own":                             byOwn(ofIssuer(issuer)),
+		"our own":                             byOwn(ofIssuer(authtest.Issuer)),
 		"the provider's":                      byProvider(ofIssuer(provider)),
 		"the elder's":                         byElder(ofIssuer(elder)),
 		"the elder's, iss written by escapes": byElder(strings.Replace(ofIssuer(elder), `"iss":"h`, `"\u0069ss":"\u0068`, 1)),
-		"one that is issued":                  mustIssue(t, trusting(t), "demo"),
+		"one that is issued":                  authtest.Issue(t, trusting(t), "demo"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			auth := trusting(t)
 			remember(t, auth, token)
-			_, s := serve(auth.Private, request("GET", demoPath, bearer(token)))
-			require.True(t, s.ok)
+			_, s := authtest.Serve(auth.Private, authtest.Request("GET", authtest.DemoPath, authtest.Bearer(token)))
+			require.True(t, s.OK)
 			var own struct{ Iss string }
-			require.NoError(t, s.claims.Decode(&own))
-			require.Equal(t, own.Iss, s.claims.Issuer)
+			require.NoError(t, s.Claims.Decode(&own))
+			require.Equal(t, own.Iss, s.Claims.Issuer)
 		})
 	}
 }
 
 func TestNobodySignsForAnotherIssuer(t *testing.T) {
-	garbage := byOwn(ofIssuer(issuer))
-	garbage = garbage[:len(garbage)-10] + flip(garbage[len(garbage)-10:])
+	garbage := byOwn(ofIssuer(authtest.Issuer))
+	garbage = garbage[:len(garbage)-10] + authtest.Flip(garbage[len(garbage)-10:])
 	for name, test := range notGenuine(t) {
 		t.Run(name, func(t *testing.T) {
-			var log logBuffer
-			auth := trusting(t, jwtauth.WithLogger(log.logger()))
+			var log authtest.LogBuffer
+			auth := trusting(t, jwtauth.WithLogger(log.Logger()))
 			// What was accepted before helps nobody.
-			for _, good := range []string{byOwn(ofIssuer(issuer)), byProvider(ofIssuer(provider)), byElder(ofIssuer(elder))} {
+			for _, good := range []string{byOwn(ofIssuer(authtest.Issuer)), byProvider(ofIssuer(provider)), byElder(ofIssuer(elder))} {
 				remember(t, auth, good)
 			}
 			for range 2 {
@@ -167,17 +168,17 @@ func TestNobodySignsForAnotherIssuer(t *testing.T) {
 				require.ErrorIs(t, err, test.want)
 				require.Zero(t, claims, "claims that nobody signed must not get out")
 			}
-			require.False(t, auth.Remembers(test.token))
+			require.False(t, auth.Cached(test.token))
 			require.NotContains(t, log.String(), "jti=", "a jti that nobody signed")
-			leaks(t, "the log", log.String(), test.token)
+			authtest.Leaks(t, "the log", log.String(), test.token)
 
 			for _, opts := range [][]jwtauth.Option{nil, {jwtauth.WithStatus(jwtauth.BearerStatus)}} {
 				auth := trusting(t, opts...)
-				for policy, wrap := range policies(auth) {
-					want, _ := serve(wrap, request("GET", demoPath, bearer(garbage)))
-					got, s := serve(wrap, request("GET", demoPath, bearer(test.token)))
-					require.False(t, s.ok)
-					require.Equal(t, policy == "Public", s.ran)
+				for policy, wrap := range authtest.Policies(auth) {
+					want, _ := authtest.Serve(wrap, authtest.Request("GET", authtest.DemoPath, authtest.Bearer(garbage)))
+					got, s := authtest.Serve(wrap, authtest.Request("GET", authtest.DemoPath, authtest.Bearer(test.token)))
+					require.False(t, s.OK)
+					require.Equal(t, policy == "Public", s.Ran)
 					require.Equal(t, answer(want), answer(got), "whoever has no genuine token learns nothing")
 				}
 			}
@@ -198,8 +199,8 @@ func TestTheLogSaysWhichIssuerIsNotTrusted(t *testing.T) {
 		"one that breaks the line":  {"a\nlevel=ERROR", `a\\nlevel=ERROR`, "a\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var log logBuffer
-			_, err := trusting(t, jwtauth.WithLogger(log.logger())).Verify(t.Context(), byOwn(ofIssuer(test.iss)), "demo")
+			var log authtest.LogBuffer
+			_, err := trusting(t, jwtauth.WithLogger(log.Logger())).Verify(t.Context(), byOwn(ofIssuer(test.iss)), "demo")
 			require.ErrorIs(t, err, jwtauth.ErrUnknownKey)
 			require.Contains(t, log.String(), "reason=unknown_key")
 			require.Contains(t, log.String(), test.want)
@@ -212,24 +213,24 @@ func TestTheLogSaysWhichIssuerIsNotTrusted(t *testing.T) {
 // The payload is read before the signature only where it must be, and both times
 // by the same rules.
 func TestAPayloadIsReadAlikeBeforeAndBehindTheSignature(t *testing.T) {
-	alone, err := jwtauth.New(ownSource, atNow(), jwtauth.WithIssuer(issuer))
+	alone, err := jwtauth.New(ownSource, authtest.AtNow(), jwtauth.WithIssuer(authtest.Issuer))
 	require.NoError(t, err)
 	several := trusting(t)
 	for name, payload := range map[string]string{
-		"good":                 ofIssuer(issuer),
+		"good":                 ofIssuer(authtest.Issuer),
 		"no JSON":              "iss",
-		"no UTF-8":             `{"iss":"` + issuer + "\xff" + `","exp":9999999999}`,
+		"no UTF-8":             `{"iss":"` + authtest.Issuer + "\xff" + `","exp":9999999999}`,
 		"a lone surrogate":     `{"iss":"\ud800","exp":9999999999}`,
-		"a name twice":         `{"iss":"` + issuer + `","exp":9999999999,"x":1,"x":2}`,
-		"a name twice, deeper": `{"iss":"` + issuer + `","exp":9999999999,"x":{"y":1,"y":2}}`,
-		"a folded name":        strings.Replace(ofIssuer(issuer), `"jti"`, `"JTI"`, 1),
+		"a name twice":         `{"iss":"` + authtest.Issuer + `","exp":9999999999,"x":1,"x":2}`,
+		"a name twice, deeper": `{"iss":"` + authtest.Issuer + `","exp":9999999999,"x":{"y":1,"y":2}}`,
+		"a folded name":        strings.Replace(ofIssuer(authtest.Issuer), `"jti"`, `"JTI"`, 1),
 		"a number as iss":      ofIssuer(7),
-		"exp as a string":      claimsJSON(map[string]any{"iss": issuer, "exp": "9999999999"}),
-		"exp without end":      `{"iss":"` + issuer + `","exp":1e999}`,
-		"no exp":               claimsJSON(map[string]any{"iss": issuer, "exp": nil}),
-		"expired":              claimsJSON(map[string]any{"iss": issuer, "exp": 1}),
-		"an audience":          claimsJSON(map[string]any{"iss": issuer, "aud": "elsewhere"}),
-		"nested very deep":     `{"iss":"` + issuer + `","exp":9999999999,"x":` + strings.Repeat("[", 99) + strings.Repeat("]", 99) + `}`,
+		"exp as a string":      authtest.ClaimsJSON(map[string]any{"iss": authtest.Issuer, "exp": "9999999999"}),
+		"exp without end":      `{"iss":"` + authtest.Issuer + `","exp":1e999}`,
+		"no exp":               authtest.ClaimsJSON(map[string]any{"iss": authtest.Issuer, "exp": nil}),
+		"expired":              authtest.ClaimsJSON(map[string]any{"iss": authtest.Issuer, "exp": 1}),
+		"an audience":          authtest.ClaimsJSON(map[string]any{"iss": authtest.Issuer, "aud": "elsewhere"}),
+		"nested very deep":     `{"iss":"` + authtest.Issuer + `","exp":9999999999,"x":` + strings.Repeat("[", 99) + strings.Repeat("]", 99) + `}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			want, wantErr := alone.Verify(t.Context(), byOwn(payload), "demo")
@@ -239,7 +240,7 @@ func TestAPayloadIsReadAlikeBeforeAndBehindTheSignature(t *testing.T) {
 			require.Equal(t, name == "good", gotErr == nil)
 		})
 	}
-	forged := signWith(elderSecret, hsHeader, "no JSON")
+	forged := authtest.SignWith(elderSecret, hsHeader, "no JSON")
 	_, err = alone.Verify(t.Context(), forged, "demo")
 	require.ErrorIs(t, err, jwtauth.ErrSignature, "where one source has all the keys, the signature comes first")
 	_, err = several.Verify(t.Context(), forged, "demo")
@@ -279,23 +280,23 @@ func TestOnlyTheSourceOfTheTokensIssuerIsAsked(t *testing.T) {
 		}
 	}
 	for _, when := range []string{"first seen", "remembered"} {
-		present("ours, "+when, byOwn(ofIssuer(issuer)), own)
+		present("ours, "+when, byOwn(ofIssuer(authtest.Issuer)), own)
 		present("the provider's, "+when, byProvider(ofIssuer(provider)), provided)
 		present("the elder's, "+when, byElder(ofIssuer(elder)), old)
 		present("forged, "+when, byOwn(ofIssuer(elder)), old)
 		present("nobody's, "+when, byOwn(ofIssuer("nobody")))
-		present("without an issuer, "+when, byOwn(claimsJSON(nil)))
+		present("without an issuer, "+when, byOwn(authtest.ClaimsJSON(nil)))
 		present("malformed, "+when, byOwn("{}"))
 	}
 }
 
 func TestAnOutageOfOneIssuersKeysIsItsTokensAlone(t *testing.T) {
-	sources := map[string]*asked{issuer: {key: ownSource}, provider: {key: providerSource}, elder: {key: elderSource}}
-	tokens := map[string]string{issuer: byOwn(ofIssuer(issuer)), provider: byProvider(ofIssuer(provider)), elder: byElder(ofIssuer(elder))}
+	sources := map[string]*asked{authtest.Issuer: {key: ownSource}, provider: {key: providerSource}, elder: {key: elderSource}}
+	tokens := map[string]string{authtest.Issuer: byOwn(ofIssuer(authtest.Issuer)), provider: byProvider(ofIssuer(provider)), elder: byElder(ofIssuer(elder))}
 	for down := range sources {
 		for _, remembered := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, remembered: %v", down, remembered), func(t *testing.T) {
-				auth := trustingKeys(t, sources[issuer], sources[provider], sources[elder])
+				auth := trustingKeys(t, sources[authtest.Issuer], sources[provider], sources[elder])
 				if remembered {
 					for _, token := range tokens {
 						remember(t, auth, token)
@@ -304,17 +305,17 @@ func TestAnOutageOfOneIssuersKeysIsItsTokensAlone(t *testing.T) {
 				sources[down].err = errors.New("connection refused")
 				defer func() { sources[down].err = nil }()
 				for iss, token := range tokens {
-					w, s := serve(auth.Private, request("GET", demoPath, bearer(token)))
-					require.Equal(t, iss != down, s.ran, iss)
+					w, s := authtest.Serve(auth.Private, authtest.Request("GET", authtest.DemoPath, authtest.Bearer(token)))
+					require.Equal(t, iss != down, s.Ran, iss)
 					if iss == down {
 						require.Equal(t, http.StatusServiceUnavailable, w.Code)
-						require.Equal(t, "unavailable", bodyOf(t, w).Code)
+						require.Equal(t, "unavailable", authtest.BodyOf(t, w).Code)
 					}
 				}
-				w, _ := serve(auth.Private, request("GET", demoPath, bearer(byOwn(ofIssuer("nobody")))))
+				w, _ := authtest.Serve(auth.Private, authtest.Request("GET", authtest.DemoPath, authtest.Bearer(byOwn(ofIssuer("nobody")))))
 				require.Equal(t, http.StatusForbidden, w.Code, "which no key could change")
 				_, err := auth.Issue("demo")
-				require.Equal(t, down == issuer, errors.Is(err, jwtauth.ErrUnavailable), "Issue needs our own keys alone")
+				require.Equal(t, down == authtest.Issuer, errors.Is(err, jwtauth.ErrUnavailable), "Issue needs our own keys alone")
 				sources[down].err = nil
 				_, err = auth.Verify(t.Context(), tokens[down], "demo")
 				require.NoError(t, err)
@@ -324,16 +325,16 @@ func TestAnOutageOfOneIssuersKeysIsItsTokensAlone(t *testing.T) {
 }
 
 func TestARememberedTokenIsJudgedByTheKeysOfItsIssuer(t *testing.T) {
-	tokens := map[string]string{issuer: byOwn(ofIssuer(issuer)), provider: byProvider(ofIssuer(provider)), elder: byElder(ofIssuer(elder))}
+	tokens := map[string]string{authtest.Issuer: byOwn(ofIssuer(authtest.Issuer)), provider: byProvider(ofIssuer(provider)), elder: byElder(ofIssuer(elder))}
 	for rotated := range tokens {
 		t.Run(rotated, func(t *testing.T) {
 			rings := map[string]*keys.Ring{}
-			for iss, key := range map[string]keys.Key{issuer: ownSource, provider: keys.Signer(providerKey).WithID("the-kid"), elder: elderSource} {
+			for iss, key := range map[string]keys.Key{authtest.Issuer: ownSource, provider: keys.Signer(providerKey).WithID("the-kid"), elder: elderSource} {
 				ring, err := keys.NewRing(key)
 				require.NoError(t, err)
 				rings[iss] = ring
 			}
-			auth := trustingKeys(t, rings[issuer], rings[provider], rings[elder])
+			auth := trustingKeys(t, rings[authtest.Issuer], rings[provider], rings[elder])
 			for _, token := range tokens {
 				remember(t, auth, token)
 			}
@@ -346,10 +347,10 @@ func TestARememberedTokenIsJudgedByTheKeysOfItsIssuer(t *testing.T) {
 				_, err := auth.Verify(t.Context(), token, "demo")
 				if iss == rotated {
 					require.ErrorIs(t, err, jwtauth.ErrUnknownKey)
-					require.False(t, auth.Remembers(token), "a retired key is nothing to keep")
+					require.False(t, auth.Cached(token), "a retired key is nothing to keep")
 				} else {
 					require.NoError(t, err)
-					require.True(t, auth.Remembers(token), "nobody else's keys changed")
+					require.True(t, auth.Cached(token), "nobody else's keys changed")
 				}
 			}
 		})
@@ -358,19 +359,21 @@ func TestARememberedTokenIsJudgedByTheKeysOfItsIssuer(t *testing.T) {
 
 func TestARevocationIsOfOneIssuersTokens(t *testing.T) {
 	payload := func(iss string) string {
-		return claimsJSON(map[string]any{"iss": iss, "sub": "alice", "sid": "s1"})
+		return authtest.ClaimsJSON(map[string]any{"iss": iss, "sub": "alice", "sid": "s1"})
 	}
-	tokens := map[string]string{issuer: byOwn(payload(issuer)), provider: byProvider(payload(provider)), elder: byElder(payload(elder))}
+	tokens := map[string]string{authtest.Issuer: byOwn(payload(authtest.Issuer)), provider: byProvider(payload(provider)), elder: byElder(payload(elder))}
 	for revoked := range tokens {
 		for kind, take := range map[string]func(*revoke.List) error{
-			"token":     func(l *revoke.List) error { return l.RevokeToken(t.Context(), revoked, "the-jti", now.Add(time.Hour)) },
+			"token": func(l *revoke.List) error {
+				return l.RevokeToken(t.Context(), revoked, "the-jti", authtest.Now.Add(time.Hour))
+			},
 			"session":   func(l *revoke.List) error { return l.RevokeSession(t.Context(), revoked, "s1") },
 			"subject":   func(l *revoke.List) error { return l.RevokeSubject(t.Context(), revoked, "alice") },
 			"container": func(l *revoke.List) error { return l.RevokeContainer(t.Context(), revoked, "demo") },
 		} {
 			for _, remembered := range []bool{false, true} {
 				t.Run(fmt.Sprintf("%s of %s, remembered: %v", kind, revoked, remembered), func(t *testing.T) {
-					list, err := revoke.New(revoke.NewMemory(), revoke.WithClock(func() time.Time { return now }))
+					list, err := revoke.New(revoke.NewMemory(), revoke.WithClock(func() time.Time { return authtest.Now }))
 					require.NoError(t, err)
 					auth := trusting(t, jwtauth.WithRevocations(list))
 					held := map[string]jwtauth.Claims{}
@@ -414,17 +417,17 @@ func TestTheAudienceIsThatOfTheIssuer(t *testing.T) {
 		"theirs, with ours":                           {api, recipes, elder, "api", jwtauth.ErrAudience},
 		"theirs, with none":                           {api, recipes, elder, nil, jwtauth.ErrAudience},
 		"theirs, with an empty list":                  {api, recipes, elder, []string{}, jwtauth.ErrAudience},
-		"ours, with ours":                             {api, recipes, issuer, "api", nil},
-		"ours, with theirs":                           {api, recipes, issuer, "recipes", jwtauth.ErrAudience},
-		"ours, with none":                             {api, recipes, issuer, nil, jwtauth.ErrAudience},
+		"ours, with ours":                             {api, recipes, authtest.Issuer, "api", nil},
+		"ours, with theirs":                           {api, recipes, authtest.Issuer, "recipes", jwtauth.ErrAudience},
+		"ours, with none":                             {api, recipes, authtest.Issuer, nil, jwtauth.ErrAudience},
 		"a third one's, with ours":                    {api, recipes, provider, "api", nil},
 		"a third one's, with theirs":                  {api, recipes, provider, "recipes", jwtauth.ErrAudience},
 		"theirs where none is said, with ours":        {api, nil, elder, "api", nil},
 		"theirs where none is said, with none":        {api, nil, elder, nil, jwtauth.ErrAudience},
 		"theirs, with theirs, where we have none":     {nil, recipes, elder, "recipes", nil},
 		"theirs, with none, where we have none":       {nil, recipes, elder, nil, jwtauth.ErrAudience},
-		"ours, with none, where we have none":         {nil, recipes, issuer, nil, nil},
-		"ours, with theirs, where we have none":       {nil, recipes, issuer, "recipes", jwtauth.ErrAudience},
+		"ours, with none, where we have none":         {nil, recipes, authtest.Issuer, nil, nil},
+		"ours, with theirs, where we have none":       {nil, recipes, authtest.Issuer, "recipes", jwtauth.ErrAudience},
 		"theirs, with none, where nobody has one":     {nil, nil, elder, nil, nil},
 		"theirs, with any, where nobody has one":      {nil, nil, elder, "api", jwtauth.ErrAudience},
 		"a third one's, with any, where it says none": {nil, recipes, provider, "recipes", jwtauth.ErrAudience},
@@ -432,7 +435,7 @@ func TestTheAudienceIsThatOfTheIssuer(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			theirs := append([]string(nil), test.theirs...)
 			opts := []jwtauth.Option{
-				atNow(), jwtauth.WithIssuer(issuer),
+				authtest.AtNow(), jwtauth.WithIssuer(authtest.Issuer),
 				jwtauth.WithTrustedIssuer(elder, elderSource, theirs...), jwtauth.WithTrustedIssuer(provider, providerSource),
 			}
 			if test.own != nil {
@@ -441,14 +444,14 @@ func TestTheAudienceIsThatOfTheIssuer(t *testing.T) {
 			auth, err := jwtauth.New(ownSource, opts...)
 			require.NoError(t, err)
 			clear(theirs) // which is the caller's to change
-			signer := map[string]func(string) string{issuer: byOwn, elder: byElder, provider: byProvider}[test.iss]
+			signer := map[string]func(string) string{authtest.Issuer: byOwn, elder: byElder, provider: byProvider}[test.iss]
 			claims := map[string]any{"iss": test.iss, "aud": test.aud}
 			for range 2 {
-				_, err = auth.Verify(t.Context(), signer(claimsJSON(claims)), "demo")
+				_, err = auth.Verify(t.Context(), signer(authtest.ClaimsJSON(claims)), "demo")
 				require.ErrorIs(t, err, test.want)
 			}
-			claims["exp"] = now.Unix() - 1
-			c, err := auth.Inspect(t.Context(), signer(claimsJSON(claims)))
+			claims["exp"] = authtest.Now.Unix() - 1
+			c, err := auth.Inspect(t.Context(), signer(authtest.ClaimsJSON(claims)))
 			require.ErrorIs(t, err, jwtauth.ErrExpired)
 			require.Equal(t, test.want == nil, c.Issuer == test.iss, "what is not meant for us is not ours to end")
 		})
@@ -457,10 +460,10 @@ func TestTheAudienceIsThatOfTheIssuer(t *testing.T) {
 
 func TestIssueUsesOurOwnKeysAlone(t *testing.T) {
 	auth := trusting(t, jwtauth.WithAudience("api"))
-	token := mustIssue(t, auth, "demo")
-	require.Contains(t, decodePayload(t, token), `"iss":"`+issuer+`"`)
-	require.Equal(t, issuer, auth.Issuer())
-	alone, err := jwtauth.New(ownSource, atNow(), jwtauth.WithIssuer(issuer), jwtauth.WithAudience("api"))
+	token := authtest.Issue(t, auth, "demo")
+	require.Contains(t, authtest.DecodePayload(t, token), `"iss":"`+authtest.Issuer+`"`)
+	require.Equal(t, authtest.Issuer, auth.Issuer())
+	alone, err := jwtauth.New(ownSource, authtest.AtNow(), jwtauth.WithIssuer(authtest.Issuer), jwtauth.WithAudience("api"))
 	require.NoError(t, err)
 	_, err = alone.Verify(t.Context(), token, "demo")
 	require.NoError(t, err)
@@ -476,9 +479,9 @@ func TestWhatElseIsConfiguredHoldsForAllIssuers(t *testing.T) {
 		want    error
 	}{
 		"the type":      {jwtauth.WithTypes("at+jwt"), nil, jwtauth.ErrType},
-		"the expiry":    {jwtauth.WithLeeway(0), map[string]any{"exp": now.Unix()}, jwtauth.ErrExpired},
+		"the expiry":    {jwtauth.WithLeeway(0), map[string]any{"exp": authtest.Now.Unix()}, jwtauth.ErrExpired},
 		"the container": {jwtauth.WithLeeway(0), map[string]any{"container": "other"}, jwtauth.ErrContainer},
-		"the lifetime":  {jwtauth.WithRevocations(blocked{}), map[string]any{"exp": now.Add(jwtauth.DefaultTTL).Unix() + 1}, jwtauth.ErrRevoked},
+		"the lifetime":  {jwtauth.WithRevocations(authtest.CheckerFunc(func(context.Context, jwtauth.Claims) (bool, error) { return false, nil })), map[string]any{"exp": authtest.Now.Add(jwtauth.DefaultTTL).Unix() + 1}, jwtauth.ErrRevoked},
 		"the size":      {jwtauth.WithMaxTokenSize(256), map[string]any{"x": strings.Repeat("x", 256)}, jwtauth.ErrMalformed},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -486,27 +489,27 @@ func TestWhatElseIsConfiguredHoldsForAllIssuers(t *testing.T) {
 			for name, value := range test.changes {
 				claims[name] = value
 			}
-			_, err := trusting(t, test.opt).Verify(t.Context(), byProvider(claimsJSON(claims)), "demo")
+			_, err := trusting(t, test.opt).Verify(t.Context(), byProvider(authtest.ClaimsJSON(claims)), "demo")
 			require.ErrorIs(t, err, test.want)
 		})
 	}
 }
 
 func TestTrustedIssuersThatCannotBe(t *testing.T) {
-	ours, theirs := jwtauth.WithIssuer(issuer), jwtauth.WithTrustedIssuer(elder, elderSource)
+	ours, theirs := jwtauth.WithIssuer(authtest.Issuer), jwtauth.WithTrustedIssuer(elder, elderSource)
 	for name, test := range map[string]struct {
 		opts []jwtauth.Option
 		want []string
 	}{
 		"without an issuer of our own":  {[]jwtauth.Option{theirs}, []string{"WithTrustedIssuer needs WithIssuer"}},
-		"our own":                       {[]jwtauth.Option{jwtauth.WithTrustedIssuer(issuer, elderSource), ours}, []string{`WithTrustedIssuer("` + issuer + `"): it is that of WithIssuer`}},
+		"our own":                       {[]jwtauth.Option{jwtauth.WithTrustedIssuer(authtest.Issuer, elderSource), ours}, []string{`WithTrustedIssuer("` + authtest.Issuer + `"): it is that of WithIssuer`}},
 		"one twice":                     {[]jwtauth.Option{ours, theirs, jwtauth.WithTrustedIssuer(provider, providerSource), theirs}, []string{`WithTrustedIssuer("` + elder + `") was given twice`}},
 		"one without a name":            {[]jwtauth.Option{ours, jwtauth.WithTrustedIssuer("", elderSource)}, []string{"WithTrustedIssuer was given an empty string"}},
 		"one that is not UTF-8":         {[]jwtauth.Option{ours, jwtauth.WithTrustedIssuer("\xff", elderSource)}, []string{"WithTrustedIssuer was given invalid UTF-8"}},
 		"no source":                     {[]jwtauth.Option{ours, jwtauth.WithTrustedIssuer(elder, nil)}, []string{`WithTrustedIssuer("` + elder + `"): the source of keys is nil`}},
 		"a nil key":                     {[]jwtauth.Option{ours, jwtauth.WithTrustedIssuer(elder, (*keys.Key)(nil))}, []string{`WithTrustedIssuer("` + elder + `"): the source of keys is a nil *keys.Key`}},
 		"a nil ring":                    {[]jwtauth.Option{ours, jwtauth.WithTrustedIssuer(elder, (*keys.Ring)(nil))}, []string{`WithTrustedIssuer("` + elder + `"): the source of keys is a nil *keys.Ring`}},
-		"a bad key":                     {[]jwtauth.Option{ours, jwtauth.WithTrustedIssuer(elder, keys.HS256(secret[:31]))}, []string{`WithTrustedIssuer("` + elder + `"): `, "31 bytes"}},
+		"a bad key":                     {[]jwtauth.Option{ours, jwtauth.WithTrustedIssuer(elder, keys.HS256(authtest.Secret[:31]))}, []string{`WithTrustedIssuer("` + elder + `"): `, "31 bytes"}},
 		"an empty audience":             {[]jwtauth.Option{ours, jwtauth.WithTrustedIssuer(elder, elderSource, "api", "")}, []string{`WithTrustedIssuer("` + elder + `"): its audience was given an empty string`}},
 		"an audience that is not UTF-8": {[]jwtauth.Option{ours, jwtauth.WithTrustedIssuer(elder, elderSource, "\xff")}, []string{`WithTrustedIssuer("` + elder + `"): its audience was given invalid UTF-8`}},
 		"several at once":               {[]jwtauth.Option{jwtauth.WithTrustedIssuer(elder, nil, ""), jwtauth.WithTTL(0)}, []string{"source of keys is nil", "its audience", "WithTTL", "needs WithIssuer"}},
@@ -525,10 +528,10 @@ func TestTrustedIssuersThatCannotBe(t *testing.T) {
 
 // A token is parsed once, whoever may have issued it.
 func TestSeveralIssuersCostNoAllocation(t *testing.T) {
-	token := byOwn(ofIssuer(issuer))
+	token := byOwn(ofIssuer(authtest.Issuer))
 	for name, opt := range map[string]jwtauth.Option{"first seen": jwtauth.WithCache(0), "remembered": jwtauth.WithCache(8)} {
 		t.Run(name, func(t *testing.T) {
-			alone, err := jwtauth.New(ownSource, atNow(), jwtauth.WithIssuer(issuer), opt)
+			alone, err := jwtauth.New(ownSource, authtest.AtNow(), jwtauth.WithIssuer(authtest.Issuer), opt)
 			require.NoError(t, err)
 			// By chance a pool loses some under the race detector, so the best of some counts.
 			count := func(auth *jwtauth.Auth) float64 {
@@ -547,13 +550,13 @@ func TestSeveralIssuersCostNoAllocation(t *testing.T) {
 // FuzzTrustedIssuer signs whatever it is given by each of three keys: what one of
 // them gets in is its own issuer's, as the standard library reads it.
 func FuzzTrustedIssuer(f *testing.F) {
-	for _, iss := range []any{issuer, provider, elder, "nobody", nil, 7, []string{issuer, elder}} {
+	for _, iss := range []any{authtest.Issuer, provider, elder, "nobody", nil, 7, []string{authtest.Issuer, elder}} {
 		f.Add(ofIssuer(iss))
 	}
-	f.Add(`{"iss":"` + elder + `","i\u0073s":"` + issuer + `","container":"demo","exp":9999999999}`)
+	f.Add(`{"iss":"` + elder + `","i\u0073s":"` + authtest.Issuer + `","container":"demo","exp":9999999999}`)
 	auth := trusting(f)
 	f.Fuzz(func(t *testing.T, payload string) {
-		for iss, token := range map[string]string{issuer: byOwn(payload), provider: byProvider(payload), elder: byElder(payload)} {
+		for iss, token := range map[string]string{authtest.Issuer: byOwn(payload), provider: byProvider(payload), elder: byElder(payload)} {
 			claims, err := auth.Verify(t.Context(), token, "demo")
 			if err != nil {
 				require.Zero(t, claims)

@@ -1,4 +1,4 @@
-package jwtauth_test
+package test
 
 import (
 	"go/ast"
@@ -17,12 +17,12 @@ import (
 // programs are the whole programs that documentation shows.
 func programs(t *testing.T) map[string]string {
 	t.Helper()
-	readme, err := os.ReadFile("README.md")
+	readme, err := os.ReadFile("../README.md")
 	require.NoError(t, err)
 	block := regexp.MustCompile("(?s)```go\n(.*?)```").FindSubmatch(readme)
 	require.NotNil(t, block, "README.md shows no program")
 
-	file, err := parser.ParseFile(token.NewFileSet(), "jwtauth.go", nil, parser.ParseComments|parser.PackageClauseOnly)
+	file, err := parser.ParseFile(token.NewFileSet(), "../jwtauth.go", nil, parser.ParseComments|parser.PackageClauseOnly)
 	require.NoError(t, err)
 	return map[string]string{"README.md": string(block[1]), "the package comment": indented(file.Doc)}
 }
@@ -64,10 +64,10 @@ var (
 
 // Links to other sites are not followed.
 func TestEveryLinkOfADocumentLeadsToAFile(t *testing.T) {
-	pages, err := filepath.Glob("docs/*.md")
+	pages, err := filepath.Glob("../docs/*.md")
 	require.NoError(t, err)
 	require.NotEmpty(t, pages)
-	for _, page := range append(pages, "README.md", "CHANGELOG.md", "SECURITY.md") {
+	for _, page := range append(pages, "../README.md", "../CHANGELOG.md", "../SECURITY.md") {
 		text, err := os.ReadFile(page)
 		require.NoError(t, err)
 		for _, found := range link.FindAllStringSubmatch(code.ReplaceAllString(string(text), ""), -1) {

@@ -1,4 +1,4 @@
-package jwtauth_test
+package test
 
 import (
 	"context"
@@ -13,19 +13,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/joinednode/jwtauth"
+	"github.com/joinednode/jwtauth/internal/authtest"
 	"github.com/joinednode/jwtauth/keys"
 )
-
-// leaks fails the test if text holds a token, whole or in any of its segments.
-// The first one, the header, is the same in most tokens, and no secret.
-func leaks(t *testing.T, where, text, token string) {
-	t.Helper()
-	for i, segment := range strings.Split(token, ".") {
-		if (i > 0 || !strings.Contains(token, ".")) && len(segment) > 6 {
-			require.NotContains(t, text, segment, "a token in %s", where)
-		}
-	}
-}
 
 // TestNothingHoldsAToken runs every refusal through every policy, with the
 // token in every place, and looks into all that comes out: the response, the
@@ -33,55 +23,69 @@ func leaks(t *testing.T, where, text, token string) {
 // authorize see it. Of that request, the header field that brought the token
 // stays, for handlers that pass it on; everything made of the URL must not.
 func TestNothingHoldsAToken(t *testing.T) {
-	tokens := map[string]string{"good": goodToken()}
-	for name, test := range badTokens() {
-		if strings.Trim(test.token, ".") != "" {
-			tokens[name] = test.token
+	tokens := map[string]string{"good": authtest.GoodToken()}
+	for name, test := range authtest.BadTokens() {
+		if strings.Trim(test.Token, ".") != "" {
+			tokens[name] = test.Token
 		}
 	}
-	tokens["with the token as its kid"] = sign(`{"alg":"HS512","kid":"`+strings.ReplaceAll(goodToken(), ".", "-")+`"}`, claimsJSON(nil))
+	tokens["with the token as its kid"] = authtest.Sign(`{"alg":"HS512","kid":"`+strings.ReplaceAll(authtest.GoodToken(), ".", "-")+`"}`, authtest.ClaimsJSON(nil))
 	places := map[string]func(token string) *http.Request{
-		"a header": func(token string) *http.Request { return request("GET", demoPath, bearer(token)) },
-		"two headers": func(token string) *http.Request {
-			return request("GET", demoPath, http.Header{"Authorization": {"Bearer " + token, "Bearer " + token}})
+		"a header": func(token string) *http.Request {
+			return authtest.Request("GET", authtest.DemoPath, authtest.Bearer(token))
 		},
-		"a garbled header":       func(token string) *http.Request { return request("GET", demoPath, bearer(token+" "+token)) },
-		"the query":              func(token string) *http.Request { return request("GET", demoPath+"?a=1&token="+token, nil) },
-		"the query twice":        func(token string) *http.Request { return request("GET", demoPath+"?token="+token+"&token="+token, nil) },
-		"a query that is none":   func(token string) *http.Request { return request("GET", demoPath+"?%&token="+token, nil) },
-		"the query, escaped":     func(token string) *http.Request { return request("GET", demoPath+"?%74oken="+token, nil) },
-		"the header and query":   func(token string) *http.Request { return request("GET", demoPath+"?token="+token, bearer(token)) },
-		"a path of two meanings": func(token string) *http.Request { return request("GET", "/run/demo/%2e%2e?token="+token, nil) },
+		"two headers": func(token string) *http.Request {
+			return authtest.Request("GET", authtest.DemoPath, http.Header{"Authorization": {"Bearer " + token, "Bearer " + token}})
+		},
+		"a garbled header": func(token string) *http.Request {
+			return authtest.Request("GET", authtest.DemoPath, authtest.Bearer(token+" "+token))
+		},
+		"the query": func(token string) *http.Request {
+			return authtest.Request("GET", authtest.DemoPath+"?a=1&token="+token, nil)
+		},
+		"the query twice": func(token string) *http.Request {
+			return authtest.Request("GET", authtest.DemoPath+"?token="+token+"&token="+token, nil)
+		},
+		"a query that is none": func(token string) *http.Request {
+			return authtest.Request("GET", authtest.DemoPath+"?%&token="+token, nil)
+		},
+		"the query, escaped": func(token string) *http.Request {
+			return authtest.Request("GET", authtest.DemoPath+"?%74oken="+token, nil)
+		},
+		"the header and query": func(token string) *http.Request {
+			return authtest.Request("GET", authtest.DemoPath+"?token="+token, authtest.Bearer(token))
+		},
+		"a path of two meanings": func(token string) *http.Request { return authtest.Request("GET", "/run/demo/%2e%2e?token="+token, nil) },
 		"another container": func(token string) *http.Request {
-			return request("GET", "/run/other/notify?token="+token, bearer(token))
+			return authtest.Request("GET", "/run/other/notify?token="+token, authtest.Bearer(token))
 		},
 		"a cross-origin request": func(token string) *http.Request {
-			return request("POST", demoPath+"?token="+token, http.Header{"Sec-Fetch-Site": {"cross-site"}})
+			return authtest.Request("POST", authtest.DemoPath+"?token="+token, http.Header{"Sec-Fetch-Site": {"cross-site"}})
 		},
 	}
 	down := errors.New("down")
 	for setup, opts := range map[string][]jwtauth.Option{
 		"by default":         nil,
-		"with revocations":   {jwtauth.WithRevocations(checkerFunc(func(context.Context, jwtauth.Claims) (bool, error) { return true, nil }))},
-		"without them":       {jwtauth.WithRevocations(checkerFunc(func(context.Context, jwtauth.Claims) (bool, error) { return false, down }))},
+		"with revocations":   {jwtauth.WithRevocations(authtest.CheckerFunc(func(context.Context, jwtauth.Claims) (bool, error) { return true, nil }))},
+		"without them":       {jwtauth.WithRevocations(authtest.CheckerFunc(func(context.Context, jwtauth.Claims) (bool, error) { return false, down }))},
 		"with Bearer status": {jwtauth.WithStatus(jwtauth.BearerStatus)},
 	} {
 		for place, build := range places {
 			for kind, token := range tokens {
 				t.Run(setup+", "+place+", a token "+kind, func(t *testing.T) {
-					var log logBuffer
+					var log authtest.LogBuffer
 					sees := func(who string) func(r *http.Request) {
-						return func(r *http.Request) { leaks(t, "what "+who+" sees", dump(t, r), token) }
+						return func(r *http.Request) { authtest.Leaks(t, "what "+who+" sees", dump(t, r), token) }
 					}
-					auth := newAuth(t, append(opts, jwtauth.WithLogger(log.logger()),
+					auth := authtest.NewAuth(t, append(opts, jwtauth.WithLogger(log.Logger()),
 						jwtauth.WithDenial(func(w http.ResponseWriter, r *http.Request, d jwtauth.Denial) {
 							sees("the denial function")(r)
-							leaks(t, "the denial", fmt.Sprintf("%v %+v", d, d.Err), token)
+							authtest.Leaks(t, "the denial", fmt.Sprintf("%v %+v", d, d.Err), token)
 							w.WriteHeader(d.Status)
 						}))...)
-					plain := newAuth(t, append(opts, jwtauth.WithLogger(log.logger()))...)
+					plain := authtest.NewAuth(t, append(opts, jwtauth.WithLogger(log.Logger()))...)
 					for _, auth := range []*jwtauth.Auth{auth, plain} {
-						all := policies(auth)
+						all := authtest.Policies(auth)
 						all["TokenEndpoint"] = func(http.Handler) http.Handler {
 							return auth.TokenEndpoint(func(r *http.Request, _ string) ([]jwtauth.IssueOption, error) {
 								sees("authorize")(r)
@@ -98,20 +102,20 @@ func TestNothingHoldsAToken(t *testing.T) {
 								r.Method = "POST"
 							}
 							r.ParseForm()
-							w, s := serve(wrap, r)
-							leaks(t, "the response of "+policy, fmt.Sprint(w.Header(), w.Body), token)
-							if s.ran {
-								sees("the handler of " + policy)(s.r)
+							w, s := authtest.Serve(wrap, r)
+							authtest.Leaks(t, "the response of "+policy, fmt.Sprint(w.Header(), w.Body), token)
+							if s.Ran {
+								sees("the handler of " + policy)(s.R)
 							}
 							_, err := auth.Check(build(token))
-							leaks(t, "the error", fmt.Sprintf("%v %+v", err, err), token)
+							authtest.Leaks(t, "the error", fmt.Sprintf("%v %+v", err, err), token)
 							w = httptest.NewRecorder()
 							auth.Deny(w, r, err)
-							leaks(t, "the response of Deny", fmt.Sprint(w.Header(), w.Body), token)
+							authtest.Leaks(t, "the response of Deny", fmt.Sprint(w.Header(), w.Body), token)
 						}
 					}
 					require.NotEmpty(t, log.String())
-					leaks(t, "the log", log.String(), token)
+					authtest.Leaks(t, "the log", log.String(), token)
 				})
 			}
 		}
@@ -147,16 +151,16 @@ func TestATokenIsCutWhereverItsQueryWasCopiedTo(t *testing.T) {
 		"the request line alone": func(r *http.Request) { r.URL.RawQuery = "" },
 		"the parsed form alone": func(r *http.Request) {
 			r.Form = r.URL.Query()
-			r.URL.RawQuery, r.RequestURI = "", demoPath
+			r.URL.RawQuery, r.RequestURI = "", authtest.DemoPath
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := request("GET", demoPath+"?a=1&token="+goodToken(), bearer(goodToken()))
+			r := authtest.Request("GET", authtest.DemoPath+"?a=1&token="+authtest.GoodToken(), authtest.Bearer(authtest.GoodToken()))
 			leave(r)
-			_, s := serve(newAuth(t).Private, r)
-			require.True(t, s.ran)
-			leaks(t, "the request line", s.r.RequestURI, goodToken())
-			leaks(t, "the form", fmt.Sprint(s.r.Form), goodToken())
+			_, s := authtest.Serve(authtest.NewAuth(t).Private, r)
+			require.True(t, s.Ran)
+			authtest.Leaks(t, "the request line", s.R.RequestURI, authtest.GoodToken())
+			authtest.Leaks(t, "the form", fmt.Sprint(s.R.Form), authtest.GoodToken())
 		})
 	}
 }
