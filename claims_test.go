@@ -28,7 +28,7 @@ func verdictOf(t testing.TB, auth *jwtauth.Auth, header string, changes map[stri
 	return err
 }
 
-func TestTimeIsJudgedToTheSecond(t *testing.T) {
+func TestVerify_ChecksTimeToTheSecond(t *testing.T) {
 	at := func(d time.Duration) any { return float64(authtest.Now.Add(d).UnixMilli()) / 1000 }
 	for name, test := range map[string]struct {
 		leeway  time.Duration
@@ -58,7 +58,7 @@ func TestTimeIsJudgedToTheSecond(t *testing.T) {
 	}
 }
 
-func TestIssuerAndAudience(t *testing.T) {
+func TestVerify_ChecksIssuerAndAudience(t *testing.T) {
 	type options = []jwtauth.Option
 	ours := options{jwtauth.WithIssuer(authtest.Issuer), jwtauth.WithAudience("api", "admin")}
 	for name, test := range map[string]struct {
@@ -83,7 +83,7 @@ func TestIssuerAndAudience(t *testing.T) {
 	}
 }
 
-func TestNoKindOfTokenPassesForAnother(t *testing.T) {
+func TestWithTypes_NoKindOfTokenPassesForAnother(t *testing.T) {
 	type options = []jwtauth.Option
 	own := options{jwtauth.WithTypes("x+jwt")}
 	exact := options{jwtauth.WithTypes("JWT")}
@@ -112,7 +112,7 @@ func TestNoKindOfTokenPassesForAnother(t *testing.T) {
 	}
 }
 
-func TestRevocation(t *testing.T) {
+func TestWithRevocations_AsksTheChecker(t *testing.T) {
 	answer := func(revoked bool, err error) jwtauth.Option {
 		return jwtauth.WithRevocations(authtest.CheckerFunc(func(_ context.Context, c jwtauth.Claims) (bool, error) {
 			if c.ID != "the-jti" || c.Container != "demo" {
@@ -143,7 +143,7 @@ func TestRevocation(t *testing.T) {
 	}
 }
 
-func TestRevocationIsAskedOnlyAboutTokensThatAreOtherwiseGood(t *testing.T) {
+func TestWithRevocations_AsksOnlyAboutTokensThatAreOtherwiseGood(t *testing.T) {
 	auth := authtest.NewAuth(t, jwtauth.WithRevocations(authtest.CheckerFunc(func(context.Context, jwtauth.Claims) (bool, error) {
 		t.Error("asked")
 		return false, nil
@@ -157,12 +157,12 @@ func TestRevocationIsAskedOnlyAboutTokensThatAreOtherwiseGood(t *testing.T) {
 	}
 }
 
-func TestDecodeOfClaimsFromNowhereIsAnError(t *testing.T) {
+func TestDecode_OfClaimsFromNowhereIsAnError(t *testing.T) {
 	var v map[string]any
 	require.ErrorContains(t, jwtauth.Claims{Subject: "alice"}.Decode(&v), "not read from a token")
 }
 
-func TestClaimsOfOneCallerAreNotThoseOfAnother(t *testing.T) {
+func TestClaims_OfOneCallerAreNotThoseOfAnother(t *testing.T) {
 	auth := authtest.NewAuth(t, jwtauth.WithAudience("api"))
 	token := authtest.Issue(t, auth, "demo", jwtauth.Claim("list", []int{1, 2, 3}))
 	mine, err := auth.Verify(t.Context(), token, "demo")
@@ -234,7 +234,7 @@ func remember(t testing.TB, auth *jwtauth.Auth, token string) {
 
 // A token that is remembered must escape nothing that can change while it
 // lives.
-func TestARememberedTokenIsJudgedAnewBy(t *testing.T) {
+func TestCache_ATokenIsCheckedAnewBy(t *testing.T) {
 	ctx := context.Background()
 	outage := errors.New("outage")
 	// present is what the service does with the token, in both of its ways.
@@ -383,7 +383,7 @@ func TestARememberedTokenIsJudgedAnewBy(t *testing.T) {
 	})
 }
 
-func TestOnlyAcceptedTokensAreRemembered(t *testing.T) {
+func TestCache_HoldsOnlyAcceptedTokens(t *testing.T) {
 	auth := authtest.NewAuth(t, jwtauth.WithRevocations(authtest.CheckerFunc(func(_ context.Context, c jwtauth.Claims) (bool, error) {
 		return c.ID == "revoked", nil
 	})))
@@ -403,7 +403,7 @@ func TestOnlyAcceptedTokensAreRemembered(t *testing.T) {
 	require.False(t, authtest.NewAuth(t).Cached(authtest.GoodToken()))
 }
 
-func TestAnAuthWithoutACacheRemembersNothing(t *testing.T) {
+func TestWithCache_OfNoneCachesNothing(t *testing.T) {
 	auth := authtest.NewAuth(t, jwtauth.WithCache(0))
 	for range 2 {
 		_, err := auth.Verify(t.Context(), authtest.GoodToken(), "demo")
@@ -412,14 +412,14 @@ func TestAnAuthWithoutACacheRemembersNothing(t *testing.T) {
 	require.False(t, auth.Cached(authtest.GoodToken()))
 }
 
-func TestCachesThatCannotBe(t *testing.T) {
+func TestWithCache_RefusesWhatCannotBe(t *testing.T) {
 	for _, n := range []int{-1, 1<<24 + 1} {
 		_, err := jwtauth.New(keys.HS256(authtest.Secret), jwtauth.WithCache(n))
 		require.ErrorContains(t, err, fmt.Sprintf("WithCache(%d): it must lie between 0, which turns it off, and 16777216", n))
 	}
 }
 
-func TestWhatOneRequestDoesToItsClaimsIsNotSeenByAnother(t *testing.T) {
+func TestCache_WhatOneRequestDoesToItsClaimsIsNotSeenByAnother(t *testing.T) {
 	spoil := func(c jwtauth.Claims) { c.Audience[0] = "spoilt" }
 	auth := authtest.NewAuth(t, jwtauth.WithAudience("api"), jwtauth.WithRevocations(authtest.CheckerFunc(func(_ context.Context, c jwtauth.Claims) (bool, error) {
 		require.Equal(t, "api", c.Audience[0])
@@ -455,7 +455,7 @@ func heap() int64 {
 // Whoever can have tokens issued must not be able to fill the memory: neither
 // by their number, nor by their size, nor by what they make of a few bytes, nor
 // by what the request holds besides.
-func TestTheMemoryIsBoundedUnderAttack(t *testing.T) {
+func TestCache_IsBoundedUnderAttack(t *testing.T) {
 	const entries = 500
 	for name, private := range map[string]func(i int) (claims map[string]any){
 		"typical tokens": func(int) map[string]any { return map[string]any{"iss": authtest.Issuer, "sub": "alice"} },
@@ -496,7 +496,7 @@ func TestTheMemoryIsBoundedUnderAttack(t *testing.T) {
 	}
 }
 
-func TestARememberedRequestAllocatesLittle(t *testing.T) {
+func TestCache_ARequestAllocatesLittle(t *testing.T) {
 	auth := authtest.NewAuth(t)
 	handler := auth.Private(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	r := authtest.Request("GET", authtest.DemoPath, authtest.Bearer(authtest.Issue(t, auth, "demo")))
@@ -515,7 +515,7 @@ func (discard) WriteHeader(int)             {}
 // The same tokens are presented by everyone while their keys come and go: a
 // token of a key that is out is never accepted, one of the key that stays never
 // refused.
-func TestRememberedTokensUnderLoad(t *testing.T) {
+func TestCache_UnderLoad(t *testing.T) {
 	stays, goes := keys.HS256(authtest.Secret).WithID("stays"), keys.HS256([]byte(strings.Repeat("another!", 4))).WithID("goes")
 	ring, err := keys.NewRing(stays)
 	require.NoError(t, err)
@@ -570,7 +570,7 @@ func TestRememberedTokensUnderLoad(t *testing.T) {
 
 // Sources that make new sets all the time must not fill the memory with old
 // ones, nor keep secrets that were retired.
-func TestNoSetOfKeysIsKeptForItsTokens(t *testing.T) {
+func TestCache_KeepsNoSetOfKeysForItsTokens(t *testing.T) {
 	const entries = 500
 	var others []keys.Key
 	for i := range 20 {
@@ -595,7 +595,7 @@ func TestNoSetOfKeysIsKeptForItsTokens(t *testing.T) {
 
 // After a good token, one whose header is as long, or begins alike, is read as
 // if it were the first.
-func TestAHeaderThatIsKnownIsKnownToTheLastByte(t *testing.T) {
+func TestVerify_AHeaderThatIsKnownIsKnownToTheLastByte(t *testing.T) {
 	known := `{"alg":"HS256","kid":"one","typ":"JWT"}`
 	for name, other := range map[string]string{
 		"another type":         `{"alg":"HS256","kid":"one","typ":"XXX"}`,

@@ -21,7 +21,7 @@ import (
 	"github.com/joinednode/jwtauth/keys"
 )
 
-func TestWhereATokenIsFound(t *testing.T) {
+func TestExtractor_WhereATokenIsFound(t *testing.T) {
 	type extractors = []jwtauth.Extractor
 	auths := func(values ...string) http.Header { return http.Header{"Authorization": values} }
 	withCookie := func(cookie string) http.Header { return http.Header{"Cookie": {cookie}} }
@@ -117,7 +117,7 @@ func TestWhereATokenIsFound(t *testing.T) {
 	}
 }
 
-func TestNoFurtherExtractorIsAskedOnceOneFoundSomething(t *testing.T) {
+func TestExtractor_NoFurtherOneIsAskedOnceOneFoundSomething(t *testing.T) {
 	auth := authtest.NewAuth(t, jwtauth.WithExtractors(jwtauth.FromHeader("Authorization", "Bearer"), func(r *http.Request) (jwtauth.RawToken, error) {
 		require.Empty(t, r.Header, "it is asked about the empty request of New alone")
 		return jwtauth.RawToken{}, nil
@@ -128,7 +128,7 @@ func TestNoFurtherExtractorIsAskedOnceOneFoundSomething(t *testing.T) {
 	require.False(t, s.Ran)
 }
 
-func TestAnExtractorMadeOfNothingFindsNothing(t *testing.T) {
+func TestExtractor_MadeOfNothingFindsNothing(t *testing.T) {
 	for name, e := range map[string]jwtauth.Extractor{
 		"FromHeader": jwtauth.FromHeader("", ""), "FromQuery": jwtauth.FromQuery(""), "FromCookie": jwtauth.FromCookie(""), "FromForm": jwtauth.FromForm(""),
 	} {
@@ -144,7 +144,7 @@ func TestAnExtractorMadeOfNothingFindsNothing(t *testing.T) {
 	}
 }
 
-func TestTokensInForms(t *testing.T) {
+func TestFromForm_FindsTokens(t *testing.T) {
 	good := authtest.GoodToken()
 	const form = "application/x-www-form-urlencoded"
 	for name, test := range map[string]struct {
@@ -196,7 +196,7 @@ func TestTokensInForms(t *testing.T) {
 	}
 }
 
-func TestOfAFormOnlySoMuchIsRead(t *testing.T) {
+func TestFromForm_ReadsOnlySoMuch(t *testing.T) {
 	auth := authtest.NewAuth(t, jwtauth.WithExtractors(jwtauth.FromForm("token")))
 	post := func(size int) *http.Request {
 		body := "token=" + authtest.GoodToken() + "&x="
@@ -215,7 +215,7 @@ func TestOfAFormOnlySoMuchIsRead(t *testing.T) {
 	require.EqualValues(t, 10<<20+99, n)
 }
 
-func TestAFormThatWasParsedBefore(t *testing.T) {
+func TestFromForm_OfAFormThatWasParsedBefore(t *testing.T) {
 	auth := authtest.NewAuth(t, jwtauth.WithExtractors(jwtauth.FromForm("token")))
 	r := httptest.NewRequest("POST", authtest.DemoPath, strings.NewReader("token="+authtest.GoodToken()))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
@@ -230,7 +230,7 @@ type brokenBody struct{ t *testing.T }
 func (b brokenBody) Read([]byte) (int, error) { b.t.Error("the body was read"); return 0, io.EOF }
 func (b brokenBody) Close() error             { return nil }
 
-func TestABodyIsNeverTouchedUnlessAFormIsConfigured(t *testing.T) {
+func TestExtractor_NeverTouchesABodyUnlessAFormIsConfigured(t *testing.T) {
 	for name, opts := range map[string][]jwtauth.Option{
 		"by default":            nil,
 		"with a form behind it": {jwtauth.WithExtractors(jwtauth.FromHeader("Authorization", "Bearer"), jwtauth.FromForm("token"))},
@@ -246,7 +246,7 @@ func TestABodyIsNeverTouchedUnlessAFormIsConfigured(t *testing.T) {
 	}
 }
 
-func TestCookiesMustPassTheCrossOriginProtection(t *testing.T) {
+func TestFromCookie_MustPassTheCrossOriginProtection(t *testing.T) {
 	type h = map[string]string
 	for name, test := range map[string]struct {
 		method string
@@ -295,7 +295,7 @@ func TestCookiesMustPassTheCrossOriginProtection(t *testing.T) {
 	}
 }
 
-func TestTheCrossOriginProtectionCanTrustASibling(t *testing.T) {
+func TestFromCookie_TheProtectionCanTrustASibling(t *testing.T) {
 	protection := http.NewCrossOriginProtection()
 	require.NoError(t, protection.AddTrustedOrigin("https://app.example.com"))
 	auth := authtest.NewAuth(t, jwtauth.WithExtractors(jwtauth.FromCookie("session")), jwtauth.WithCrossOriginProtection(protection))
@@ -305,7 +305,7 @@ func TestTheCrossOriginProtectionCanTrustASibling(t *testing.T) {
 	require.True(t, s.OK)
 }
 
-func TestATokenIsCutFromTheURLThatIsPassedOn(t *testing.T) {
+func TestFromQuery_IsCutFromTheURLThatIsPassedOn(t *testing.T) {
 	good := authtest.GoodToken()
 	type extractors = []jwtauth.Extractor
 	renamed := extractors{jwtauth.FromHeader("Authorization", "Bearer"), jwtauth.FromQuery("access_token")}
@@ -364,7 +364,7 @@ func orDefault(extractors []jwtauth.Extractor) []jwtauth.Option {
 	return []jwtauth.Option{jwtauth.WithExtractors(extractors...)}
 }
 
-func TestWhatABodySaysStaysWhenTheURLIsCut(t *testing.T) {
+func TestFromQuery_WhatABodySaysStaysWhenTheURLIsCut(t *testing.T) {
 	r := httptest.NewRequest("POST", authtest.DemoPath+"?token="+authtest.GoodToken()+"&a=url", strings.NewReader("token=mine&a=body"))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	require.NoError(t, r.ParseForm())
@@ -374,7 +374,7 @@ func TestWhatABodySaysStaysWhenTheURLIsCut(t *testing.T) {
 	require.Equal(t, url.Values{"token": {"mine"}, "a": {"body"}}, s.R.PostForm)
 }
 
-func TestAnAbsoluteTargetIsCutToo(t *testing.T) {
+func TestFromQuery_AnAbsoluteTargetIsCutToo(t *testing.T) {
 	r := authtest.Request("GET", "http://api.example.com"+authtest.DemoPath+"?x=1&token="+authtest.GoodToken(), nil)
 	require.Contains(t, r.RequestURI, "http://")
 	_, s := authtest.Serve(authtest.NewAuth(t).Private, r)
@@ -382,7 +382,7 @@ func TestAnAbsoluteTargetIsCutToo(t *testing.T) {
 	require.Equal(t, "http://api.example.com"+authtest.DemoPath+"?x=1", s.R.RequestURI)
 }
 
-func TestARequestWithoutATokenInItsURLIsPassedOnAsItIs(t *testing.T) {
+func TestFromQuery_ARequestWithoutATokenInItsURLIsPassedOnAsItIs(t *testing.T) {
 	r := authtest.Request("GET", authtest.DemoPath+"?b=%7e&a=1&", authtest.Bearer(authtest.GoodToken()))
 	w, s := authtest.Serve(authtest.NewAuth(t).Private, r)
 	require.Same(t, r.URL, s.R.URL)
@@ -390,7 +390,7 @@ func TestARequestWithoutATokenInItsURLIsPassedOnAsItIs(t *testing.T) {
 	require.Empty(t, w.Header().Get("Referrer-Policy"))
 }
 
-func TestAQueryThatDoesNotParse(t *testing.T) {
+func TestFromQuery_OfAQueryThatDoesNotParse(t *testing.T) {
 	auth := authtest.NewAuth(t)
 	for _, query := range []string{"token=" + authtest.GoodToken() + "&a=%", "a;b&token=" + authtest.GoodToken(), "x=1&%=1"} {
 		for policy, wrap := range authtest.Policies(auth) {
@@ -452,7 +452,7 @@ func TestExtract_OfAQueryThatDoesNotParse(t *testing.T) {
 	}
 }
 
-func TestAnInnerMiddlewareFindsTheTokenThatAnOuterOneCut(t *testing.T) {
+func TestFromQuery_AnInnerMiddlewareFindsTheTokenThatAnOuterOneCut(t *testing.T) {
 	outer := authtest.NewAuth(t)
 	inner := authtest.NewAuth(t)
 	both := func(next http.Handler) http.Handler { return outer.Public(inner.Private(next)) }
@@ -474,7 +474,7 @@ func TestAnInnerMiddlewareFindsTheTokenThatAnOuterOneCut(t *testing.T) {
 	require.False(t, s.Ran, "a query that did not parse is refused further in, though it was dropped")
 }
 
-func TestNestedMiddlewareJudgesWhatTheClientSent(t *testing.T) {
+func TestExtractor_NestedMiddlewareChecksWhatTheClientSent(t *testing.T) {
 	ownQuery := jwtauth.WithExtractors(func(r *http.Request) (jwtauth.RawToken, error) {
 		return jwtauth.RawToken{Token: r.URL.Query().Get("jwt"), In: jwtauth.InQuery, Name: "jwt"}, nil
 	})
@@ -691,7 +691,7 @@ func TestExtractor_ThatReadsAMultipartBodyLeavesItToTheHandler(t *testing.T) {
 	}
 }
 
-func TestCopiesOfAURLThatSomethingOutsideChanged(t *testing.T) {
+func TestFromQuery_CopiesOfAURLThatSomethingOutsideChanged(t *testing.T) {
 	token := authtest.GoodToken()
 	for name, test := range map[string]struct{ uri, query, form string }{
 		"the request line alone has the token":     {"?a=1&token=" + token, "a=1", "a=1"},
@@ -713,7 +713,7 @@ func TestCopiesOfAURLThatSomethingOutsideChanged(t *testing.T) {
 	}
 }
 
-func TestAURLLeftWithoutParametersLosesItsQuestionMark(t *testing.T) {
+func TestFromQuery_AURLLeftWithoutParametersLosesItsQuestionMark(t *testing.T) {
 	r := authtest.Request("GET", authtest.DemoPath+"?token="+authtest.GoodToken(), nil)
 	r.URL.ForceQuery = true
 	_, s := authtest.Serve(authtest.NewAuth(t).Private, r)
@@ -721,7 +721,7 @@ func TestAURLLeftWithoutParametersLosesItsQuestionMark(t *testing.T) {
 	require.Equal(t, authtest.DemoPath, s.R.URL.String())
 }
 
-func TestOneAuthServesManyAtOnce(t *testing.T) {
+func TestAuth_ServesManyAtOnce(t *testing.T) {
 	auth := authtest.NewAuth(t, jwtauth.WithExtractors(
 		jwtauth.FromHeader("Authorization", "Bearer"), jwtauth.FromQuery("a"), jwtauth.FromQuery("b"), jwtauth.FromQuery("c"),
 		func(r *http.Request) (jwtauth.RawToken, error) {
@@ -744,7 +744,7 @@ func TestOneAuthServesManyAtOnce(t *testing.T) {
 	group.Wait()
 }
 
-func TestATokenThatCouldNotBeCutIsRefused(t *testing.T) {
+func TestExtractor_ATokenThatCouldNotBeCutIsRejected(t *testing.T) {
 	auth := authtest.NewAuth(t, jwtauth.WithExtractors(func(r *http.Request) (jwtauth.RawToken, error) {
 		return jwtauth.RawToken{Token: r.URL.Query().Get("jwt"), In: jwtauth.InQuery}, nil
 	}))
@@ -752,14 +752,14 @@ func TestATokenThatCouldNotBeCutIsRefused(t *testing.T) {
 	require.False(t, s.Ran)
 }
 
-func TestAWebSocketReachesItsHandlerAsItWasSent(t *testing.T) {
+func TestExtractor_AWebSocketReachesItsHandlerAsItWasSent(t *testing.T) {
 	auth := authtest.NewAuth(t, jwtauth.WithExtractors(jwtauth.FromCookie("session")))
 	_, s := authtest.Serve(auth.Private, authtest.Request("GET", authtest.DemoPath, http.Header{"Cookie": {"session=" + authtest.GoodToken()}, "Upgrade": {"websocket"}}))
 	require.True(t, s.OK)
 	require.Equal(t, "GET", s.R.Method)
 }
 
-func TestATokenThatWasCutDoesNotPrintWithTheContext(t *testing.T) {
+func TestFromQuery_ATokenThatWasCutDoesNotPrintWithTheContext(t *testing.T) {
 	token := authtest.GoodToken()
 	_, s := authtest.Serve(authtest.NewAuth(t).Private, authtest.Request("GET", authtest.DemoPath+"?token="+token, nil))
 	for _, format := range []string{"%v", "%+v", "%s"} {
@@ -768,7 +768,7 @@ func TestATokenThatWasCutDoesNotPrintWithTheContext(t *testing.T) {
 	}
 }
 
-func TestAQueryOfManyParametersCostsNoMoreThanItsSize(t *testing.T) {
+func TestFromQuery_OfManyParametersCostsNoMoreThanItsSize(t *testing.T) {
 	const size = 1 << 20
 	auth := authtest.NewAuth(t)
 	for name, query := range map[string]string{
@@ -801,7 +801,7 @@ func allocated(f func()) uint64 {
 	return after.TotalAlloc - before.TotalAlloc
 }
 
-func TestHugeGarbageIsRefusedWithoutMemoryInProportion(t *testing.T) {
+func TestExtractor_RejectsHugeGarbageWithoutMemoryInProportion(t *testing.T) {
 	const huge = 10 << 20
 	auth := authtest.NewAuth(t, jwtauth.WithExtractors(
 		jwtauth.FromHeader("Authorization", "Bearer"), jwtauth.FromHeader("X-Token", ""), jwtauth.FromQuery("token")))
@@ -828,7 +828,7 @@ func TestHugeGarbageIsRefusedWithoutMemoryInProportion(t *testing.T) {
 
 // The extractors of this package judge the characters of a token also where a
 // program calls them by itself.
-func TestAnExtractorByItselfGivesOnlyWhatATokenMayBe(t *testing.T) {
+func TestExtractor_ByItselfGivesOnlyWhatATokenMayBe(t *testing.T) {
 	for _, text := range []string{"a b", "é", "===", "a=b", "a,b", strings.Repeat("a", 64<<10+1)} {
 		r := authtest.Request("POST", authtest.DemoPath+"?token="+url.QueryEscape(text), authtest.Bearer(text))
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")

@@ -25,7 +25,7 @@ import (
 	"github.com/joinednode/jwtauth/revoke"
 )
 
-func TestNewRefusesABadConfigurationAndNamesIt(t *testing.T) {
+func TestNew_RefusesABadConfigurationAndNamesIt(t *testing.T) {
 	type options = []jwtauth.Option
 	for name, test := range map[string]struct {
 		opts options
@@ -78,7 +78,7 @@ func TestNewRefusesABadConfigurationAndNamesIt(t *testing.T) {
 }
 
 // Whoever may choose one text of a token must not be able to say more with it.
-func TestNoTextBreaksOutOfItsPlaceInAToken(t *testing.T) {
+func TestIssue_NoValueBreaksOutOfItsPlace(t *testing.T) {
 	for _, text := range []string{`x","admin":true,"y":"z`, `\`, `\","admin":true,"\`, "</script>&", "\x00\x1f\n\t", "\u2028é", `x","exp":9999999999,"container":"other`} {
 		auth, err := jwtauth.New(keys.HS256(authtest.Secret).WithID(text), authtest.AtNow(), jwtauth.WithIssuer(text), jwtauth.WithTypes(text), jwtauth.WithAudience(text), jwtauth.WithContainerClaim(text+"c"))
 		require.NoError(t, err)
@@ -98,7 +98,7 @@ func TestNoTextBreaksOutOfItsPlaceInAToken(t *testing.T) {
 	}
 }
 
-func TestNewRefusesABadKeyAndSaysWhatIsWrong(t *testing.T) {
+func TestNew_RefusesABadKeyAndSaysWhatIsWrong(t *testing.T) {
 	for name, test := range map[string]struct {
 		source keys.Source
 		want   string
@@ -118,7 +118,7 @@ func TestNewRefusesABadKeyAndSaysWhatIsWrong(t *testing.T) {
 	}
 }
 
-func TestIssuedTokensSayWhatTheyShould(t *testing.T) {
+func TestIssue_SaysWhatItShould(t *testing.T) {
 	auth := authtest.NewAuth(t, jwtauth.WithIssuer(authtest.Issuer), jwtauth.WithAudience("api", "admin"))
 	token := authtest.Issue(t, auth, "demo", jwtauth.Subject("alice"), jwtauth.Claim("plan", "pro"))
 
@@ -143,7 +143,7 @@ func TestIssuedTokensSayWhatTheyShould(t *testing.T) {
 	require.NotEqual(t, claims.ID, again.ID)
 }
 
-func TestIssueOptionsReplaceTheDefaults(t *testing.T) {
+func TestIssue_OptionsReplaceTheDefaults(t *testing.T) {
 	auth := authtest.NewAuth(t, jwtauth.WithTTL(time.Hour), jwtauth.WithAudience("api"))
 	token := authtest.Issue(t, auth, "demo",
 		jwtauth.ID("chosen"), jwtauth.SessionID("s1"), jwtauth.TTL(90*time.Minute+600*time.Millisecond), jwtauth.Audience("x", "api"), jwtauth.NotBefore(authtest.Now.Add(-time.Minute)))
@@ -156,7 +156,7 @@ func TestIssueOptionsReplaceTheDefaults(t *testing.T) {
 	require.Equal(t, authtest.Now.Add(-time.Minute), claims.NotBefore)
 }
 
-func TestATokenCanBeIssuedAgainAsItWas(t *testing.T) {
+func TestIssue_GivesATokenAgainAsItWas(t *testing.T) {
 	clock := authtest.Now
 	auth := authtest.NewAuth(t, jwtauth.WithClock(func() time.Time { return clock }))
 	opts := []jwtauth.IssueOption{jwtauth.ID("1"), authtest.IssuedAt(authtest.Now), jwtauth.TTL(time.Hour)}
@@ -169,14 +169,14 @@ func TestATokenCanBeIssuedAgainAsItWas(t *testing.T) {
 	require.Equal(t, authtest.Now.Add(time.Hour), claims.ExpiresAt)
 }
 
-func TestALongerLifetimeRaisesTheLongest(t *testing.T) {
+func TestWithTTL_RaisesTheLongestLifetime(t *testing.T) {
 	auth := authtest.NewAuth(t, jwtauth.WithTTL(365*24*time.Hour))
 	claims, err := auth.Verify(t.Context(), authtest.Issue(t, auth, "demo"), "demo")
 	require.NoError(t, err)
 	require.Equal(t, authtest.Now.Add(365*24*time.Hour), claims.ExpiresAt)
 }
 
-func TestOptionsKeepNoneOfTheCallersMemory(t *testing.T) {
+func TestNew_KeepsNoneOfTheCallersMemory(t *testing.T) {
 	audience := []string{"api"}
 	extractors := []jwtauth.Extractor{jwtauth.FromHeader("Authorization", "Bearer")}
 	auth := authtest.NewAuth(t, jwtauth.WithAudience(audience...), jwtauth.WithExtractors(extractors...))
@@ -186,7 +186,7 @@ func TestOptionsKeepNoneOfTheCallersMemory(t *testing.T) {
 	require.Equal(t, []string{"api"}, s.Claims.Audience)
 }
 
-func TestIssueRefuses(t *testing.T) {
+func TestIssue_Refuses(t *testing.T) {
 	type options = []jwtauth.IssueOption
 	for name, test := range map[string]struct {
 		container string
@@ -232,7 +232,7 @@ type rawJSON string
 
 func (r rawJSON) MarshalJSON() ([]byte, error) { return []byte(r), nil }
 
-func TestIssueOfAVerifierSaysThatItCannot(t *testing.T) {
+func TestIssue_OfAVerifierSaysThatItCannot(t *testing.T) {
 	public, _, err := ed25519.GenerateKey(nil)
 	require.NoError(t, err)
 	auth, err := jwtauth.New(keys.Verifier(public))
@@ -241,7 +241,7 @@ func TestIssueOfAVerifierSaysThatItCannot(t *testing.T) {
 	require.ErrorIs(t, err, jwtauth.ErrNoSigningKey)
 }
 
-func TestVerifyRefusesEachBadTokenForItsReason(t *testing.T) {
+func TestVerify_RejectsEachBadTokenForItsReason(t *testing.T) {
 	auth := authtest.NewAuth(t)
 	_, err := auth.Verify(t.Context(), authtest.GoodToken(), "demo")
 	require.NoError(t, err)
@@ -254,7 +254,7 @@ func TestVerifyRefusesEachBadTokenForItsReason(t *testing.T) {
 	}
 }
 
-func TestContainersAreComparedByteForByte(t *testing.T) {
+func TestVerify_ComparesContainersByteForByte(t *testing.T) {
 	auth := authtest.NewAuth(t)
 	token := authtest.Issue(t, auth, "Caf\u00e9")
 	for _, container := range []string{"caf\u00e9", "Cafe\u0301", "Caf\u00e9 ", "Caf%C3%A9", "Caf", "demo"} {
@@ -269,7 +269,7 @@ func TestContainersAreComparedByteForByte(t *testing.T) {
 	require.NoError(t, err)
 }
 
-func TestVerifyAnyContainerLeavesTheContainerToTheCaller(t *testing.T) {
+func TestVerifyAnyContainer_LeavesTheContainerToTheCaller(t *testing.T) {
 	auth := authtest.NewAuth(t)
 	claims, err := auth.VerifyAnyContainer(t.Context(), authtest.Issue(t, auth, "demo"))
 	require.NoError(t, err)
@@ -278,7 +278,7 @@ func TestVerifyAnyContainerLeavesTheContainerToTheCaller(t *testing.T) {
 	require.ErrorIs(t, err, jwtauth.ErrMalformed)
 }
 
-func TestAServiceWithoutContainers(t *testing.T) {
+func TestWithAnyContainer_IsForAServiceWithoutContainers(t *testing.T) {
 	auth := authtest.NewAuth(t, jwtauth.WithAnyContainer())
 	token := authtest.Issue(t, auth, "")
 	claims, err := auth.Verify(t.Context(), token, "")
@@ -293,7 +293,7 @@ func TestAServiceWithoutContainers(t *testing.T) {
 	require.True(t, s.OK)
 }
 
-func TestAnotherNameForTheContainersClaim(t *testing.T) {
+func TestWithContainerClaim_RenamesTheClaim(t *testing.T) {
 	auth := authtest.NewAuth(t, jwtauth.WithContainerClaim("tenant"))
 	token := authtest.Issue(t, auth, "demo", jwtauth.Claim("container", 7))
 	require.Contains(t, authtest.DecodePayload(t, token), `"tenant":"demo"`)
@@ -304,7 +304,7 @@ func TestAnotherNameForTheContainersClaim(t *testing.T) {
 	require.ErrorIs(t, err, jwtauth.ErrContainer)
 }
 
-func TestKeysThatCannotBeHadAreNobodysFault(t *testing.T) {
+func TestVerify_KeysThatCannotBeHadAreAnOutage(t *testing.T) {
 	outage := errors.New("connection refused")
 	for name, source := range map[string]keys.Source{
 		"a source that fails":           authtest.SourceFunc(func(context.Context, string) (*keys.Set, error) { return nil, outage }),
@@ -327,7 +327,7 @@ func TestKeysThatCannotBeHadAreNobodysFault(t *testing.T) {
 	}
 }
 
-func TestTheSourceIsAskedWithTheContextAndTheTokensKeyID(t *testing.T) {
+func TestVerify_AsksTheSourceWithTheContextAndTheTokensKeyID(t *testing.T) {
 	type key struct{}
 	var askedFor []any
 	auth, err := jwtauth.New(authtest.SourceFunc(func(ctx context.Context, kid string) (*keys.Set, error) {
@@ -341,7 +341,7 @@ func TestTheSourceIsAskedWithTheContextAndTheTokensKeyID(t *testing.T) {
 	require.Equal(t, []any{"mine", "k-1"}, askedFor)
 }
 
-func TestRecheckJudgesTimeAndRevocationAgain(t *testing.T) {
+func TestRecheck_ChecksTimeAndRevocationAgain(t *testing.T) {
 	clock := authtest.Now
 	revoked, outage := false, error(nil)
 	auth := authtest.NewAuth(t,
@@ -363,7 +363,7 @@ func TestRecheckJudgesTimeAndRevocationAgain(t *testing.T) {
 	require.ErrorIs(t, auth.Recheck(t.Context(), jwtauth.Claims{}), jwtauth.ErrExpired, "claims from nowhere are not alive")
 }
 
-func TestInspectKnowsGenuineTokensThatAreRefused(t *testing.T) {
+func TestInspect_KnowsAuthenticTokensThatAreRejected(t *testing.T) {
 	clock, revoked := authtest.Now, false
 	auth := authtest.NewAuth(t, jwtauth.WithIssuer(authtest.Issuer), jwtauth.WithAudience("api"),
 		jwtauth.WithClock(func() time.Time { return clock }),
@@ -426,7 +426,7 @@ type failing struct{ err error }
 
 func (f failing) Keys(context.Context, string) (*keys.Set, error) { return nil, f.err }
 
-func TestInspectTakesNoErrorOfOthersForItsOwn(t *testing.T) {
+func TestInspect_TakesNoErrorOfASourceForItsOwn(t *testing.T) {
 	auth, err := jwtauth.New(failing{fmt.Errorf("fetching the keys: %w", jwtauth.ErrExpired)})
 	require.NoError(t, err)
 	c, err := auth.Inspect(t.Context(), authtest.GoodToken())
@@ -441,7 +441,7 @@ func TestInspectTakesNoErrorOfOthersForItsOwn(t *testing.T) {
 	require.Zero(t, c)
 }
 
-func TestCheckIsPrivateWithoutAResponse(t *testing.T) {
+func TestCheck_IsPrivateWithoutAResponse(t *testing.T) {
 	auth := authtest.NewAuth(t)
 	check := func(r *http.Request) (claims jwtauth.Claims, err error) {
 		mux := http.NewServeMux()

@@ -19,7 +19,7 @@ import (
 	"github.com/joinednode/jwtauth/keys"
 )
 
-func TestPolicies(t *testing.T) {
+func TestPolicy_WhatEachAllows(t *testing.T) {
 	auth := authtest.NewAuth(t)
 	expired := authtest.Sign(authtest.Header, authtest.ClaimsJSON(map[string]any{"exp": 1}))
 	const allowed, anonymous, denied = "claims", "no claims", "denied"
@@ -68,7 +68,7 @@ func TestPolicies(t *testing.T) {
 	}
 }
 
-func TestProtectComparesWithTheContainerOfTheRule(t *testing.T) {
+func TestProtect_ComparesWithTheContainerOfTheRule(t *testing.T) {
 	auth := authtest.NewAuth(t)
 	rule := func(container string) func(http.Handler) http.Handler {
 		return auth.Protect(func(*http.Request) (jwtauth.Rule, error) { return jwtauth.Rule{Container: container}, nil })
@@ -90,7 +90,7 @@ func TestProtect_ComparesWithTheContainerOfTheRuleBesideWithAnyContainer(t *test
 	}
 }
 
-func TestARuleAndAHandlerSeeOneRequest(t *testing.T) {
+func TestProtect_ARuleAndAHandlerSeeOneRequest(t *testing.T) {
 	post := func(target, body string) *http.Request {
 		r := httptest.NewRequest("POST", target, strings.NewReader(body))
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
@@ -112,7 +112,7 @@ func TestARuleAndAHandlerSeeOneRequest(t *testing.T) {
 	require.True(t, s.OK)
 }
 
-func TestARequestThatIsDeniedForItsPathOrQuerySaysWhetherATokenCame(t *testing.T) {
+func TestDeny_ForAPathOrQuerySaysWhetherATokenCame(t *testing.T) {
 	auth := authtest.NewAuth(t)
 	for _, target := range []string{"/run/demo/%2e%2e", authtest.DemoPath + "?q=100%25&"} {
 		r := authtest.Request("GET", target, nil)
@@ -133,7 +133,7 @@ func TestARequestThatIsDeniedForItsPathOrQuerySaysWhetherATokenCame(t *testing.T
 	}
 }
 
-func TestAnOutageThatSpeaksOfNoTokenIsAnOutage(t *testing.T) {
+func TestDeny_AnOutageThatSpeaksOfNoTokenIsAnOutage(t *testing.T) {
 	auth := authtest.NewAuth(t, jwtauth.WithRevocations(authtest.CheckerFunc(func(context.Context, jwtauth.Claims) (bool, error) {
 		return false, fmt.Errorf("introspection: %w", jwtauth.ErrNoToken)
 	})))
@@ -142,7 +142,7 @@ func TestAnOutageThatSpeaksOfNoTokenIsAnOutage(t *testing.T) {
 	require.Equal(t, http.StatusServiceUnavailable, w.Code)
 }
 
-func TestClaimsOfTwoReadersOfOneContextAreTheirOwn(t *testing.T) {
+func TestFromContext_ClaimsOfTwoReadersAreTheirOwn(t *testing.T) {
 	ctx := jwtauth.NewContext(t.Context(), jwtauth.Claims{Audience: []string{"api"}})
 	mine, _ := jwtauth.FromContext(ctx)
 	mine.Audience[0] = "changed"
@@ -150,7 +150,7 @@ func TestClaimsOfTwoReadersOfOneContextAreTheirOwn(t *testing.T) {
 	require.Equal(t, []string{"api"}, yours.Audience)
 }
 
-func TestProtectFailsClosed(t *testing.T) {
+func TestProtect_FailsClosed(t *testing.T) {
 	auth := authtest.NewAuth(t)
 	for name, test := range map[string]struct {
 		rule   jwtauth.Rule
@@ -171,7 +171,7 @@ func TestProtectFailsClosed(t *testing.T) {
 	}
 }
 
-func TestProtectDeniesAPathOfTwoMeaningsWithoutAskingTheRule(t *testing.T) {
+func TestProtect_DeniesAPathOfTwoMeaningsWithoutAskingTheRule(t *testing.T) {
 	wrap := authtest.NewAuth(t).Protect(func(*http.Request) (jwtauth.Rule, error) {
 		t.Error("asked")
 		return jwtauth.Rule{Policy: jwtauth.Public}, nil
@@ -181,7 +181,7 @@ func TestProtectDeniesAPathOfTwoMeaningsWithoutAskingTheRule(t *testing.T) {
 	require.False(t, s.Ran)
 }
 
-func TestARuleSeesTheRequestWithoutTheTokenOfItsURL(t *testing.T) {
+func TestProtect_ARuleSeesTheRequestWithoutTheTokenOfItsURL(t *testing.T) {
 	auth := authtest.NewAuth(t)
 	wrap := auth.Protect(func(r *http.Request) (jwtauth.Rule, error) {
 		require.Equal(t, "a=1", r.URL.RawQuery)
@@ -194,7 +194,7 @@ func TestARuleSeesTheRequestWithoutTheTokenOfItsURL(t *testing.T) {
 	require.True(t, s.OK)
 }
 
-func TestMissingFunctionsPanicWhenTheMiddlewareIsBuilt(t *testing.T) {
+func TestProtect_MissingFunctionsPanicWhenTheMiddlewareIsBuilt(t *testing.T) {
 	auth := authtest.NewAuth(t)
 	rule := func(*http.Request) (jwtauth.Rule, error) { return jwtauth.Rule{}, nil }
 	for name, build := range map[string]func(){
@@ -209,7 +209,7 @@ func TestMissingFunctionsPanicWhenTheMiddlewareIsBuilt(t *testing.T) {
 	}
 }
 
-func TestAHandlersPanicPassesThrough(t *testing.T) {
+func TestPrivate_AHandlersPanicPassesThrough(t *testing.T) {
 	auth := authtest.NewAuth(t)
 	boom := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("mine") })
 	require.PanicsWithValue(t, "mine", func() {
@@ -217,7 +217,7 @@ func TestAHandlersPanicPassesThrough(t *testing.T) {
 	})
 }
 
-func TestTheInnermostMiddlewareDecidesWhatTheContextSays(t *testing.T) {
+func TestFromContext_TheInnermostMiddlewareDecides(t *testing.T) {
 	auth := authtest.NewAuth(t)
 	others := authtest.NewAuth(t, jwtauth.WithIssuer("https://elsewhere.example"))
 	_, s := authtest.Serve(func(next http.Handler) http.Handler { return auth.Private(others.Public(next)) },
@@ -232,7 +232,7 @@ func TestTheInnermostMiddlewareDecidesWhatTheContextSays(t *testing.T) {
 	require.True(t, s.OK)
 }
 
-func TestNewContextIsWhatFromContextFinds(t *testing.T) {
+func TestNewContext_IsWhatFromContextFinds(t *testing.T) {
 	_, ok := jwtauth.FromContext(context.Background())
 	require.False(t, ok)
 	type key struct{}
@@ -248,7 +248,7 @@ func TestNewContextIsWhatFromContextFinds(t *testing.T) {
 	require.Equal(t, "alice", claims.Subject)
 }
 
-func TestResponsesThatCachesCannotTellApartStayPrivate(t *testing.T) {
+func TestPrivate_ResponsesThatCachesCannotTellApartStayPrivate(t *testing.T) {
 	auth := authtest.NewAuth(t, jwtauth.WithExtractors(jwtauth.FromHeader("X-Token", ""), jwtauth.FromCookie("session")))
 	w, s := authtest.Serve(auth.Private, authtest.Request("GET", authtest.DemoPath, http.Header{"Cookie": {"session=" + authtest.GoodToken()}}))
 	require.True(t, s.OK)
@@ -300,7 +300,7 @@ var denials = []struct {
 	{nil, 403, "token_not_valid", "", `Bearer`},
 }
 
-func TestWhatADenialLooksLike(t *testing.T) {
+func TestDeny_WhatItLooksLike(t *testing.T) {
 	auth := authtest.NewAuth(t)
 	for _, test := range denials {
 		t.Run(fmt.Sprint(test.err), func(t *testing.T) {
@@ -327,7 +327,7 @@ func TestWhatADenialLooksLike(t *testing.T) {
 }
 
 // A browser that was denied asks for an icon, and would say from where.
-func TestTheAddressOfADenialGoesIntoNoReferer(t *testing.T) {
+func TestDeny_ItsAddressGoesIntoNoReferer(t *testing.T) {
 	auth := authtest.NewAuth(t)
 	deny := func(http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { auth.Deny(w, r, jwtauth.ErrExpired) })
@@ -359,7 +359,7 @@ func TestTheAddressOfADenialGoesIntoNoReferer(t *testing.T) {
 	}
 }
 
-func TestBearerStatusIsThatOfRFC6750(t *testing.T) {
+func TestBearerStatus_IsThatOfRFC6750(t *testing.T) {
 	auth := authtest.NewAuth(t, jwtauth.WithStatus(jwtauth.BearerStatus))
 	want := map[error]struct {
 		status    int
@@ -387,7 +387,7 @@ func TestBearerStatusIsThatOfRFC6750(t *testing.T) {
 	}
 }
 
-func TestWithStatusIsNeverAskedAboutOutagesAndCannotLetIn(t *testing.T) {
+func TestWithStatus_IsNeverAskedAboutOutagesAndCannotAllow(t *testing.T) {
 	for _, answer := range []int{0, 200, 302, 399, 600} {
 		auth := authtest.NewAuth(t, jwtauth.WithStatus(func(err error) int {
 			require.NotErrorIs(t, err, jwtauth.ErrUnavailable)
@@ -403,7 +403,7 @@ func TestWithStatusIsNeverAskedAboutOutagesAndCannotLetIn(t *testing.T) {
 	}
 }
 
-func TestWhoeverHasNoGenuineTokenLearnsNothing(t *testing.T) {
+func TestDeny_AClientWithoutAnAuthenticTokenLearnsNothing(t *testing.T) {
 	auth := authtest.NewAuth(t)
 	responses := map[string][]string{}
 	for name, test := range authtest.BadTokens() {
@@ -429,7 +429,7 @@ func TestWhoeverHasNoGenuineTokenLearnsNothing(t *testing.T) {
 	require.Len(t, responses, 1, "all of these must be answered alike")
 }
 
-func TestWithDenialWritesItsOwnResponse(t *testing.T) {
+func TestWithDenial_WritesItsOwnResponse(t *testing.T) {
 	var denied jwtauth.Denial
 	var request2 *http.Request
 	auth := authtest.NewAuth(t, jwtauth.WithDenial(func(w http.ResponseWriter, r *http.Request, d jwtauth.Denial) {
@@ -468,7 +468,7 @@ func mint(h http.Handler, r *http.Request) *httptest.ResponseRecorder {
 
 func everyone(*http.Request, string) ([]jwtauth.IssueOption, error) { return nil, nil }
 
-func TestTheTokenEndpointMintsForWhoeverIsAuthorized(t *testing.T) {
+func TestTokenEndpoint_IssuesWhatIsAuthorized(t *testing.T) {
 	auth := authtest.NewAuth(t)
 	h := mux(auth, func(r *http.Request, container string) ([]jwtauth.IssueOption, error) {
 		user, _, _ := r.BasicAuth()
@@ -500,12 +500,12 @@ func TestTheTokenEndpointMintsForWhoeverIsAuthorized(t *testing.T) {
 	require.NotContains(t, w.Body.String(), "owner")
 }
 
-func TestATokenOfTheEndpointLivesTenDays(t *testing.T) {
+func TestTokenEndpoint_ATokenLivesTenDays(t *testing.T) {
 	w := mint(mux(authtest.NewAuth(t), everyone), authtest.Request("POST", "/create-token/demo", nil))
 	require.Contains(t, w.Body.String(), `"expires_in":864000`)
 }
 
-func TestTheTokenEndpointRefuses(t *testing.T) {
+func TestTokenEndpoint_Refuses(t *testing.T) {
 	failing := func(err error) func(*http.Request, string) ([]jwtauth.IssueOption, error) {
 		return func(*http.Request, string) ([]jwtauth.IssueOption, error) { return nil, err }
 	}
@@ -561,7 +561,7 @@ func TestTheTokenEndpointRefuses(t *testing.T) {
 	})
 }
 
-func TestTheTokenEndpointAnswers403WhateverTheStatusOfTokens(t *testing.T) {
+func TestTokenEndpoint_Answers403WhateverTheStatusOfTokens(t *testing.T) {
 	auth := authtest.NewAuth(t, jwtauth.WithStatus(jwtauth.BearerStatus))
 	for _, err := range []error{errors.New("no"), jwtauth.ErrAmbiguousToken, jwtauth.ErrExpired, jwtauth.ErrNoToken} {
 		w := mint(mux(auth, func(*http.Request, string) ([]jwtauth.IssueOption, error) { return nil, err }),
@@ -576,14 +576,14 @@ func TestTheTokenEndpointAnswers403WhateverTheStatusOfTokens(t *testing.T) {
 	require.Equal(t, "no-referrer", w.Header().Get("Referrer-Policy"))
 }
 
-func TestAServiceWithoutContainersMints(t *testing.T) {
+func TestTokenEndpoint_OfAServiceWithoutContainers(t *testing.T) {
 	auth := authtest.NewAuth(t, jwtauth.WithAnyContainer())
 	w := mint(auth.TokenEndpoint(everyone), authtest.Request("POST", "/token", nil))
 	require.Equal(t, http.StatusOK, w.Code)
 	require.NotContains(t, w.Body.String(), "container")
 }
 
-func TestAuthorizeMayAskForATokenInTurn(t *testing.T) {
+func TestTokenEndpoint_AuthorizeMayAskForATokenInTurn(t *testing.T) {
 	auth := authtest.NewAuth(t)
 	h := mux(auth, func(r *http.Request, _ string) ([]jwtauth.IssueOption, error) {
 		require.Empty(t, r.URL.RawQuery)
@@ -602,7 +602,7 @@ func TestAuthorizeMayAskForATokenInTurn(t *testing.T) {
 	require.Equal(t, http.StatusOK, mint(outer, authtest.Request("POST", "/create-token/demo?token="+authtest.GoodToken(), nil)).Code)
 }
 
-func TestEveryRefusedTokenIsOneLineOfTheLog(t *testing.T) {
+func TestWithLogger_EveryRejectedTokenIsOneLine(t *testing.T) {
 	for name, test := range map[string]struct {
 		token string
 		level string
@@ -639,7 +639,7 @@ func TestEveryRefusedTokenIsOneLineOfTheLog(t *testing.T) {
 	}
 }
 
-func TestOutagesAreErrorsOfTheLogAndClientsThatHangUpAreNone(t *testing.T) {
+func TestWithLogger_OutagesAreErrorsAndClientsThatHangUpAreNone(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		err    error
@@ -667,7 +667,7 @@ func TestOutagesAreErrorsOfTheLogAndClientsThatHangUpAreNone(t *testing.T) {
 	}
 }
 
-func TestNoTokenIsLoggedWhereOneIsNeeded(t *testing.T) {
+func TestWithLogger_NoTokenIsLoggedWhereOneIsNeeded(t *testing.T) {
 	var log authtest.LogBuffer
 	auth := authtest.NewAuth(t, jwtauth.WithLogger(log.Logger()))
 	authtest.Serve(auth.Public, authtest.Request("GET", authtest.DemoPath, nil))
@@ -678,7 +678,7 @@ func TestNoTokenIsLoggedWhereOneIsNeeded(t *testing.T) {
 	require.Contains(t, log.String(), "reason=no_token")
 }
 
-func TestAMissingContainerGoesToTheLoggerThatIsSet(t *testing.T) {
+func TestWithLogger_AMissingContainerGoesToTheLoggerThatIsSet(t *testing.T) {
 	byDefault := authtest.CaptureDefaultLog(t)
 	var log authtest.LogBuffer
 	_, err := authtest.NewAuth(t, jwtauth.WithLogger(log.Logger())).Verify(t.Context(), authtest.GoodToken(), "")
@@ -687,14 +687,14 @@ func TestAMissingContainerGoesToTheLoggerThatIsSet(t *testing.T) {
 	require.Empty(t, byDefault.String())
 }
 
-func TestAnAcceptedTokenIsNotLogged(t *testing.T) {
+func TestWithLogger_AnAcceptedTokenIsNotLogged(t *testing.T) {
 	var log authtest.LogBuffer
 	_, err := authtest.NewAuth(t, jwtauth.WithLogger(log.Logger())).Verify(t.Context(), authtest.GoodToken(), "demo")
 	require.NoError(t, err)
 	require.Empty(t, log.String())
 }
 
-func TestAPrivateRouteOutsideOfTheMuxIsDeniedAndSeenInTheDefaultLog(t *testing.T) {
+func TestPrivate_OutsideOfTheMuxIsDeniedAndSeenInTheDefaultLog(t *testing.T) {
 	log := authtest.CaptureDefaultLog(t)
 	var s authtest.Seen
 	mux := http.NewServeMux()
@@ -722,7 +722,7 @@ func (d *decisions) last(t *testing.T) jwtauth.Decision {
 	return one
 }
 
-func TestEachDecisionOfAMiddlewareIsObservedOnce(t *testing.T) {
+func TestWithObserver_EachDecisionOfAMiddlewareIsObservedOnce(t *testing.T) {
 	const good, private, public, optional = "", jwtauth.Private, jwtauth.Public, jwtauth.Optional
 	expired := authtest.Sign(authtest.Header, authtest.ClaimsJSON(map[string]any{"exp": 1}))
 	cookie := func(token string) http.Header { return http.Header{"Cookie": {"session=" + token}} }
@@ -782,7 +782,7 @@ func TestEachDecisionOfAMiddlewareIsObservedOnce(t *testing.T) {
 	}
 }
 
-func TestARuleThatDeniesIsObserved(t *testing.T) {
+func TestWithObserver_ARuleThatDeniesIsObserved(t *testing.T) {
 	var seen decisions
 	auth := authtest.NewAuth(t, jwtauth.WithObserver(seen.observe))
 	for want, err := range map[string]error{"unavailable": errors.New("down"), "forbidden": jwtauth.ErrForbidden} {
@@ -792,7 +792,7 @@ func TestARuleThatDeniesIsObserved(t *testing.T) {
 	}
 }
 
-func TestWhatIsDecidedOutsideOfAMiddlewareIsObservedOnce(t *testing.T) {
+func TestWithObserver_WhatIsDecidedOutsideOfAMiddlewareIsObservedOnce(t *testing.T) {
 	var seen decisions
 	auth := authtest.NewAuth(t, jwtauth.WithObserver(seen.observe))
 	good, expired := authtest.GoodToken(), authtest.Sign(authtest.Header, authtest.ClaimsJSON(map[string]any{"exp": 1}))
@@ -846,7 +846,7 @@ func TestWhatIsDecidedOutsideOfAMiddlewareIsObservedOnce(t *testing.T) {
 	require.Empty(t, seen.all, "these decide nothing")
 }
 
-func TestAnObserverGetsTheContextOfTheRequestBeforeTheHandlerRuns(t *testing.T) {
+func TestWithObserver_GetsTheContextOfTheRequestBeforeTheHandlerRuns(t *testing.T) {
 	type key struct{}
 	var order []string
 	auth := authtest.NewAuth(t, jwtauth.WithObserver(func(ctx context.Context, _ jwtauth.Decision) {
@@ -860,7 +860,7 @@ func TestAnObserverGetsTheContextOfTheRequestBeforeTheHandlerRuns(t *testing.T) 
 	require.Equal(t, []string{"observed", "in the request's context", "handled"}, order)
 }
 
-func TestALocationHasAName(t *testing.T) {
+func TestLocation_HasAName(t *testing.T) {
 	names := map[jwtauth.Location]string{
 		jwtauth.InHeader: "header", jwtauth.InQuery: "query", jwtauth.InForm: "form", jwtauth.InCookie: "cookie",
 		0: "Location(0)", 9: "Location(9)",
@@ -871,7 +871,7 @@ func TestALocationHasAName(t *testing.T) {
 }
 
 // A client that hangs up is no outage, and must not fill the log of errors.
-func TestAClientThatDoesNotWaitForKeysIsNoErrorOfTheServer(t *testing.T) {
+func TestWithLogger_AClientThatDoesNotWaitForKeysIsNoErrorOfTheServer(t *testing.T) {
 	var log authtest.LogBuffer
 	auth, err := jwtauth.New(authtest.SourceFunc(func(ctx context.Context, _ string) (*keys.Set, error) { return nil, ctx.Err() }),
 		authtest.AtNow(), jwtauth.WithLogger(log.Logger()))
@@ -885,7 +885,7 @@ func TestAClientThatDoesNotWaitForKeysIsNoErrorOfTheServer(t *testing.T) {
 }
 
 // Each error has a name: one that is new must not be counted as "other".
-func TestEveryErrorHasAReason(t *testing.T) {
+func TestReason_OfEveryError(t *testing.T) {
 	names := map[string]error{}
 	for _, test := range denials {
 		if name := jwtauth.Reason(test.err); test.err == nil {
@@ -901,7 +901,7 @@ func TestEveryErrorHasAReason(t *testing.T) {
 	require.EqualError(t, names["other"], "somebody else's")
 }
 
-func TestAnObserverCostsNoAllocation(t *testing.T) {
+func TestWithObserver_CostsNoAllocation(t *testing.T) {
 	cost := func(opts ...jwtauth.Option) float64 {
 		auth := authtest.NewAuth(t, opts...)
 		handler := auth.Private(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))

@@ -128,7 +128,7 @@ func notGenuine(t testing.TB) map[string]struct {
 	}
 }
 
-func TestEachIssuerHasItsOwnKeys(t *testing.T) {
+func TestWithTrustedIssuer_EachHasItsOwnKeys(t *testing.T) {
 	for name, token := range map[string]string{
 		"our own":                             byOwn(ofIssuer(authtest.Issuer)),
 		"the provider's":                      byProvider(ofIssuer(provider)),
@@ -148,7 +148,7 @@ func TestEachIssuerHasItsOwnKeys(t *testing.T) {
 	}
 }
 
-func TestNobodySignsForAnotherIssuer(t *testing.T) {
+func TestWithTrustedIssuer_NoneSignsForAnother(t *testing.T) {
 	garbage := byOwn(ofIssuer(authtest.Issuer))
 	garbage = garbage[:len(garbage)-10] + authtest.Flip(garbage[len(garbage)-10:])
 	for name, test := range notGenuine(t) {
@@ -191,7 +191,7 @@ func answer(w *httptest.ResponseRecorder) string {
 	return fmt.Sprintf("%d %v %s", w.Code, w.Result().Header, w.Body)
 }
 
-func TestTheLogSaysWhichIssuerIsNotTrusted(t *testing.T) {
+func TestWithTrustedIssuer_TheLogSaysWhichIsNotTrusted(t *testing.T) {
 	for name, test := range map[string]struct{ iss, want, not string }{
 		"one with a slash too many": {provider + "/", `the issuer \"https://id.example.com/\" is not one of`, "jti="},
 		"none":                      {"", `the issuer \"\" is not one of`, "jti="},
@@ -212,7 +212,7 @@ func TestTheLogSaysWhichIssuerIsNotTrusted(t *testing.T) {
 
 // The payload is read before the signature only where it must be, and both times
 // by the same rules.
-func TestAPayloadIsReadAlikeBeforeAndBehindTheSignature(t *testing.T) {
+func TestWithTrustedIssuer_APayloadIsReadAlikeBeforeAndBehindTheSignature(t *testing.T) {
 	alone, err := jwtauth.New(ownSource, authtest.AtNow(), jwtauth.WithIssuer(authtest.Issuer))
 	require.NoError(t, err)
 	several := trusting(t)
@@ -262,7 +262,7 @@ func (a *asked) Keys(ctx context.Context, kid string) (*keys.Set, error) {
 	return a.key.Keys(ctx, kid)
 }
 
-func TestOnlyTheSourceOfTheTokensIssuerIsAsked(t *testing.T) {
+func TestWithTrustedIssuer_OnlyTheSourceOfTheTokensIssuerIsAsked(t *testing.T) {
 	own, provided, old := &asked{key: ownSource}, &asked{key: providerSource}, &asked{key: elderSource}
 	auth := trustingKeys(t, own, provided, old)
 	present := func(name, token string, want ...*asked) {
@@ -290,7 +290,7 @@ func TestOnlyTheSourceOfTheTokensIssuerIsAsked(t *testing.T) {
 	}
 }
 
-func TestAnOutageOfOneIssuersKeysIsItsTokensAlone(t *testing.T) {
+func TestWithTrustedIssuer_AnOutageOfItsKeysIsItsTokensAlone(t *testing.T) {
 	sources := map[string]*asked{authtest.Issuer: {key: ownSource}, provider: {key: providerSource}, elder: {key: elderSource}}
 	tokens := map[string]string{authtest.Issuer: byOwn(ofIssuer(authtest.Issuer)), provider: byProvider(ofIssuer(provider)), elder: byElder(ofIssuer(elder))}
 	for down := range sources {
@@ -324,7 +324,7 @@ func TestAnOutageOfOneIssuersKeysIsItsTokensAlone(t *testing.T) {
 	}
 }
 
-func TestARememberedTokenIsJudgedByTheKeysOfItsIssuer(t *testing.T) {
+func TestWithTrustedIssuer_ACachedTokenIsVerifiedByTheKeysOfItsIssuer(t *testing.T) {
 	tokens := map[string]string{authtest.Issuer: byOwn(ofIssuer(authtest.Issuer)), provider: byProvider(ofIssuer(provider)), elder: byElder(ofIssuer(elder))}
 	for rotated := range tokens {
 		t.Run(rotated, func(t *testing.T) {
@@ -357,7 +357,7 @@ func TestARememberedTokenIsJudgedByTheKeysOfItsIssuer(t *testing.T) {
 	}
 }
 
-func TestARevocationIsOfOneIssuersTokens(t *testing.T) {
+func TestWithTrustedIssuer_ARevocationIsOfOneIssuersTokens(t *testing.T) {
 	payload := func(iss string) string {
 		return authtest.ClaimsJSON(map[string]any{"iss": iss, "sub": "alice", "sid": "s1"})
 	}
@@ -403,7 +403,7 @@ func TestARevocationIsOfOneIssuersTokens(t *testing.T) {
 	}
 }
 
-func TestTheAudienceIsThatOfTheIssuer(t *testing.T) {
+func TestWithTrustedIssuer_TheAudienceIsThatOfTheIssuer(t *testing.T) {
 	api, recipes := jwtauth.WithAudience("api"), []string{"recipes", "kitchen"}
 	for name, test := range map[string]struct {
 		own    jwtauth.Option
@@ -458,7 +458,7 @@ func TestTheAudienceIsThatOfTheIssuer(t *testing.T) {
 	}
 }
 
-func TestIssueUsesOurOwnKeysAlone(t *testing.T) {
+func TestWithTrustedIssuer_IssueUsesOurOwnKeysAlone(t *testing.T) {
 	auth := trusting(t, jwtauth.WithAudience("api"))
 	token := authtest.Issue(t, auth, "demo")
 	require.Contains(t, authtest.DecodePayload(t, token), `"iss":"`+authtest.Issuer+`"`)
@@ -472,7 +472,7 @@ func TestIssueUsesOurOwnKeysAlone(t *testing.T) {
 	require.ErrorIs(t, err, jwtauth.ErrNoSigningKey, "though the others could")
 }
 
-func TestWhatElseIsConfiguredHoldsForAllIssuers(t *testing.T) {
+func TestWithTrustedIssuer_WhatElseIsConfiguredHoldsForAll(t *testing.T) {
 	for name, test := range map[string]struct {
 		opt     jwtauth.Option
 		changes map[string]any
@@ -495,7 +495,7 @@ func TestWhatElseIsConfiguredHoldsForAllIssuers(t *testing.T) {
 	}
 }
 
-func TestTrustedIssuersThatCannotBe(t *testing.T) {
+func TestWithTrustedIssuer_RefusesWhatCannotBe(t *testing.T) {
 	ours, theirs := jwtauth.WithIssuer(authtest.Issuer), jwtauth.WithTrustedIssuer(elder, elderSource)
 	for name, test := range map[string]struct {
 		opts []jwtauth.Option
@@ -527,7 +527,7 @@ func TestTrustedIssuersThatCannotBe(t *testing.T) {
 }
 
 // A token is parsed once, whoever may have issued it.
-func TestSeveralIssuersCostNoAllocation(t *testing.T) {
+func TestWithTrustedIssuer_CostsNoAllocation(t *testing.T) {
 	token := byOwn(ofIssuer(authtest.Issuer))
 	for name, opt := range map[string]jwtauth.Option{"first seen": jwtauth.WithCache(0), "remembered": jwtauth.WithCache(8)} {
 		t.Run(name, func(t *testing.T) {

@@ -105,7 +105,7 @@ func (q wire) overHTTP2(t *testing.T, server *httptest.Server) *http.Response {
 	return response
 }
 
-func TestRoutesJudgeWhatTheMuxInsideServes(t *testing.T) {
+func TestRoutes_CheckWhatTheMuxInsideServes(t *testing.T) {
 	const (
 		denied    = "" // 403, and nothing was served
 		h         = "api.example.com"
@@ -241,7 +241,7 @@ func TestRoutesJudgeWhatTheMuxInsideServes(t *testing.T) {
 	}
 }
 
-func TestRoutesRefusesATableThatMeansNothing(t *testing.T) {
+func TestRoutes_RefusesATableThatMeansNothing(t *testing.T) {
 	type routes = map[string]jwtauth.Policy
 	for name, test := range map[string]struct {
 		routes routes
@@ -279,7 +279,7 @@ func TestRoutesRefusesATableThatMeansNothing(t *testing.T) {
 	}
 }
 
-func TestRoutesTakesWhatServeMuxTakes(t *testing.T) {
+func TestRoutes_TakesWhatServeMuxTakes(t *testing.T) {
 	_, err := authtest.NewAuth(t).Routes(map[string]jwtauth.Policy{
 		"/": jwtauth.Private, "/{$}": jwtauth.Public, "GET /a%2Fb": jwtauth.Public, "/100%": jwtauth.Public,
 		"DELETE example.com/x/{y...}": jwtauth.Optional, "POST\t/tab": jwtauth.Public, "127.0.0.1/": jwtauth.Public,
@@ -287,7 +287,7 @@ func TestRoutesTakesWhatServeMuxTakes(t *testing.T) {
 	require.NoError(t, err)
 }
 
-func TestHowAHostIsSpelledMattersOnlyWhereOneIsNamed(t *testing.T) {
+func TestRoutes_HowAHostIsSpelledMattersOnlyWhereOneIsNamed(t *testing.T) {
 	for name, test := range map[string]struct {
 		routes map[string]jwtauth.Policy
 		ran    bool
@@ -305,7 +305,7 @@ func TestHowAHostIsSpelledMattersOnlyWhereOneIsNamed(t *testing.T) {
 	}
 }
 
-func TestAnEmptyTableIsAllPrivate(t *testing.T) {
+func TestRoutes_AnEmptyTableIsAllPrivate(t *testing.T) {
 	wrap, err := authtest.NewAuth(t).Routes(nil)
 	require.NoError(t, err)
 	_, s := authtest.Serve(wrap, authtest.Request("GET", authtest.DemoPath, nil))
@@ -314,7 +314,7 @@ func TestAnEmptyTableIsAllPrivate(t *testing.T) {
 	require.True(t, s.OK, "the container is what an outer mux found")
 }
 
-func TestRoutesInAServiceWithoutContainers(t *testing.T) {
+func TestRoutes_InAServiceWithoutContainers(t *testing.T) {
 	auth := authtest.NewAuth(t, jwtauth.WithAnyContainer())
 	wrap, err := auth.Routes(map[string]jwtauth.Policy{"/run/{container}/{recipe}": jwtauth.Private})
 	require.NoError(t, err)
@@ -322,7 +322,7 @@ func TestRoutesInAServiceWithoutContainers(t *testing.T) {
 	require.True(t, s.OK)
 }
 
-func TestRoutesLeaveTheRequestToTheRouterInside(t *testing.T) {
+func TestRoutes_LeaveTheRequestToTheRouterInside(t *testing.T) {
 	wrap, err := authtest.NewAuth(t).Routes(map[string]jwtauth.Policy{"/run/{container}/{mine}": jwtauth.Private})
 	require.NoError(t, err)
 	var s authtest.Seen
@@ -335,7 +335,7 @@ func TestRoutesLeaveTheRequestToTheRouterInside(t *testing.T) {
 	}
 }
 
-func TestRoutesAskTheContainerFunction(t *testing.T) {
+func TestRoutes_AskTheContainerFunction(t *testing.T) {
 	auth := authtest.NewAuth(t, jwtauth.WithContainer(func(r *http.Request) string { return r.PathValue("tenant") }))
 	wrap, err := auth.Routes(map[string]jwtauth.Policy{"/{tenant}/x": jwtauth.Private})
 	require.NoError(t, err)
@@ -347,9 +347,9 @@ func TestRoutesAskTheContainerFunction(t *testing.T) {
 	require.False(t, s.Ran)
 }
 
-// TestRoutersThatReadPathsInAnotherWay puts those readings inside that are not
+// TestRoutes_OfRoutersThatReadPathsInAnotherWay puts those readings inside that are not
 // ServeMux's: each must be no easier to enter than its own patterns say.
-func TestRoutersThatReadPathsInAnotherWay(t *testing.T) {
+func TestRoutes_OfRoutersThatReadPathsInAnotherWay(t *testing.T) {
 	wrap, err := authtest.NewAuth(t).Routes(map[string]jwtauth.Policy{
 		"/run/{container}/{recipe}":      jwtauth.Private,
 		"/run/{container}/hello":         jwtauth.Public,
@@ -440,7 +440,7 @@ func TestRoutes_WhichContainerCounts(t *testing.T) {
 	}
 }
 
-func TestCheckContainer(t *testing.T) {
+func TestCheckContainer_ComparesWhatARouterFound(t *testing.T) {
 	auth := authtest.NewAuth(t)
 	anyContainer := authtest.NewAuth(t, jwtauth.WithAnyContainer())
 	claims, err := auth.Verify(t.Context(), authtest.GoodToken(), "demo")
@@ -467,7 +467,7 @@ func TestCheckContainer(t *testing.T) {
 	}
 }
 
-func TestRoutesFindTheContainerWhereARouterHasNotRunYet(t *testing.T) {
+func TestRoutes_FindTheContainerWhereARouterHasNotRunYet(t *testing.T) {
 	auth := authtest.NewAuth(t, jwtauth.WithContainer(func(*http.Request) string { return "" })) // as chi.URLParam would
 	wrap, err := auth.Routes(map[string]jwtauth.Policy{"/run/{container}/notify": jwtauth.Private, "/run/{container}/hello": jwtauth.Public})
 	require.NoError(t, err)
@@ -479,7 +479,7 @@ func TestRoutesFindTheContainerWhereARouterHasNotRunYet(t *testing.T) {
 	}
 }
 
-func TestRoutesRefuseAServeMuxWithoutWildcards(t *testing.T) {
+func TestRoutes_RefuseAServeMuxWithoutWildcards(t *testing.T) {
 	if os.Getenv("GODEBUG") != "httpmuxgo121=1" { // ServeMux reads it once, at the start
 		self := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$")
 		self.Env = append(os.Environ(), "GODEBUG=httpmuxgo121=1")

@@ -1,3 +1,5 @@
+// Package test holds the tests that cut across files: documentation, leaks and hostile
+// paths. Their coverage is counted by go test -coverpkg=./... ./test.
 package test
 
 import (
@@ -43,7 +45,7 @@ func indented(doc *ast.CommentGroup) string {
 	return strings.Join(code, "")
 }
 
-func TestThePrograms(t *testing.T) {
+func TestPrograms_OfTheDocumentationBuild(t *testing.T) {
 	shown := programs(t)
 	for where, source := range shown {
 		t.Run("of "+where+" build", func(t *testing.T) {
@@ -63,7 +65,7 @@ var (
 )
 
 // Links to other sites are not followed.
-func TestEveryLinkOfADocumentLeadsToAFile(t *testing.T) {
+func TestLinks_OfEveryDocumentLeadToAFile(t *testing.T) {
 	pages, err := filepath.Glob("../docs/*.md")
 	require.NoError(t, err)
 	require.NotEmpty(t, pages)

@@ -17,12 +17,12 @@ import (
 	"github.com/joinednode/jwtauth/keys"
 )
 
-// TestNothingHoldsAToken runs every refusal through every policy, with the
+// TestLeaks_NothingHoldsAToken runs every refusal through every policy, with the
 // token in every place, and looks into all that comes out: the response, the
 // log, the error, and the request as handlers, rules, denial functions and
 // authorize see it. Of that request, the header field that brought the token
 // stays, for handlers that pass it on; everything made of the URL must not.
-func TestNothingHoldsAToken(t *testing.T) {
+func TestLeaks_NothingHoldsAToken(t *testing.T) {
 	tokens := map[string]string{"good": authtest.GoodToken()}
 	for name, test := range authtest.BadTokens() {
 		if strings.Trim(test.Token, ".") != "" {
@@ -137,8 +137,8 @@ func dump(t *testing.T, r *http.Request) string {
 	return text
 }
 
-// TestNoErrorHoldsASecret is for the errors of configuration and of keys.
-func TestNoErrorHoldsASecret(t *testing.T) {
+// TestLeaks_NoErrorHoldsASecret is for the errors of configuration and of keys.
+func TestLeaks_NoErrorHoldsASecret(t *testing.T) {
 	short := []byte("a secret that is too short")
 	_, err := jwtauth.New(keys.HS256(short))
 	require.Error(t, err)
@@ -146,7 +146,7 @@ func TestNoErrorHoldsASecret(t *testing.T) {
 }
 
 // Something outside may have cleared one copy of the query and left another.
-func TestATokenIsCutWhereverItsQueryWasCopiedTo(t *testing.T) {
+func TestLeaks_ATokenIsCutWhereverItsQueryWasCopiedTo(t *testing.T) {
 	for name, leave := range map[string]func(r *http.Request){
 		"the request line alone": func(r *http.Request) { r.URL.RawQuery = "" },
 		"the parsed form alone": func(r *http.Request) {

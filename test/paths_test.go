@@ -79,7 +79,7 @@ func sendHTTP2(t *testing.T, server *httptest.Server, method, target string) *ht
 	return response
 }
 
-func TestHostilePathsOnTheWire(t *testing.T) {
+func TestPaths_HostileOnesOnTheWire(t *testing.T) {
 	for protocol, send := range map[string]func(*testing.T, *httptest.Server, string, string) *http.Response{
 		"HTTP/1.1": sendRaw, "HTTP/2": sendHTTP2,
 	} {
@@ -128,7 +128,7 @@ func TestHostilePathsOnTheWire(t *testing.T) {
 	}
 }
 
-func TestCONNECTIsNoPathOfOurs(t *testing.T) {
+func TestPaths_CONNECTIsNone(t *testing.T) {
 	servers := pathServers(t, false)
 	for policy, server := range servers {
 		for _, target := range []string{"demo:443", "/run/demo/notify", "/run/demo/../notify"} {
@@ -153,7 +153,7 @@ func TestCONNECTIsNoPathOfOurs(t *testing.T) {
 	}
 }
 
-func TestAURLTokenIsCutOverTheWire(t *testing.T) {
+func TestPaths_AURLTokenIsCutOverTheWire(t *testing.T) {
 	auth := authtest.NewAuth(t)
 	handler := auth.Private(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		io.WriteString(w, r.RequestURI+" "+r.URL.String())
