@@ -40,7 +40,7 @@ type RawToken struct {
 	In    Location
 	Name  string // of the header field, query parameter, form field or cookie
 
-	place *place // where an extractor of this package looks, if it found nothing
+	place *place // where an extractor of this package looks, of the empty request of New alone
 }
 
 // Location is the kind of place where a token was found.
@@ -244,9 +244,11 @@ func (p *place) extract(r *http.Request) (RawToken, error) {
 
 // look is extract without the check of the token's characters.
 func (p *place) look(r *http.Request) (RawToken, error) {
+	if r.URL != nil && r.URL.RawFragment == whereMark {
+		return RawToken{place: p}, p.bad
+	}
 	raw := RawToken{In: p.in, Name: p.name}
 	if p.bad != nil {
-		raw.place = p
 		return raw, p.bad
 	}
 	token, n, err := p.find(r)
@@ -254,7 +256,7 @@ func (p *place) look(r *http.Request) (RawToken, error) {
 	case err != nil:
 		return raw, err
 	case n == 0:
-		return RawToken{place: p}, nil
+		return RawToken{}, nil
 	case n > 1:
 		return raw, ErrAmbiguousToken
 	case token == "":
@@ -264,12 +266,15 @@ func (p *place) look(r *http.Request) (RawToken, error) {
 	return raw, nil
 }
 
-// placeOf asks an extractor about an empty request, in which those of this package find
-// nothing and say where they look. It returns nil for any other extractor: a custom one
-// may look anywhere, and make nothing of such a request.
+// whereMark is the RawFragment of the URL of an empty request: asked about it, an extractor
+// of this package says where it looks. No server reads a fragment.
+const whereMark = "jwtauth: where"
+
+// placeOf asks an extractor where it looks. It returns nil for a custom one, which finds
+// nothing in an empty request.
 func placeOf(e Extractor) *place {
 	defer func() { _ = recover() }() // of a custom one that needs more than such a request has
-	raw, _ := e(&http.Request{Method: http.MethodGet, URL: &url.URL{Path: "/"}, Header: http.Header{}, Body: http.NoBody})
+	raw, _ := e(&http.Request{Method: http.MethodGet, URL: &url.URL{Path: "/", RawFragment: whereMark}, Header: http.Header{}, Body: http.NoBody})
 	return raw.place
 }
 

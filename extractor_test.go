@@ -958,3 +958,15 @@ func TestWithExtractors_CutsWhatACustomOneFindsByCallingOthers(t *testing.T) {
 		})
 	}
 }
+
+func TestExtractor_OfNothingFoundIsTheZeroRawToken(t *testing.T) {
+	r := httptest.NewRequest("GET", authtest.DemoPath, nil)
+	for name, e := range map[string]jwtauth.Extractor{
+		"FromHeader": jwtauth.FromHeader("Authorization", "Bearer"), "FromQuery": jwtauth.FromQuery("token"),
+		"FromCookie": jwtauth.FromCookie("token"), "FromForm": jwtauth.FromForm("token"),
+	} {
+		raw, err := e(r)
+		require.NoError(t, err, name)
+		require.Equal(t, jwtauth.RawToken{}, raw, name)
+	}
+}
