@@ -829,12 +829,12 @@ func stepsPastTheirDeadline(t *testing.T, newStore func(t *testing.T) session.St
 		step(left)
 		s = get()
 	}
-	step(-time.Second)
 	time.Sleep(10 * time.Millisecond)
-	first := get()
+	s = get()
+	step(-time.Second)
 	time.Sleep(100 * time.Millisecond)
-	is(t, store, first)
-	require.True(t, advance(t, store, after(first), first.Rotated), "it goes on as before")
+	is(t, store, s)
+	require.True(t, advance(t, store, after(s), s.Rotated), "it goes on as before")
 }
 
 // TestHeldStep tests that a step of a [session.Store] which was held for longer than its

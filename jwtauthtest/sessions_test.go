@@ -340,7 +340,7 @@ func (w writesBack) Advance(ctx context.Context, from, next session.Session, now
 	return true, nil
 }
 
-// goesOn is a shelf that takes a step which came too late after the next Get.
+// goesOn is a shelf that takes a step which came too late just before the next Get.
 type goesOn struct {
 	*shelf
 	mu   sync.Mutex
@@ -357,14 +357,13 @@ func (g *goesOn) Advance(ctx context.Context, from, next session.Session, now ti
 }
 
 func (g *goesOn) Get(ctx context.Context, subject, id string) (session.Session, bool, error) {
-	s, found, err := g.shelf.Get(ctx, subject, id)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.late != nil {
 		g.late()
 		g.late = nil
 	}
-	return s, found, err
+	return g.shelf.Get(ctx, subject, id)
 }
 
 // expiring has all rows that are as told expire when a new one first would, and never
