@@ -74,8 +74,9 @@ func newService(t testing.TB, sessions session.Store, log revoke.Store) (service
 // revokes tokens. All of them try again as long as they are told to.
 type storm struct {
 	service
-	refreshes atomic.Int64 // that succeeded
-	outages   atomic.Int64
+	refreshes  atomic.Int64 // that succeeded
+	outages    atomic.Int64
+	disturbing atomic.Bool // during has more to break
 
 	mu         sync.Mutex
 	successors map[string]string // what a generation's refresh token says, by session and generation
@@ -96,14 +97,17 @@ func newStorm(t testing.TB, s service) *storm {
 	return st
 }
 
-// blow goes on until so many refreshes have succeeded.
+// blow goes on until so many refreshes have succeeded and during has broken all it will.
 func (s *storm) blow(t *testing.T, refreshes int64) {
 	ctx, stop := context.WithTimeout(t.Context(), 30*time.Minute)
 	defer stop()
+	goesOn := func() bool {
+		return (s.refreshes.Load() < refreshes || s.disturbing.Load()) && ctx.Err() == nil && !t.Failed()
+	}
 	var all sync.WaitGroup
 	for i := range clients {
 		all.Go(func() {
-			for s.refreshes.Load() < refreshes && ctx.Err() == nil {
+			for goesOn() {
 				if !s.refresh(ctx, t, i) {
 					return
 				}
@@ -111,7 +115,7 @@ func (s *storm) blow(t *testing.T, refreshes int64) {
 		})
 	}
 	all.Go(func() {
-		for n := 0; s.refreshes.Load() < refreshes && ctx.Err() == nil; n++ {
+		for n := 0; goesOn(); n++ {
 			jti := fmt.Sprint("token ", n)
 			if s.insist(ctx, func(ctx context.Context) error {
 				return s.list.RevokeToken(ctx, "", jti, time.Now().Add(time.Hour))
@@ -231,8 +235,10 @@ func (s *storm) during(t *testing.T, refreshes int64, breaks, mends func()) {
 		}
 		return true
 	}
+	s.disturbing.Store(true)
 	var disturbing sync.WaitGroup
 	disturbing.Go(func() {
+		defer s.disturbing.Store(false)
 		for n := range int64(3) {
 			if !until(func() bool { return s.refreshes.Load() >= (n+1)*refreshes/4 }) {
 				return
