@@ -17,9 +17,8 @@ import (
 	"github.com/joinednode/jwtauth/store/sqlstore"
 )
 
-// What follows is the public API, name by name. It runs nothing: that it
-// compiles is the test. A line that has to change breaks users, and wants one in
-// CHANGELOG.md that says why.
+// This file uses the whole public API, name by name. It is a test because it compiles. A
+// line that must change breaks users, and needs a line in CHANGELOG.md that says why.
 type middleware = func(http.Handler) http.Handler
 
 var (

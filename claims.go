@@ -17,58 +17,61 @@ import (
 	"github.com/joinednode/jwtauth/keys"
 )
 
-// Errors for errors.Is: every token that is refused, and every request that is
-// denied, is refused for one of these. A request that is denied for its path or
-// its query is also ErrNoToken if it has none. The text behind is for logs,
-// holds no token, and may change.
+// The errors of this package, for [errors.Is]. Every rejected token and every denied
+// request has one of them. A request that is denied for its path or its query is also
+// ErrNoToken if it has no token. The wrapped error text is for logs. It contains no
+// token, and may change.
 var (
-	// ErrNoToken: the request carries no token where one was looked for.
+	// ErrNoToken: no token was sent.
 	ErrNoToken = errors.New("jwtauth: no token")
-	// ErrAmbiguousToken: one place holds several tokens (RFC 6750, section 3.1).
+	// ErrAmbiguousToken: one place holds more than one token (RFC 6750, section 3.1).
 	ErrAmbiguousToken = errors.New("jwtauth: more than one token")
-	// ErrMalformed: not a compact JWS with claims that every reader understands
-	// alike (RFC 7515, RFC 7519), or not presented as RFC 6750 says; a query or a
-	// form that does not parse; or a custom Extractor returned an error of its own.
+	// ErrMalformed: the token is not a compact JWS whose claims every reader understands
+	// alike (RFC 7515, RFC 7519), or it was not sent as RFC 6750 requires. Also: a query
+	// or form does not parse, or a custom Extractor returned an error of its own.
 	ErrMalformed = errors.New("jwtauth: malformed token")
-	// ErrUnknownKey: no key has the token's algorithm and key id; or, where
-	// [WithTrustedIssuer] is used, its iss is not one of the issuers.
+	// ErrUnknownKey: no key has the token's algorithm and key ID. With
+	// [WithTrustedIssuer] also: the token's iss is not one of the issuers.
 	ErrUnknownKey = keys.ErrUnknownKey
-	// ErrSignature: the signature is not that of the key.
+	// ErrSignature: the signature is wrong.
 	ErrSignature = keys.ErrSignature
-	// ErrType: a token of another kind (RFC 8725, section 3.11); see [WithTypes].
+	// ErrType: the token is of another type (RFC 8725, section 3.11). See [WithTypes].
 	ErrType = errors.New("jwtauth: wrong type of token")
 	// ErrExpired: exp has passed.
 	ErrExpired = errors.New("jwtauth: token expired")
-	// ErrNotYetValid: nbf lies ahead, or iat does by more than clocks may differ.
+	// ErrNotYetValid: nbf is in the future, or iat is further ahead than clocks may
+	// differ.
 	ErrNotYetValid = errors.New("jwtauth: token not valid yet")
-	// ErrIssuer: not issued by the issuer of [WithIssuer]. With
-	// [WithTrustedIssuer] such a token is ErrUnknownKey.
+	// ErrIssuer: iss is not that of [WithIssuer]. With [WithTrustedIssuer] such a token
+	// is ErrUnknownKey.
 	ErrIssuer = errors.New("jwtauth: wrong issuer")
-	// ErrAudience: not meant for an audience of [WithAudience], or of
+	// ErrAudience: aud names none of the audiences of [WithAudience] or
 	// [WithTrustedIssuer].
 	ErrAudience = errors.New("jwtauth: wrong audience")
-	// ErrContainer: an authentic token of another container.
+	// ErrContainer: the token is authentic, and opens another container.
 	ErrContainer = errors.New("jwtauth: token of another container")
-	// ErrNoContainer: the request names no container, so none can match: the
-	// server's mistake, usually a middleware outside of the mux.
+	// ErrNoContainer: the request names no container, so no token can match. This is a
+	// mistake of the server, usually a middleware that wraps the mux instead of its
+	// handlers.
 	ErrNoContainer = errors.New("jwtauth: no container to compare with")
-	// ErrRevoked: an authentic token that was revoked.
+	// ErrRevoked: the token is authentic, and has been revoked.
 	ErrRevoked = errors.New("jwtauth: token revoked")
-	// ErrCrossOrigin: a cookie, or a request for a token, that a page of another
-	// origin may have caused.
+	// ErrCrossOrigin: a page of another origin may have caused a request with a cookie,
+	// or one to the token endpoint.
 	ErrCrossOrigin = errors.New("jwtauth: cross-origin request")
-	// ErrForbidden: denied whatever the token: a path with two meanings, CONNECT,
-	// what a rule of [Auth.Protect] refuses, or a token that may not be minted.
+	// ErrForbidden: no token would help. The path has two meanings, the method is
+	// CONNECT, the rule of [Auth.Protect] denies the request, or the client may not have
+	// a token.
 	ErrForbidden = errors.New("jwtauth: forbidden")
-	// ErrUnavailable: keys, revocations or rules cannot be consulted now, so
-	// that nothing is known about the token.
-	ErrUnavailable = errors.New("jwtauth: cannot be judged now")
-	// ErrNoSigningKey: the keys can verify, but not issue.
+	// ErrUnavailable: keys, revocations or rules cannot be consulted now, so the token
+	// cannot be verified.
+	ErrUnavailable = errors.New("jwtauth: keys, revocations or rules are unavailable")
+	// ErrNoSigningKey: the keys can verify, and cannot issue.
 	ErrNoSigningKey = keys.ErrNoSigningKey
 )
 
-// reasons names each error for logs, and those that only an authentic token can meet for
-// clients, too. The first that an error is decides.
+// reasons names each error for logs. Clients see the name only if the token is authentic.
+// The first entry that an error matches decides.
 var reasons = []struct {
 	err       error
 	name      string
@@ -90,17 +93,17 @@ var reasons = []struct {
 	{ErrAudience, "wrong_audience", true},
 	{ErrRevoked, "revoked", true},
 	{ErrContainer, "wrong_container", true},
-	{ErrNoToken, "no_token", false}, // last: it also stands behind a path that is denied
+	{ErrNoToken, "no_token", false}, // last: an error about a path or query may wrap it too
 }
 
-// reasonOf returns the name of an error, "" for one that is none of this
-// package's, and whether only an authentic token meets it.
+// reasonOf returns the name of an error, and whether only an authentic token can cause
+// it. The name of an error of another package is "".
 func reasonOf(err error) (name string, authentic bool) {
 	if err == nil {
 		return "", false
 	}
 	for _, r := range reasons {
-		if err == r.err { // most are, and to look behind them takes longer
+		if err == r.err { // faster than errors.Is, and true for most errors
 			return r.name, r.authentic
 		}
 	}
@@ -112,12 +115,12 @@ func reasonOf(err error) (name string, authentic bool) {
 	return "", false
 }
 
-// Reason returns the name of an error of this package as logs and [Decision] have
-// it: unavailable, forbidden, ambiguous, malformed, unknown_key, wrong_signature,
+// Reason returns the name of an error of this package, as logs and [Decision] have it:
+// unavailable, forbidden, ambiguous, malformed, unknown_key, wrong_signature,
 // cross_origin, no_container, no_signing_key, wrong_type, expired, not_yet_valid,
-// wrong_issuer, wrong_audience, revoked, wrong_container or no_token. It is "other"
-// for any other error and "" for nil. Clients are told by [Auth.Deny], which
-// knows what they may hear.
+// wrong_issuer, wrong_audience, revoked, wrong_container or no_token. It returns "other"
+// for any other error and "" for nil. Do not send it to clients: [Auth.Deny] knows what
+// they may see.
 func Reason(err error) string {
 	name, _ := reasonOf(err)
 	if err != nil && name == "" {
@@ -126,9 +129,9 @@ func Reason(err error) string {
 	return name
 }
 
-// Claims are what an authentic token says (RFC 7519, section 4.1). They belong to the
-// caller: changing them changes nothing elsewhere. A claim that the token lacks is its
-// zero value; ExpiresAt is always there.
+// Claims are the claims of an authentic token (RFC 7519, section 4.1). A claim that the
+// token lacks is the zero value; ExpiresAt is always set. The caller may change a Claims:
+// no other copy changes with it.
 type Claims struct {
 	Issuer    string   // iss
 	Subject   string   // sub
@@ -139,36 +142,35 @@ type Claims struct {
 
 	IssuedAt, NotBefore, ExpiresAt time.Time // iat, nbf, exp; in UTC
 
-	// Stamp is when the token was issued as a revocation list reckons, in
-	// microseconds since 1970 (iat_us); 0 if it has none, or if its issuer is one of
+	// Stamp is when the token was issued according to the revocation list, in
+	// microseconds since 1970 (iat_us). It is 0 if the token has none, or comes from a
 	// [WithTrustedIssuer].
 	Stamp int64
 
-	payload  string    // the JSON as received
-	verified *verified // nil if they were not read from a token
+	payload  string    // the JSON as received; "" if the claims were not read from a token
+	verified *verified // nil if the claims were not read from a token
 }
 
-// verified is how a token was verified, to be verified again. The pointers keep fmt, which
-// looks behind one of them, from printing the token. It keeps no retired key alive.
+// verified holds what [Auth.Recheck] needs to verify a token again. token is a pointer so
+// that fmt, which follows one pointer only, never prints the token. set is weak so that a
+// retired key can be freed.
 type verified struct {
 	token       *string
 	kid, issuer string
 	set         weak.Pointer[keys.Set]
 }
 
-// own returns claims that share no memory with c that could be changed.
+// own returns a copy that shares no mutable memory with c.
 func (c *Claims) own() Claims {
 	own := *c
 	own.Audience = slices.Clone(c.Audience)
 	return own
 }
 
-// Decode decodes the whole payload into v, as [json.Unmarshal] does: for the
-// claims that [Claim] added. The names of registered claims are safe: a token
-// with a name that differs from one by case alone was refused.
-//
-// Claims that were not read from a token have nothing to decode, which is an
-// error.
+// Decode decodes the token's whole payload into v with [json.Unmarshal]. Use it to read
+// claims that [Claim] added. A registered name is safe to decode, although json.Unmarshal
+// ignores case: a token with a claim whose name differs from a registered one only in
+// case was rejected. Decode fails if the claims were not read from a token.
 func (c Claims) Decode(v any) error {
 	if c.payload == "" {
 		return errors.New("jwtauth: Decode: these claims were not read from a token")
@@ -176,24 +178,24 @@ func (c Claims) Decode(v any) error {
 	return json.Unmarshal([]byte(c.payload), v)
 }
 
-// verdict is what became of one token. The claims are there once they were
-// read out of an authentic token, even one that is rejected for what they say. Requests
-// share them, so they are never changed.
+// verdict is the result of verifying one token. claims is set once the signature was
+// found to be good, even if the token is rejected for what they say. Requests share
+// claims, so they are never changed.
 type verdict struct {
 	raw    RawToken
 	kid    string
 	claims *Claims
-	cached bool // no signature was verified now
+	cached bool // the token was in the cache, so no signature was verified
 	err    error
 }
 
-// failed is a verdict that ends here.
+// failed returns v with an error.
 func (v verdict) failed(err error) verdict {
 	v.err = err
 	return v
 }
 
-// verify is the line that every token passes, up to its container.
+// verify makes every check of a token except that of its container.
 func (a *Auth) verify(ctx context.Context, token string) verdict {
 	c := a.cached(token)
 	if c == nil {
@@ -209,8 +211,8 @@ func (a *Auth) verify(ctx context.Context, token string) verdict {
 	return v
 }
 
-// verifyCached checks what can change while a token lives: its keys, time and
-// revocation. If its keys are others than those that verified it, it returns them alone.
+// verifyCached checks what can change while a token lives: its keys, time and revocation.
+// If the keys have changed since it was cached, it returns only the new ones.
 func (a *Auth) verifyCached(ctx context.Context, c *cachedToken) (v verdict, changed *keys.Set) {
 	v.kid = c.claims.verified.kid
 	set, err := keySet(ctx, a.sourceOf(c.claims.Issuer), v.kid)
@@ -231,7 +233,7 @@ func (a *Auth) verifyCached(ctx context.Context, c *cachedToken) (v verdict, cha
 }
 
 // verifyFirst verifies a token that is not cached: form, keys, signature, claims. set is
-// what the source of its keys has just answered, nil if it was not asked.
+// the key set if the caller has just asked the source for it, otherwise nil.
 func (a *Auth) verifyFirst(ctx context.Context, token string, set *keys.Set) (v verdict) {
 	known := a.header.Load()
 	t, own, err := strict.ParseKnowing(known, token, a.maxTokenSize)
@@ -257,7 +259,7 @@ func (a *Auth) verifyFirst(ctx context.Context, token string, set *keys.Set) (v 
 		}
 	}
 	claims.verified = &verified{token: &own, kid: strings.Clone(t.KeyID), issuer: claims.Issuer, set: weak.Make(set)}
-	v.claims = claims // not before the signature was good: they are logged, and Inspect returns them
+	v.claims = claims // only now that the signature is good: they are logged, and Inspect returns them
 	if err := a.checkClaims(ctx, t.Header, claims); err != nil {
 		return v.failed(err)
 	}
@@ -283,11 +285,11 @@ func (a *Auth) checkClaims(ctx context.Context, h strict.Header, c *Claims) erro
 	return a.checkRevocation(ctx, c)
 }
 
-// issuerOf returns the source of the keys that verify a token with this payload. Where
-// several issuers are trusted, the payload says which, so it is read before the
-// signature is verified, and the claims are returned: they are worth nothing before
-// that. A second reader behind the signature could see another issuer. With one issuer
-// it returns nil claims.
+// issuerOf returns the source of the keys that verify a token with this payload. With
+// several issuers, the payload names the issuer, so it must be read before the signature
+// is verified. The claims are returned too, and must not be used before then. The payload
+// is not read a second time, so that no second reader can find another issuer in it. With
+// one issuer the claims are nil.
 func (a *Auth) issuerOf(payload string) (*Claims, keys.Source, error) {
 	if a.issuers == nil {
 		return nil, a.source, nil
@@ -307,8 +309,8 @@ func unknownIssuer(issuer string) error {
 	return fmt.Errorf("%w: the issuer %q is not one of WithIssuer or WithTrustedIssuer", ErrUnknownKey, clip(issuer))
 }
 
-// sourceOf returns the source whose keys alone verify the tokens of an issuer, nil for an
-// unknown one. Without WithTrustedIssuer all have the source of New.
+// sourceOf returns the only source whose keys verify tokens of an issuer, nil if the
+// issuer is unknown. Without WithTrustedIssuer it is the source of New for every issuer.
 func (a *Auth) sourceOf(issuer string) keys.Source {
 	if a.issuers == nil {
 		return a.source
@@ -319,20 +321,20 @@ func (a *Auth) sourceOf(issuer string) keys.Source {
 	return nil
 }
 
-// keySet asks a source. It fails closed: no keys, no verdict.
+// keySet asks a source for keys. It fails closed: without keys the token is rejected.
 func keySet(ctx context.Context, source keys.Source, kid string) (*keys.Set, error) {
 	set, err := source.Keys(ctx, kid)
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("%w: keys: %w", ErrUnavailable, err)
 	case set == nil:
-		return nil, fmt.Errorf("%w: the source of keys gave none", ErrUnavailable)
+		return nil, fmt.Errorf("%w: the source of keys returned none", ErrUnavailable)
 	}
 	return set, nil
 }
 
-// checkKey returns nil if the keys of an issuer verify a token that they did verify
-// before, or another Auth did.
+// checkKey returns nil if the current keys of the issuer verify the token again. v may
+// come from another Auth. It verifies a signature only if the keys have changed.
 func (a *Auth) checkKey(ctx context.Context, v *verified) error {
 	if v == nil {
 		return nil
@@ -352,7 +354,7 @@ func (a *Auth) checkKey(ctx context.Context, v *verified) error {
 	return verifySignature(set, t)
 }
 
-// messages are lent to keys, which want bytes.
+// messages holds buffers: keys verify bytes, and tokens are strings.
 var messages = sync.Pool{New: func() any { return new([]byte) }}
 
 func verifySignature(set *keys.Set, t strict.Token) error {
@@ -362,7 +364,7 @@ func verifySignature(set *keys.Set, t strict.Token) error {
 	return set.Verify(t.Algorithm, t.KeyID, *message, t.Signature)
 }
 
-// readClaims reads the payload of a token. It says nothing about the signature.
+// readClaims reads the payload of a token. It does not verify the signature.
 func (a *Auth) readClaims(payload string) (*Claims, error) {
 	c, err := strict.ReadClaims(payload, a.containerClaim)
 	if err != nil {
@@ -382,35 +384,35 @@ func (a *Auth) readClaims(payload string) (*Claims, error) {
 		payload:   payload,
 	}
 	if a.issuers != nil && c.Issuer != a.issuer {
-		claims.Stamp = 0 // it says when lists here saw the token issued, and none did
+		claims.Stamp = 0 // only a token issued here has a stamp of this service's list
 	}
 	return claims, nil
 }
 
-// checkType compares typ as it stands, so that no kind of token passes for
-// another. Only an Auth without WithTypes takes a token that has none.
+// checkType compares typ byte for byte, so that no type of token passes for another. A
+// missing typ is accepted only without WithTypes.
 func (a *Auth) checkType(h strict.Header) error {
 	if slices.Contains(a.types, h.Type) || !h.HasType && !a.typeRequired {
 		return nil
 	}
-	return fmt.Errorf("%w: %q is wanted", ErrType, strings.Join(a.types, " or "))
+	return fmt.Errorf("%w: typ must be %q", ErrType, strings.Join(a.types, " or "))
 }
 
-// clockSkew is how far an iat may lie ahead of this clock without leeway: two
-// servers that keep their clocks as servers do differ by less.
+// clockSkew is how far an iat may be ahead of this clock without leeway. The clocks of
+// two well-kept servers differ by less.
 const clockSkew = 5 * time.Second
 
-// checkTime checks exp, nbf and iat (RFC 7519, sections 4.1.4 to 4.1.6). A
-// token is expired at its exp, not after it. Claims without exp are expired.
+// checkTime checks exp, nbf and iat (RFC 7519, sections 4.1.4 to 4.1.6). A token expires
+// at its exp, not after it. Claims without exp have expired.
 func (a *Auth) checkTime(c *Claims) error {
 	now := a.clock()
 	switch {
 	case !now.Before(c.ExpiresAt.Add(a.leeway)):
 		return ErrExpired
 	case now.Add(a.leeway).Before(c.NotBefore):
-		return fmt.Errorf("%w: nbf is to come", ErrNotYetValid)
+		return fmt.Errorf("%w: nbf is in the future", ErrNotYetValid)
 	case now.Add(max(a.leeway, clockSkew)).Before(c.IssuedAt):
-		return fmt.Errorf("%w: iat is to come", ErrNotYetValid)
+		return fmt.Errorf("%w: iat is in the future", ErrNotYetValid)
 	}
 	return nil
 }
@@ -422,10 +424,10 @@ func (a *Auth) checkIssuer(c *Claims) error {
 	return ErrIssuer
 }
 
-// checkAudience wants one of ours among the token's. A token that names an
-// audience where none is configured is refused: RFC 7519, section 4.1.3, says
-// that a service which is not in aud MUST reject. It is asked about issuers that
-// checkIssuer knows.
+// checkAudience requires one of the configured audiences. If none is configured, it
+// rejects a token that names an audience: RFC 7519, section 4.1.3, says that a service
+// which is not in aud MUST reject. Call it after checkIssuer, which rejects unknown
+// issuers.
 func (a *Auth) checkAudience(c *Claims) error {
 	wanted := a.audience
 	if t := a.issuers[c.Issuer]; t != nil {
@@ -442,15 +444,15 @@ func (a *Auth) checkAudience(c *Claims) error {
 	return ErrAudience
 }
 
-// checkRevocation asks the checker of WithRevocations. A token that could outlive its
-// revocation on a list is rejected: one without iat, or with a longer life than any that
-// is issued here.
+// checkRevocation asks the checker of WithRevocations. A token without iat, or with a
+// longer life than tokens issued here can have, is rejected: the list might forget its
+// revocation before it expires.
 func (a *Auth) checkRevocation(ctx context.Context, c *Claims) error {
 	if a.revocations == nil {
 		return nil
 	}
 	if c.IssuedAt.IsZero() || c.ExpiresAt.Sub(c.IssuedAt) > a.maxLifetime {
-		return fmt.Errorf("%w: it would outlive the memory of revocations", ErrRevoked)
+		return fmt.Errorf("%w: without iat, or alive for longer than revocations are kept", ErrRevoked)
 	}
 	revoked, err := a.revocations.Revoked(ctx, c.own())
 	switch {
@@ -462,8 +464,8 @@ func (a *Auth) checkRevocation(ctx context.Context, c *Claims) error {
 	return nil
 }
 
-// checkContainer compares byte for byte. Where no container is wanted, only a
-// private route of a service that has containers refuses.
+// checkContainer compares containers byte for byte. A request without a container is
+// denied only on a private route of a service that has containers.
 func (a *Auth) checkContainer(c *Claims, want string, policy Policy) error {
 	switch {
 	case want != "" && c.Container != want:
@@ -474,18 +476,18 @@ func (a *Auth) checkContainer(c *Claims, want string, policy Policy) error {
 	return nil
 }
 
-// cachedToken is what an Auth keeps of a token that it accepted. Only what holds as long
-// as its keys do is taken from it: everything else is checked anew.
+// cachedToken is what an Auth keeps of an accepted token. Whatever can change while its
+// keys stay the same is checked again on every request.
 type cachedToken struct {
 	marks  revocation.Marks
 	claims Claims
 }
 
-// entrySize is what a cached token may cost on average, in bytes.
+// entrySize is the budget for one cached token, in bytes, on average.
 const entrySize = 1 << 10
 
-// cached returns what is kept of a token, nil if nothing is. A token that is too long is
-// not even looked for.
+// cached returns the cache's entry for a token, or nil. It does not hash a token that is
+// too long to be valid.
 func (a *Auth) cached(token string) *cachedToken {
 	if a.cache == nil || len(token) > a.maxTokenSize {
 		return nil
@@ -493,8 +495,8 @@ func (a *Auth) cached(token string) *cachedToken {
 	return a.cache.Get(token)
 }
 
-// keep caches a token that was accepted, which must not be part of a larger string, such
-// as all the header fields of its request.
+// keep caches an accepted token. The string must not be a part of a larger one, such as
+// all header fields of a request, which the cache would keep alive.
 func (a *Auth) keep(token string, c *Claims) {
 	if a.cache == nil {
 		return
@@ -506,8 +508,9 @@ func (a *Auth) keep(token string, c *Claims) {
 	a.cache.Put(token, kept, kept.size()+len(token))
 }
 
-// keepHeader keeps the header of the last token that was accepted, known being the one
-// before: only a holder of the key can change it.
+// keepHeader keeps the parsed header of the last accepted token. known is the one before.
+// Only tokens with a good signature get here, so a client without a key cannot replace
+// it.
 func (a *Auth) keepHeader(known *strict.KnownHeader, token string, h strict.Header) {
 	segment, _, _ := strings.Cut(token, ".")
 	if known == nil || known.Segment != segment {
@@ -515,12 +518,12 @@ func (a *Auth) keepHeader(known *strict.KnownHeader, token string, h strict.Head
 	}
 }
 
-// size is what the strings of a cached token take, in bytes. The claims are parts of the
-// payload, except those that were written with escapes.
+// size returns the size of a cached token's strings, in bytes. Claims are substrings of
+// the payload, except those that were written with escapes.
 func (c *cachedToken) size() int {
 	n := len(c.claims.verified.kid) + int(unsafe.Sizeof(verified{})) + len(c.claims.payload) + 16*cap(c.claims.Audience)
 	if strings.IndexByte(c.claims.payload, '\\') >= 0 {
 		n += len(c.claims.payload)
 	}
-	return n + n/8 // what the allocator rounds up
+	return n + n/8 // the allocator rounds up
 }

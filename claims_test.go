@@ -21,7 +21,7 @@ import (
 	"github.com/joinednode/jwtauth/keys"
 )
 
-// verdictOf returns what auth says of a token of the container demo.
+// verdictOf verifies a token for the container demo, and returns the name of the error.
 func verdictOf(t testing.TB, auth *jwtauth.Auth, header string, changes map[string]any) error {
 	t.Helper()
 	_, err := auth.Verify(t.Context(), authtest.Sign(header, authtest.ClaimsJSON(changes)), "demo")
@@ -131,7 +131,7 @@ func TestWithRevocations_AsksTheChecker(t *testing.T) {
 		"revoked":     {[]jwtauth.Option{answer(true, nil)}, nil, jwtauth.ErrRevoked},
 		"not known":   {[]jwtauth.Option{answer(false, errors.New("down"))}, nil, jwtauth.ErrUnavailable},
 		"not known, though the checker said revoked too": {[]jwtauth.Option{answer(true, errors.New("down"))}, nil, jwtauth.ErrUnavailable},
-		"without iat, so that nobody knows its age":      {[]jwtauth.Option{answer(false, nil)}, map[string]any{"iat": nil}, jwtauth.ErrRevoked},
+		"without iat, so its age is unknown":             {[]jwtauth.Option{answer(false, nil)}, map[string]any{"iat": nil}, jwtauth.ErrRevoked},
 		"without iat, though any lifetime will do":       {[]jwtauth.Option{answer(false, nil), jwtauth.WithMaxLifetime(math.MaxInt64)}, map[string]any{"iat": nil}, jwtauth.ErrRevoked},
 		"living longer than the list remembers":          {[]jwtauth.Option{answer(false, nil)}, forever, jwtauth.ErrRevoked},
 		"living as long as the list remembers":           {[]jwtauth.Option{answer(false, nil), jwtauth.WithMaxLifetime(241 * time.Hour)}, forever, nil},
@@ -150,7 +150,7 @@ func TestWithRevocations_AsksOnlyAboutTokensThatAreOtherwiseGood(t *testing.T) {
 	})))
 	for name, test := range authtest.BadTokens() {
 		if errors.Is(test.Want, jwtauth.ErrContainer) {
-			continue // the container is judged last
+			continue // the container is checked last
 		}
 		_, err := auth.Verify(t.Context(), test.Token, "demo")
 		require.ErrorIs(t, err, test.Want, name)
@@ -184,8 +184,8 @@ func TestClaims_OfOneCallerAreNotThoseOfAnother(t *testing.T) {
 	}
 }
 
-// jsonBytes keeps the very bytes that it was decoded from, as a careless
-// UnmarshalJSON would.
+// jsonBytes is a json.Unmarshaler that keeps the bytes it is given instead of copying
+// them.
 type jsonBytes []byte
 
 func (b *jsonBytes) UnmarshalJSON(text []byte) error {
@@ -221,8 +221,7 @@ func TestWithTypes_IssuesTheFirstAndAcceptsAll(t *testing.T) {
 	require.NoError(t, err, "the first one is issued")
 }
 
-// remember presents a token that is good for the container demo, and checks that
-// it is remembered from then on.
+// remember verifies a token for the container demo twice, and checks that it is cached.
 func remember(t testing.TB, auth *jwtauth.Auth, token string) {
 	t.Helper()
 	_, err := auth.Verify(t.Context(), token, "demo")
@@ -232,12 +231,11 @@ func remember(t testing.TB, auth *jwtauth.Auth, token string) {
 	require.NoError(t, err)
 }
 
-// A token that is remembered must escape nothing that can change while it
-// lives.
+// A cached token is still checked for everything that can change while it lives.
 func TestCache_ATokenIsCheckedAnewBy(t *testing.T) {
 	ctx := context.Background()
 	outage := errors.New("outage")
-	// present is what the service does with the token, in both of its ways.
+	// present verifies the token in the two ways in which a service does.
 	present := func(t *testing.T, auth *jwtauth.Auth, token, container string, want error) {
 		t.Helper()
 		_, err := auth.Verify(ctx, token, container)
@@ -387,16 +385,16 @@ func TestCache_HoldsOnlyAcceptedTokens(t *testing.T) {
 	auth := authtest.NewAuth(t, jwtauth.WithRevocations(authtest.CheckerFunc(func(_ context.Context, c jwtauth.Claims) (bool, error) {
 		return c.ID == "revoked", nil
 	})))
-	refused := authtest.BadTokens()
-	refused["revoked"] = authtest.BadToken{Token: authtest.Sign(authtest.Header, authtest.ClaimsJSON(map[string]any{"jti": "revoked"})), Want: jwtauth.ErrRevoked}
-	for name, bad := range refused {
+	rejected := authtest.BadTokens()
+	rejected["revoked"] = authtest.BadToken{Token: authtest.Sign(authtest.Header, authtest.ClaimsJSON(map[string]any{"jti": "revoked"})), Want: jwtauth.ErrRevoked}
+	for name, bad := range rejected {
 		t.Run(name, func(t *testing.T) {
 			for range 3 {
 				_, err := auth.Verify(t.Context(), bad.Token, "demo")
 				require.ErrorIs(t, err, bad.Want)
 			}
-			// A genuine token of another container is one that was accepted, but
-			// for this request.
+			// A token of another container is good, except for this request, so it is
+			// cached.
 			require.Equal(t, bad.Want == jwtauth.ErrContainer, auth.Cached(bad.Token))
 		})
 	}
@@ -443,7 +441,7 @@ func TestCache_WhatOneRequestDoesToItsClaimsIsNotSeenByAnother(t *testing.T) {
 	require.Equal(t, []string{"api"}, c.Audience)
 }
 
-// heap returns how many bytes are in use.
+// heap returns the bytes in use on the heap.
 func heap() int64 {
 	runtime.GC()
 	runtime.GC()
@@ -452,18 +450,17 @@ func heap() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// Whoever can have tokens issued must not be able to fill the memory: neither
-// by their number, nor by their size, nor by what they make of a few bytes, nor
-// by what the request holds besides.
+// A client that can have tokens issued must not be able to fill the memory: not by their
+// number, their size, claims that grow when decoded, or the rest of the request.
 func TestCache_IsBoundedUnderAttack(t *testing.T) {
 	const entries = 500
 	for name, private := range map[string]func(i int) (claims map[string]any){
-		"typical tokens": func(int) map[string]any { return map[string]any{"iss": authtest.Issuer, "sub": "alice"} },
-		"large tokens":   func(int) map[string]any { return map[string]any{"sub": strings.Repeat("a", 5000)} },
-		"many audiences": func(int) map[string]any { return map[string]any{"aud": append(make([]string, 1500), "api")} },
-		"escaped texts":  func(int) map[string]any { return map[string]any{"sub": "<" + strings.Repeat("a", 5000)} },
-		"long key ids":   func(int) map[string]any { return map[string]any{} },
-		"other headers":  func(int) map[string]any { return map[string]any{} },
+		"typical tokens":  func(int) map[string]any { return map[string]any{"iss": authtest.Issuer, "sub": "alice"} },
+		"large tokens":    func(int) map[string]any { return map[string]any{"sub": strings.Repeat("a", 5000)} },
+		"many audiences":  func(int) map[string]any { return map[string]any{"aud": append(make([]string, 1500), "api")} },
+		"escaped strings": func(int) map[string]any { return map[string]any{"sub": "<" + strings.Repeat("a", 5000)} },
+		"long key ids":    func(int) map[string]any { return map[string]any{} },
+		"other headers":   func(int) map[string]any { return map[string]any{} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			opts := []jwtauth.Option{jwtauth.WithCache(entries)}
@@ -483,7 +480,7 @@ func TestCache_IsBoundedUnderAttack(t *testing.T) {
 			for i := range 5 * entries {
 				claims := private(i)
 				claims["jti"] = fmt.Sprint(i)
-				// A server's header fields are parts of one text.
+				// In a server, all header fields of a request are parts of one string.
 				field := strings.Repeat("x", 20<<10) + authtest.Sign(header, authtest.ClaimsJSON(claims))
 				last = field[20<<10:]
 				_, err := auth.Verify(t.Context(), last, "demo")
@@ -505,16 +502,15 @@ func TestCache_ARequestAllocatesLittle(t *testing.T) {
 	require.LessOrEqual(t, testing.AllocsPerRun(100, func() { handler.ServeHTTP(w, r) }), 3.0)
 }
 
-// discard is a response that nobody reads.
+// discard is a ResponseWriter that keeps nothing.
 type discard http.Header
 
 func (d discard) Header() http.Header       { return http.Header(d) }
 func (discard) Write(p []byte) (int, error) { return len(p), nil }
 func (discard) WriteHeader(int)             {}
 
-// The same tokens are presented by everyone while their keys come and go: a
-// token of a key that is out is never accepted, one of the key that stays never
-// refused.
+// Many goroutines verify the same tokens while one of the keys comes and goes. A token of
+// a missing key is never accepted, and a token of the key that stays is never rejected.
 func TestCache_UnderLoad(t *testing.T) {
 	stays, goes := keys.HS256(authtest.Secret).WithID("stays"), keys.HS256([]byte(strings.Repeat("another!", 4))).WithID("goes")
 	ring, err := keys.NewRing(stays)
@@ -527,11 +523,11 @@ func TestCache_UnderLoad(t *testing.T) {
 	for range 32 {
 		good, bad = append(good, authtest.Issue(t, auth, "demo")), append(bad, authtest.Issue(t, byGoing, "demo"))
 	}
-	var out atomic.Bool // the key that goes has gone, and does not come while this is set
+	var out atomic.Bool // the key is out; while a worker holds gate, it does not come back
 	out.Store(true)
 	done, ctx := make(chan struct{}), context.Background()
 	var group sync.WaitGroup
-	var gate sync.RWMutex // held by who relies on out
+	var gate sync.RWMutex // a worker holds it for reading while it relies on out
 	for worker := range 8 {
 		group.Go(func() {
 			for i := worker; ; i++ {
@@ -541,7 +537,7 @@ func TestCache_UnderLoad(t *testing.T) {
 				default:
 				}
 				if _, err := auth.Verify(ctx, good[i%len(good)], "demo"); err != nil {
-					t.Error("a good token was refused:", err)
+					t.Error("a good token was rejected:", err)
 					return
 				}
 				gate.RLock()
@@ -568,8 +564,8 @@ func TestCache_UnderLoad(t *testing.T) {
 	group.Wait()
 }
 
-// Sources that make new sets all the time must not fill the memory with old
-// ones, nor keep secrets that were retired.
+// A source that returns a new set each time must not fill the memory with old sets, or
+// keep retired secrets alive.
 func TestCache_KeepsNoSetOfKeysForItsTokens(t *testing.T) {
 	const entries = 500
 	var others []keys.Key
@@ -593,8 +589,8 @@ func TestCache_KeepsNoSetOfKeysForItsTokens(t *testing.T) {
 	runtime.KeepAlive(auth)
 }
 
-// After a good token, one whose header is as long, or begins alike, is read as
-// if it were the first.
+// An Auth keeps the parsed header of the last good token. A header that only begins
+// alike, or is as long, must not be taken for it.
 func TestVerify_AHeaderThatIsKnownIsKnownToTheLastByte(t *testing.T) {
 	known := `{"alg":"HS256","kid":"one","typ":"JWT"}`
 	for name, other := range map[string]string{
@@ -623,8 +619,8 @@ func TestVerify_AHeaderThatIsKnownIsKnownToTheLastByte(t *testing.T) {
 	}
 }
 
-// FuzzSigned signs whatever it is given: even the holder of the key gets a
-// token in only if the standard library reads the same in it.
+// FuzzSigned signs any header and payload. A token is accepted only if the standard
+// library reads the same values from it.
 func FuzzSigned(f *testing.F) {
 	f.Add(authtest.Header, authtest.ClaimsJSON(nil))
 	f.Add(`{"alg":"HS256"}`, authtest.ClaimsJSON(map[string]any{"aud": []string{"api"}, "nbf": 1, "x": map[string]any{"y": []any{nil}}}))

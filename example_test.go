@@ -18,7 +18,7 @@ import (
 	"github.com/joinednode/jwtauth/keys"
 )
 
-// hello greets whoever the token speaks of.
+// hello greets the subject of the token.
 var hello = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 	if claims, ok := jwtauth.FromContext(r.Context()); ok {
 		fmt.Fprintf(w, "hello, %s", claims.Subject)
@@ -27,7 +27,7 @@ var hello = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 	io.WriteString(w, "hello, stranger")
 })
 
-// must keeps the examples short; a server would report the error and stop.
+// must keeps the examples short. A server would log the error and stop.
 func must[T any](value T, err error) T {
 	if err != nil {
 		panic(err)
@@ -35,12 +35,12 @@ func must[T any](value T, err error) T {
 	return value
 }
 
-// exampleAuth is the Auth of those examples that are about something else.
+// exampleAuth returns an Auth for examples about something else.
 func exampleAuth(opts ...jwtauth.Option) *jwtauth.Auth {
 	return must(jwtauth.New(keys.HS256(authtest.Secret), opts...))
 }
 
-// get sends a request to a handler and prints the answer.
+// get sends a request to a handler and prints the response.
 func get(h http.Handler, target, token string) {
 	r := httptest.NewRequest("GET", target, nil)
 	if token != "" {
@@ -171,7 +171,7 @@ func ExampleAuth_Recheck() {
 	auth := exampleAuth(jwtauth.WithClock(func() time.Time { return clock }))
 	claims := must(auth.Verify(context.Background(), must(auth.Issue("my-container", jwtauth.TTL(time.Minute))), "my-container"))
 
-	// ... in a stream, now and then:
+	// ... later, in a stream:
 	fmt.Println(auth.Recheck(context.Background(), claims))
 	clock = clock.Add(time.Minute)
 	fmt.Println(errors.Is(auth.Recheck(context.Background(), claims), jwtauth.ErrExpired))
@@ -329,7 +329,7 @@ func ExampleClaims_Decode() {
 }
 
 func ExampleExtractor() {
-	// A token behind a prefix of one's own.
+	// A token after a prefix of the application's own.
 	fromTicket := func(r *http.Request) (jwtauth.RawToken, error) {
 		token, found := strings.CutPrefix(r.Header.Get("X-Ticket"), "v1:")
 		if !found {
@@ -442,7 +442,7 @@ func ExampleBearerStatus() {
 	// Output: 401 403
 }
 
-// verify prints what an Auth says of a token of my-container.
+// verify prints the result of verifying a token for my-container.
 func verify(auth *jwtauth.Auth, token string) {
 	claims, err := auth.Verify(context.Background(), token, "my-container")
 	if err != nil {
@@ -452,7 +452,7 @@ func verify(auth *jwtauth.Auth, token string) {
 	fmt.Println("good, until", claims.ExpiresAt.Format(time.DateTime))
 }
 
-// atNoon is an Auth by a clock that has stopped.
+// atNoon returns an Auth whose clock stands still.
 func atNoon(opts ...jwtauth.Option) *jwtauth.Auth {
 	noon := time.Date(2026, time.March, 14, 12, 0, 0, 0, time.UTC)
 	return exampleAuth(append(opts, jwtauth.WithClock(func() time.Time { return noon }))...)
@@ -478,7 +478,7 @@ func ExampleWithAudience() {
 	// jwtauth: wrong audience
 }
 
-// What the old service issued stays good, by its own key.
+// Tokens of the old service stay valid, and are verified with its own key.
 func ExampleWithTrustedIssuer() {
 	old := must(jwtauth.New(keys.HS256([]byte("the secret of the old service...")), jwtauth.WithIssuer("https://old.example.com")))
 	auth := exampleAuth(jwtauth.WithIssuer("https://api.example.com"), jwtauth.WithAnyContainer(),
@@ -486,7 +486,7 @@ func ExampleWithTrustedIssuer() {
 	get(auth.Private(hello), "/", must(old.Issue("my-container", jwtauth.Subject("alice"))))
 	get(auth.Private(hello), "/", must(auth.Issue("", jwtauth.Subject("bob"))))
 
-	// Whoever has one key cannot sign for the issuer of the other.
+	// An attacker with another key cannot sign for the old issuer.
 	forger := exampleAuth(jwtauth.WithIssuer("https://old.example.com"))
 	get(auth.Private(hello), "/", must(forger.Issue("my-container", jwtauth.Subject("alice"))))
 	// Output:
@@ -514,7 +514,7 @@ func ExampleWithLeeway() {
 	verify(auth, token)
 	verify(atNoon(jwtauth.WithLeeway(30*time.Second)), token)
 	// Output:
-	// jwtauth: token not valid yet: nbf is to come
+	// jwtauth: token not valid yet: nbf is in the future
 	// good, until 2026-03-24 12:00:00
 }
 
@@ -525,7 +525,7 @@ func ExampleWithTypes() {
 	verify(atNoon(), token)
 	// Output:
 	// good, until 2026-03-24 12:00:00
-	// jwtauth: wrong type of token: "JWT" is wanted
+	// jwtauth: wrong type of token: typ must be "JWT"
 }
 
 func ExampleWithAnyContainer() {
@@ -572,7 +572,7 @@ func ExampleWithCrossOriginProtection() {
 	// Output: 200 hello, alice
 }
 
-// blocked is a list of token ids; an error would mean "cannot know now".
+// blocked is a set of revoked token IDs.
 type blocked map[string]bool
 
 func (b blocked) Revoked(_ context.Context, c jwtauth.Claims) (bool, error) { return b[c.ID], nil }
@@ -598,8 +598,7 @@ func ExampleWithClock() {
 	// jwtauth: token expired
 }
 
-// Room for a million tokens, at most 1 GiB. A token that is remembered expires
-// all the same.
+// The cache holds up to a million tokens in at most 1 GiB. A cached token still expires.
 func ExampleWithCache() {
 	at := time.Date(2026, time.March, 14, 12, 0, 0, 0, time.UTC)
 	auth := must(jwtauth.New(keys.HS256(authtest.Secret), jwtauth.WithCache(1_000_000), jwtauth.WithClock(func() time.Time { return at })))
@@ -656,21 +655,21 @@ func ExampleAudience() {
 func ExampleNotBefore() {
 	auth := atNoon()
 	verify(auth, must(auth.Issue("my-container", jwtauth.NotBefore(time.Date(2026, time.March, 15, 0, 0, 0, 0, time.UTC)))))
-	// Output: jwtauth: token not valid yet: nbf is to come
+	// Output: jwtauth: token not valid yet: nbf is in the future
 }
 
 func ExampleClaim() {
 	auth := exampleAuth()
 	_, err := auth.Issue("my-container", jwtauth.Claim("EXP", 0))
 	fmt.Println(err)
-	// Output: jwtauth: Issue: Claim("EXP"): the name is reserved, or would be taken for one that is; choose another
+	// Output: jwtauth: Issue: Claim("EXP"): the name is reserved, or differs from a reserved one only in case; choose another
 }
 
 func ExampleRevocationChecker() {
 	down := revocationsFunc(func(jwtauth.Claims) (bool, error) { return false, errors.New("no connection") })
 	auth := must(jwtauth.New(keys.HS256(authtest.Secret), jwtauth.WithAnyContainer(), jwtauth.WithRevocations(down)))
 	get(auth.Private(hello), "/", must(auth.Issue("")))
-	// Output: 503 {"code":"unavailable","detail":"The token cannot be judged now. Try again."}
+	// Output: 503 {"code":"unavailable","detail":"The token cannot be verified now. Try again."}
 }
 
 type revocationsFunc func(jwtauth.Claims) (bool, error)

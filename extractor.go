@@ -16,22 +16,19 @@ import (
 	"github.com/joinednode/jwtauth/internal/urltoken"
 )
 
-// Extractor looks for a token in one place of a request. A RawToken without a
-// token means that there is nothing, and the next extractor is asked; anything
-// else, an error included, is the answer, and no further one is asked: a bad
-// token is never covered up by another.
-//
-// One of your own is a function of one line:
+// Extractor looks for a token in one place of a request. If it returns a RawToken without
+// a token and no error, the next extractor is asked. Otherwise its result is final, even
+// if it is an error: a bad token is never covered up by another one.
 //
 //	func(r *http.Request) (jwtauth.RawToken, error) {
 //		return jwtauth.RawToken{Token: r.Header.Get("X-Token"), In: jwtauth.InHeader}, nil
 //	}
 //
-// One that reads the URL gives In and Name, also beside an error: by the name
-// the parameter is cut from the request. It must be safe for concurrent use and
-// must not write to the request; of a request whose URL has parameters it is
-// asked more than once, and [New] asks it about an empty one. An error that is none of this package's is taken for
-// [ErrMalformed]; wrap [ErrUnavailable] for "cannot know now".
+// An Extractor must be safe for concurrent use, and must not change the request. It may
+// be asked more than once, and [New] asks it about an empty request. One that reads the
+// URL also sets In and Name, even with an error, so that the parameter can be cut. An
+// error of another package becomes [ErrMalformed]. Wrap [ErrUnavailable] if the lookup
+// itself fails.
 type Extractor func(*http.Request) (RawToken, error)
 
 // RawToken is a token as found in a request, not verified.
@@ -40,7 +37,7 @@ type RawToken struct {
 	In    Location
 	Name  string // of the header field, query parameter, form field or cookie
 
-	place *place // where an extractor of this package looks, of the empty request of New alone
+	place *place // where the extractor looks; set only in the answer to an empty request of placeOf
 }
 
 // Location is the kind of place where a token was found.
@@ -50,13 +47,13 @@ type Location int
 const (
 	// InHeader: a header field that the client's code sets.
 	InHeader Location = iota + 1
-	// InQuery: a parameter of the URL, which is cut from the request by its Name;
-	// without one the token is refused.
+	// InQuery: a URL parameter. It is cut from the request by its Name; a token without a
+	// Name is rejected.
 	InQuery
 	// InForm: a field of the request's body.
 	InForm
-	// InCookie: a cookie, which browsers send by themselves, so that the request
-	// must pass the cross-origin protection.
+	// InCookie: a cookie. Browsers send it by themselves, so the request must also pass
+	// the cross-origin protection.
 	InCookie
 )
 
@@ -75,19 +72,19 @@ func (l Location) String() string {
 	return fmt.Sprintf("Location(%d)", int(l))
 }
 
-// ambient reports whether browsers add the credential to requests that other
+// ambient reports whether browsers add the token by themselves to requests that other
 // sites cause.
 func (p RawToken) ambient() bool {
 	return p.In != InHeader && p.In != InQuery && p.In != InForm
 }
 
-// FromHeader looks into a header field for a token behind a scheme, which is
-// compared without case (RFC 9110, section 11.1) and followed by one or more
-// spaces; with the scheme "" the whole field is the token.
+// FromHeader looks for a token in a header field, after a scheme such as "Bearer". The
+// scheme is compared without case (RFC 9110, section 11.1) and followed by one or more
+// spaces. If scheme is "", the whole field is the token.
 //
-// A field with another scheme, or an empty one, is nothing. A scheme without a
-// token is [ErrMalformed], and so is anything but the characters of RFC 6750,
-// section 2.1; two fields are [ErrAmbiguousToken].
+// An empty field, and one with another scheme, count as no token. A scheme without a
+// token is [ErrMalformed], and so is a token with characters that RFC 6750, section 2.1,
+// does not allow. Two fields are [ErrAmbiguousToken].
 func FromHeader(name, scheme string) Extractor { return fromHeader(name, scheme).extract }
 
 func fromHeader(name, scheme string) *place {
@@ -110,9 +107,9 @@ func fromHeader(name, scheme string) *place {
 		}
 		rest := field[len(scheme):]
 		if rest != "" && rest[0] != ' ' && httpToken[rest[0]] {
-			return "", 0, nil // the scheme is only the beginning of another one
+			return "", 0, nil // a longer scheme that begins with this one
 		}
-		if len(rest) > 2*tokenCeiling { // not even its spaces are worth a look
+		if len(rest) > 2*tokenCeiling { // do not even trim its spaces
 			return "", 0, fmt.Errorf("%w: longer than any token", ErrMalformed)
 		}
 		return strings.TrimLeft(rest, " "), 1, nil
@@ -120,19 +117,13 @@ func fromHeader(name, scheme string) *place {
 	return p
 }
 
-// FromQuery looks for a parameter of the URL (RFC 6750, section 2.3), matched
-// by its decoded name. URLs end up in logs, histories and Referer fields, so
-// prefer a header where the client can send one; what this package can keep
-// from leaking it does: see the package's documentation.
+// FromQuery looks for a URL parameter (RFC 6750, section 2.3), compared by its decoded
+// name. URLs end up in logs, browser histories and Referer fields: prefer a header where
+// the client can set one. The package comment says what is done against leaks.
 //
-// A query that does not parse, as [url.ParseQuery] says, is rejected as a whole.
-//
-// ServeMux answers a path that it would clean, such as /run//a, by a redirect
-// that repeats the query, before any middleware of a route runs. A server that
-// must not refuses such paths first, as examples/recipes does.
-//
-// A parameter without a value, or with characters that no token has, is
-// [ErrMalformed]; two are [ErrAmbiguousToken].
+// A query that [url.ParseQuery] rejects is [ErrMalformed] as a whole. So is a parameter
+// without a value, or with characters that no token has. Two parameters are
+// [ErrAmbiguousToken].
 func FromQuery(name string) Extractor { return fromQuery(name).extract }
 
 func fromQuery(name string) *place {
@@ -143,18 +134,19 @@ func fromQuery(name string) *place {
 	p.find = func(r *http.Request) (string, int, error) {
 		token, n, ok := urltoken.Scan(urltoken.Query(r), names)
 		if n > 0 && !ok {
-			return "", 0, fmt.Errorf("%w: in a query that does not parse", ErrMalformed)
+			return "", 0, fmt.Errorf("%w: the query does not parse", ErrMalformed)
 		}
 		return token, n, nil
 	}
 	return p
 }
 
-// FromCookie looks for a cookie. Browsers send cookies by themselves, so the
-// request must also pass [WithCrossOriginProtection]; GET, HEAD and OPTIONS do from
-// any origin, except those with Upgrade, so handlers must change nothing on them. An
-// empty cookie, as servers leave it behind, is nothing; two of one name, which a
-// neighbouring domain can cause, are [ErrAmbiguousToken].
+// FromCookie looks for a cookie. Browsers send cookies by themselves, so the request must
+// also pass [WithCrossOriginProtection]. GET, HEAD and OPTIONS pass it from any origin,
+// except with an Upgrade field: handlers of these methods must not change anything.
+//
+// An empty cookie counts as no token. Two cookies of one name are [ErrAmbiguousToken]; a
+// neighbouring domain can set the second one.
 func FromCookie(name string) Extractor { return fromCookie(name).extract }
 
 func fromCookie(name string) *place {
@@ -172,12 +164,12 @@ func fromCookie(name string) *place {
 	return p
 }
 
-// FromForm looks for a field of a POST, PUT or PATCH body of the type
-// application/x-www-form-urlencoded (RFC 6750, section 2.2). It reads such a
-// body, at most 10 MB of it, and puts it back for the handler; bodies of other
-// types are not touched. A form that does not parse or is longer is
-// [ErrMalformed]; of one that another middleware has parsed before, what that
-// left in r.PostForm counts.
+// FromForm looks for a field of a POST, PUT or PATCH body of type
+// application/x-www-form-urlencoded (RFC 6750, section 2.2). It reads at most 10 MB of
+// such a body, and puts it back for the handler. It does not touch other bodies.
+//
+// A form that does not parse, or is longer, is [ErrMalformed]. If another middleware has
+// already parsed the form, FromForm looks in r.PostForm.
 func FromForm(name string) Extractor { return fromForm(name).extract }
 
 func fromForm(name string) *place {
@@ -195,16 +187,17 @@ func fromForm(name string) *place {
 	return p
 }
 
-// maxForm is how much of a body is read, the same as http.Request.ParseForm.
+// maxForm is how much of a body is read, in bytes: as much as http.Request.ParseForm
+// reads.
 const maxForm = 10 << 20
 
-// readForm returns the fields of a request's body, and leaves the body as it
-// was: a handler, and a middleware further in, must read the same.
+// readForm returns the fields of a request's body and restores the body, so that handlers
+// and inner middlewares read the same.
 func readForm(r *http.Request) (url.Values, error) {
 	if r.PostForm != nil {
 		return r.PostForm, nil
 	}
-	// Like net/http, which hands a field to handlers whatever follows the type.
+	// Parameters of the type are ignored, even bad ones, as net/http does.
 	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	hasForm := r.Method == http.MethodPost || r.Method == http.MethodPut || r.Method == http.MethodPatch
 	if !hasForm || kind != "application/x-www-form-urlencoded" || r.Body == nil {
@@ -216,28 +209,29 @@ func readForm(r *http.Request) (url.Values, error) {
 		io.Closer
 	}{io.MultiReader(bytes.NewReader(data), r.Body), r.Body}
 	if err != nil {
-		return nil, fmt.Errorf("%w: a form that cannot be read: %w", ErrMalformed, err)
+		return nil, fmt.Errorf("%w: the form cannot be read: %w", ErrMalformed, err)
 	}
 	form, err := url.ParseQuery(string(data))
 	if err != nil || len(data) > maxForm {
-		return nil, fmt.Errorf("%w: a form that does not parse, or is too long", ErrMalformed)
+		return nil, fmt.Errorf("%w: the form does not parse, or is too long", ErrMalformed)
 	}
 	return form, nil
 }
 
-// place is where an extractor of this package looks: its extract is the Extractor.
+// place is one place where an extractor of this package looks. Its method extract is the
+// Extractor.
 type place struct {
 	in   Location
 	name string
 	bad  error // what is wrong with the arguments
-	// find returns a token and how many there are.
+	// find returns the first token and the number of tokens.
 	find func(*http.Request) (token string, n int, err error)
 }
 
 func (p *place) extract(r *http.Request) (RawToken, error) {
 	raw, err := p.look(r)
 	if err == nil && raw.Token != "" && !isB64Token(raw.Token) {
-		return RawToken{In: p.in, Name: p.name}, fmt.Errorf("%w: not the characters of a bearer token", ErrMalformed)
+		return RawToken{In: p.in, Name: p.name}, fmt.Errorf("%w: it has characters that no bearer token has, or is too long", ErrMalformed)
 	}
 	return raw, err
 }
@@ -260,28 +254,28 @@ func (p *place) look(r *http.Request) (RawToken, error) {
 	case n > 1:
 		return raw, ErrAmbiguousToken
 	case token == "":
-		return raw, fmt.Errorf("%w: no token where one should be", ErrMalformed)
+		return raw, fmt.Errorf("%w: the place for a token is empty", ErrMalformed)
 	}
 	raw.Token = token
 	return raw, nil
 }
 
-// whereMark is the RawFragment of the URL of an empty request: asked about it, an extractor
-// of this package says where it looks. No server reads a fragment.
+// whereMark is the RawFragment of the empty request by which placeOf asks an extractor
+// where it looks. No client can send it: servers never receive a fragment.
 const whereMark = "jwtauth: where"
 
-// placeOf asks an extractor where it looks. It returns nil for a custom one, which finds
-// nothing in an empty request.
+// placeOf returns where an extractor of this package looks, by asking it about an empty
+// request. It returns nil for a custom extractor, which finds nothing there.
 func placeOf(e Extractor) *place {
-	defer func() { _ = recover() }() // of a custom one that needs more than such a request has
+	defer func() { _ = recover() }() // a custom extractor may need what the empty request lacks
 	raw, _ := e(&http.Request{Method: http.MethodGet, URL: &url.URL{Path: "/", RawFragment: whereMark}, Header: http.Header{}, Body: http.NoBody})
 	return raw.place
 }
 
-// places returns what the extractors say of themselves: the parameters of the URL that
-// they look for, and the fields of a request that decide. Those whose answer on a request
-// may name further parameters are dynamic. A custom extractor may end in a call of one of
-// this package's, so only a place in a query or a form is taken for all there is.
+// places asks the extractors where they look. It returns the URL parameters and the
+// header fields that they read. dynamic are the extractors that may read further
+// parameters on a request: custom ones, and those that say header or cookie, since a
+// custom extractor may end with a call of such a one.
 func places(extractors []Extractor) (queryNames []string, dynamic []Extractor, vary []string) {
 	vary = []string{"Authorization"}
 	for _, e := range extractors {
@@ -309,7 +303,8 @@ func places(extractors []Extractor) (queryNames []string, dynamic []Extractor, v
 	return queryNames, dynamic, vary
 }
 
-// asSent makes a custom extractor see the query as the client sent it.
+// asSent returns an extractor that sees the query as the client sent it, before it was
+// cut.
 func asSent(e Extractor) Extractor {
 	return func(r *http.Request) (RawToken, error) {
 		view := urltoken.Sent(r)
@@ -321,15 +316,14 @@ func asSent(e Extractor) Extractor {
 	}
 }
 
-// keepBody gives a request the body of a copy that may have been read, with what was
-// made of it. Form is left out: it may hold a token of the URL, and net/http makes it
-// again.
+// keepBody copies the body of view, which may have been read and parsed, to r. It leaves
+// out Form, which may hold a token of the URL; net/http builds it again.
 func keepBody(r, view *http.Request) {
 	r.Body, r.PostForm, r.MultipartForm = view.Body, view.PostForm, view.MultipartForm
 }
 
-// urlTokens looks for the parameters of all extractors, whichever would find its token
-// first.
+// urlTokens finds the URL parameters of all extractors, not only of the one that finds
+// the token.
 func (a *Auth) urlTokens(r *http.Request) urltoken.Tokens {
 	if !urltoken.Possible(r) {
 		return urltoken.Tokens{}
@@ -345,19 +339,19 @@ func (a *Auth) urlTokens(r *http.Request) urltoken.Tokens {
 	return urltoken.Find(r, names)
 }
 
-// find finds the token of a request, unless the request itself is wrong.
+// find checks the request itself, and then looks for its token.
 func (a *Auth) find(r *http.Request, u urltoken.Tokens, policy Policy) (RawToken, error) {
 	if err := checkPath(r); err != nil {
 		return RawToken{}, a.andNoToken(r, err)
 	}
 	if u.Broken && policy != Public {
-		return RawToken{}, a.andNoToken(r, fmt.Errorf("%w: a query that does not parse", ErrMalformed))
+		return RawToken{}, a.andNoToken(r, fmt.Errorf("%w: the query does not parse", ErrMalformed))
 	}
 	return a.extract(r)
 }
 
-// andNoToken adds to what is wrong with a request that it presents no token
-// either: that much the client may know.
+// andNoToken adds ErrNoToken to an error about the request if it also has no token. A
+// client may be told that.
 func (a *Auth) andNoToken(r *http.Request, wrong error) error {
 	if _, err := a.extract(r); errors.Is(err, ErrNoToken) {
 		return fmt.Errorf("%w: %w", wrong, ErrNoToken)
@@ -365,8 +359,8 @@ func (a *Auth) andNoToken(r *http.Request, wrong error) error {
 	return wrong
 }
 
-// extract asks the extractors in order. What the first one finds decides, good or bad; a
-// cookie must not have been sent by a page of another origin.
+// extract asks the extractors in order, until one finds a token or fails. A cookie must
+// not have been sent by a page of another origin.
 func (a *Auth) extract(r *http.Request) (RawToken, error) {
 	for _, e := range a.extractors {
 		raw, err := e(r)
@@ -379,7 +373,7 @@ func (a *Auth) extract(r *http.Request) (RawToken, error) {
 		case raw.Token == "":
 			continue
 		case raw.In == InQuery && raw.Name == "":
-			return raw, fmt.Errorf("%w: of a parameter without a name, which could not be cut", ErrMalformed)
+			return raw, fmt.Errorf("%w: its extractor did not name the URL parameter, so it cannot be cut", ErrMalformed)
 		case raw.ambient():
 			return raw, a.checkOrigin(r)
 		}
@@ -388,9 +382,9 @@ func (a *Auth) extract(r *http.Request) (RawToken, error) {
 	return RawToken{}, ErrNoToken
 }
 
-// checkOrigin refuses what a page of another origin may have caused. A request
-// that opens a WebSocket counts as unsafe although it is a GET: browsers send
-// it across origins, cookies included.
+// checkOrigin denies a request that a page of another origin may have caused. A request
+// with an Upgrade field counts as unsafe although it is a GET: browsers open WebSockets
+// across origins, cookies included.
 func (a *Auth) checkOrigin(r *http.Request) error {
 	if len(r.Header["Upgrade"]) > 0 {
 		r = r.WithContext(r.Context())
@@ -402,8 +396,8 @@ func (a *Auth) checkOrigin(r *http.Request) error {
 	return nil
 }
 
-// isB64Token checks the syntax of RFC 6750, section 2.1, and the length beyond
-// which nothing is looked at.
+// isB64Token reports whether a token has the syntax of RFC 6750, section 2.1, and is no
+// longer than any that is accepted.
 func isB64Token(token string) bool {
 	if len(token) > tokenCeiling {
 		return false

@@ -32,7 +32,7 @@ func TestExtractor_WhereATokenIsFound(t *testing.T) {
 	}
 	good, expired := authtest.GoodToken(), authtest.Sign(authtest.Header, authtest.ClaimsJSON(map[string]any{"exp": 1}))
 	for name, test := range map[string]struct {
-		extractors extractors // nil: the default
+		extractors extractors // nil for the default
 		header     http.Header
 		query      string
 		want       error
@@ -78,16 +78,16 @@ func TestExtractor_WhereATokenIsFound(t *testing.T) {
 		"a good header beside a query that is none": {nil, auths("Bearer " + good), "a=%", jwtauth.ErrMalformed},
 		"empty pairs in the query":                  {nil, nil, "&&token=" + good + "&", nil},
 
-		"another header":              {raw, http.Header{"X-Api-Token": {good}}, "", nil},
-		"another header twice":        {raw, http.Header{"X-Api-Token": {good, good}}, "", jwtauth.ErrAmbiguousToken},
-		"another header, empty":       {raw, http.Header{"X-Api-Token": {""}}, "", jwtauth.ErrNoToken},
-		"another header, not ours":    {raw, auths("Bearer " + good), "token=" + good, jwtauth.ErrNoToken},
-		"a query that nobody asks":    {raw, http.Header{"X-Api-Token": {good}}, "a=%", nil},
-		"a cookie":                    {cookies, withCookie("a=b; session=" + good), "", nil},
-		"no cookie of that name":      {cookies, withCookie("Session=" + good), "", jwtauth.ErrNoToken},
-		"an empty cookie":             {cookies, withCookie("session="), "", jwtauth.ErrNoToken},
-		"two cookies":                 {cookies, withCookie("session=" + good + "; session=" + good), "", jwtauth.ErrAmbiguousToken},
-		"two cookies, one of them no": {cookies, withCookie("session=; session=" + good), "", jwtauth.ErrAmbiguousToken},
+		"another header":                  {raw, http.Header{"X-Api-Token": {good}}, "", nil},
+		"another header twice":            {raw, http.Header{"X-Api-Token": {good, good}}, "", jwtauth.ErrAmbiguousToken},
+		"another header, empty":           {raw, http.Header{"X-Api-Token": {""}}, "", jwtauth.ErrNoToken},
+		"another header, not ours":        {raw, auths("Bearer " + good), "token=" + good, jwtauth.ErrNoToken},
+		"a query that no extractor reads": {raw, http.Header{"X-Api-Token": {good}}, "a=%", nil},
+		"a cookie":                        {cookies, withCookie("a=b; session=" + good), "", nil},
+		"no cookie of that name":          {cookies, withCookie("Session=" + good), "", jwtauth.ErrNoToken},
+		"an empty cookie":                 {cookies, withCookie("session="), "", jwtauth.ErrNoToken},
+		"two cookies":                     {cookies, withCookie("session=" + good + "; session=" + good), "", jwtauth.ErrAmbiguousToken},
+		"two cookies, one of them no":     {cookies, withCookie("session=; session=" + good), "", jwtauth.ErrAmbiguousToken},
 
 		"one's own":                           {own(jwtauth.RawToken{Token: good, In: jwtauth.InHeader}, nil), nil, "", nil},
 		"one's own that finds nothing":        {own(jwtauth.RawToken{}, nil), auths("Bearer " + good), "", nil},
@@ -133,8 +133,8 @@ func TestExtractor_MadeOfNothingFindsNothing(t *testing.T) {
 		"FromHeader": jwtauth.FromHeader("", ""), "FromQuery": jwtauth.FromQuery(""), "FromCookie": jwtauth.FromCookie(""), "FromForm": jwtauth.FromForm(""),
 	} {
 		_, err := jwtauth.New(keys.HS256(authtest.Secret), jwtauth.WithExtractors(func(r *http.Request) (jwtauth.RawToken, error) { return e(r) }))
-		require.ErrorContains(t, err, name, "New sees what it says of itself")
-		wrapped := func(r *http.Request) (jwtauth.RawToken, error) { // New cannot look into it
+		require.ErrorContains(t, err, name, "New reports the bad argument")
+		wrapped := func(r *http.Request) (jwtauth.RawToken, error) { // custom, so New cannot see inside
 			p, err := e(r)
 			return jwtauth.RawToken{Token: p.Token, In: p.In, Name: p.Name}, err
 		}
@@ -224,7 +224,7 @@ func TestFromForm_OfAFormThatWasParsedBefore(t *testing.T) {
 	require.True(t, s.OK)
 }
 
-// brokenBody fails the test if anyone reads it.
+// brokenBody fails the test if it is read.
 type brokenBody struct{ t *testing.T }
 
 func (b brokenBody) Read([]byte) (int, error) { b.t.Error("the body was read"); return 0, io.EOF }
@@ -414,7 +414,7 @@ func TestFromQuery_OfAQueryThatDoesNotParse(t *testing.T) {
 	}
 }
 
-// A query that does not parse may hold a token, which nobody can cut out of it.
+// A query that does not parse may hold a token that cannot be cut.
 func TestPrivate_AnswersAQueryThatDoesNotParseAsOneWithAToken(t *testing.T) {
 	auth := authtest.NewAuth(t)
 	for _, query := range []string{"token=" + authtest.GoodToken() + "&a=%", "a;b", "%=1"} {
@@ -471,7 +471,7 @@ func TestFromQuery_AnInnerMiddlewareFindsTheTokenThatAnOuterOneCut(t *testing.T)
 	r := authtest.Request("GET", authtest.DemoPath, nil)
 	r.URL.RawQuery = "token=" + authtest.GoodToken() + "&%"
 	_, s = authtest.Serve(optional, r)
-	require.False(t, s.Ran, "a query that did not parse is refused further in, though it was dropped")
+	require.False(t, s.Ran, "an inner middleware denies it too, although the query was dropped")
 }
 
 func TestExtractor_NestedMiddlewareChecksWhatTheClientSent(t *testing.T) {
@@ -482,7 +482,7 @@ func TestExtractor_NestedMiddlewareChecksWhatTheClientSent(t *testing.T) {
 	type wrap = func(http.Handler) http.Handler
 	for name, test := range map[string]struct {
 		query string
-		wraps []wrap // from the outside in
+		wraps []wrap // from the outermost to the innermost
 		ran   bool
 	}{
 		"a good token of one's own extractor":  {"jwt=" + authtest.GoodToken(), []wrap{own.Public, own.Private}, true},
@@ -518,8 +518,8 @@ func rewritten(next http.Handler) http.Handler {
 	})
 }
 
-// The outer request has its token in the query alone, and a handler opens another
-// private handler with a request that it makes.
+// The token is in the query of the outer request. Its handler calls another private
+// handler with a request of its own.
 func TestPrivate_OfARequestThatAHandlerMakes(t *testing.T) {
 	auth := authtest.NewAuth(t)
 	token := authtest.GoodToken()
@@ -612,8 +612,8 @@ func TestPrivate_FindsTheCutTokenBehindStripPrefix(t *testing.T) {
 	require.Equal(t, "/x", s.R.URL.String())
 }
 
-// An extractor may read the body, in ways that this package cannot see. Whatever it
-// is shown, the handler reads the same body.
+// A custom extractor may read the body. The handler must then read the same body,
+// whatever request the extractor was given.
 func TestExtractor_ThatReadsTheBodyLeavesItToTheHandler(t *testing.T) {
 	const field = "access_token"
 	fromForm := jwtauth.FromForm(field)
@@ -736,7 +736,7 @@ func TestAuth_ServesManyAtOnce(t *testing.T) {
 			for range 50 {
 				_, s := authtest.Serve(auth.Private, authtest.Request("GET", authtest.DemoPath+"?x=1&"+name+"="+token, http.Header{"X-Parameter": {name}}))
 				if !s.OK || s.R.URL.RawQuery != "x=1" {
-					t.Errorf("parameter %s: let in: %v, passed on: %q", name, s.OK, s.R.URL.RawQuery)
+					t.Errorf("parameter %s: allowed: %v, the handler saw %q", name, s.OK, s.R.URL.RawQuery)
 				}
 			}
 		})
@@ -789,10 +789,10 @@ func TestFromQuery_OfManyParametersCostsNoMoreThanItsSize(t *testing.T) {
 	require.True(t, s.OK, "as many as net/url reads")
 	r.URL.RawQuery += "&a"
 	_, s = authtest.Serve(auth.Private, r)
-	require.False(t, s.Ran, "one more is a query that does not parse")
+	require.False(t, s.Ran, "with one more, the query does not parse")
 }
 
-// allocated returns how many bytes f allocates.
+// allocated returns the bytes that f allocates.
 func allocated(f func()) uint64 {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -826,8 +826,8 @@ func TestExtractor_RejectsHugeGarbageWithoutMemoryInProportion(t *testing.T) {
 	}
 }
 
-// The extractors of this package judge the characters of a token also where a
-// program calls them by itself.
+// This package's extractors check the characters of a token even if a program calls them
+// directly.
 func TestExtractor_ByItselfGivesOnlyWhatATokenMayBe(t *testing.T) {
 	for _, text := range []string{"a b", "é", "===", "a=b", "a,b", strings.Repeat("a", 64<<10+1)} {
 		r := authtest.Request("POST", authtest.DemoPath+"?token="+url.QueryEscape(text), authtest.Bearer(text))
@@ -845,10 +845,9 @@ func TestExtractor_ByItselfGivesOnlyWhatATokenMayBe(t *testing.T) {
 	}
 }
 
-// FuzzRequest sends what strangers may write into a request. Nothing panics; a
-// request is let in only with the good token, in a place where it may stand,
-// on a path with one meaning; and no reading of the query that is passed on
-// finds a token any more.
+// FuzzRequest sends requests with arbitrary content. Nothing panics. A request is allowed
+// only with the good token, in an allowed place, on a path with one meaning. No token can
+// be found in the query that the handler sees.
 func FuzzRequest(f *testing.F) {
 	good := authtest.GoodToken()
 	for _, query := range []string{"", "token=" + good, "a=1&%74oken=" + good + "&b", "token=a&token=b", "a;b", "%", "token", "&=&"} {
@@ -867,7 +866,7 @@ func FuzzRequest(f *testing.F) {
 	f.Fuzz(func(t *testing.T, query, field, target string) {
 		path, err := url.PathUnescape(target)
 		if err != nil {
-			return // net/http would not have taken it
+			return // net/http would have rejected it
 		}
 		r := httptest.NewRequest("GET", "/", nil)
 		r.URL.Path, r.URL.RawPath, r.URL.RawQuery = path, target, query
@@ -898,8 +897,8 @@ func FuzzRequest(f *testing.F) {
 	})
 }
 
-// requireCut compares what was passed on of a query with what the standard
-// library reads out of both.
+// requireCut reads the query before and after the cut with the standard library, and
+// compares the two.
 func requireCut(t *testing.T, before, after string) {
 	t.Helper()
 	want, err := url.ParseQuery(before)
@@ -913,7 +912,7 @@ func requireCut(t *testing.T, before, after string) {
 	require.Equal(t, want, got)
 }
 
-// A custom extractor may call this package's in turn, and pass on what they say.
+// A custom extractor may call this package's extractors and return their results.
 func TestWithExtractors_CutsWhatACustomOneFindsByCallingOthers(t *testing.T) {
 	header, query, form := jwtauth.FromHeader("X-Token", ""), jwtauth.FromQuery("t"), jwtauth.FromForm("f")
 	inTurn := func(all ...jwtauth.Extractor) jwtauth.Extractor {

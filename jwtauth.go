@@ -1,90 +1,99 @@
-// Package jwtauth puts bearer tokens in front of net/http handlers: it finds
-// the token in a request, verifies it, and issues new ones.
-//
-//	package main
-//
-//	import (
-//		"crypto/rand"
-//		"crypto/subtle"
-//		"errors"
-//		"fmt"
-//		"log"
-//		"net/http"
-//
-//		"github.com/joinednode/jwtauth"
-//		"github.com/joinednode/jwtauth/keys"
-//	)
+// Package jwtauth protects net/http handlers with bearer tokens, and issues such tokens.
+// A token opens one container, which is whatever your tokens open: a tenant, a project, a
+// folder.
 //
 //	func main() {
-//		key, err := keys.LoadOrCreate("signing.jwk", "EdDSA")
+//		auth, err := jwtauth.New(keys.HS256([]byte(os.Getenv("SECRET"))))
 //		if err != nil {
 //			log.Fatal(err)
 //		}
-//		auth, err := jwtauth.New(key, jwtauth.WithIssuer("https://api.example.com"))
-//		if err != nil {
-//			log.Fatal(err)
-//		}
-//		mux := http.NewServeMux()
-//		mux.Handle("POST /create-token/{container}", auth.TokenEndpoint(ownerMayMint))
-//		mux.Handle("/run/{container}/hello", auth.Public(http.HandlerFunc(run)))
-//		mux.Handle("/run/{container}/notify", auth.Private(http.HandlerFunc(run)))
-//		log.Println("the owner key is", ownerKey)
-//		log.Fatal(http.ListenAndServe("127.0.0.1:8080", mux))
+//		token, err := auth.Issue("my-container", jwtauth.Subject("alice"))
+//		log.Println(token, err)
+//		http.Handle("/run/{container}/hello", auth.Public(http.HandlerFunc(hello)))
+//		http.Handle("/run/{container}/notify", auth.Private(http.HandlerFunc(hello)))
+//		log.Fatal(http.ListenAndServe("127.0.0.1:8080", nil))
 //	}
 //
-//	var ownerKey = rand.Text()
-//
-//	// ownerMayMint decides who gets a token of a container.
-//	func ownerMayMint(r *http.Request, container string) ([]jwtauth.IssueOption, error) {
-//		user, password, _ := r.BasicAuth()
-//		if user != container || subtle.ConstantTimeCompare([]byte(password), []byte(ownerKey)) != 1 {
-//			return nil, errors.New("not the owner")
-//		}
-//		return []jwtauth.IssueOption{jwtauth.Subject(user)}, nil
+//	func hello(w http.ResponseWriter, r *http.Request) {
+//		claims, _ := jwtauth.FromContext(r.Context())
+//		fmt.Fprintln(w, "hello,", claims.Subject)
 //	}
 //
-//	func run(w http.ResponseWriter, r *http.Request) {
-//		if claims, ok := jwtauth.FromContext(r.Context()); ok {
-//			fmt.Fprintln(w, "hello,", claims.Subject)
-//			return
-//		}
-//		fmt.Fprintln(w, "hello, stranger")
-//	}
+// Most programs need only [New], [Auth.Private], [Auth.Public], [Auth.Issue] and
+// [FromContext]. A service without containers adds [WithAnyContainer].
+// [Auth.TokenEndpoint] issues tokens over HTTP. [Auth.Protect] and [Auth.Routes] choose
+// the policy per request. The rest of the package is for rarer needs.
 //
-// # What passes
+// # What a private route accepts
 //
-// A container is whatever your tokens open: a tenant, a project, a folder. A token opens
-// one. [Auth.Private] allows a request whose token is well formed, correctly signed, of
-// the right type, valid now, of the issuer and audience that are configured, not revoked,
-// and of the request's container. It denies any other request with 403, or with 503 if
-// keys or revocations cannot be consulted. Every step fails closed. Where several issuers
-// are trusted ([WithTrustedIssuer]), only the keys of a token's own issuer verify it.
+// [Auth.Private] allows a request if its token
+//   - is well formed, and signed by a key of its issuer,
+//   - has the type, issuer and audience that the Auth was configured with,
+//   - is valid now, and has not been revoked,
+//   - opens the container that the request is about.
 //
-// Tokens are looked for in "Authorization: Bearer", then in "?token=": see
-// [Extractor] and [WithExtractors].
+// Any other request is denied with 403, or with 503 if keys or revocations cannot be
+// consulted. Every check fails closed.
+//
+// # Where tokens are looked for
+//
+// The default is the header "Authorization: Bearer", then the URL parameter "token".
+// [WithExtractors] looks elsewhere. The first place that holds a token decides: if that
+// token is bad, no other place is tried.
+//
+// A token in a URL is kept from spreading. The parameter is cut from the request that
+// handlers, rules and denial functions see. The response is kept out of caches, and its
+// address out of Referer fields. No denial and no log line of this package contains a
+// token. The Authorization field stays in the request, for handlers that pass it on.
+//
+// What runs before this package still sees the URL: proxies, access logs, and
+// [http.ServeMux], which answers a path that it would clean, such as /run//a, by a
+// redirect that repeats the query. A server that must not do so rejects such paths first,
+// as examples/recipes does.
+//
+// # Routers other than ServeMux
+//
+// [WithContainer] tells an Auth how to find the container of a request. Some routers
+// leave parameters percent-encoded: decode them exactly once. See examples/routers.
+//
+// [Auth.Routes] decides before a router has run, by what a ServeMux of the same patterns
+// would pick. Other routers read some paths in another way: they compare the path as it
+// is spelled, or all of it decoded. Routes therefore tries each reading:
+//   - A path with two possible policies is private.
+//   - A path with two possible containers is denied.
+//   - A public pattern whose name needs escapes, such as "grüße", needs a token, unless
+//     the wrapped handler is the ServeMux with this very pattern and the client escapes
+//     no more than necessary.
+//
+// The patterns must be those of the router, and no middleware between the two may rewrite
+// paths. A router can still read a container in a way of its own, as gin decodes a plus:
+// compare it with [Auth.CheckContainer].
+//
+// # Several issuers
+//
+// [WithTrustedIssuer] also accepts tokens of another issuer. An issuer's tokens are
+// verified only by its own keys, so no issuer can sign for another one (RFC 8725, section
+// 3.8). If its keys cannot be consulted, only its own tokens are denied.
+//
+// A trusted issuer is trusted with every container and every subject. The same sub, jti
+// or sid of two issuers means two different things (RFC 7519, section 4.1.2): store them
+// together with Claims.Issuer, and name the issuer when you revoke.
 //
 // # What it protects from
 //
-// From clients that have no token, an expired one, another container's, another
-// service's or another kind of token. From clients that forge, re-encode, cut and splice
-// tokens, choose their algorithm, or hide a second one behind the first. From paths that
-// routers and handlers read differently, and from garbage, however much of it. And from
-// pages of other origins that use a visitor's cookies ([FromCookie]).
-//
-// A token in a URL is kept from spreading: the parameter is cut from what
-// handlers, rules, denial functions and logs see, the response is kept out of
-// caches and its address out of Referer fields. No denial and no log line of
-// this package holds a token. The Authorization field stays in the request for
-// handlers that pass it on.
+//   - Clients without a token, or with one that has expired or belongs to another
+//     container, another service or another purpose.
+//   - Clients that forge, re-encode, truncate or splice tokens, choose their algorithm,
+//     or send a second token beside the first.
+//   - Paths that routers and handlers read differently, and malformed input of any size.
+//   - Pages of other origins that use a visitor's cookies ([FromCookie]).
 //
 // # What it does not protect from
 //
-// A stolen token opens what it opens until it expires: use TLS, short lifetimes where you
-// can, and [WithRevocations]. Proxies and access logs in front of this server still see
-// tokens in URLs, and so does what runs before this package's middleware, ServeMux's
-// redirects included (see [FromQuery]). Handlers are trusted. So are keys: keep the secret
-// of an HMAC key, since each verifier of such tokens could also issue them. Between
-// services prefer Ed25519.
+// A stolen token works until it expires. Use TLS, short lifetimes where you can, and
+// [WithRevocations]. Handlers are trusted, and so are keys. Keep the secret of an HMAC
+// key: every service that verifies with it can also issue tokens. Between services prefer
+// Ed25519.
 package jwtauth
 
 import (
@@ -109,38 +118,40 @@ import (
 	"github.com/joinednode/jwtauth/keys"
 )
 
-// Auth issues and verifies one kind of token. What it was configured to do never
-// changes after [New]. It is safe for concurrent use.
+// Auth issues and verifies one kind of token. Its configuration never changes after
+// [New]. It is safe for concurrent use.
 type Auth struct {
 	config
 	source  keys.Source
-	issuers map[string]*trustedIssuer          // nil without WithTrustedIssuer; else all, its own too
+	issuers map[string]*trustedIssuer          // nil without WithTrustedIssuer; otherwise all, its own included
 	cache   *sieve.Cache[cachedToken]          // nil: nothing is cached
-	header  atomic.Pointer[strict.KnownHeader] // of the token accepted last
-	issued  atomic.Pointer[issuedHeader]       // of the token issued last
+	header  atomic.Pointer[strict.KnownHeader] // of the last accepted token
+	issued  atomic.Pointer[issuedHeader]       // of the last issued token
 
-	list      revocation.List // that the checker of revocations is or embeds; nil for none
-	wholeList bool            // the checker is that list, so that its marks count
+	list      revocation.List // the list that the revocation checker is or embeds; nil for none
+	wholeList bool            // the checker is the list itself, so the list's marks can be trusted
 
-	queryNames []string    // the parameters of the URL that extractors look for
-	dynamic    []Extractor // those that did not say where they look
-	vary       []string    // what responses depend on
+	queryNames []string    // the URL parameters that extractors look for
+	dynamic    []Extractor // may name further URL parameters on each request
+	vary       []string    // the request fields that responses depend on
 }
 
-// RevocationChecker reports whether a token has been revoked. It is asked on every
-// request, by any number of goroutines, about authentic tokens that have an iat and live
-// no longer than [WithMaxLifetime]. Other tokens are [ErrRevoked] without being asked
-// about. An error means "cannot know now": the token is rejected with [ErrUnavailable], a
-// 503. Most programs use a revoke.List.
+// RevocationChecker reports whether a token has been revoked. Most programs use a
+// revoke.List.
+//
+// An Auth calls Revoked on every request with an authentic token, from any number of
+// goroutines. It does not call it for a token without iat, or one that lives longer than
+// [WithMaxLifetime]: those are rejected with [ErrRevoked]. If Revoked returns an error,
+// the token is rejected with [ErrUnavailable], which is a 503.
 type RevocationChecker interface {
 	Revoked(ctx context.Context, c Claims) (bool, error)
 }
 
-// New returns an Auth that verifies, and if they can sign also issues, with the
-// keys of source: a [keys.Key], most simply.
+// New returns an Auth that verifies tokens with the keys of source, which usually is a
+// [keys.Key]. If source has a signing key, the Auth also issues tokens.
 //
-// A bad key and bad options are errors that say what was given and what would
-// be right; all of them are reported at once.
+// New reports every bad key and bad option at once. The error names the option, what it
+// was given, and what would be right.
 func New(source keys.Source, opts ...Option) (*Auth, error) {
 	c, err := configure(opts)
 	if err := errors.Join(checkSource(source), err); err != nil {
@@ -157,7 +168,7 @@ func New(source keys.Source, opts ...Option) (*Auth, error) {
 		}
 	}
 	if a.list, a.wholeList = revocation.Of(c.revocations); a.list != nil && a.list.MaxLifetime() < a.maxLifetime {
-		return nil, fmt.Errorf("jwtauth: New: WithRevocations was given a list that forgets after %v, and tokens may live %v; give it that lifetime, or lower WithMaxLifetime", a.list.MaxLifetime(), a.maxLifetime)
+		return nil, fmt.Errorf("jwtauth: New: WithRevocations was given a list that keeps revocations for %v, but tokens may live %v; give the list that lifetime, or lower WithMaxLifetime", a.list.MaxLifetime(), a.maxLifetime)
 	}
 	revocation.Tell(c.revocations, a.clocksAhead())
 	if c.cacheSize > 0 {
@@ -167,8 +178,8 @@ func New(source keys.Source, opts ...Option) (*Auth, error) {
 	return a, nil
 }
 
-// clocksAhead returns the issuers whose tokens are accepted, and how far their clocks may
-// be ahead of this one.
+// clocksAhead returns the accepted issuers, and how far the clock of each may be ahead of
+// this one.
 func (a *Auth) clocksAhead() map[string]time.Duration {
 	ahead := map[string]time.Duration{a.issuer: 0}
 	if !signsHere(a.source) {
@@ -203,9 +214,9 @@ func checkSource(source keys.Source) error {
 	return nil
 }
 
-// signsHere reports whether the tokens of a source are signed by this process, or by one
-// that has the same key: by clocks that are as good as this one. Of a source of another
-// package that is not known.
+// signsHere reports whether the tokens of a source are signed by this process, or by
+// another one that has the same key. Their clocks are assumed to be as good as this one.
+// For a source of another package it returns false.
 func signsHere(source keys.Source) bool {
 	switch source := source.(type) {
 	case *keys.Ring:
@@ -222,21 +233,21 @@ func signsHere(source keys.Source) bool {
 	return false
 }
 
-// Issue returns a signed token for a container, with iss if [WithIssuer] is
-// set, container, iat, exp (ten days from now, see [WithTTL] and [TTL]) and a
-// random jti of 128 bits. It may be called for every container: who is allowed
-// to have one is the caller's question.
+// Issue returns a signed token for a container. It has the claims container, iat, exp
+// (ten days from now, see [WithTTL] and [TTL]), a random jti of 128 bits and, with
+// [WithIssuer], iss. Issue does not check who may have the token: that is up to the
+// caller.
 //
-// An empty container ([ErrNoContainer], but see [WithAnyContainer]), invalid
-// UTF-8, a reserved claim, a lifetime out of bounds and a token that
-// [Auth.Verify] would find too large are errors; so are keys that cannot sign
-// ([ErrNoSigningKey]) or cannot be had now ([ErrUnavailable]).
+// It returns [ErrNoContainer] if the container is empty (unless [WithAnyContainer] is
+// set), [ErrNoSigningKey] if the keys can only verify, and [ErrUnavailable] if keys
+// cannot be consulted. Invalid UTF-8, a reserved claim, a lifetime out of bounds and a
+// token that [Auth.Verify] would find too large are errors, too.
 func (a *Auth) Issue(container string, opts ...IssueOption) (string, error) {
 	token, _, err := a.issue(container, opts)
 	return token, err
 }
 
-// issue also returns how long the token lives.
+// issue is Issue that also returns how long the token lives.
 func (a *Auth) issue(container string, opts []IssueOption) (string, time.Duration, error) {
 	i := issue{Audience: a.audience, TTL: a.ttl}
 	for n, opt := range opts {
@@ -256,8 +267,8 @@ func (a *Auth) issue(container string, opts []IssueOption) (string, time.Duratio
 	return token, i.TTL.Truncate(time.Second), nil
 }
 
-// payload encodes the claims of a token. Text that JSON could not hold as it is
-// (invalid UTF-8), and what Verify would refuse, is an error.
+// payload encodes the claims of a token. A value that JSON would change (invalid UTF-8),
+// and a payload that Verify would reject, are errors.
 func (a *Auth) payload(container string, i issue) ([]byte, error) {
 	if container == "" && !a.anyContainer {
 		return nil, fmt.Errorf("%w: the container is empty; name one, or set WithAnyContainer if this service has none", ErrNoContainer)
@@ -316,7 +327,7 @@ func (a *Auth) payload(container string, i issue) ([]byte, error) {
 	}
 	if !i.NotBefore.IsZero() {
 		if claims.Number("nbf", i.NotBefore.Unix()); i.NotBefore.Unix() >= expires {
-			errs = append(errs, errors.New("NotBefore lies behind the token's expiry, so that it would never be valid"))
+			errs = append(errs, errors.New("NotBefore is not before the token's expiry, so the token would never be valid"))
 		}
 	}
 	claims.Number("exp", expires)
@@ -342,11 +353,11 @@ func checkIssuedAudience(audience []string) error {
 	return errors.Join(errs...)
 }
 
-// checkPrivate checks a claim that is not this package's.
+// checkPrivate checks a claim that the caller added.
 func (a *Auth) checkPrivate(name string, value any) error {
 	var reserved, invalid error
 	if strict.Reserved(name, a.containerClaim) {
-		reserved = fmt.Errorf("Claim(%q): the name is reserved, or would be taken for one that is; choose another", name)
+		reserved = fmt.Errorf("Claim(%q): the name is reserved, or differs from a reserved one only in case; choose another", name)
 	}
 	if s, ok := value.(string); ok && !utf8.ValidString(s) {
 		invalid = fmt.Errorf("Claim(%q) was given invalid UTF-8 (%q)", name, s)
@@ -354,7 +365,7 @@ func (a *Auth) checkPrivate(name string, value any) error {
 	return errors.Join(reserved, checkString("Claim", name), invalid)
 }
 
-// sign makes a compact JWS of a payload (RFC 7515, section 5.1).
+// sign returns the compact JWS of a payload (RFC 7515, section 5.1).
 func (a *Auth) sign(payload []byte) (string, error) {
 	set, err := keySet(context.Background(), a.source, "")
 	if err != nil {
@@ -379,14 +390,14 @@ func (a *Auth) sign(payload []byte) (string, error) {
 	return string(token), nil
 }
 
-// issuedHeader is the beginning of all tokens that are signed with a set.
+// issuedHeader is the encoded header of every token that a key set signs.
 type issuedHeader struct {
 	set   *keys.Set
 	start string // up to the first dot
 }
 
-// headerOf returns the beginning of the tokens that are signed with a set, which
-// is made once for each.
+// headerOf returns the encoded header of the tokens that set signs. It is built once for
+// each set.
 func (a *Auth) headerOf(set *keys.Set) (string, error) {
 	if h := a.issued.Load(); h != nil && h.set == set {
 		return h.start, nil
@@ -409,12 +420,13 @@ func (a *Auth) headerOf(set *keys.Set) (string, error) {
 }
 
 // Verify returns the claims of a token that is authentic, valid now and of this
-// container, for servers that are not net/http. Otherwise its error is one of
-// those of this package (errors.Is) and the claims are empty.
+// container. Servers that do not use net/http call it. ctx is passed to the key source
+// and the revocation checker.
 //
-// An empty container is [ErrNoContainer], but see [WithAnyContainer], and use
-// [Auth.VerifyAnyContainer] where the container is known only afterwards. ctx
-// is for the key source and the revocation checker.
+// If the token is rejected, the claims are empty and the error is one of those of this
+// package (use [errors.Is]). An empty container is [ErrNoContainer], unless
+// [WithAnyContainer] is set. Where the container is only known later, use
+// [Auth.VerifyAnyContainer].
 func (a *Auth) Verify(ctx context.Context, token, container string) (Claims, error) {
 	v := a.verify(ctx, token)
 	if v.err == nil {
@@ -423,16 +435,16 @@ func (a *Auth) Verify(ctx context.Context, token, container string) (Claims, err
 	return a.settle(ctx, "verify", v)
 }
 
-// VerifyAnyContainer is [Auth.Verify] without the container: the caller must compare
-// Claims.Container with what the token is used for.
+// VerifyAnyContainer is like [Auth.Verify], but accepts a token of any container. The
+// caller must compare Claims.Container with what the token is used for.
 func (a *Auth) VerifyAnyContainer(ctx context.Context, token string) (Claims, error) {
 	return a.settle(ctx, "verify", a.verify(ctx, token))
 }
 
-// Inspect is [Auth.VerifyAnyContainer], but returns the claims of an authentic token also
-// beside [ErrExpired], [ErrNotYetValid] and [ErrRevoked]. It is meant for revocation and
-// logout handlers, which must identify a token that has expired. Never authorize by these
-// claims unless the error is nil. Beside any other error they are zero.
+// Inspect is like [Auth.VerifyAnyContainer], but also returns the claims of an authentic
+// token if the error is [ErrExpired], [ErrNotYetValid] or [ErrRevoked]. It is meant for
+// revocation and logout handlers, which must identify a token that has expired. Never
+// authorize by these claims unless the error is nil. With any other error they are empty.
 func (a *Auth) Inspect(ctx context.Context, token string) (Claims, error) {
 	v := a.verify(ctx, token)
 	c, err := a.settle(ctx, "verify", v)
@@ -447,14 +459,14 @@ func (a *Auth) Inspect(ctx context.Context, token string) (Claims, error) {
 	return c, err
 }
 
-// Check does for a request what [Auth.Private] does, but writes no response and
-// passes no request on: it is the whole line from the path to the container.
-// The error is for [Auth.Deny]. The request's URL keeps its token.
+// Check makes every check that [Auth.Private] makes, from the path to the container, but
+// writes no response and calls no handler. Pass its error to [Auth.Deny]. It does not
+// change the request: a token in the URL stays there.
 func (a *Auth) Check(r *http.Request) (Claims, error) {
 	return a.settle(r.Context(), "request", a.check(r, a.urlTokens(r), Rule{}))
 }
 
-// check is the line that every request passes; an error stops it where it is.
+// check makes the checks of a request in order. The first error ends it.
 func (a *Auth) check(r *http.Request, u urltoken.Tokens, rule Rule) verdict {
 	raw, err := a.find(r, u, rule.Policy)
 	if err != nil {
@@ -479,20 +491,21 @@ func (a *Auth) containerOf(r *http.Request, rule Rule) string {
 	return a.container(r)
 }
 
-// Extract finds the token of a request as [Auth.Check] does. It checks the path and, for a
-// cookie, the origin, but does not verify the token: pass it to [Auth.Inspect] or
-// [Auth.VerifyAnyContainer]. The error is for [Auth.Deny].
+// Extract returns the token of a request without verifying it. Like [Auth.Check], it
+// checks the path and, for a cookie, the origin. Pass the token to [Auth.Inspect] or
+// [Auth.VerifyAnyContainer], and an error to [Auth.Deny].
 func (a *Auth) Extract(r *http.Request) (RawToken, error) {
 	return a.find(r, a.urlTokens(r), Private)
 }
 
-// Recheck checks again what may have changed since the claims were verified: time,
-// revocation, and whether the keys of their issuer still verify their token, so that no
-// stream outlives the retirement of a leaked key. Streams that outlive a request
-// (WebSocket, SSE) call it now and then, and end when it returns an error: [ErrExpired],
-// [ErrNotYetValid], [ErrUnknownKey], [ErrSignature], [ErrRevoked] or, for "cannot know
-// now", [ErrUnavailable]. Claims that were not read from a token, as a test makes them,
-// have no key to ask for.
+// Recheck repeats the checks whose result can change while a token lives: time,
+// revocation, and whether the keys of its issuer still verify it. A stream that outlives
+// its request (WebSocket, SSE) calls it from time to time, and ends when it returns an
+// error.
+//
+// The error is [ErrExpired], [ErrNotYetValid], [ErrUnknownKey], [ErrSignature],
+// [ErrRevoked] or, if keys or revocations cannot be consulted, [ErrUnavailable]. Claims
+// that were not read from a token, such as those of a test, have no key to check.
 func (a *Auth) Recheck(ctx context.Context, c Claims) error {
 	_, err := a.settle(ctx, "recheck", verdict{claims: &c, err: a.recheck(ctx, &c)})
 	return err
@@ -508,12 +521,12 @@ func (a *Auth) recheck(ctx context.Context, c *Claims) error {
 	return a.checkRevocation(ctx, c)
 }
 
-// CheckContainer compares the container that a router found with that of the
-// request's token. It is for the inside of a router that [Auth.Routes] wraps, since
-// Routes decides before the router has run, and a router may read a path in a way of
-// its own. It returns nil if they are the same or the context holds no claims, else
-// [ErrContainer], or [ErrNoContainer] for an empty container. Pass the error to
-// [Auth.Deny].
+// CheckContainer compares a container that a router found with that of the request's
+// token. A handler needs it only inside [Auth.Routes] with a router other than ServeMux,
+// which may read a path in a way of its own.
+//
+// It returns nil if the two are the same or the context holds no claims, [ErrNoContainer]
+// for an empty container, and otherwise [ErrContainer]. Pass the error to [Auth.Deny].
 func (a *Auth) CheckContainer(ctx context.Context, container string) error {
 	s := stateOf(ctx)
 	if s == nil || s.claims == nil {
@@ -523,12 +536,13 @@ func (a *Auth) CheckContainer(ctx context.Context, container string) error {
 	return err
 }
 
-// Issuer returns what [WithIssuer] set, "" if nothing did: the iss of the tokens
-// that a revocation is about, unless [WithTrustedIssuer] adds others, whose
-// tokens say it in Claims.Issuer.
+// Issuer returns the value of [WithIssuer], or "" if it is not set. Revocations name it
+// as the issuer of this Auth's tokens. A token of a [WithTrustedIssuer] has its own in
+// Claims.Issuer.
 func (a *Auth) Issuer() string { return a.issuer }
 
-// settle reports a verdict, and keeps the claims of a rejected token from callers.
+// settle reports a verdict to the logger and the observer. It returns no claims of a
+// rejected token.
 func (a *Auth) settle(ctx context.Context, operation string, v verdict) (Claims, error) {
 	a.report(ctx, Decision{Operation: operation, Allowed: v.err == nil}, v)
 	if v.err != nil {

@@ -29,7 +29,7 @@ func TestNew_RefusesABadConfigurationAndNamesIt(t *testing.T) {
 	type options = []jwtauth.Option
 	for name, test := range map[string]struct {
 		opts options
-		want []string // all of these stand in the error
+		want []string // the error must contain all of these
 	}{
 		"an empty issuer":                     {options{jwtauth.WithIssuer("")}, []string{"WithIssuer", "leave it out"}},
 		"an issuer that is not UTF-8":         {options{jwtauth.WithIssuer("\xff")}, []string{"WithIssuer", "UTF-8"}},
@@ -77,7 +77,8 @@ func TestNew_RefusesABadConfigurationAndNamesIt(t *testing.T) {
 	}
 }
 
-// Whoever may choose one text of a token must not be able to say more with it.
+// A client that chooses one value of a token must not be able to add or change other
+// claims with it.
 func TestIssue_NoValueBreaksOutOfItsPlace(t *testing.T) {
 	for _, text := range []string{`x","admin":true,"y":"z`, `\`, `\","admin":true,"\`, "</script>&", "\x00\x1f\n\t", "\u2028é", `x","exp":9999999999,"container":"other`} {
 		auth, err := jwtauth.New(keys.HS256(authtest.Secret).WithID(text), authtest.AtNow(), jwtauth.WithIssuer(text), jwtauth.WithTypes(text), jwtauth.WithAudience(text), jwtauth.WithContainerClaim(text+"c"))
@@ -249,7 +250,7 @@ func TestVerify_RejectsEachBadTokenForItsReason(t *testing.T) {
 		t.Run("a token "+name, func(t *testing.T) {
 			claims, err := auth.Verify(t.Context(), test.Token, "demo")
 			require.ErrorIs(t, err, test.Want)
-			require.Zero(t, claims, "claims of a refused token must not get out")
+			require.Zero(t, claims, "the claims of a rejected token must not be returned")
 		})
 	}
 }
@@ -377,7 +378,7 @@ func TestInspect_KnowsAuthenticTokensThatAreRejected(t *testing.T) {
 	}{
 		"not valid yet": {0, false, jwtauth.ErrNotYetValid},
 		"live":          {time.Minute, false, nil},
-		"taken back":    {time.Minute, true, jwtauth.ErrRevoked},
+		"revoked":       {time.Minute, true, jwtauth.ErrRevoked},
 		"expired":       {jwtauth.DefaultTTL, false, jwtauth.ErrExpired},
 	} {
 		clock, revoked = authtest.Now.Add(test.at), test.revoked
@@ -393,15 +394,15 @@ func TestInspect_KnowsAuthenticTokensThatAreRejected(t *testing.T) {
 		require.Equal(t, seen[0], c)
 	}
 	seen[0].Audience[0] = "spoilt"
-	require.Equal(t, []string{"api"}, seen[1].Audience, "nobody's memory but the caller's")
+	require.Equal(t, []string{"api"}, seen[1].Audience, "the caller's copy alone")
 
 	clock, revoked = authtest.Now, false
-	strangers := map[string]string{
+	foreign := map[string]string{
 		"of another issuer":   `{"iss":"other","aud":"api"`,
 		"without an issuer":   `{"aud":"api"`,
 		"of another audience": `{"iss":"` + authtest.Issuer + `","aud":"other"`,
 	}
-	for name, claims := range strangers {
+	for name, claims := range foreign {
 		for when, exp := range map[string]int64{"expired": authtest.Now.Unix() - 1, "to come": authtest.Now.Unix() + 60} {
 			payload := fmt.Sprintf(`%s,"iat":%d,"nbf":%d,"exp":%d,"container":"demo"}`, claims, authtest.Now.Unix(), authtest.Now.Unix()+1, exp)
 			c, err := auth.Inspect(t.Context(), authtest.Sign(authtest.Header, payload))
@@ -412,7 +413,7 @@ func TestInspect_KnowsAuthenticTokensThatAreRejected(t *testing.T) {
 	for name, test := range authtest.BadTokens() {
 		c, err := authtest.NewAuth(t).Inspect(t.Context(), test.Token)
 		if errors.Is(test.Want, jwtauth.ErrContainer) || errors.Is(test.Want, jwtauth.ErrNoContainer) {
-			continue // which is not looked at
+			continue // Inspect does not check the container
 		}
 		require.ErrorIs(t, err, test.Want, name)
 		if err != nil && !errors.Is(err, jwtauth.ErrExpired) && !errors.Is(err, jwtauth.ErrNotYetValid) {
@@ -421,7 +422,7 @@ func TestInspect_KnowsAuthenticTokensThatAreRejected(t *testing.T) {
 	}
 }
 
-// failing is a source of keys that cannot be had.
+// failing is a key source that always returns an error.
 type failing struct{ err error }
 
 func (f failing) Keys(context.Context, string) (*keys.Set, error) { return nil, f.err }
@@ -466,16 +467,16 @@ func TestCheck_IsPrivateWithoutAResponse(t *testing.T) {
 	require.ErrorIs(t, err, jwtauth.ErrForbidden)
 }
 
-// TestRecheck_OfAKeyThatIsGone has a stream outlive its token's key, which may have
-// leaked: the stream must end. Each case changes the keys, and says what Recheck returns
-// then, for claims of a token that was first seen, and of one that was cached.
+// TestRecheck_OfAKeyThatIsGone changes the keys while a stream outlives its request. The
+// key of the stream's token may have leaked, so the stream must end. Each case says what
+// Recheck returns for a token that was seen once, and for one that is cached.
 func TestRecheck_OfAKeyThatIsGone(t *testing.T) {
 	leaked, next := mustGet(keys.Generate("EdDSA")), mustGet(keys.Generate("EdDSA"))
 	another := mustGet(keys.Generate("EdDSA"))
 	const other = "https://idp.example.com"
 	type change struct {
 		source keys.Source
-		issue  keys.Source // what issues the token; nil: source
+		issue  keys.Source // the key that signs the token; nil for source
 		change func(t *testing.T)
 		issuer string
 		want   error
@@ -565,7 +566,7 @@ func orElse(a, b keys.Source) keys.Source {
 	return b
 }
 
-// mustGet is for what cannot fail.
+// mustGet returns the value, and panics if there is an error.
 func mustGet[T any](v T, err error) T {
 	if err != nil {
 		panic(err)
@@ -573,8 +574,8 @@ func mustGet[T any](v T, err error) T {
 	return v
 }
 
-// published is the Remote of a server that publishes keys. Each publication is fetched
-// when publish returns.
+// published returns a Remote for a server that publishes keys, and a function that
+// publishes others and waits until the Remote has fetched them.
 func published(t *testing.T, first ...keys.Key) (*keys.Remote, func(...keys.Key)) {
 	var text atomic.Value
 	set := func(all ...keys.Key) {
@@ -598,7 +599,7 @@ func published(t *testing.T, first ...keys.Key) (*keys.Remote, func(...keys.Key)
 	}
 }
 
-// Claims that were not read from a token have no key to ask for.
+// Claims that were not read from a token have no key to check.
 func TestRecheck_OfClaimsOfNoToken(t *testing.T) {
 	asked := false
 	auth, err := jwtauth.New(authtest.SourceFunc(func(context.Context, string) (*keys.Set, error) {
@@ -611,7 +612,7 @@ func TestRecheck_OfClaimsOfNoToken(t *testing.T) {
 	require.False(t, asked)
 }
 
-// Claims are printed, logged and compared.
+// Programs print, log and compare claims. Their token must not show.
 func TestClaims_HoldTheirTokenWhereNothingShowsIt(t *testing.T) {
 	auth, token := authtest.NewAuth(t), authtest.GoodToken()
 	first, err := auth.Verify(t.Context(), token, "demo")
@@ -652,7 +653,7 @@ func TestClaims_KeepNoRetiredKeyAlive(t *testing.T) {
 	require.NoError(t, auth.Recheck(t.Context(), claims))
 }
 
-// odd is a checker with a part that cannot be compared.
+// odd is a checker that cannot be compared with ==.
 type odd struct {
 	jwtauth.RevocationChecker
 	part any

@@ -15,19 +15,19 @@ import (
 	"github.com/joinednode/jwtauth/internal/urltoken"
 )
 
-// Policy says who may pass a route. The zero Policy is Private, and a value
-// that is none of these denies: both fail closed.
+// Policy says which requests a route allows. The zero Policy is Private, and an unknown
+// value denies every request: both fail closed.
 type Policy int
 
 const (
-	// Private allows a request only with an authentic token, valid now, of the request's
-	// container.
+	// Private allows a request only with a token that is authentic, valid now and of the
+	// request's container.
 	Private Policy = iota
 	// Public allows every request. The handler gets the claims of a token that is
-	// authentic, valid now and, where the route names a container, of that container; any
-	// other token changes nothing.
+	// authentic, valid now and, where the route names a container, of that container. A
+	// bad token counts as no token.
 	Public
-	// Optional allows requests without a token, and denies a bad one. Where
+	// Optional allows a request without a token, and denies one with a bad token. Where
 	// the route names a container, a token of another one is bad.
 	Optional
 )
@@ -45,40 +45,41 @@ func (p Policy) String() string {
 	return fmt.Sprintf("Policy(%d)", int(p))
 }
 
-// known reports whether p is one of the three.
+// known reports whether p is one of the three policies.
 func (p Policy) known() bool { return p == Private || p == Public || p == Optional }
 
-// Rule is what a request needs, as [Auth.Protect] asks for it. The zero Rule is
-// private, of the container that the request names.
+// Rule is what a request needs, as decided by the function given to [Auth.Protect]. The
+// zero Rule is private.
 type Rule struct {
 	Policy Policy
-	// Container is the one to compare with; "" asks WithContainer's function.
+	// Container is what the token must open. If it is "", WithContainer finds it.
 	Container string
 }
 
-// Private denies every request without an authentic token, valid now, of the request's
-// container (see [WithContainer]). The handler finds the
-// claims with [FromContext].
+// Private returns a handler that calls next only for requests with a token that is
+// authentic, valid now and of the request's container (see [WithContainer]). It denies
+// all others. next finds the claims with [FromContext].
 //
-// A request that names no container is denied and logged at error level. The
-// container of ServeMux's patterns is known only inside of the mux: wrap
-// handlers, not the mux. It panics if next is nil.
+// A request that names no container is denied, and logged at error level. ServeMux sets
+// the container of a pattern only for the handlers inside: wrap the handlers, not the
+// mux. Private panics if next is nil.
 func (a *Auth) Private(next http.Handler) http.Handler {
 	return a.fixed(Rule{Policy: Private}, next)
 }
 
-// Public runs next for every request, with claims in the context if the token
-// is good: see [Public]. Where no container is known, as outside of a mux, they
-// are the claims of any container: compare Claims.Container there. A request
-// whose path has two meanings (dotted or empty segments, a backslash, CONNECT)
-// runs without claims. It panics if next is nil.
+// Public returns a handler that calls next for every request. If the token is good, the
+// claims are in the context: see [Public]. Where no container is known, such as outside
+// of a mux, a token of any container is good: compare Claims.Container there.
+//
+// A request whose path has two meanings (dotted or empty segments, a backslash, CONNECT)
+// gets no claims. Public panics if next is nil.
 func (a *Auth) Public(next http.Handler) http.Handler {
 	return a.fixed(Rule{Policy: Public}, next)
 }
 
-// Optional runs next anonymously where there is no token, and denies a bad one:
-// see [Optional]. Where no container is known, a token of any container is
-// good: compare Claims.Container there. It panics if next is nil.
+// Optional returns a handler that calls next without claims if there is no token, and
+// denies a bad one: see [Optional]. Where no container is known, a token of any container
+// is good: compare Claims.Container there. Optional panics if next is nil.
 func (a *Auth) Optional(next http.Handler) http.Handler {
 	return a.fixed(Rule{Policy: Optional}, next)
 }
@@ -91,11 +92,13 @@ func (a *Auth) fixed(rule Rule, next http.Handler) http.Handler {
 	})
 }
 
-// Protect asks rule about every request, for services that look up at run time
-// what is private. An error of rule denies with 503, but [ErrForbidden] with
-// 403, and an unknown Policy denies. rule gets the request without the token of
-// its URL; a request whose path has two meanings is denied before rule is asked.
-// It panics if rule or the handler is nil.
+// Protect calls rule for every request to find out what it needs. It is for services that
+// look up at run time, such as in a database, what is private. rule gets the request
+// without the token of its URL. A request whose path has two meanings is denied without a
+// call.
+//
+// If rule returns an error, the request is denied with 503, or with 403 if the error is
+// [ErrForbidden]. An unknown Policy denies. Protect panics if rule or the handler is nil.
 func (a *Auth) Protect(rule func(*http.Request) (Rule, error)) func(http.Handler) http.Handler {
 	if rule == nil {
 		panic("jwtauth: Protect: the rule is nil")
@@ -137,8 +140,8 @@ func mustHandle(next http.Handler) {
 	}
 }
 
-// serve applies a rule to a request whose URL holds no token any more: the
-// verdict, what concerns the response, and the context that is passed on.
+// serve applies a rule to a request whose URL no longer holds a token. It calls next with
+// the claims in the context, or writes the denial.
 func (a *Auth) serve(w http.ResponseWriter, r *http.Request, u urltoken.Tokens, rule Rule, next http.Handler) {
 	v := a.check(r, u, rule)
 	if v.err == nil && v.raw.In == InQuery {
@@ -166,7 +169,8 @@ func (a *Auth) serve(w http.ResponseWriter, r *http.Request, u urltoken.Tokens, 
 	next.ServeHTTP(w, r.WithContext(s))
 }
 
-// mayRun reports whether a request without a good token runs all the same.
+// mayRun reports whether a request without a good token is allowed. err says what is
+// wrong with its token.
 func (rule Rule) mayRun(err error) bool {
 	switch rule.Policy {
 	case Public:
@@ -178,9 +182,9 @@ func (rule Rule) mayRun(err error) bool {
 	return false
 }
 
-// cutURL returns the request without the tokens of its URL, and what is to know of
-// them. Where there are some, the response is kept out of caches, allowed or denied, and
-// its address out of the Referer fields of what browsers ask for next.
+// cutURL returns the request without the tokens of its URL, and where they were. If there
+// are any, it keeps the response out of caches, and its address out of the Referer fields
+// of later requests.
 func (a *Auth) cutURL(w http.ResponseWriter, r *http.Request) (*http.Request, urltoken.Tokens) {
 	u := a.urlTokens(r)
 	if u.Found || u.Broken {
@@ -190,8 +194,8 @@ func (a *Auth) cutURL(w http.ResponseWriter, r *http.Request) (*http.Request, ur
 	return u.Cut(r), u
 }
 
-// guard keeps the response to a credential out of shared caches, which for the
-// Authorization field they do by themselves (RFC 9111, section 3.5).
+// guard keeps the response to a token out of shared caches. For the Authorization field
+// they do so by themselves (RFC 9111, section 3.5).
 func (p RawToken) guard(header http.Header) {
 	switch {
 	case p.In == InHeader && (p.Name == "Authorization" || strings.EqualFold(p.Name, "Authorization")):
@@ -212,24 +216,23 @@ func addVary(header http.Header, field string) {
 	}
 }
 
-// checkPath refuses paths that two programs take for two places. ServeMux
-// cleans the escaped path while handlers read the decoded one, so that
-// /public/%2e%2e/private/x would be checked as one and served as the other; and
-// what CONNECT asks for is no path at all.
+// checkPath denies paths that two programs can read differently. ServeMux cleans the
+// escaped path, and handlers read the decoded one: /public/%2e%2e/private/x would be
+// checked as one place and served as another. The target of CONNECT is no path at all.
 func checkPath(r *http.Request) error {
 	if r.Method == http.MethodConnect {
-		return fmt.Errorf("%w: CONNECT", ErrForbidden)
+		return fmt.Errorf("%w: the method is CONNECT", ErrForbidden)
 	}
 	if hasTwoMeanings(strings.TrimPrefix(r.URL.Path, "/")) {
-		return fmt.Errorf("%w: a path with an empty or dotted segment, or a backslash", ErrForbidden)
+		return fmt.Errorf("%w: the path has an empty or dotted segment, or a backslash", ErrForbidden)
 	}
 	return nil
 }
 
-// hasTwoMeanings checks a decoded path without its first slash. Only the last
-// segment may be empty.
+// hasTwoMeanings checks a decoded path without its first slash. Only the last segment may
+// be empty.
 func hasTwoMeanings(path string) bool {
-	start := 0 // of the segment at hand
+	start := 0 // of the current segment
 	for i := range len(path) {
 		switch path[i] {
 		case '\\':
@@ -244,11 +247,11 @@ func hasTwoMeanings(path string) bool {
 	return path[start:] == "." || path[start:] == ".."
 }
 
-// state is the context of a request that passed: the verdict of the innermost
-// middleware. It is a context of its own because that is one allocation.
+// state is the context of a request that was allowed. It holds the verdict of the
+// innermost middleware. It is a context itself to save an allocation.
 type state struct {
 	context.Context
-	claims *Claims // nil if there is no good token; shared, so never changed
+	claims *Claims // nil without a good token; shared, so never changed
 }
 
 type stateKey struct{}
@@ -260,7 +263,7 @@ func (s *state) Value(key any) any {
 	return s.Context.Value(key)
 }
 
-// String keeps claims out of a context that is printed.
+// String keeps claims out of a printed context.
 func (s *state) String() string { return "jwtauth.Context" }
 
 func stateOf(ctx context.Context) *state {
@@ -268,8 +271,8 @@ func stateOf(ctx context.Context) *state {
 	return s
 }
 
-// FromContext returns the claims of the request's token, as the innermost
-// middleware verified it; false if there is none that is good.
+// FromContext returns the claims of the request's token, as verified by the innermost
+// middleware. The bool is false if the request has no good token.
 func FromContext(ctx context.Context) (Claims, bool) {
 	s := stateOf(ctx)
 	if s == nil || s.claims == nil {
@@ -278,32 +281,34 @@ func FromContext(ctx context.Context) (Claims, bool) {
 	return s.claims.own(), true
 }
 
-// NewContext returns a context in which [FromContext] finds c: for tests of
-// handlers, and for servers that are not net/http.
+// NewContext returns a context in which [FromContext] finds c. It is for tests of
+// handlers, and for servers that do not use net/http.
 func NewContext(ctx context.Context, c Claims) context.Context {
 	c = c.own()
 	return &state{Context: ctx, claims: &c}
 }
 
-// Denial is a refused request as the client is to see it; Err alone is for logs.
+// Denial is a denied request, as the client sees it. Err is for logs only.
 type Denial struct {
 	Err    error
-	Status int // 403 unless WithStatus says otherwise; 503 for ErrUnavailable
-	// Code is "not_authenticated" where no token came, and where
-	// [Auth.TokenEndpoint] gives none; "unavailable" where nothing can be known
-	// now; else "token_not_valid".
+	Status int // 503 for ErrUnavailable, otherwise that of WithStatus; the default is 403
+	// Code is "not_authenticated" if no token was sent or [Auth.TokenEndpoint] issues
+	// none, "unavailable" if the token cannot be verified now, and otherwise
+	// "token_not_valid".
 	Code   string
-	Detail string // for people; the same for all with this Code, except TokenEndpoint's
-	// Reason is why an authentic token was rejected: expired, not_yet_valid,
+	Detail string // for people; one string for each Code, except that of TokenEndpoint
+	// Reason is why an authentic token was rejected: expired, not_yet_valid, wrong_type,
+	// wrong_issuer, wrong_audience, wrong_container or revoked. It is empty in all other
+	// cases, so a client without an authentic token learns nothing. expired, not_yet_valid,
 	// wrong_type, wrong_issuer, wrong_audience, wrong_container or revoked. For
 	// all else it is empty: a client without an authentic token learns nothing.
 	Reason string
 }
 
-// Deny writes the response to a request that is denied, with the error of
-// [Auth.Check], [Auth.Verify] or another method of the Auth, or [ErrForbidden] for
-// what a good token may not do, which nil stands for, too. An error that is none of
-// this package's is denied like a bad token.
+// Deny writes the response to a denied request. err is the error of [Auth.Check],
+// [Auth.Verify] or another method of the Auth. Pass [ErrForbidden] (nil means the same)
+// for something that a good token does not allow. An error of another package is denied
+// like a bad token.
 func (a *Auth) Deny(w http.ResponseWriter, r *http.Request, err error) {
 	if err == nil {
 		err = ErrForbidden
@@ -312,7 +317,7 @@ func (a *Auth) Deny(w http.ResponseWriter, r *http.Request, err error) {
 	a.deny(w, r, err)
 }
 
-// deny expects a request whose URL holds no token.
+// deny is Deny for a request whose URL holds no token.
 func (a *Auth) deny(w http.ResponseWriter, r *http.Request, err error) {
 	a.write(w, r, a.denialOf(err))
 }
@@ -322,7 +327,7 @@ func (a *Auth) denialOf(err error) Denial {
 	switch {
 	case errors.Is(err, ErrUnavailable):
 		d.Status = http.StatusServiceUnavailable
-		d.Code, d.Detail = "unavailable", "The token cannot be judged now. Try again."
+		d.Code, d.Detail = "unavailable", "The token cannot be verified now. Try again."
 		return d
 	case errors.Is(err, ErrNoToken):
 		d.Code, d.Detail = "not_authenticated", "A token is needed."
@@ -336,8 +341,7 @@ func (a *Auth) denialOf(err error) Denial {
 	return d
 }
 
-// write sets the headers of every denial and leaves the rest to WithDenial's
-// function.
+// write sets the headers of a denial. WithDenial's function writes the rest.
 func (a *Auth) write(w http.ResponseWriter, r *http.Request, d Denial) {
 	header := w.Header()
 	set(header, "Cache-Control", "no-store")
@@ -351,13 +355,13 @@ func (a *Auth) write(w http.ResponseWriter, r *http.Request, d Denial) {
 // retryAfter is how many seconds a client should wait after a 503.
 const retryAfter = "5"
 
-// set is header.Set for a name that is in canonical form already. To refuse a
-// token must cost no more than to accept one, or refusals would be a weapon.
+// set is header.Set for a name in canonical form. Rejecting a token must not cost more
+// than accepting one, or an attacker could use the difference.
 func set(header http.Header, name, value string) { header[name] = []string{value} }
 
-// challenge is the WWW-Authenticate field of RFC 6750, section 3: without an
-// error where no token came, where nothing is known about it, or where another
-// would not help.
+// challenge returns the WWW-Authenticate field of RFC 6750, section 3. It has no error if
+// no token was sent, if the token could not be verified now, or if no other token would
+// help.
 func (a *Auth) challenge(d Denial) string {
 	switch {
 	case d.Code != "token_not_valid", errors.Is(d.Err, ErrForbidden):
@@ -372,7 +376,7 @@ func (a *Auth) challenge(d Denial) string {
 
 // writeDenial is the default of WithDenial.
 func writeDenial(w http.ResponseWriter, _ *http.Request, d Denial) {
-	// All three are strings of this package, which need no escapes.
+	// All three values are constants of this package that need no escaping.
 	body := `{"code":"` + d.Code + `","detail":"` + d.Detail + `"`
 	if d.Reason != "" {
 		body += `,"reason":"` + d.Reason + `"`
@@ -380,9 +384,10 @@ func writeDenial(w http.ResponseWriter, _ *http.Request, d Denial) {
 	reply.Raw(w, d.Status, []byte(body+"}\n"))
 }
 
-// BearerStatus is for [WithStatus]: the statuses of RFC 6750, section 3.1. 400
-// for more than one token; 403 for a token of another container, and for what no
-// other token could change (ErrCrossOrigin, ErrForbidden); 401 otherwise.
+// BearerStatus returns the statuses of RFC 6750, section 3.1. Pass it to [WithStatus]. It
+// returns 400 for more than one token, 403 for a token of another container and for
+// requests that no token would help ([ErrCrossOrigin], [ErrForbidden]), and 401
+// otherwise.
 func BearerStatus(err error) int {
 	switch {
 	case errors.Is(err, ErrAmbiguousToken):
@@ -393,17 +398,16 @@ func BearerStatus(err error) int {
 	return http.StatusUnauthorized
 }
 
-// TokenEndpoint issues tokens over HTTP: a POST to a route that names a
-// container is answered with 200 and
+// TokenEndpoint issues tokens over HTTP. It answers a POST to a route with a container
+// with 200 and
 //
 //	{"token": "…", "token_type": "Bearer", "expires_in": 864000, "container": "…"}
 //
-// where expires_in is in seconds. authorize decides who may have a token of
-// that container, and with which options: its error denies with 403 whatever
-// [WithStatus] says, or with 503 if it is [ErrUnavailable]; options that make no token
-// are 503, too. There is no door without it: TokenEndpoint panics if authorize is nil.
-// Pages of other origins are refused, see
-// [WithCrossOriginProtection]; other methods than POST get 405.
+// where expires_in is in seconds. authorize decides whether the client may have a token
+// of this container, and returns its options. If it returns an error, the client gets 403
+// whatever [WithStatus] says, or 503 if it is [ErrUnavailable] or the options are bad.
+// Pages of other origins get 403, see [WithCrossOriginProtection]. TokenEndpoint panics
+// if authorize is nil.
 func (a *Auth) TokenEndpoint(authorize func(r *http.Request, container string) ([]IssueOption, error)) http.Handler {
 	if authorize == nil {
 		panic("jwtauth: TokenEndpoint: authorize is nil, and without it anyone could have a token")
@@ -419,7 +423,7 @@ func (a *Auth) TokenEndpoint(authorize func(r *http.Request, container string) (
 		a.report(r.Context(), Decision{Operation: "mint", Allowed: err == nil}, verdict{err: err})
 		if err != nil {
 			d := a.denialOf(err)
-			if d.Status != http.StatusServiceUnavailable { // no token was asked for: WithStatus has no say
+			if d.Status != http.StatusServiceUnavailable { // WithStatus is for bad tokens; here the client needs none
 				d.Status, d.Code, d.Reason = http.StatusForbidden, "not_authenticated", ""
 				d.Detail = "You may not have a token of this container."
 			}
@@ -431,8 +435,8 @@ func (a *Auth) TokenEndpoint(authorize func(r *http.Request, container string) (
 	})
 }
 
-// minted is the answer of the token endpoint (RFC 6749, section 5.1, except
-// the name of the token, which is the recipe model's).
+// minted is the response of the token endpoint. It follows RFC 6749, section 5.1, except
+// that the recipe model names the token "token".
 type minted struct {
 	Token     string `json:"token"`
 	TokenType string `json:"token_type"`
@@ -452,48 +456,47 @@ func (a *Auth) mint(r *http.Request, authorize func(*http.Request, string) ([]Is
 	case container == "" && !a.anyContainer:
 		return minted{}, ErrNoContainer
 	case !utf8.ValidString(container):
-		return minted{}, fmt.Errorf("%w: a container that is not UTF-8", ErrForbidden)
+		return minted{}, fmt.Errorf("%w: the container is not valid UTF-8", ErrForbidden)
 	}
 	opts, err := authorize(r, container)
 	if err != nil {
-		return minted{}, fmt.Errorf("%w: %w", ErrForbidden, err) // of both, ErrUnavailable decides
+		return minted{}, fmt.Errorf("%w: %w", ErrForbidden, err) // if err is ErrUnavailable, that decides
 	}
 	token, ttl, err := a.issue(container, opts)
 	if err != nil {
-		// Not the client's fault: the options of authorize, or the keys.
+		// The options of authorize or the keys are bad, not the request.
 		return minted{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	return minted{token, "Bearer", int64(ttl.Seconds()), container}, nil
 }
 
-// Decision is what became of one request or token, for [WithObserver]: enough to count,
-// and nothing that identifies a client. Its fields have few values, none of which a client
-// can choose.
+// Decision is the result for one request or token, as [WithObserver] reports it. It holds
+// enough to count, and nothing that identifies a client. Each field has few values, and
+// clients cannot choose them freely.
 type Decision struct {
-	// Operation is what was asked: "request" by the middleware and [Auth.Check],
-	// "verify" by [Auth.Verify], [Auth.VerifyAnyContainer] and [Auth.Inspect],
-	// "recheck" by [Auth.Recheck] and [Auth.CheckContainer], and "mint" of [Auth.TokenEndpoint]. Package
-	// session adds "login" and "refresh".
+	// Operation is "request" for the middleware and [Auth.Check], "verify" for
+	// [Auth.Verify], [Auth.VerifyAnyContainer] and [Auth.Inspect], "recheck" for
+	// [Auth.Recheck] and [Auth.CheckContainer], and "mint" for [Auth.TokenEndpoint].
+	// Package session adds "login" and "refresh".
 	Operation string
-	// Policy is the route's, of a request; Private where a rule of [Auth.Protect]
-	// gave none.
+	// Policy is that of the route. It is Private if the rule of [Auth.Protect] returned none.
 	Policy Policy
-	// Allowed: the request runs, or the token is good.
+	// Allowed reports whether the request was allowed, or the token accepted.
 	Allowed bool
-	// Reason is why no token counts, as [Reason] names it, "" if one does. It stands
-	// beside Allowed where a route may do without: no_token, and whatever is wrong
-	// with a token on a Public one. Package session adds names of its own.
+	// Reason is why there is no good token, as [Reason] names it. It is "" if there is one.
+	// It can be set although Allowed is true: "no_token" on routes that need no token, and
+	// anything on Public ones. Package session adds names of its own.
 	Reason string
-	// In is where the token of a "request" was found; zero of all else, if none was,
-	// or if a custom extractor does not say.
+	// In is where the token of a "request" was found. It is zero for other operations, if
+	// no token was found, and if a custom extractor does not set it.
 	In Location
-	// Cached: the token had been accepted before, so that no signature was
-	// verified now. See [WithCache].
+	// Cached reports whether the token was in the cache, so that no signature was
+	// verified. See [WithCache].
 	Cached bool
 }
 
-// report tells the logger and the observer of a decision. No token on a route that may do
-// without one is nothing to log.
+// report tells the logger and the observer of a decision. It does not log a request
+// without a token on a route that needs none.
 func (a *Auth) report(ctx context.Context, d Decision, v verdict) {
 	if (v.err != nil || a.observe != nil) && revocation.IsUnobserved(ctx) {
 		return
@@ -510,9 +513,9 @@ func (a *Auth) report(ctx context.Context, d Decision, v verdict) {
 	}
 }
 
-// logRefusal writes the one line about a refusal. What the server is to blame
-// for is an error; a private route without a container is one that must be
-// seen even where no logger is set, since it denies everyone.
+// logRefusal writes one line about a rejected token or a denied request. The level is
+// error if the server is to blame. A private route without a container denies every
+// request, so it is logged even if no logger is set.
 func (a *Auth) logRefusal(ctx context.Context, v verdict) {
 	level, logger := slog.LevelDebug, a.logger
 	switch {
@@ -522,7 +525,7 @@ func (a *Auth) logRefusal(ctx context.Context, v verdict) {
 			logger = slog.Default()
 		}
 	case errors.Is(v.err, context.Canceled) && ctx.Err() != nil:
-		// A client that did not wait for the keys, of which there may be many.
+		// Clients that gave up while keys were fetched must not fill the log.
 	case errors.Is(v.err, ErrUnavailable):
 		level = slog.LevelError
 	}

@@ -187,7 +187,7 @@ func TestProtect_ARuleSeesTheRequestWithoutTheTokenOfItsURL(t *testing.T) {
 		require.Equal(t, "a=1", r.URL.RawQuery)
 		require.Equal(t, authtest.DemoPath+"?a=1", r.RequestURI)
 		_, err := auth.Check(r)
-		require.NoError(t, err, "but can have it judged")
+		require.NoError(t, err, "but it can be verified")
 		return jwtauth.Rule{}, nil
 	})
 	_, s := authtest.Serve(wrap, authtest.Request("GET", authtest.DemoPath+"?a=1&token="+authtest.GoodToken(), nil))
@@ -273,7 +273,7 @@ func TestPrivate_ResponsesThatCachesCannotTellApartStayPrivate(t *testing.T) {
 	require.Equal(t, []string{"Authorization", "X-Token", "Cookie"}, w.Header()["Vary"], "what an anonymous response varies by")
 }
 
-// denials are all errors and how clients see them by default.
+// denials lists every error and the response that clients get by default.
 var denials = []struct {
 	err          error
 	status       int
@@ -326,7 +326,8 @@ func TestDeny_WhatItLooksLike(t *testing.T) {
 	}
 }
 
-// A browser that was denied asks for an icon, and would say from where.
+// A browser that was denied also asks for the site's icon, and would send the page's
+// address in the Referer field.
 func TestDeny_ItsAddressGoesIntoNoReferer(t *testing.T) {
 	auth := authtest.NewAuth(t)
 	deny := func(http.Handler) http.Handler {
@@ -337,14 +338,14 @@ func TestDeny_ItsAddressGoesIntoNoReferer(t *testing.T) {
 		"optional":          auth.Optional,
 		"a rule that fails": auth.Protect(func(*http.Request) (jwtauth.Rule, error) { return jwtauth.Rule{}, errors.New("down") }),
 		"Deny":              deny,
-		"a refused minting": func(http.Handler) http.Handler {
+		"a token endpoint that denies": func(http.Handler) http.Handler {
 			return auth.TokenEndpoint(func(*http.Request, string) ([]jwtauth.IssueOption, error) { return nil, errors.New("no") })
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for query, want := range map[string]string{"?token=x.y.z": "no-referrer", "?a=1": ""} {
 				if want == "" && name == "optional" {
-					continue // lets it in
+					continue // this request is allowed
 				}
 				for _, method := range []string{"POST", "GET"} {
 					w, _ := authtest.Serve(wrap, authtest.Request(method, authtest.DemoPath+query, nil))
@@ -612,7 +613,7 @@ func TestWithLogger_EveryRejectedTokenIsOneLine(t *testing.T) {
 		"a forged one tells the kid, not the jti": {
 			authtest.SignWith([]byte("not the secret of this server..."), `{"alg":"HS256","kid":"k-7"}`, authtest.ClaimsJSON(nil)),
 			"DEBUG", []string{"reason=wrong_signature", "kid=k-7"}, []string{"the-jti"}},
-		"a genuine one tells the jti": {
+		"the log has the jti of an authentic token": {
 			authtest.Sign(authtest.Header, authtest.ClaimsJSON(map[string]any{"exp": 1})),
 			"DEBUG", []string{"reason=expired", "jti=the-jti"}, []string{"kid="}},
 		"a very long jti is cut": {
@@ -708,12 +709,13 @@ func TestPrivate_OutsideOfTheMuxIsDeniedAndSeenInTheDefaultLog(t *testing.T) {
 	require.Contains(t, log.String(), "reason=no_container")
 }
 
-// decisions are what an observer was told, in order.
+// decisions records what an observer is told, in order.
 type decisions struct{ all []jwtauth.Decision }
 
 func (d *decisions) observe(_ context.Context, one jwtauth.Decision) { d.all = append(d.all, one) }
 
-// last is the only decision since the last call.
+// last returns the one decision since the last call, and fails if there is not exactly
+// one.
 func (d *decisions) last(t *testing.T) jwtauth.Decision {
 	t.Helper()
 	require.Len(t, d.all, 1, "one decision, one call")
@@ -747,7 +749,7 @@ func TestWithObserver_EachDecisionOfAMiddlewareIsObservedOnce(t *testing.T) {
 		"such a path, and no token":       {"/run/demo/a%5cb", nil, "forbidden", 0, []jwtauth.Policy{public}},
 		"a cookie of another's page":      {authtest.DemoPath, http.Header{"Cookie": {"session=" + authtest.GoodToken()}, "Sec-Fetch-Site": {"cross-site"}, "Upgrade": {"websocket"}}, "cross_origin", jwtauth.InCookie, []jwtauth.Policy{public}},
 		"keys that cannot be had":         {authtest.DemoPath, authtest.Bearer(authtest.Sign(`{"alg":"HS256","kid":"outage"}`, authtest.ClaimsJSON(nil))), "unavailable", jwtauth.InHeader, []jwtauth.Policy{public}},
-		"a kid that nobody has":           {authtest.DemoPath, authtest.Bearer(authtest.Sign(`{"alg":"HS512","kid":"x"}`, authtest.ClaimsJSON(nil))), "unknown_key", jwtauth.InHeader, []jwtauth.Policy{public}},
+		"a kid that no key has":           {authtest.DemoPath, authtest.Bearer(authtest.Sign(`{"alg":"HS512","kid":"x"}`, authtest.ClaimsJSON(nil))), "unknown_key", jwtauth.InHeader, []jwtauth.Policy{public}},
 		"a token of another kind of ours": {authtest.DemoPath, authtest.Bearer(authtest.Sign(`{"alg":"HS256","typ":"refresh+jwt"}`, authtest.ClaimsJSON(nil))), "wrong_type", jwtauth.InHeader, []jwtauth.Policy{public}},
 	} {
 		var seen decisions
@@ -796,10 +798,10 @@ func TestWithObserver_WhatIsDecidedOutsideOfAMiddlewareIsObservedOnce(t *testing
 	var seen decisions
 	auth := authtest.NewAuth(t, jwtauth.WithObserver(seen.observe))
 	good, expired := authtest.GoodToken(), authtest.Sign(authtest.Header, authtest.ClaimsJSON(map[string]any{"exp": 1}))
-	allowed := func(operation string, remembered bool) jwtauth.Decision {
-		return jwtauth.Decision{Operation: operation, Allowed: true, Cached: remembered}
+	allowed := func(operation string, cached bool) jwtauth.Decision {
+		return jwtauth.Decision{Operation: operation, Allowed: true, Cached: cached}
 	}
-	refused := func(operation, reason string) jwtauth.Decision {
+	denied := func(operation, reason string) jwtauth.Decision {
 		return jwtauth.Decision{Operation: operation, Reason: reason}
 	}
 	inHeader := func(d jwtauth.Decision) jwtauth.Decision {
@@ -823,16 +825,16 @@ func TestWithObserver_WhatIsDecidedOutsideOfAMiddlewareIsObservedOnce(t *testing
 		{"Verify for another container", func() { auth.Verify(t.Context(), good, "other") },
 			jwtauth.Decision{Operation: "verify", Reason: "wrong_container", Cached: true}},
 		{"VerifyAnyContainer", func() { auth.VerifyAnyContainer(t.Context(), good) }, allowed("verify", true)},
-		{"Inspect of an expired token", func() { auth.Inspect(t.Context(), expired) }, refused("verify", "expired")},
+		{"Inspect of an expired token", func() { auth.Inspect(t.Context(), expired) }, denied("verify", "expired")},
 		{"Check", check(good), inHeader(allowed("request", true))},
-		{"Check of an expired token", check(expired), inHeader(refused("request", "expired"))},
+		{"Check of an expired token", check(expired), inHeader(denied("request", "expired"))},
 		{"Recheck", func() { auth.Recheck(t.Context(), jwtauth.Claims{ExpiresAt: authtest.Now.Add(time.Hour)}) }, allowed("recheck", false)},
-		{"Recheck of claims that expired", func() { auth.Recheck(t.Context(), jwtauth.Claims{ExpiresAt: authtest.Now}) }, refused("recheck", "expired")},
+		{"Recheck of claims that expired", func() { auth.Recheck(t.Context(), jwtauth.Claims{ExpiresAt: authtest.Now}) }, denied("recheck", "expired")},
 		{"a token that is minted", func() { mint(mux(auth, everyone), authtest.Request("POST", "/create-token/demo", nil)) }, allowed("mint", false)},
 		{"a token that may not be minted", func() {
 			mint(mux(auth, func(*http.Request, string) ([]jwtauth.IssueOption, error) { return nil, errors.New("no") }),
 				authtest.Request("POST", "/create-token/demo", nil))
-		}, refused("mint", "forbidden")},
+		}, denied("mint", "forbidden")},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			test.do()
@@ -870,7 +872,7 @@ func TestLocation_HasAName(t *testing.T) {
 	}
 }
 
-// A client that hangs up is no outage, and must not fill the log of errors.
+// A client that hangs up is not an outage, and must not fill the log with errors.
 func TestWithLogger_AClientThatDoesNotWaitForKeysIsNoErrorOfTheServer(t *testing.T) {
 	var log authtest.LogBuffer
 	auth, err := jwtauth.New(authtest.SourceFunc(func(ctx context.Context, _ string) (*keys.Set, error) { return nil, ctx.Err() }),
@@ -884,7 +886,7 @@ func TestWithLogger_AClientThatDoesNotWaitForKeysIsNoErrorOfTheServer(t *testing
 	require.NotContains(t, log.String(), "level=ERROR")
 }
 
-// Each error has a name: one that is new must not be counted as "other".
+// Each error has a name. A new error must not be counted as "other".
 func TestReason_OfEveryError(t *testing.T) {
 	names := map[string]error{}
 	for _, test := range denials {

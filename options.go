@@ -16,23 +16,23 @@ import (
 	"github.com/joinednode/jwtauth/keys"
 )
 
-// Defaults, and the bounds of what may be configured.
+// Defaults and bounds of the configuration.
 const (
-	// DefaultTTL is how long an issued token lives.
+	// DefaultTTL is how long an issued token lives: 10 days.
 	DefaultTTL = 10 * 24 * time.Hour
-	// MaxLeeway is the largest that WithLeeway takes.
+	// MaxLeeway is the largest leeway that WithLeeway accepts: 5 minutes.
 	MaxLeeway = 5 * time.Minute
 
 	defaultMaxTokenSize = 8 << 10
 	defaultCache        = 32 << 10
 
 	minTokenSize  = 256
-	tokenCeiling  = 64 << 10 // what an extractor looks at, whatever is configured
+	tokenCeiling  = 64 << 10 // bytes; no extractor returns a longer token
 	minIssuedLife = time.Second
 	maxCache      = 1 << 24
 )
 
-// config is what the options write; it never changes once New has read it.
+// config is written by the options, and never changes once New has returned.
 type config struct {
 	issuer         string
 	audience       []string
@@ -57,12 +57,12 @@ type config struct {
 	observe        func(context.Context, Decision)
 }
 
-// Option configures [New], which checks what it is given; the error names the option. If
-// an option is given twice, the last one counts, except [WithTrustedIssuer], of which all
-// do.
+// Option configures [New], which checks it; the error names the option. If an option is
+// given twice, the last one counts. [WithTrustedIssuer] is the exception: each one adds
+// an issuer.
 type Option func(*config) error
 
-// defaults is the configuration of New without options.
+// defaults returns the configuration of New without options.
 func defaults() config {
 	return config{
 		types:          []string{"JWT"},
@@ -70,7 +70,7 @@ func defaults() config {
 		clock:          time.Now,
 		maxTokenSize:   defaultMaxTokenSize,
 		containerClaim: "container",
-		// The characters are checked with the rest of the token.
+		// look does not check the characters of a token: the strict reader does.
 		extractors:  []Extractor{fromHeader("Authorization", "Bearer").look, fromQuery("token").look},
 		crossOrigin: http.NewCrossOriginProtection(),
 		cacheSize:   defaultCache,
@@ -80,7 +80,7 @@ func defaults() config {
 	}
 }
 
-// configure applies the options and checks what they make together.
+// configure applies the options, and checks those that depend on each other.
 func configure(opts []Option) (config, error) {
 	c := defaults()
 	errs := []error{options.Apply(&c, opts)}
@@ -100,8 +100,8 @@ func configure(opts []Option) (config, error) {
 	return c, errors.Join(errs...)
 }
 
-// checkTrusted wants each issuer once: whose keys verify a token must never
-// depend on which option came first.
+// checkTrusted requires that each issuer is given once. Otherwise the order of the
+// options would decide whose keys verify a token.
 func checkTrusted(c config) error {
 	if len(c.trusted) > 0 && c.issuer == "" {
 		return errors.New("WithTrustedIssuer needs WithIssuer, which says whose tokens are verified by the keys of New; set it too")
@@ -118,9 +118,9 @@ func checkTrusted(c config) error {
 	return errors.Join(errs...)
 }
 
-// WithIssuer puts iss on what is issued, and requires it, byte for byte, of
-// what is accepted (RFC 7519, section 4.1.1). Without it, iss is not looked at.
-// [WithTrustedIssuer] adds issuers that are accepted besides.
+// WithIssuer sets the iss of issued tokens, and requires it of accepted ones, compared
+// byte for byte (RFC 7519, section 4.1.1). By default tokens are issued without iss, and
+// the iss of accepted tokens is ignored. [WithTrustedIssuer] accepts further issuers.
 func WithIssuer(issuer string) Option {
 	return func(c *config) error {
 		c.issuer = issuer
@@ -128,9 +128,9 @@ func WithIssuer(issuer string) Option {
 	}
 }
 
-// WithAudience puts aud on what is issued, and requires one of these values of
-// what is accepted (RFC 7519, section 4.1.3). Without it, a token that has an
-// aud is refused, as that section demands.
+// WithAudience sets the aud of issued tokens, and requires one of these values of
+// accepted ones (RFC 7519, section 4.1.3). By default tokens are issued without aud, and
+// a token that has an aud is rejected, as that section demands.
 func WithAudience(audience ...string) Option {
 	return func(c *config) error {
 		c.audience = append([]string(nil), audience...)
@@ -141,37 +141,22 @@ func WithAudience(audience ...string) Option {
 	}
 }
 
-// trustedIssuer is who else issues what an Auth accepts.
+// trustedIssuer is an issuer that WithTrustedIssuer added, or the Auth's own.
 type trustedIssuer struct {
 	issuer   string
 	source   keys.Source
-	audience []string // none: what WithAudience says
+	audience []string // if empty, that of WithAudience
 }
 
-// WithTrustedIssuer also accepts the tokens of another issuer, such as an
-// identity provider or the service that this one replaces. It may be given
-// several times, and needs [WithIssuer], which names the Auth's own.
+// WithTrustedIssuer also accepts the tokens of another issuer, such as an identity
+// provider. It may be given several times, and needs [WithIssuer], which names the Auth's
+// own issuer. Only the issuer's own keys verify its tokens. If an audience is given, it
+// replaces that of [WithAudience] for these tokens. All other options apply to the tokens
+// of every issuer.
 //
-// A token's iss is compared byte for byte, and only the keys of that issuer
-// verify it, whatever its kid and its algorithm say: no issuer signs for another one
-// (RFC 8725, section 3.8). If its source fails, its tokens alone are
-// [ErrUnavailable]. Without an iss, or with an unknown one, a token is
-// refused with [ErrUnknownKey] and no key is asked for, so that the response is
-// that to any token that is not authentic, and never [ErrIssuer].
-//
-// If an audience is given, the issuer's tokens must have one of these values
-// instead of those of [WithAudience]; otherwise that option's rule is theirs too.
-// Whatever else is configured holds for the tokens of all: type, lifetime,
-// container and revocations. [Auth.Issue] uses the keys of New alone.
-//
-// Its tokens must have the same typ, a container unless [WithAnyContainer] is set, and
-// with revocations an iat and no longer a life than WithMaxLifetime: those of identity
-// providers often differ. A revocation of a subject or a container is about the
-// tokens of one issuer: name each.
-//
-// A trusted issuer is trusted with every container and every subject. The same
-// sub, jti or sid of two issuers are two things (RFC 7519, section 4.1.2): keep
-// what you know of them by Claims.Issuer as well, and name it in revocations.
+// A token whose iss is missing or unknown is rejected with [ErrUnknownKey] before any key
+// is used. If the issuer's keys cannot be consulted, its tokens are rejected with
+// [ErrUnavailable]. See "Several issuers" in the package comment.
 func WithTrustedIssuer(issuer string, source keys.Source, audience ...string) Option {
 	return func(c *config) error {
 		c.trusted = append(c.trusted, trustedIssuer{issuer, source, append([]string(nil), audience...)})
@@ -186,7 +171,7 @@ func WithTrustedIssuer(issuer string, source keys.Source, audience ...string) Op
 	}
 }
 
-// WithTTL sets how long an issued token lives: at least a second, rounded down to whole
+// WithTTL sets how long an issued token lives: at least one second, rounded down to whole
 // seconds. The default is [DefaultTTL], 10 days.
 func WithTTL(d time.Duration) Option {
 	return func(c *config) error {
@@ -195,10 +180,12 @@ func WithTTL(d time.Duration) Option {
 	}
 }
 
-// WithMaxLifetime bounds what [TTL] may ask for, and, where there are
-// revocations, the lifetime of tokens accepted. The default is the larger of ten days and
-// [WithTTL]. There a token that lives longer, or has no iat, is
-// [ErrRevoked], since the list might forget it before it expires.
+// WithMaxLifetime sets the longest lifetime that [TTL] may ask for. The default is 10
+// days, or [WithTTL] if that is longer.
+//
+// With [WithRevocations] it also bounds accepted tokens. One that lives longer, or has no
+// iat, is rejected with [ErrRevoked], because the list might forget its revocation before
+// it expires.
 func WithMaxLifetime(d time.Duration) Option {
 	return func(c *config) error {
 		c.maxLifetime = d
@@ -206,8 +193,8 @@ func WithMaxLifetime(d time.Duration) Option {
 	}
 }
 
-// WithLeeway forgives clocks that differ: a token is accepted until d after exp, and from
-// d before nbf. The default is 0, the most is [MaxLeeway], 5 minutes.
+// WithLeeway accepts tokens until d after exp, and from d before nbf, for clocks that
+// differ. The default is 0. The maximum is [MaxLeeway], 5 minutes.
 func WithLeeway(d time.Duration) Option {
 	return func(c *config) error {
 		c.leeway = d
@@ -218,10 +205,10 @@ func WithLeeway(d time.Duration) Option {
 	}
 }
 
-// WithTypes sets the typ of what is issued, which is the first one, and requires one of
-// them, byte for byte, of what is accepted (RFC 8725, section 3.11): for a kind of token
-// of its own such as "at+jwt". By default typ is "JWT", and a token without typ is
-// accepted too.
+// WithTypes sets the typ of issued tokens, which is the first one given. It requires one
+// of them of accepted tokens, compared byte for byte (RFC 8725, section 3.11). Use it for
+// tokens of a type of their own, such as "at+jwt". The default is "JWT", and accepts
+// tokens without typ, too.
 func WithTypes(typ ...string) Option {
 	return func(c *config) error {
 		c.types, c.typeRequired = append([]string(nil), typ...), true
@@ -232,14 +219,14 @@ func WithTypes(typ ...string) Option {
 	}
 }
 
-// WithContainer sets how the container of a request is found, decoded once. The default
-// is r.PathValue("container"). "" means that the request names none,
-// which Private denies. Other routers are asked in the same way, but some of
-// them leave parameters encoded: see examples/routers, and decode exactly once.
+// WithContainer sets how the container of a request is found. container returns it
+// decoded once, or "" if the request names none, which Private denies. The default is
+// r.PathValue("container"). For another router:
 //
 //	jwtauth.WithContainer(func(r *http.Request) string { return mux.Vars(r)["container"] })
 //
-// It excludes [WithAnyContainer].
+// See "Routers other than ServeMux" in the package comment. It excludes
+// [WithAnyContainer].
 func WithContainer(container func(*http.Request) string) Option {
 	return func(c *config) error {
 		c.container = container
@@ -250,9 +237,9 @@ func WithContainer(container func(*http.Request) string) Option {
 	}
 }
 
-// WithAnyContainer is for services without containers: none is looked for in
-// requests, none is compared, and Issue takes an empty one. It is dangerous in
-// a service that has them, where any container's token would open all.
+// WithAnyContainer is for services without containers. Requests need none, tokens of any
+// container are accepted, and Issue accepts an empty one. In a service that has
+// containers it is dangerous: a token of one container would open all of them.
 func WithAnyContainer() Option {
 	return func(c *config) error {
 		c.anyContainer = true
@@ -281,7 +268,7 @@ func WithExtractors(extractors ...Extractor) Option {
 	return func(c *config) error {
 		c.extractors = nil
 		if len(extractors) == 0 {
-			return errors.New("WithExtractors was given none; no token could ever be found")
+			return errors.New("WithExtractors was given none; name at least one, or leave the option out")
 		}
 		for i, e := range extractors {
 			if e == nil {
@@ -296,11 +283,10 @@ func WithExtractors(extractors ...Extractor) Option {
 	}
 }
 
-// WithCrossOriginProtection sets how requests of other origins are told apart. The default
-// is [http.NewCrossOriginProtection], which trusts no other origin. It
-// is asked for credentials that browsers send by themselves (cookies), where a
-// request with an Upgrade field counts as a POST, and by
-// [Auth.TokenEndpoint].
+// WithCrossOriginProtection sets how requests from other origins are recognised. The
+// default is [http.NewCrossOriginProtection], which trusts no other origin. It checks
+// requests with a cookie as token, where an Upgrade field makes a GET count as a POST,
+// and requests to [Auth.TokenEndpoint].
 func WithCrossOriginProtection(p *http.CrossOriginProtection) Option {
 	return func(c *config) error {
 		c.crossOrigin = p
@@ -311,7 +297,8 @@ func WithCrossOriginProtection(p *http.CrossOriginProtection) Option {
 	}
 }
 
-// WithRevocations asks checker about every token that is otherwise good.
+// WithRevocations asks checker about every token that passes all other checks except that
+// of its container. By default no token is revoked.
 func WithRevocations(checker RevocationChecker) Option {
 	return func(c *config) error {
 		c.revocations = checker
@@ -322,9 +309,9 @@ func WithRevocations(checker RevocationChecker) Option {
 	}
 }
 
-// WithDenial sets what writes a denied response. Status, headers and body are
-// its own: it is called with the headers of the default already set, with a
-// request whose URL holds no token, and it must write the status.
+// WithDenial sets the function that writes the response to a denied request. The default
+// headers are already set, and may be changed. The URL of the request holds no token. The
+// function must write the status.
 func WithDenial(deny func(http.ResponseWriter, *http.Request, Denial)) Option {
 	return func(c *config) error {
 		c.denial = deny
@@ -335,9 +322,8 @@ func WithDenial(deny func(http.ResponseWriter, *http.Request, Denial)) Option {
 	}
 }
 
-// WithStatus sets the status of denials. The default is 403 for all. It is never
-// asked about [ErrUnavailable], which is always 503; an answer outside 400 to
-// 599 counts as 403. See [BearerStatus].
+// WithStatus sets the status of denials. The default is 403 for all. [ErrUnavailable] is
+// always 503. A status outside of 400 to 599 counts as 403. See [BearerStatus].
 func WithStatus(status func(error) int) Option {
 	return func(c *config) error {
 		c.status = status
@@ -348,11 +334,13 @@ func WithStatus(status func(error) int) Option {
 	}
 }
 
-// WithLogger logs one line at debug level for every token that is refused, and
-// every request that is denied, with the reason, the key id and, if the token is
-// authentic, its jti; and at error level what is the server's to mend: outages,
-// and private routes without a container. Never a token. By default an Auth logs one
-// thing, to [slog.Default]: a private route without a container.
+// WithLogger logs one line for each rejected token and denied request. The line has the
+// reason, the key ID and, if the token is authentic, its jti, and never the token. Its
+// level is debug, or error if the server must be mended: an outage, or a private route
+// without a container.
+//
+// By default an Auth logs one thing, to [slog.Default]: a private route without a
+// container.
 func WithLogger(logger *slog.Logger) Option {
 	return func(c *config) error {
 		c.logger = logger
@@ -363,33 +351,30 @@ func WithLogger(logger *slog.Logger) Option {
 	}
 }
 
-// WithObserver has observe called once for every decision, whatever became of it,
-// for metrics and traces: module otel has one for OpenTelemetry. Nested middlewares
-// decide one by one. It gets the context of the request, or of the call, runs before
-// the handler or the denial, and must be safe for concurrent use, and quick. It has
-// no say in the decision. [Auth.Extract] decides nothing. Unless set, it costs
-// nothing.
+// WithObserver sets a function that is called once for every decision, for metrics and
+// traces. Module otel has one for OpenTelemetry. Nested middlewares decide one by one.
+// [Auth.Extract] decides nothing.
+//
+// observe gets the context of the request or call, and runs before the handler or the
+// denial. It cannot change the decision. It must be fast and safe for concurrent use.
 func WithObserver(observe func(ctx context.Context, d Decision)) Option {
 	return func(c *config) error {
 		c.observe = observe
 		if observe == nil {
-			return errors.New("WithObserver was given nil; leave it out if nothing counts")
+			return errors.New("WithObserver was given nil; leave it out if decisions are not counted")
 		}
 		return nil
 	}
 }
 
-// WithCache sets how many accepted tokens are cached, so that a token that comes again
-// costs no parsing and no cryptography. The default is 32768, and the
-// most is 1<<24; 0 caches none. It bounds memory: n tokens take about n KiB at
-// most, and those that are larger than usual count as several; 8 to 16 bytes for
-// each are taken at once. Whatever may change while a token lives (time,
-// revocation, the container, the keys, whether the source answers) is checked all
-// the same.
+// WithCache sets how many accepted tokens are cached, so that a token which comes again
+// costs no parsing and no cryptography. The default is 32768, the maximum is 1<<24, and 0
+// turns the cache off. n tokens take about n KiB at most; an unusually large token counts
+// as several. Time, revocation, the container and the keys are checked on every request
+// all the same.
 //
-// What is cached is the token itself, which a dump of the process's memory
-// shows. One that has expired stays until it is presented again or others need
-// its place.
+// The cache holds the tokens themselves, so a dump of the process's memory contains them.
+// An expired token stays until it is sent again, or until its place is needed.
 func WithCache(n int) Option {
 	return func(c *config) error {
 		c.cacheSize = n
@@ -400,8 +385,8 @@ func WithCache(n int) Option {
 	}
 }
 
-// WithClock sets the clock, for tests. The default is [time.Now]. It must be safe
-// for concurrent use.
+// WithClock sets the clock, for tests. It must be safe for concurrent use. The default is
+// [time.Now].
 func WithClock(clock func() time.Time) Option {
 	return func(c *config) error {
 		c.clock = clock
@@ -412,9 +397,9 @@ func WithClock(clock func() time.Time) Option {
 	}
 }
 
-// WithMaxTokenSize sets the largest token accepted and issued, in bytes: at least 256,
-// at most 64 KiB. The default is 8 KiB. Proxies and servers bound header fields too,
-// often at 8 KiB.
+// WithMaxTokenSize sets the largest token that is accepted or issued, in bytes, from 256
+// to 64 KiB. The default is 8 KiB. Proxies and servers bound header fields too, often at
+// 8 KiB.
 func WithMaxTokenSize(n int) Option {
 	return func(c *config) error {
 		c.maxTokenSize = n
@@ -425,8 +410,8 @@ func WithMaxTokenSize(n int) Option {
 	}
 }
 
-// checkString refuses what JSON cannot carry unchanged: invalid UTF-8 would be
-// replaced, so that two values became one.
+// checkString rejects values that JSON cannot carry unchanged. Encoding replaces invalid
+// UTF-8, so two different values could become one.
 func checkString(option, value string) error {
 	switch {
 	case value == "":
@@ -453,26 +438,26 @@ func atLeastASecond(option string, d time.Duration) error {
 	return nil
 }
 
-// issue is what IssueOptions write.
+// issue is what the IssueOptions write.
 type issue = revocation.Issue
 
-// IssueOption adds to one token of [Auth.Issue], which checks what it is given.
-// If an option is given twice, the last one counts.
+// IssueOption changes one token of [Auth.Issue], which checks it. If an option is given
+// twice, the last one counts.
 type IssueOption func(*issue)
 
-// Subject sets sub: whom the token speaks of. It must not be empty.
+// Subject sets sub: the user or service that the token is about. It must not be empty.
 func Subject(subject string) IssueOption {
 	return func(i *issue) { i.Subject = &subject }
 }
 
-// TTL sets how long this token lives, instead of [WithTTL]: at least a second,
-// rounded down to whole seconds, and at most [WithMaxLifetime].
+// TTL sets how long this token lives. The default is that of [WithTTL]. It must be at
+// least one second and at most [WithMaxLifetime], and is rounded down to whole seconds.
 func TTL(d time.Duration) IssueOption {
 	return func(i *issue) { i.TTL = d }
 }
 
-// ID sets jti, which is random otherwise. It must not be empty, and should
-// name one token only (RFC 7519, section 4.1.7).
+// ID sets jti. The default is random. It must not be empty, and should name one token
+// only (RFC 7519, section 4.1.7).
 func ID(jti string) IssueOption {
 	return func(i *issue) { i.ID = &jti }
 }
@@ -482,20 +467,21 @@ func SessionID(sid string) IssueOption {
 	return func(i *issue) { i.SessionID = &sid }
 }
 
-// Audience sets aud, instead of [WithAudience]. An Auth that has none of these
-// audiences refuses the token.
+// Audience sets aud. The default is that of [WithAudience]. An Auth accepts the token
+// only if it has one of these audiences.
 func Audience(audience ...string) IssueOption {
 	return func(i *issue) { i.Audience = append([]string{}, audience...) }
 }
 
-// NotBefore sets nbf, rounded down to whole seconds: from when on the token is
-// valid.
+// NotBefore sets nbf, the time before which the token is rejected, rounded down to whole
+// seconds.
 func NotBefore(t time.Time) IssueOption {
 	return func(i *issue) { i.NotBefore = t }
 }
 
-// Claim adds a claim of your own, encoded by encoding/json; [Claims.Decode]
-// reads it back. Registered names and the container's, in any case, are errors.
+// Claim adds a claim of your own, encoded with encoding/json. [Claims.Decode] reads it
+// back. The names of registered claims and of the container's claim, in any case, are
+// errors.
 func Claim(name string, value any) IssueOption {
 	return func(i *issue) {
 		if i.Private == nil {

@@ -24,8 +24,8 @@ import (
 	"github.com/joinednode/jwtauth/revoke"
 )
 
-// Two issuers beside the tests' own, one with a key of another kind and one with
-// a key of the same. All three keys have one kid.
+// Besides the tests' own issuer there are two others: provider has a key of another kind,
+// and elder one of the same kind. All three keys have the same kid.
 const (
 	provider = "https://id.example.com"
 	elder    = "https://old.example.com"
@@ -44,7 +44,7 @@ var (
 	elderSource    = keys.HS256(elderSecret).WithID("the-kid")
 )
 
-// trusting is an Auth of three issuers.
+// trusting returns an Auth that accepts three issuers.
 func trusting(t testing.TB, opts ...jwtauth.Option) *jwtauth.Auth {
 	t.Helper()
 	return trustingKeys(t, ownSource, providerSource, elderSource, opts...)
@@ -68,9 +68,9 @@ func byProvider(payload string) string {
 	return signed + "." + authtest.B64(string(ed25519.Sign(providerKey, []byte(signed))))
 }
 
-// notGenuine are tokens that an Auth of several issuers must not take for
-// anybody's, by what is wrong.
-func notGenuine(t testing.TB) map[string]struct {
+// notAuthentic returns tokens that an Auth of several issuers must reject as not authentic,
+// by what is wrong with them.
+func notAuthentic(t testing.TB) map[string]struct {
 	token string
 	want  error
 } {
@@ -100,8 +100,8 @@ func notGenuine(t testing.TB) map[string]struct {
 		"a public key as a secret":        {authtest.SignWith(providerPub, hsHeader, ofIssuer(provider)), jwtauth.ErrUnknownKey},
 		"a public key's PEM as a secret":  {authtest.SignWith(inPEM, hsHeader, ofIssuer(provider)), jwtauth.ErrUnknownKey},
 		"no signature for the provider":   {authtest.B64(`{"alg":"none","kid":"the-kid"}`) + "." + authtest.B64(ofIssuer(provider)) + "." + authtest.B64("x"), jwtauth.ErrUnknownKey},
-		"a stranger's key":                {authtest.SignWith(bytes.Repeat([]byte("s"), 32), hsHeader, ofIssuer(elder)), jwtauth.ErrSignature},
-		"a stranger's key, and expired":   {authtest.SignWith(bytes.Repeat([]byte("s"), 32), hsHeader, authtest.ClaimsJSON(map[string]any{"iss": elder, "exp": 1})), jwtauth.ErrSignature},
+		"an attacker's key":               {authtest.SignWith(bytes.Repeat([]byte("s"), 32), hsHeader, ofIssuer(elder)), jwtauth.ErrSignature},
+		"an attacker's key, and expired":  {authtest.SignWith(bytes.Repeat([]byte("s"), 32), hsHeader, authtest.ClaimsJSON(map[string]any{"iss": elder, "exp": 1})), jwtauth.ErrSignature},
 		"an issuer that nobody knows":     {byOwn(ofIssuer("https://nobody.example.com")), jwtauth.ErrUnknownKey},
 		"the same, by the provider":       {byProvider(ofIssuer("https://nobody.example.com")), jwtauth.ErrUnknownKey},
 		"the same, by nobody":             {authtest.B64(hsHeader) + "." + authtest.B64(ofIssuer("https://nobody.example.com")) + "." + authtest.B64("x"), jwtauth.ErrUnknownKey},
@@ -151,11 +151,11 @@ func TestWithTrustedIssuer_EachHasItsOwnKeys(t *testing.T) {
 func TestWithTrustedIssuer_NoneSignsForAnother(t *testing.T) {
 	garbage := byOwn(ofIssuer(authtest.Issuer))
 	garbage = garbage[:len(garbage)-10] + authtest.Flip(garbage[len(garbage)-10:])
-	for name, test := range notGenuine(t) {
+	for name, test := range notAuthentic(t) {
 		t.Run(name, func(t *testing.T) {
 			var log authtest.LogBuffer
 			auth := trusting(t, jwtauth.WithLogger(log.Logger()))
-			// What was accepted before helps nobody.
+			// Good tokens that were accepted before make no difference.
 			for _, good := range []string{byOwn(ofIssuer(authtest.Issuer)), byProvider(ofIssuer(provider)), byElder(ofIssuer(elder))} {
 				remember(t, auth, good)
 			}
@@ -166,10 +166,10 @@ func TestWithTrustedIssuer_NoneSignsForAnother(t *testing.T) {
 				require.Zero(t, claims)
 				claims, err = auth.Inspect(t.Context(), test.token)
 				require.ErrorIs(t, err, test.want)
-				require.Zero(t, claims, "claims that nobody signed must not get out")
+				require.Zero(t, claims, "claims without a good signature must not be returned")
 			}
 			require.False(t, auth.Cached(test.token))
-			require.NotContains(t, log.String(), "jti=", "a jti that nobody signed")
+			require.NotContains(t, log.String(), "jti=", "a jti without a good signature")
 			authtest.Leaks(t, "the log", log.String(), test.token)
 
 			for _, opts := range [][]jwtauth.Option{nil, {jwtauth.WithStatus(jwtauth.BearerStatus)}} {
@@ -179,14 +179,14 @@ func TestWithTrustedIssuer_NoneSignsForAnother(t *testing.T) {
 					got, s := authtest.Serve(wrap, authtest.Request("GET", authtest.DemoPath, authtest.Bearer(test.token)))
 					require.False(t, s.OK)
 					require.Equal(t, policy == "Public", s.Ran)
-					require.Equal(t, answer(want), answer(got), "whoever has no genuine token learns nothing")
+					require.Equal(t, answer(want), answer(got), "a client without an authentic token learns nothing")
 				}
 			}
 		})
 	}
 }
 
-// answer is all that a client sees of a response.
+// answer returns all that a client sees of a response.
 func answer(w *httptest.ResponseRecorder) string {
 	return fmt.Sprintf("%d %v %s", w.Code, w.Result().Header, w.Body)
 }
@@ -210,8 +210,8 @@ func TestWithTrustedIssuer_TheLogSaysWhichIsNotTrusted(t *testing.T) {
 	}
 }
 
-// The payload is read before the signature only where it must be, and both times
-// by the same rules.
+// The payload is read before the signature is verified only with several issuers, and by
+// the same rules.
 func TestWithTrustedIssuer_APayloadIsReadAlikeBeforeAndBehindTheSignature(t *testing.T) {
 	alone, err := jwtauth.New(ownSource, authtest.AtNow(), jwtauth.WithIssuer(authtest.Issuer))
 	require.NoError(t, err)
@@ -247,7 +247,7 @@ func TestWithTrustedIssuer_APayloadIsReadAlikeBeforeAndBehindTheSignature(t *tes
 	require.ErrorIs(t, err, jwtauth.ErrMalformed)
 }
 
-// asked is a source that counts.
+// asked is a key source that counts its calls.
 type asked struct {
 	key  keys.Source
 	err  error
@@ -279,12 +279,12 @@ func TestWithTrustedIssuer_OnlyTheSourceOfTheTokensIssuerIsAsked(t *testing.T) {
 			}
 		}
 	}
-	for _, when := range []string{"first seen", "remembered"} {
+	for _, when := range []string{"first seen", "cached"} {
 		present("ours, "+when, byOwn(ofIssuer(authtest.Issuer)), own)
 		present("the provider's, "+when, byProvider(ofIssuer(provider)), provided)
 		present("the elder's, "+when, byElder(ofIssuer(elder)), old)
 		present("forged, "+when, byOwn(ofIssuer(elder)), old)
-		present("nobody's, "+when, byOwn(ofIssuer("nobody")))
+		present("an unknown issuer's, "+when, byOwn(ofIssuer("nobody")))
 		present("without an issuer, "+when, byOwn(authtest.ClaimsJSON(nil)))
 		present("malformed, "+when, byOwn("{}"))
 	}
@@ -294,10 +294,10 @@ func TestWithTrustedIssuer_AnOutageOfItsKeysIsItsTokensAlone(t *testing.T) {
 	sources := map[string]*asked{authtest.Issuer: {key: ownSource}, provider: {key: providerSource}, elder: {key: elderSource}}
 	tokens := map[string]string{authtest.Issuer: byOwn(ofIssuer(authtest.Issuer)), provider: byProvider(ofIssuer(provider)), elder: byElder(ofIssuer(elder))}
 	for down := range sources {
-		for _, remembered := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s, remembered: %v", down, remembered), func(t *testing.T) {
+		for _, cached := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, cached: %v", down, cached), func(t *testing.T) {
 				auth := trustingKeys(t, sources[authtest.Issuer], sources[provider], sources[elder])
-				if remembered {
+				if cached {
 					for _, token := range tokens {
 						remember(t, auth, token)
 					}
@@ -350,7 +350,7 @@ func TestWithTrustedIssuer_ACachedTokenIsVerifiedByTheKeysOfItsIssuer(t *testing
 					require.False(t, auth.Cached(token), "a retired key is nothing to keep")
 				} else {
 					require.NoError(t, err)
-					require.True(t, auth.Cached(token), "nobody else's keys changed")
+					require.True(t, auth.Cached(token), "no other issuer's keys changed")
 				}
 			}
 		})
@@ -371,14 +371,14 @@ func TestWithTrustedIssuer_ARevocationIsOfOneIssuersTokens(t *testing.T) {
 			"subject":   func(l *revoke.List) error { return l.RevokeSubject(t.Context(), revoked, "alice") },
 			"container": func(l *revoke.List) error { return l.RevokeContainer(t.Context(), revoked, "demo") },
 		} {
-			for _, remembered := range []bool{false, true} {
-				t.Run(fmt.Sprintf("%s of %s, remembered: %v", kind, revoked, remembered), func(t *testing.T) {
+			for _, cached := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s of %s, cached: %v", kind, revoked, cached), func(t *testing.T) {
 					list, err := revoke.New(revoke.NewMemory(), revoke.WithClock(func() time.Time { return authtest.Now }))
 					require.NoError(t, err)
 					auth := trusting(t, jwtauth.WithRevocations(list))
 					held := map[string]jwtauth.Claims{}
 					for iss, token := range tokens {
-						if remembered {
+						if cached {
 							remember(t, auth, token)
 						}
 						held[iss], err = trusting(t).Verify(t.Context(), token, "demo")
@@ -428,8 +428,8 @@ func TestWithTrustedIssuer_TheAudienceIsThatOfTheIssuer(t *testing.T) {
 		"theirs, with none, where we have none":       {nil, recipes, elder, nil, jwtauth.ErrAudience},
 		"ours, with none, where we have none":         {nil, recipes, authtest.Issuer, nil, nil},
 		"ours, with theirs, where we have none":       {nil, recipes, authtest.Issuer, "recipes", jwtauth.ErrAudience},
-		"theirs, with none, where nobody has one":     {nil, nil, elder, nil, nil},
-		"theirs, with any, where nobody has one":      {nil, nil, elder, "api", jwtauth.ErrAudience},
+		"theirs, with none, where no issuer has one":  {nil, nil, elder, nil, nil},
+		"theirs, with any, where no issuer has one":   {nil, nil, elder, "api", jwtauth.ErrAudience},
 		"a third one's, with any, where it says none": {nil, recipes, provider, "recipes", jwtauth.ErrAudience},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -443,7 +443,7 @@ func TestWithTrustedIssuer_TheAudienceIsThatOfTheIssuer(t *testing.T) {
 			}
 			auth, err := jwtauth.New(ownSource, opts...)
 			require.NoError(t, err)
-			clear(theirs) // which is the caller's to change
+			clear(theirs) // the caller may change it
 			signer := map[string]func(string) string{authtest.Issuer: byOwn, elder: byElder, provider: byProvider}[test.iss]
 			claims := map[string]any{"iss": test.iss, "aud": test.aud}
 			for range 2 {
@@ -526,14 +526,15 @@ func TestWithTrustedIssuer_RefusesWhatCannotBe(t *testing.T) {
 	require.NoError(t, err, "two issuers may share keys, such as one server's two tenants")
 }
 
-// A token is parsed once, whoever may have issued it.
+// A token is parsed only once, whatever its issuer.
 func TestWithTrustedIssuer_CostsNoAllocation(t *testing.T) {
 	token := byOwn(ofIssuer(authtest.Issuer))
-	for name, opt := range map[string]jwtauth.Option{"first seen": jwtauth.WithCache(0), "remembered": jwtauth.WithCache(8)} {
+	for name, opt := range map[string]jwtauth.Option{"first seen": jwtauth.WithCache(0), "cached": jwtauth.WithCache(8)} {
 		t.Run(name, func(t *testing.T) {
 			alone, err := jwtauth.New(ownSource, authtest.AtNow(), jwtauth.WithIssuer(authtest.Issuer), opt)
 			require.NoError(t, err)
-			// By chance a pool loses some under the race detector, so the best of some counts.
+			// The race detector makes pools lose some buffers, so the lowest count of
+			// several is taken.
 			count := func(auth *jwtauth.Auth) float64 {
 				best := math.Inf(1)
 				for range 10 {
@@ -541,14 +542,14 @@ func TestWithTrustedIssuer_CostsNoAllocation(t *testing.T) {
 				}
 				return best
 			}
-			// A second reading of the claims costs more than one.
+			// Reading the claims twice would cost more than one allocation.
 			require.InDelta(t, count(alone), count(trusting(t, opt)), 1)
 		})
 	}
 }
 
-// FuzzTrustedIssuer signs whatever it is given by each of three keys: what one of
-// them gets in is its own issuer's, as the standard library reads it.
+// FuzzTrustedIssuer signs any payload with each of three keys. A token is accepted only
+// if the standard library reads the iss of that key's issuer from it.
 func FuzzTrustedIssuer(f *testing.F) {
 	for _, iss := range []any{authtest.Issuer, provider, elder, "nobody", nil, 7, []string{authtest.Issuer, elder}} {
 		f.Add(ofIssuer(iss))

@@ -13,39 +13,17 @@ import (
 	"strings"
 )
 
-// Routes gives each pattern of [http.ServeMux] a policy, for a whole mux or
-// router at once:
+// Routes gives each pattern of a router a policy, and wraps the whole router. A pattern
+// is one of [http.ServeMux]. A request has the policy of the most specific pattern that
+// matches it, methods and hosts included. A request that matches none is private, and so
+// is a path that ServeMux would redirect.
 //
-//	wrap, err := auth.Routes(map[string]jwtauth.Policy{
-//		"/run/{container}/{recipe}": jwtauth.Private,
-//		"/run/{container}/hello":    jwtauth.Public,
-//		"GET /{$}":                  jwtauth.Public,
-//	})
-//	http.ListenAndServe(addr, wrap(router))
+// The container is what [WithContainer] finds, or else the pattern's {container}. Routes
+// changes neither the path values nor the Pattern of the request. For other routers than
+// ServeMux, read "Routers other than ServeMux" in the package comment.
 //
-// A request has the policy of the pattern that a ServeMux of these patterns picks,
-// most specific first, methods and hosts included. Its container is what
-// [WithContainer] finds in a copy of the request that has that pattern's path
-// values (no router has run yet), else the pattern's {container}, else what
-// WithContainer finds in the request itself. Whatever no pattern matches is
-// private: a path or a method that was forgotten, a path that ServeMux would
-// redirect. So is a host that is not spelled as DNS servers spell it, where a
-// pattern names a host. Routes itself never redirects, and leaves the request's
-// own path values and Pattern as they are.
-//
-// Routers differ in what they match. ServeMux decodes each segment, of the path
-// and of the pattern. Others compare a pattern as it is written with the path as it
-// is spelled, or with the whole path decoded. A path that these would give different
-// policies is private, and one that they would give different containers is denied.
-// So a public name that needs escapes, such as "grüße", needs a token, unless the
-// wrapped handler is itself the [http.ServeMux] that has this very pattern and the
-// client escapes no more than that. The patterns must be those of the router, with no
-// middleware between that rewrites paths. A router may still read a container in a way of
-// its own, as gin reads a plus: compare it with [Auth.CheckContainer].
-//
-// A pattern that ServeMux refuses, that conflicts with another or that no
-// request can match, and a policy that does not exist, are errors that quote it.
-// All of them are reported at once.
+// Routes reports all errors at once: a pattern that ServeMux rejects, that conflicts with
+// another or that no request can match, and an unknown policy.
 func (a *Auth) Routes(routes map[string]Policy) (func(http.Handler) http.Handler, error) {
 	table := routeTable{mux: http.NewServeMux(), asWritten: http.NewServeMux()}
 	errs := []error{checkServeMux()}
@@ -63,8 +41,8 @@ func (a *Auth) Routes(routes map[string]Policy) (func(http.Handler) http.Handler
 	}, nil
 }
 
-// checkServeMux refuses to go by a ServeMux that takes wildcards literally, as
-// GODEBUG=httpmuxgo121=1 makes it: "/" would match what other patterns should.
+// checkServeMux returns an error if ServeMux takes wildcards literally, as with
+// GODEBUG=httpmuxgo121=1. "/" would then match what other patterns should.
 func checkServeMux() error {
 	mux := http.NewServeMux()
 	mux.Handle("/{any}", marker(Public))
@@ -75,9 +53,9 @@ func checkServeMux() error {
 	return nil
 }
 
-// routeRule returns the rule of a request. Where routers may read its path in
-// different ways, the rule is private unless they all agree on the policy. Unless
-// they agree on the container, the request is denied.
+// routeRule returns the rule of a request. Routers may read its path in different ways.
+// If the readings differ in the policy, the rule is private. If they differ in the
+// container, the request is denied.
 func (a *Auth) routeRule(table *routeTable, inner *http.ServeMux, r *http.Request) (Rule, error) {
 	picked := table.pick(table.mux, r)
 	rule := a.ruleOf(r, picked)
@@ -85,7 +63,7 @@ func (a *Auth) routeRule(table *routeTable, inner *http.ServeMux, r *http.Reques
 	if raw == "" && (escaped == r.URL.Path && !table.hasEscapes || picked.isChoiceOf(inner, r)) {
 		return rule, nil
 	}
-	// RawPath may be a path of its own where a middleware changed Path and left it.
+	// RawPath differs from both if a middleware changed Path alone.
 	for _, path := range slices.Compact([]string{r.URL.Path, escaped, cmp.Or(raw, escaped)}) {
 		reading := r.WithContext(r.Context())
 		reading.URL = &url.URL{Path: path, RawQuery: r.URL.RawQuery}
@@ -96,7 +74,7 @@ func (a *Auth) routeRule(table *routeTable, inner *http.ServeMux, r *http.Reques
 			same = same || decoded == rule.Container
 		}
 		if picked.found && !same {
-			return Rule{}, fmt.Errorf("%w: a path that routers would take for two containers", ErrForbidden)
+			return Rule{}, fmt.Errorf("%w: routers could read two containers from the path", ErrForbidden)
 		}
 		if other.Policy != rule.Policy {
 			rule.Policy = Private
@@ -105,25 +83,26 @@ func (a *Auth) routeRule(table *routeTable, inner *http.ServeMux, r *http.Reques
 	return rule, nil
 }
 
+// ruleOf returns the rule of the pattern that was picked for a request.
 func (a *Auth) ruleOf(r *http.Request, picked match) Rule {
 	rule := Rule{Policy: picked.policy}
 	if picked.found && !a.anyContainer {
 		rule.Container = cmp.Or(a.container(picked.r), picked.r.PathValue("container"))
-		keepBody(r, picked.r) // which that function may have read
+		keepBody(r, picked.r) // WithContainer's function may have read it
 	}
 	return rule
 }
 
-// routeTable finds policies by muxes of its own: what a pattern matches is for
-// ServeMux alone to say.
+// routeTable finds policies with muxes of its own, since only ServeMux knows what a
+// pattern matches.
 type routeTable struct {
 	mux        *http.ServeMux
-	asWritten  *http.ServeMux // takes escapes in patterns literally, as other routers do
+	asWritten  *http.ServeMux // reads escapes in patterns literally, as other routers do
 	hasEscapes bool
 	hasHosts   bool
 }
 
-// add registers a pattern. ServeMux panics about a bad one.
+// add registers a pattern. It returns the panic of ServeMux about a bad one as an error.
 func (t *routeTable) add(pattern string, policy Policy) (err error) {
 	if !policy.known() {
 		return fmt.Errorf("%v is no policy; use Private, Public or Optional", policy)
@@ -135,7 +114,7 @@ func (t *routeTable) add(pattern string, policy Policy) (err error) {
 	}()
 	t.mux.Handle(pattern, marker(policy))
 
-	head, path, _ := strings.Cut(pattern, "/") // a pattern without a slash panicked
+	head, path, _ := strings.Cut(pattern, "/") // there is a slash, or Handle would have panicked
 	t.asWritten.Handle(head+"/"+strings.ReplaceAll(path, "%", "%25"), marker(policy))
 	t.hasEscapes = t.hasEscapes || strings.Contains(path, "%")
 	method, host := "", head
@@ -153,16 +132,17 @@ func (t *routeTable) add(pattern string, policy Policy) (err error) {
 	case method == http.MethodConnect:
 		return errors.New("CONNECT is always denied; leave it out")
 	case strings.ContainsAny(host, "[]:"):
-		return errors.New("ServeMux compares hosts without their ports, and addresses of IPv6 in two spellings; name the host alone")
+		return errors.New("ServeMux compares hosts without ports, and spells IPv6 addresses in two ways; write a host name alone")
 	case host != canonicalHost(host):
-		return fmt.Errorf("no request is compared with that host; write %q", canonicalHost(host))
+		return fmt.Errorf("no request can match this host; write %q", canonicalHost(host))
 	case hasTwoMeanings(strings.Join(segments, "/")):
 		return errors.New("a path with an empty or dotted segment, or a backslash, is always denied; leave it out")
 	}
 	return nil
 }
 
-// pick returns what a mux of the table picks for a request.
+// pick returns what a mux of the table picks for a request. A host in another spelling
+// than that of DNS matches no pattern if any pattern names a host.
 func (t *routeTable) pick(mux *http.ServeMux, r *http.Request) match {
 	if t.hasHosts {
 		if host := hostOf(r); host != canonicalHost(host) {
@@ -174,8 +154,8 @@ func (t *routeTable) pick(mux *http.ServeMux, r *http.Request) match {
 	return m
 }
 
-// registeredAt is what ServeMux says of where a pattern was registered: here,
-// which helps no caller.
+// registeredAt matches where a pattern was registered. ServeMux says so, but it is always
+// a line of this file.
 var registeredAt = regexp.MustCompile(` \(registered at [^)]*\)`)
 
 func hostOf(r *http.Request) string {
@@ -185,31 +165,31 @@ func hostOf(r *http.Request) string {
 	return r.Host
 }
 
-// canonicalHost is how a host is spelled that ServeMux compares byte for byte
-// and DNS does not.
+// canonicalHost returns a host in one spelling. DNS ignores case and a final dot, and
+// ServeMux does not.
 func canonicalHost(host string) string {
 	return strings.TrimSuffix(strings.ToLower(host), ".")
 }
 
-// marker is the handler of a pattern: it tells match which one was picked.
+// marker is the handler of a pattern. It tells match which pattern was picked.
 type marker Policy
 
 func (m marker) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	*w.(*match) = match{found: true, policy: Policy(m), r: r}
 }
 
-// match is what a table's mux picked. The zero match means that no pattern matches,
-// and is private. A match is also where the mux answers: what it writes by itself (a
-// redirect, 404, 405) goes nowhere.
+// match is what a table's mux picked. The zero match is private, and means that no
+// pattern matches. It is also the ResponseWriter for the mux, and discards its own
+// responses (a redirect, 404, 405).
 type match struct {
 	found  bool
 	policy Policy
 	r      *http.Request // a copy, with the path values of the pattern
 }
 
-// isChoiceOf reports whether a ServeMux picks the pattern of the match, so that its
-// reading of the path is the only one. Behind a pattern that takes any number of
-// segments there may be a router that reads them again.
+// isChoiceOf reports whether mux picks the pattern of the match, so that no other reading
+// of the path is possible. A pattern that ends in any number of segments does not count:
+// another router may be behind it, and read them again.
 func (m match) isChoiceOf(mux *http.ServeMux, r *http.Request) bool {
 	if mux == nil || !m.found || strings.HasSuffix(m.r.Pattern, "/") || strings.HasSuffix(m.r.Pattern, "...}") {
 		return false

@@ -20,8 +20,7 @@ import (
 	"github.com/joinednode/jwtauth/internal/authtest"
 )
 
-// table is what the servers of these tests route by, on both sides of the
-// wrapping: the policies of Routes, and the patterns of the mux inside.
+// table has the policies given to Routes. The mux inside has the same patterns.
 var table = map[string]jwtauth.Policy{
 	"/run/{container}/{recipe}":         jwtauth.Private,
 	"/run/{container}/hello":            jwtauth.Public,
@@ -38,11 +37,11 @@ var table = map[string]jwtauth.Policy{
 	"/run/{container}/deep/{a}/{b}/end": jwtauth.Public,
 }
 
-// unlisted are patterns that the mux inside has, and the table forgot.
+// unlisted are patterns of the mux inside that the table lacks.
 var unlisted = []string{"/forgotten/{container}", "POST /about", "/run/{container}/deep/secret"}
 
-// routeServer is a real server whose mux inside answers with the pattern that it
-// served by, whether there are claims, and the path values.
+// routeServer starts a server. Its response names the pattern that was served, whether
+// there were claims, and the path values.
 func routeServer(t *testing.T, http2 bool, opts ...jwtauth.Option) *httptest.Server {
 	wrap, err := authtest.NewAuth(t, opts...).Routes(table)
 	require.NoError(t, err)
@@ -68,7 +67,7 @@ func routeServer(t *testing.T, http2 bool, opts ...jwtauth.Option) *httptest.Ser
 	return server
 }
 
-// wire is one request as it stands on the wire.
+// wire is one request as sent over the network.
 type wire struct {
 	method, target, host, token string
 }
@@ -120,7 +119,7 @@ func TestRoutes_CheckWhatTheMuxInsideServes(t *testing.T) {
 	slash := authtest.Sign(authtest.Header, authtest.ClaimsJSON(map[string]any{"container": "a/b"}))
 	for name, test := range map[string]struct {
 		wire
-		served string // pattern and claims; "404" and such for what the mux itself answers
+		served string // pattern and claims, or the status of the mux's own response, such as "404"
 	}{
 		"a private route":                               {wire{"GET", "/run/demo/notify", h, ""}, denied},
 		"a private route, good token":                   {wire{"GET", "/run/demo/notify", h, good}, recipe + known},
@@ -219,7 +218,7 @@ func TestRoutes_CheckWhatTheMuxInsideServes(t *testing.T) {
 		for protocol, send := range map[string]func(wire, *testing.T, *httptest.Server) *http.Response{"HTTP/1.1": wire.overHTTP1, "HTTP/2": wire.overHTTP2} {
 			onlyHTTP1 := !strings.HasPrefix(test.target, "/") || test.method == "CONNECT" || strings.Contains(test.target, "#")
 			if protocol == "HTTP/2" && onlyHTTP1 {
-				continue // no client of HTTP/2 can say it
+				continue // HTTP/2 cannot express this target
 			}
 			t.Run(name+", "+protocol, func(t *testing.T) {
 				authtest.CaptureDefaultLog(t)
@@ -347,8 +346,9 @@ func TestRoutes_AskTheContainerFunction(t *testing.T) {
 	require.False(t, s.Ran)
 }
 
-// TestRoutes_OfRoutersThatReadPathsInAnotherWay puts those readings inside that are not
-// ServeMux's: each must be no easier to enter than its own patterns say.
+// TestRoutes_OfRoutersThatReadPathsInAnotherWay puts routers inside that read paths in
+// another way than ServeMux. A path must never be easier to enter than the pattern that
+// the router picks.
 func TestRoutes_OfRoutersThatReadPathsInAnotherWay(t *testing.T) {
 	wrap, err := authtest.NewAuth(t).Routes(map[string]jwtauth.Policy{
 		"/run/{container}/{recipe}":      jwtauth.Private,
@@ -404,7 +404,7 @@ func TestRoutes_WhereTheContainerIsReadFromTheBody(t *testing.T) {
 	}
 }
 
-// Which container counts where several places could say it.
+// Several places can name the container. Each case says which one counts.
 func TestRoutes_WhichContainerCounts(t *testing.T) {
 	fromHeader := jwtauth.WithContainer(func(r *http.Request) string { return r.Header.Get("X-Container") })
 	constant := func(container string) jwtauth.Option {
@@ -468,7 +468,7 @@ func TestCheckContainer_ComparesWhatARouterFound(t *testing.T) {
 }
 
 func TestRoutes_FindTheContainerWhereARouterHasNotRunYet(t *testing.T) {
-	auth := authtest.NewAuth(t, jwtauth.WithContainer(func(*http.Request) string { return "" })) // as chi.URLParam would
+	auth := authtest.NewAuth(t, jwtauth.WithContainer(func(*http.Request) string { return "" })) // like chi.URLParam, before a router has run
 	wrap, err := auth.Routes(map[string]jwtauth.Policy{"/run/{container}/notify": jwtauth.Private, "/run/{container}/hello": jwtauth.Public})
 	require.NoError(t, err)
 	for target, want := range map[string]bool{"/run/demo/notify": true, "/run/demo/hello": true, "/run/other/hello": false} {
@@ -480,7 +480,7 @@ func TestRoutes_FindTheContainerWhereARouterHasNotRunYet(t *testing.T) {
 }
 
 func TestRoutes_RefuseAServeMuxWithoutWildcards(t *testing.T) {
-	if os.Getenv("GODEBUG") != "httpmuxgo121=1" { // ServeMux reads it once, at the start
+	if os.Getenv("GODEBUG") != "httpmuxgo121=1" { // ServeMux reads GODEBUG only once, at start
 		self := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$")
 		self.Env = append(os.Environ(), "GODEBUG=httpmuxgo121=1")
 		out, err := self.CombinedOutput()
