@@ -1,9 +1,8 @@
-// Package newcomer_test follows docs/first-ten-minutes.md in an empty folder, with the
-// library as this work tree would release it.
+// Package newcomer_test follows the README and docs/first-ten-minutes.md in an empty folder,
+// with the library as this work tree would release it.
 package newcomer_test
 
 import (
-	"bytes"
 	"fmt"
 	"net"
 	"os"
@@ -24,39 +23,35 @@ import (
 // block is commands, and what they print if the page says so.
 type block struct{ commands, prints string }
 
-var fenced = regexp.MustCompile("(?ms)^```(sh|text)\n(.*?)^```\n")
+var fenced = regexp.MustCompile("(?ms)^```(sh|text|go)\n(.*?)^```\n")
 
+// blocks returns the blocks of a page. One of Go code is saved as main.go.
 func blocks(t *testing.T, page string) (all []block) {
 	t.Helper()
-	for _, found := range fenced.FindAllStringSubmatch(page, -1) {
-		if found[1] == "sh" {
-			all = append(all, block{commands: found[2]})
-			continue
+	found := fenced.FindAllStringSubmatch(page, -1)
+	require.Equal(t, strings.Count(page, "\n```"), 2*len(found), "a block of another kind")
+	for _, b := range found {
+		switch b[1] {
+		case "sh":
+			all = append(all, block{commands: b[2]})
+		case "go":
+			all = append(all, block{commands: "cat > main.go <<'END OF THE PROGRAM'\n" + b[2] + "END OF THE PROGRAM\n"})
+		case "text":
+			require.NotEmpty(t, all, "the page begins with what is printed")
+			last := &all[len(all)-1]
+			require.Empty(t, last.prints, "two blocks say what one prints")
+			last.prints = b[2]
 		}
-		require.NotEmpty(t, all, "the page begins with what is printed")
-		last := &all[len(all)-1]
-		require.Empty(t, last.prints, "two blocks say what one prints")
-		last.prints = found[2]
 	}
-	require.Equal(t, strings.Count(page, "\n```"), 2*(len(all)+printing(all)), "a block of another kind")
 	return all
 }
 
-func printing(all []block) (n int) {
-	for _, b := range all {
-		if b.prints != "" {
-			n++
-		}
-	}
-	return n
-}
-
-// pattern is what must be printed, with … for anything within a line.
+// pattern matches what must be printed, with … for anything within a line.
 func pattern(prints string) *regexp.Regexp {
 	return regexp.MustCompile(`^` + strings.ReplaceAll(regexp.QuoteMeta(prints), "…", `[^\n]+`) + `$`)
 }
 
-// output runs a command of the go command that is to succeed.
+// output returns what a command prints, and fails the test if the command fails.
 func output(t *testing.T, name string, args ...string) string {
 	t.Helper()
 	out, err := exec.CommandContext(t.Context(), name, args...).Output()
@@ -67,40 +62,55 @@ func output(t *testing.T, name string, args ...string) string {
 func TestTheFirstTenMinutes(t *testing.T) {
 	text, err := os.ReadFile("../../docs/first-ten-minutes.md")
 	require.NoError(t, err)
-	// The page says 8080, which may be taken where tests run: it is replaced in the page and
-	// in the program of the README, and nothing else is.
 	port := freeport.Port(t)
-	all := blocks(t, strings.ReplaceAll(string(text), "8080", port))
+	follow(t, string(text), port)
+	_, err = net.DialTimeout("tcp", "127.0.0.1:"+port, time.Second)
+	require.Error(t, err, "the page leaves its server running")
+}
+
+func TestTheServerOfTheREADME(t *testing.T) {
+	text, err := os.ReadFile("../../README.md")
+	require.NoError(t, err)
+	server, _, found := strings.Cut(string(text), "\n## Tokens that open one container\n")
+	require.True(t, found)
+	printed := follow(t, server, freeport.Port(t))
+	require.Regexp(t, `(?m)^hello, alice$`, printed)
+}
+
+// follow runs the commands of a page in one shell in an empty folder, and compares what each
+// block prints with what the page says. It returns all that was printed.
+func follow(t *testing.T, page, port string) string {
+	t.Helper()
+	// The pages say 8080, which may be taken where tests run. Nothing else is replaced.
+	all := blocks(t, strings.ReplaceAll(page, "8080", port))
 
 	proxy := t.TempDir()
 	out, err := exec.CommandContext(t.Context(), "go", "run", "../fileproxy", proxy, "v0.1.0", "../..").CombinedOutput()
 	require.NoError(t, err, "%s", out)
 
-	// One shell, as on the page. It ends at the first command that fails, and what it
-	// started ends with it.
+	// The shell ends at the first command that fails, and kills what it started.
 	var script strings.Builder
 	script.WriteString("set -euo pipefail\ntrap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n")
 	const mark = "=== the next block ==="
 	for _, b := range all {
 		fmt.Fprintf(&script, "printf '\\n%%s\\n' '%s'\n%s", mark, b.commands)
-		fmt.Fprintf(&script, "[ ! -f main.go ] || sed -i s/8080/%s/ main.go\n", port)
 	}
 	cmd := exec.CommandContext(t.Context(), "bash", "-c", script.String())
 	cmd.Dir = t.TempDir()
-	// A module cache of its own, so that no version of before is taken for this one. What
-	// it needs of others is where this module found it. GOFLAGS let it be removed, and
-	// built from the cache the next time.
+	// The module cache is empty, so that no earlier version is taken for this one. Other
+	// modules come from this module's cache. GOFLAGS makes the cache removable, and lets the
+	// build cache be used the next time.
 	cmd.Env = append(os.Environ(), "GOWORK=", "GOMODCACHE="+t.TempDir(), "GOFLAGS=-modcacherw -trimpath", "GONOPROXY=none",
 		"GONOSUMDB="+output(t, "go", "env", "GONOSUMDB")+",github.com/joinednode/jwtauth",
 		"GOPROXY=file://"+proxy+",file://"+filepath.Join(output(t, "go", "env", "GOMODCACHE"), "cache/download")+","+output(t, "go", "env", "GOPROXY"))
-	// One output for all, so that the order is that of a terminal. A file, since a pipe
-	// would be waited for as long as a server that is left over holds it.
+	// One file takes all output, in the order of a terminal. With a pipe, Wait would not
+	// return while a server that is left over holds it.
 	printed, err := os.Create(filepath.Join(t.TempDir(), "printed"))
 	require.NoError(t, err)
 	defer printed.Close()
 	cmd.Stdout, cmd.Stderr = printed, printed
-	// The shell has a process group of its own, that ends with the test; should the test
-	// be killed, the shell's trap sees to the server.
+	// The shell has a process group of its own, which ends with the test. If the test is
+	// killed, the shell's trap kills the server.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	require.NoError(t, cmd.Start())
@@ -123,7 +133,6 @@ func TestTheFirstTenMinutes(t *testing.T) {
 	}
 	require.NoError(t, failed, "%s", raw)
 	require.Len(t, parts, len(all))
-	_, err = net.DialTimeout("tcp", "127.0.0.1:"+port, time.Second)
-	require.Error(t, err, "the page leaves its server running")
-	require.False(t, bytes.Contains(raw, []byte("panic:")), "%s", raw)
+	require.NotContains(t, string(raw), "panic:")
+	return string(raw)
 }
