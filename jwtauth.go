@@ -8,7 +8,7 @@
 //			log.Fatal(err)
 //		}
 //		token, err := auth.Issue("my-container", jwtauth.Subject("alice"))
-//		log.Println(token, err)
+//		fmt.Println(token, err)
 //		http.Handle("/run/{container}/hello", auth.Public(http.HandlerFunc(hello)))
 //		http.Handle("/run/{container}/notify", auth.Private(http.HandlerFunc(hello)))
 //		log.Fatal(http.ListenAndServe("127.0.0.1:8080", nil))
@@ -452,7 +452,7 @@ func (a *Auth) Inspect(ctx context.Context, token string) (Claims, error) {
 		return c, err
 	}
 	ended := errors.Is(err, ErrExpired) || errors.Is(err, ErrNotYetValid) || errors.Is(err, ErrRevoked)
-	// Time is checked before issuer and audience.
+	// verify stops at the time, before it checks issuer and audience.
 	if ended && a.checkIssuer(v.claims) == nil && a.checkAudience(v.claims) == nil {
 		return v.claims.own(), err
 	}

@@ -68,8 +68,8 @@ func (a *Auth) Private(next http.Handler) http.Handler {
 }
 
 // Public returns a handler that calls next for every request. If the token is good, the
-// claims are in the context: see [Public]. Where no container is known, such as outside
-// of a mux, a token of any container is good: compare Claims.Container there.
+// claims are in the context. Where no container is known, such as outside of a mux, a
+// token of any container is good: compare Claims.Container there.
 //
 // A request whose path has two meanings (dotted or empty segments, a backslash, CONNECT)
 // gets no claims. Public panics if next is nil.
@@ -78,8 +78,8 @@ func (a *Auth) Public(next http.Handler) http.Handler {
 }
 
 // Optional returns a handler that calls next without claims if there is no token, and
-// denies a bad one: see [Optional]. Where no container is known, a token of any container
-// is good: compare Claims.Container there. Optional panics if next is nil.
+// denies a bad one. Where no container is known, a token of any container is good:
+// compare Claims.Container there. Optional panics if next is nil.
 func (a *Auth) Optional(next http.Handler) http.Handler {
 	return a.fixed(Rule{Policy: Optional}, next)
 }
@@ -299,9 +299,7 @@ type Denial struct {
 	Detail string // for people; one string for each Code, except that of TokenEndpoint
 	// Reason is why an authentic token was rejected: expired, not_yet_valid, wrong_type,
 	// wrong_issuer, wrong_audience, wrong_container or revoked. It is empty in all other
-	// cases, so a client without an authentic token learns nothing. expired, not_yet_valid,
-	// wrong_type, wrong_issuer, wrong_audience, wrong_container or revoked. For
-	// all else it is empty: a client without an authentic token learns nothing.
+	// cases, so a client without an authentic token learns nothing.
 	Reason string
 }
 
