@@ -12,15 +12,14 @@ import (
 	"runtime"
 )
 
-// LoadOrCreate returns the private key in the JWK file at path. If there is no
-// file yet, it makes one, with a key of the given algorithm that has an id. If many
-// processes start at once, one of them makes the key and all return it: the file
-// appears whole or not at all. Its folder must exist.
+// LoadOrCreate returns the private key in the JWK file at path. If there is no file, it
+// creates one, with a key of the given algorithm that has an ID. If many processes start
+// at once, one of them creates the key and all return it: the file appears whole or not
+// at all. Its folder must exist. An existing file is never overwritten.
 //
-// It is an error if the file holds another algorithm than alg, a public key, or
-// anything except a key. Other than on Windows, it is also an error if any user
-// except its owner may read or write it: a key that other users could read is no
-// key. Nothing is ever overwritten.
+// LoadOrCreate returns an error if the file holds a key of another algorithm, a public
+// key, or no key. It also returns one if users other than the file's owner may read or
+// write the file, except on Windows.
 func LoadOrCreate(path, alg string) (Key, error) {
 	key, err := load(path, alg)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -52,22 +51,22 @@ func load(path, alg string) (Key, error) {
 	return key, nil
 }
 
-// The permissions that a file of keys must not have, if only its owner may use it,
-// or if its group may read it besides.
+// Permissions that a file of keys must not have: the first if only its owner may use it,
+// the second if its group may read it, too.
 const (
 	ownerOnly  fs.FileMode = 0o077
 	groupReads fs.FileMode = 0o037
 )
 
-// readPrivate reads a file of at most limit bytes that has none of the
-// permissions in forbidden. It checks the mode of the open file, so that the file
-// cannot be swapped in between.
+// readPrivate reads a file of at most limit bytes that has none of the permissions in
+// forbidden. It checks the mode of the open file, so that the file cannot be swapped
+// between the two.
 func readPrivate(path string, forbidden fs.FileMode, limit int64) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
 	}
-	if !info.Mode().IsRegular() { // to open a pipe would wait for a writer
+	if !info.Mode().IsRegular() { // opening a pipe would wait for a writer
 		return nil, fmt.Errorf("%s is not a regular file", path)
 	}
 	f, err := os.Open(path)
@@ -104,8 +103,9 @@ func createKey(path, alg string) error {
 	return create(path, data)
 }
 
-// create makes the file path, unless there is one. A link, unlike a rename,
-// fails where a file is: the process that comes second uses the first one's.
+// create writes a new file at path. It fails if there is a file: os.Link, unlike
+// os.Rename, does not replace one, so the second of two processes uses the file of the
+// first.
 func create(path string, data []byte) error {
 	return place(path, data, func(tmp string) error {
 		if err := os.Link(tmp, path); !errors.Is(err, fs.ErrExist) {
@@ -115,13 +115,13 @@ func create(path string, data []byte) error {
 	})
 }
 
-// replace makes the file path, whether there is one or not.
+// replace writes the file at path, whether or not there is one.
 func replace(path string, data []byte) error {
 	return place(path, data, func(tmp string) error { return os.Rename(tmp, path) })
 }
 
-// place writes data to a new file beside path, of mode 0600, and calls as to give
-// it that name: the file appears whole or not at all.
+// place writes data to a new file beside path, with mode 0600, and calls as to give it
+// that name. The file appears whole or not at all.
 func place(path string, data []byte, as func(tmp string) error) error {
 	dir := filepath.Dir(path)
 	tmp, err := os.CreateTemp(dir, ".key-*") // mode 0600
@@ -139,7 +139,8 @@ func place(path string, data []byte, as func(tmp string) error) error {
 	return syncDir(dir)
 }
 
-// syncDir makes the new name survive a power cut, where folders can be synced.
+// syncDir makes a new name in the folder survive a power cut, on systems that can sync
+// folders.
 func syncDir(dir string) error {
 	if runtime.GOOS == "windows" {
 		return nil

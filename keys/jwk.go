@@ -13,11 +13,11 @@ import (
 	"github.com/lestrrat-go/jwx/v2/jwk"
 )
 
-// Generate makes a new key pair, or a new secret, for an algorithm (RFC 7518,
-// section 3.1). RSA keys have 3072 bits. The id of a key pair is its RFC 7638
-// thumbprint. The id of a secret is random, since a thumbprint would be a hash of
-// the secret. An unknown algorithm is an error. The key is in memory alone: see
-// [Ring.Save] and [LoadOrCreate] for keys that are kept.
+// Generate returns a new key pair or secret for an algorithm (RFC 7518, section 3.1). RSA
+// keys have 3072 bits. The ID of a key pair is its RFC 7638 thumbprint. The ID of a
+// secret is random, since a thumbprint would be a hash of the secret. An unknown
+// algorithm is an error. The key is only in memory: use [LoadOrCreate] or [Ring.Save] to
+// keep one.
 func Generate(alg string) (Key, error) {
 	key, err := generate(alg)
 	if err != nil {
@@ -58,8 +58,8 @@ func generateRaw(alg string) (any, error) {
 	return nil, fmt.Errorf("the algorithm %q is not known; EdDSA, ES256 and HS256 are good choices", alg)
 }
 
-// identify gives an asymmetric key without an id its RFC 7638 thumbprint. A
-// secret gets none: a thumbprint would be a hash of it.
+// identify gives an asymmetric key without an ID its RFC 7638 thumbprint. A secret gets
+// no ID: a thumbprint would be a hash of it.
 func identify(k Key) (Key, error) {
 	if k.Err() != nil || k.ID() != "" || k.m.secret != nil {
 		return k, k.Err()
@@ -75,8 +75,8 @@ func identify(k Key) (Key, error) {
 	return k.WithID(base64.RawURLEncoding.EncodeToString(thumbprint)), nil
 }
 
-// privateJWK returns the key as a file keeps it: whole, or its public half if it
-// only verifies.
+// privateJWK returns the key as it is kept in a file: whole, or the public half of a key
+// that only verifies.
 func (m *material) privateJWK() (jwk.Key, error) {
 	switch {
 	case m.secret != nil:
@@ -100,8 +100,8 @@ func (m *material) privateJWK() (jwk.Key, error) {
 	return nil, fmt.Errorf("the private key %q is kept by its signer, such as a KMS; only one in memory can be written", m.id)
 }
 
-// publicJWK returns the key as a JWK Set shows it. It starts from the public key
-// alone, so that nothing private can be in it.
+// publicJWK returns the key as published in a JWK Set. It is built from the public key
+// alone, so it cannot contain anything private.
 func (m *material) publicJWK() (jwk.Key, error) { return m.jwk(m.public) }
 
 func (m *material) jwk(raw any) (jwk.Key, error) {
@@ -111,7 +111,7 @@ func (m *material) jwk(raw any) (jwk.Key, error) {
 	}
 	for name, value := range map[string]string{jwk.KeyIDKey: m.id, jwk.AlgorithmKey: m.algorithm.name, jwk.KeyUsageKey: "sig"} {
 		if value == "" {
-			continue // a secret without an id
+			continue // a secret without an ID
 		}
 		if err := key.Set(name, value); err != nil {
 			return nil, err

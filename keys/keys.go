@@ -1,19 +1,79 @@
-// Package keys holds the keys that sign and verify tokens.
+// Package keys holds the keys that sign and verify tokens. A key is a shared secret, a
+// key pair, or a set of keys that changes at run time.
 //
 //	auth, err := jwtauth.New(keys.HS256(secret))           // one shared secret
 //	auth, err := jwtauth.New(keys.Signer(privateKey))      // a key pair, KMS or HSM
 //	auth, err := jwtauth.New(keys.Verifier(publicKey))     // verifies, cannot issue
-//	auth, err := jwtauth.New(ring)                         // keys that rotate: see Ring, OpenRing
-//	auth, err := jwtauth.New(remote)                       // keys that another service publishes: see Remote
 //
-// A key has exactly one algorithm, fixed when it is made. A token that names
-// another algorithm is rejected: what a token says about itself never chooses how
-// it is verified (RFC 8725, section 3.1). "none" does not exist here.
+//	ring, err := keys.LoadOrCreateRing("keys.jwks", "EdDSA") // keys that rotate
+//	go ring.Run(ctx)
+//	auth, err := jwtauth.New(ring)
 //
-// The functions that make a Key report what is wrong with it through [Key.Err],
-// not at once. jwtauth.New returns that error, so that keys can be written in
-// place. Only functions that read input (a file, PEM, a JWK) return an error of
-// their own.
+//	remote, err := keys.NewRemote("https://issuer.example.com/.well-known/jwks.json")
+//	go remote.Run(ctx)
+//	auth, err := jwtauth.New(remote, jwtauth.WithIssuer("https://issuer.example.com"))
+//
+// Most programs need only [LoadOrCreate] or [HS256], later [LoadOrCreateRing], and
+// [NewRemote] for tokens of another service.
+//
+// A key has exactly one algorithm, fixed when it is made. A token that names another
+// algorithm is rejected: what a token says about itself never chooses how it is verified
+// (RFC 8725, section 3.1). "none" does not exist here.
+//
+// The functions that make a Key report what is wrong with it through [Key.Err], and
+// jwtauth.New returns that error. So keys can be written in place. Only functions that
+// read input (a file, PEM, a JWK) return an error of their own.
+//
+// # Rotating the keys of a ring
+//
+// A [Ring] has several keys: one signs, and all verify. A rotation that rejects no good
+// token takes three steps. Between them, wait until every verifier has the new key.
+//
+//	ring.Add(next)          // published and verifies, does not sign yet
+//	ring.Rotate(next)       // signs; the key before it still verifies
+//	ring.Retire(oldID)      // once the old key's tokens have expired
+//
+// To rotate the keys of many processes, change the file that they follow: open it with
+// [OpenRing], change that ring, and call [Ring.Save]. [Ring.Run] brings the change to the
+// rings in use. Let one program at a time change a file: between the check whether the
+// file has changed and the write, another program could write it. A change that a process
+// makes to its own ring can be undone by the file before it is saved.
+//
+// A secret that Kubernetes mounts as the file needs defaultMode 0400, and fsGroup if the
+// process does not run as root. A subPath mount never changes.
+//
+// # Keys that another service publishes
+//
+// With [Remote.Run], a [Remote] fetches keys before they are needed, and renews them
+// before they are old. Without it, the first requests wait for a fetch, and later ones
+// start one in the background.
+//
+// A request waits for the network only if there are no keys yet, or if its token names an
+// unknown key ID, which may be that of a new key. All such requests share one fetch. If
+// the fetch fails, or unknown IDs were asked for too often, the request is answered with
+// 503. An ID that a fetch did not bring is rejected without another fetch for 30 seconds.
+//
+// While the server cannot be reached or its answers are unusable, the last good keys are
+// used until they are older than [WithMaxStale]. After that every request is answered
+// with 503. A key that the server withdraws or replaces verifies until the next fetch.
+// That comes when the server's Cache-Control says, but after at least a minute and at
+// most an hour.
+//
+// A Remote uses at most 256 public keys, each with the algorithm that its alg or else its
+// type fixes (see [Signer]). It leaves out and logs:
+//   - secrets and private keys,
+//   - keys whose use, key_ops or alg is unknown or not for signatures,
+//   - keys that are too short, and RSA keys of more than 8192 bits,
+//   - keys whose ID is empty or longer than 1024 bytes,
+//   - a second key with the ID and algorithm of another,
+//   - a fifth key without an ID for one algorithm.
+//
+// A set without a usable key counts as an outage. A key without an ID verifies tokens of
+// any ID. If there is one, no ID is unknown, so only a renewal finds new keys.
+//
+// An issuer must therefore publish a key, and sign with it only once the cached answers
+// from before have expired. Until a fetch brings the new key, its tokens are rejected if
+// it replaces another key under the same ID, or if a cache on the way hides it.
 package keys
 
 import (
@@ -26,39 +86,38 @@ import (
 	"unicode/utf8"
 )
 
-// Errors that the methods of a [Set] return, for errors.Is. Package jwtauth has
-// them under the same names.
+// The errors of a [Set]'s methods, for [errors.Is]. Package jwtauth has them under the
+// same names.
 var (
-	// ErrUnknownKey: no key of the set has the token's algorithm and key id.
+	// ErrUnknownKey: no key of the set has the token's algorithm and key ID.
 	ErrUnknownKey = errors.New("jwtauth: no key for the token's alg and kid")
 	// ErrSignature: no key that fits the token verifies its signature.
 	ErrSignature = errors.New("jwtauth: wrong signature")
-	// ErrNoSigningKey: the set can verify, but not sign.
+	// ErrNoSigningKey: the set can verify, and cannot sign.
 	ErrNoSigningKey = errors.New("jwtauth: no key that can sign")
 )
 
 // Source returns the keys to verify and sign with. [Key], [Ring] and [Remote] are
-// sources. A custom source returns a set that it got from one of them.
+// sources. A custom source returns a set that it got from one of them. An Auth calls Keys
+// on every request, from any number of goroutines, so it should cost no more than an
+// atomic load.
 //
-// Keys is called on every request, by any number of goroutines, so it should cost no
-// more than an atomic load; [Remote] says when it waits. kid is the id that the token
-// names. It is "" if the token names none, and if a token is to be signed. A source may
-// ignore it. A change of keys is a new *Set: holders of the old one tell by its
-// identity. An error means "cannot know now". The request is then answered with 503: it
-// fails closed, and never blames the token.
+// kid is the key ID of the token, or "" if the token has none or is about to be signed. A
+// source may ignore it. When the keys change, Keys must return a new *Set: callers
+// compare the pointers. If Keys returns an error, the request fails closed with 503.
 type Source interface {
 	Keys(ctx context.Context, kid string) (*Set, error)
 }
 
-// Set is an immutable set of keys, of which one may sign. It is safe for
-// concurrent use. A Set comes from a [Source]; its zero value holds no key.
+// Set is an immutable set of keys, one of which may sign. It is safe for concurrent use.
+// A Set comes from a [Source]; the zero Set holds no key.
 type Set struct {
 	keys   []*material
 	active *material // nil if none can sign
 }
 
-// SigningKey returns the algorithm (RFC 7518, section 3.1) and the id of the key
-// that signs. The id is "" if the key has none. If no key signs, the error is
+// SigningKey returns the algorithm (RFC 7518, section 3.1) and the ID of the key that
+// signs. The ID is "" if the key has none. If no key signs, the error is
 // [ErrNoSigningKey].
 func (s *Set) SigningKey() (alg, kid string, err error) {
 	if s.active == nil {
@@ -76,9 +135,9 @@ func (s *Set) Sign(message []byte) ([]byte, error) {
 	return s.active.sign(message)
 }
 
-// Verify verifies a signature. It uses only keys of exactly this algorithm, and a
-// key that has an id only if kid is that id. It returns nil, [ErrUnknownKey] or
-// [ErrSignature], and fails closed.
+// Verify verifies a signature. It uses only keys of exactly this algorithm. A key with an
+// ID is used only if kid is that ID. It returns nil, [ErrUnknownKey] or [ErrSignature],
+// and fails closed.
 func (s *Set) Verify(alg, kid string, message, signature []byte) error {
 	err := ErrUnknownKey
 	for _, k := range s.keys {
@@ -93,41 +152,37 @@ func (s *Set) Verify(alg, kid string, message, signature []byte) error {
 	return err
 }
 
-// Key is one key with its algorithm and, if it has one, its id. It is an
-// immutable value, safe for concurrent use, and a [Source] of itself alone. Its
-// zero value is a bad key. It never prints its secret.
+// Key is one key with its algorithm and, if it has one, its ID. It is immutable, safe for
+// concurrent use, and a [Source] that holds only itself. The zero Key is a bad key. A Key
+// never prints its secret.
 type Key struct {
 	m *material
 }
 
-// HS256 returns a key for HMAC with SHA-256. The secret must be at least 32
-// random bytes (RFC 7518, section 3.2), and not a value that only looks like a
-// key, such as PEM. It is copied. Make one with
-//
-//	openssl rand -base64 32
-//
-// and decode it, or let [LoadOrCreate] keep it in a file.
+// HS256 returns a key for HMAC with SHA-256. The secret must be at least 32 random bytes
+// (RFC 7518, section 3.2). A value that only looks like a key, such as PEM, is an error.
+// The secret is copied. Make one with "openssl rand -base64 32" and decode it, or let
+// [LoadOrCreate] keep one in a file.
 func HS256(secret []byte) Key { return symmetric(secret, "HS256") }
 
-// HS384 is [HS256] with SHA-384 and at least 48 bytes.
+// HS384 is like [HS256], with SHA-384 and at least 48 bytes.
 func HS384(secret []byte) Key { return symmetric(secret, "HS384") }
 
-// HS512 is [HS256] with SHA-512 and at least 64 bytes.
+// HS512 is like [HS256], with SHA-512 and at least 64 bytes.
 func HS512(secret []byte) Key { return symmetric(secret, "HS512") }
 
 func symmetric(secret []byte, alg string) Key {
 	return newKey(material{secret: conceal(slices.Clone(secret)), signs: true}, alg)
 }
 
-// Signer returns a key that signs and verifies. The key's type fixes its
-// algorithm: Ed25519 is EdDSA (RFC 8037), P-256 ES256, P-384 ES384, P-521
-// ES512, RSA of 2048 bits or more RS256; see [Key.WithAlgorithm] for others.
+// Signer returns a key that signs and verifies. The key's type fixes its algorithm:
+// Ed25519 is EdDSA (RFC 8037), P-256 ES256, P-384 ES384, P-521 ES512, RSA of 2048 bits or
+// more RS256. See [Key.WithAlgorithm] for others.
 //
-// Any crypto.Signer will do, so the private key may live in a KMS or an HSM. The
-// signer must be safe for concurrent use. Each of its signatures is verified
-// before it is used: a wrong one is an error, never a token that every verifier
-// rejects. An RSA or ECDSA private key in memory is used where it is, not copied:
-// leave it unchanged from then on.
+// s may be any [crypto.Signer], such as one of a KMS or an HSM. It must be safe for
+// concurrent use. Each signature is verified before it is used: a wrong one is an error.
+// A private key in memory must not be changed afterwards, since an RSA or ECDSA key is
+// not copied.
 func Signer(s crypto.Signer) Key {
 	if isNil(s) {
 		return badKey("keys.Signer: the signer is nil; give it a private key, such as an ed25519.PrivateKey")
@@ -144,8 +199,8 @@ func Signer(s crypto.Signer) Key {
 	return newKey(material{signer: conceal(s), public: s.Public(), signs: true}, "")
 }
 
-// Verifier returns a key that verifies only: an Auth made of it refuses to
-// issue. The algorithm is chosen as by [Signer].
+// Verifier returns a key that only verifies: an Auth with this key cannot issue. The
+// algorithm is chosen as by [Signer].
 func Verifier(pub crypto.PublicKey) Key {
 	if isNil(pub) {
 		return badKey("keys.Verifier: the public key is nil; give it one, such as an ed25519.PublicKey")
@@ -153,10 +208,10 @@ func Verifier(pub crypto.PublicKey) Key {
 	return newKey(material{public: pub}, "")
 }
 
-// WithID returns the key with an id. That key writes the id into the kid header
-// of what it signs (RFC 7515, section 4.1.4), and verifies only tokens that carry
-// it. A key without an id writes none, and ignores the kid of what it verifies.
-// An id is any string of valid UTF-8 that is not empty.
+// WithID returns the key with an ID, which is any non-empty string of valid UTF-8. The
+// key writes the ID into the kid header of what it signs (RFC 7515, section 4.1.4), and
+// verifies only tokens with this kid. A key without an ID writes no kid, and ignores the
+// kid of the tokens that it verifies.
 func (k Key) WithID(kid string) Key {
 	if k.Err() != nil {
 		return k
@@ -172,11 +227,11 @@ func (k Key) WithID(kid string) Key {
 	return newKey(m, m.algorithm.name)
 }
 
-// WithAlgorithm returns the key with another algorithm (RFC 7518, section 3.1),
-// which must fit it: RS256, RS384, RS512, PS256, PS384 or PS512 for RSA,
-// HS256, HS384 or HS512 for a secret that is long enough, and EdDSA or Ed25519 for an
-// Ed25519 key. Those are two names of one algorithm (RFC 9864): a token must say the one
-// that its key has. For every other key one algorithm fits.
+// WithAlgorithm returns the key with another algorithm (RFC 7518, section 3.1). For RSA
+// it may be RS256, RS384, RS512, PS256, PS384 or PS512. For a secret that is long enough
+// it may be HS256, HS384 or HS512. For an Ed25519 key it may be EdDSA or Ed25519, two
+// names of one algorithm (RFC 9864): a token must have the name that its key has. Any
+// other key has only one algorithm.
 func (k Key) WithAlgorithm(alg string) Key {
 	if k.Err() != nil {
 		return k
@@ -187,8 +242,7 @@ func (k Key) WithAlgorithm(alg string) Key {
 	return newKey(*k.m, alg)
 }
 
-// Algorithm returns the key's algorithm (RFC 7518, section 3.1), "" for a bad
-// key.
+// Algorithm returns the key's algorithm (RFC 7518, section 3.1), or "" for a bad key.
 func (k Key) Algorithm() string {
 	if k.Err() != nil {
 		return ""
@@ -196,7 +250,7 @@ func (k Key) Algorithm() string {
 	return k.m.algorithm.name
 }
 
-// ID returns the key's id, "" if it has none.
+// ID returns the key's ID, or "" if it has none.
 func (k Key) ID() string {
 	if k.Err() != nil {
 		return ""
@@ -204,8 +258,8 @@ func (k Key) ID() string {
 	return k.m.id
 }
 
-// Err returns what is wrong with the key and what would be right, or nil if
-// nothing is wrong. jwtauth.New returns it.
+// Err returns an error that says what is wrong with the key and what would be right. It
+// is nil for a good key. jwtauth.New returns it.
 func (k Key) Err() error {
 	if k.m == nil {
 		return errors.New("keys: the key is the zero Key; make one with HS256, Signer, Verifier, ParsePEM, ParseJWK or LoadOrCreate")
@@ -213,8 +267,8 @@ func (k Key) Err() error {
 	return k.m.err
 }
 
-// Keys returns the set that holds this key alone, always the same one, or
-// [Key.Err]. It makes a Key a [Source].
+// Keys returns a set of this key alone, always the same one, or the error of [Key.Err].
+// It makes a Key a [Source].
 func (k Key) Keys(context.Context, string) (*Set, error) {
 	if err := k.Err(); err != nil {
 		return nil, err

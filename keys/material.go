@@ -25,7 +25,7 @@ import (
 	"github.com/lestrrat-go/jwx/v2/jws"
 )
 
-// algorithm is what RFC 7518, section 3.1, and RFC 8037 say of one name.
+// algorithm is what RFC 7518, section 3.1, and RFC 8037 specify for one name.
 type algorithm struct {
 	name   string
 	hash   crypto.Hash
@@ -130,10 +130,10 @@ func (m *material) kind() (kind string, fitting []string) {
 	return "a secret", []string{"HS256", "HS384", "HS512"}
 }
 
-// checkSecret refuses a secret that is too short, and one that is a mistake rather
-// than a secret. That is the content of a key file, which an attacker may well have
-// (a public key used as an HMAC secret is the oldest forgery of this kind), or a
-// buffer into which no bytes were ever written.
+// checkSecret rejects a secret that is too short, and a value that is a mistake rather
+// than a secret: the content of a key file, or a buffer that no bytes were written to. An
+// attacker may know the content of a key file. A public key used as an HMAC secret is the
+// oldest forgery of this kind.
 func checkSecret(secret []byte, a algorithm) error {
 	switch {
 	case bytes.Contains(secret, []byte("-----BEGIN ")):
@@ -150,8 +150,8 @@ func checkSecret(secret []byte, a algorithm) error {
 
 func oneByteRepeated(b []byte) bool { return bytes.Count(b, b[:1]) == len(b) }
 
-// checkKeyPair refuses weak, broken and unknown keys, and gives the public key
-// the one form that the rest relies on.
+// checkKeyPair rejects weak, broken and unknown keys. It brings the public key into the
+// one form that the other functions expect.
 func (m *material) checkKeyPair() error {
 	switch public := m.public.(type) {
 	case rsa.PublicKey:
@@ -198,10 +198,10 @@ func (m *material) checkKeyPair() error {
 	return m.checkPrivate()
 }
 
-// isWeakEd25519 reports whether a public key is a point of small order, under which
-// signatures can be made without a private key, or does not have the one encoding of its
-// point (RFC 8032, section 5.1.3). The sign of x, the highest bit, does not matter: of
-// each y below both points are of small order.
+// isWeakEd25519 reports whether a public key is a point of small order, for which
+// signatures can be made without a private key, or is not the canonical encoding of its
+// point (RFC 8032, section 5.1.3). It ignores the sign of x, the highest bit: both points
+// with such a y have small order.
 func isWeakEd25519(public ed25519.PublicKey) bool {
 	y := slices.Clone(public)
 	y[31] &= 0x7f
@@ -233,9 +233,9 @@ func unhex(text string) []byte {
 	return b
 }
 
-// checkPrivate refuses a private key in memory that does not belong to its public half.
-// Go's own checks differ by version, so each key also signs once, and its public half
-// verifies that. Of any other signer each signature is verified when it is made.
+// checkPrivate rejects a private key in memory that does not belong to its public half.
+// Go's own checks differ between versions, so the key also signs once, and the public
+// half verifies that. For any other signer, each signature is verified when it is made.
 func (m *material) checkPrivate() error {
 	if m.signer == nil || m.proven {
 		return nil
@@ -243,7 +243,7 @@ func (m *material) checkPrivate() error {
 	mismatch := errors.New("the private key does not belong to its public half, or is broken")
 	switch private := m.signer().(type) {
 	case *rsa.PrivateKey:
-		// Go 1.25 takes what was precomputed for validated, whatever the fields say.
+		// Go 1.25 does not validate a key whose values were precomputed.
 		fields := rsa.PrivateKey{PublicKey: private.PublicKey, D: private.D, Primes: private.Primes}
 		if private.D == nil || fields.Validate() != nil || !signs(private, m.public) {
 			return mismatch
@@ -274,7 +274,7 @@ func (m *material) checkPrivate() error {
 // signs reports whether a private key makes a signature that its public half verifies.
 func signs(private crypto.Signer, public crypto.PublicKey) (ok bool) {
 	defer func() {
-		if recover() != nil { // as crypto/rsa does about numbers that are no key
+		if recover() != nil { // crypto/rsa panics on numbers that are not a key
 			ok = false
 		}
 	}()
@@ -286,10 +286,10 @@ func signs(private crypto.Signer, public crypto.PublicKey) (ok bool) {
 	return err == nil
 }
 
-// arm fixes, once, how the key signs and verifies. The signers and verifiers are
-// jwx's for one algorithm, except for two. PSS is verified here, since jwx accepts
-// any length of salt where RFC 7518, section 3.5, wants the hash's. HMAC is computed
-// here, since jwx hashes the secret anew for every token.
+// arm decides once how the key signs and verifies. It uses jwx's signer and verifier for
+// the algorithm, with two exceptions. PSS is verified here, since jwx accepts any length
+// of salt and RFC 7518, section 3.5, requires that of the hash. HMAC is computed here,
+// since jwx hashes the secret again for every token.
 func (m *material) arm() error {
 	if m.secret != nil {
 		m.armHMAC()
@@ -331,7 +331,7 @@ type keyedHash struct {
 func (m *material) armHMAC() {
 	secret, a := m.secret(), m.algorithm
 	pool := &sync.Pool{New: func() any { return &keyedHash{Hash: hmac.New(a.hash.New, secret)} }}
-	// use lends out the sum of a message, which is overwritten afterwards.
+	// use calls with with the sum of a message. The sum is overwritten afterwards.
 	use := func(message []byte, with func(sum []byte)) {
 		h := pool.Get().(*keyedHash)
 		defer pool.Put(h)
@@ -373,15 +373,16 @@ func verifyRSA(public *rsa.PublicKey, digest, signature []byte, opts crypto.Sign
 	return rsa.VerifyPKCS1v15(public, opts.HashFunc(), digest, signature)
 }
 
-// provenSigner verifies each signature of a signer that this package cannot
-// look into. It does so in the form that crypto.Signer gives it, before jwx takes
-// it apart: jwx panics on an ECDSA signature of absurd size.
+// provenSigner verifies each signature of a signer that this package cannot look into. It
+// verifies the form that crypto.Signer returns, before jwx parses it: jwx panics on an
+// ECDSA signature of absurd size.
 type provenSigner struct {
 	crypto.Signer
 	public crypto.PublicKey
 }
 
-// Public returns the key that was checked, whatever the signer says later.
+// Public returns the key that was checked when the Key was made, even if the signer
+// returns another one later.
 func (s provenSigner) Public() crypto.PublicKey { return s.public }
 
 func (s provenSigner) Sign(random io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
@@ -396,7 +397,7 @@ func (s provenSigner) Sign(random io.Reader, digest []byte, opts crypto.SignerOp
 	case *ecdsa.PublicKey:
 		ok = ecdsa.VerifyASN1(public, digest, signature)
 	case ed25519.PublicKey:
-		ok = ed25519.Verify(public, digest, signature) // of Ed25519 the "digest" is the message
+		ok = ed25519.Verify(public, digest, signature) // for Ed25519 the "digest" is the message
 	}
 	if !ok {
 		return nil, fmt.Errorf("the signer (%T) gave a signature that its own public key does not verify", s.Signer)

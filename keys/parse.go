@@ -18,14 +18,14 @@ import (
 	"github.com/joinednode/jwtauth/internal/strict"
 )
 
-// maxKeyBytes bounds what is read as a key; the largest RSA key has under 20 KiB.
+// maxKeyBytes is the most that is read as a key, in bytes. The largest RSA key takes less
+// than 20 KiB.
 const maxKeyBytes = 64 << 10
 
-// ParsePEM reads one key or certificate: PKCS #8, PKCS #1 or SEC 1 for private
-// keys, which sign and verify; PKIX, PKCS #1 or X.509 for public ones, which
-// only verify. Of a certificate only the key is used: neither its dates nor its
-// issuer are checked. Two keys, an encrypted one, a broken one before another, or
-// data behind the key are errors.
+// ParsePEM reads one key or certificate. A private key (PKCS #8, PKCS #1 or SEC 1) signs
+// and verifies. A public key (PKIX, PKCS #1 or X.509) only verifies. A certificate only
+// supplies its key: its dates and issuer are not checked. Two keys, an encrypted key, a
+// broken block before a key, and data after the key are errors.
 func ParsePEM(data []byte) (Key, error) {
 	key, err := parsePEM(data)
 	if err != nil {
@@ -64,7 +64,7 @@ func parsePEM(data []byte) (Key, error) {
 		return Key{}, errors.New("no PEM block that holds a key; one starts with -----BEGIN and is whole")
 	case len(bytes.TrimSpace(data)) > 0:
 		return Key{}, errors.New("text behind the key")
-	case begun != 0: // pem.Decode skips what is broken; it may be the key that is meant
+	case begun != 0: // pem.Decode skips a broken block, which may be the intended key
 		return Key{}, errors.New("a PEM block that does not parse, before the key")
 	}
 	return *key, nil
@@ -102,8 +102,8 @@ func parseBlock(block *pem.Block) (Key, error) {
 	return fromStandard(key), nil
 }
 
-// fromStandard returns the Key of a key of the standard library. An opaque signer
-// never comes here: what is a crypto.Signer is a private key.
+// fromStandard returns the Key for a key of the standard library. Every crypto.Signer
+// that gets here is a private key.
 func fromStandard(key any) Key {
 	if signer, ok := key.(crypto.Signer); ok {
 		return Signer(signer)
@@ -111,12 +111,12 @@ func fromStandard(key any) Key {
 	return Verifier(key)
 }
 
-// ParseJWK reads one JSON Web Key (RFC 7517). A private or symmetric one signs and
-// verifies, a public one only verifies. Its kid becomes the key's id, its alg the
-// algorithm, which must fit. Its use, if there, must be "sig". Its key_ops must
-// allow what the key is for; a private key whose key_ops lack "sign" only verifies.
-// A JWK Set is an error. So are two members of one name, and a member whose name
-// differs from one of the RFCs' by case alone.
+// ParseJWK reads one JSON Web Key (RFC 7517). A private or symmetric key signs and
+// verifies, a public one only verifies. Its kid becomes the key's ID. Its alg becomes the
+// algorithm, which must fit the key. If it has a use, that must be "sig". If it has
+// key_ops, they must allow what the key is for; a private key without "sign" only
+// verifies. A JWK Set is an error, and so are duplicate members, and a member whose name
+// differs from one of the RFCs only in case.
 func ParseJWK(data []byte) (Key, error) {
 	key, err := parseJWK(data)
 	if err != nil {
@@ -164,7 +164,7 @@ func parseJWK(data []byte) (Key, error) {
 			return Key{}, errors.New(`the key's key_ops have neither "sign" nor "verify"`)
 		}
 		if private, ok := raw.(*rsa.PrivateKey); ok && private.N.BitLen() <= maxRSABits {
-			private.Precompute() // of a key that is too long, which Signer refuses, it would take minutes
+			private.Precompute() // only now: for a key that is too long it would take minutes
 		}
 		if key = Signer(raw); !signs && key.Err() == nil {
 			key = Verifier(raw.Public())
@@ -184,8 +184,8 @@ func parseJWK(data []byte) (Key, error) {
 	return key, nil
 }
 
-// parseJWKSet reads a JWK Set (RFC 7517, section 5) of which every key must be
-// good.
+// parseJWKSet reads a JWK Set (RFC 7517, section 5). If one key is bad, it returns an
+// error.
 func parseJWKSet(data []byte) ([]Key, error) {
 	members, err := readMembers(data)
 	if err != nil {
@@ -209,11 +209,10 @@ func parseJWKSet(data []byte) ([]Key, error) {
 	return set, nil
 }
 
-// readMembers reads a JWK or a JWK Set strictly. encoding/json would take the last
-// of two members of one name, and ignore case, so that two programs could read two
-// different keys out of one JWK. A name that differs from one of RFC 7517 or
-// RFC 7518 by case alone is refused. To jwx it is an unknown member, to other
-// readers that very member: a key with "KID" would be one without an id here.
+// readMembers reads a JWK or a JWK Set strictly. encoding/json would take the last of two
+// members of one name, and ignore case, so two programs could read two different keys
+// from one JWK. A name that differs from one of RFC 7517 or RFC 7518 only in case is
+// rejected: jwx ignores "KID", and other readers take it for the kid.
 func readMembers(data []byte) (map[string]json.RawMessage, error) {
 	if err := strict.Object(string(data)); err != nil {
 		return nil, err
@@ -232,7 +231,7 @@ func readMembers(data []byte) (map[string]json.RawMessage, error) {
 	return members, nil
 }
 
-// checkRSA refuses a JWK that jwx would turn into another key than was written.
+// checkRSA rejects a JWK from which jwx would make another key than the one written.
 func checkRSA(key jwk.Key) error {
 	if public, ok := key.(interface{ E() []byte }); ok && len(bytes.TrimLeft(public.E(), "\x00")) > 4 {
 		return errors.New("the RSA key's exponent is over 31 bits; make a new one, whose exponent is 65537")
@@ -243,7 +242,8 @@ func checkRSA(key jwk.Key) error {
 	return nil
 }
 
-// checkUse returns what RFC 7517, sections 4.2 and 4.3, let the key be used for.
+// checkUse reports whether RFC 7517, sections 4.2 and 4.3, allow the key to sign and to
+// verify.
 func checkUse(key jwk.Key) (signs, verifies bool, err error) {
 	if _, given := key.Get(jwk.KeyUsageKey); given && key.KeyUsage() != string(jwk.ForSignature) {
 		return false, false, errors.New(`the key's use is not "sig"`)

@@ -27,69 +27,37 @@ const (
 )
 
 const (
-	// A set is used for as long as the server says, within these bounds, and for
-	// usualFresh where it does not say.
+	// A set is used for as long as the server says, within the first and the last of
+	// these, or for usualFresh if the server does not say.
 	leastFresh, usualFresh, mostFresh = time.Minute, 5 * time.Minute, time.Hour
 
 	// A failed fetch is tried again after leastRetry at most, then after up to twice as
-	// long, up to mostRetry.
+	// long each time, up to mostRetry.
 	leastRetry, mostRetry = time.Second, time.Minute
 
-	// Unknown key ids cause at most askBurst fetches at once and one more every
-	// askEvery. An id that a fetch did not bring is not asked for again for unknownFor.
+	// Unknown key IDs cause at most askBurst fetches at once, and one more every
+	// askEvery. An ID that a fetch did not bring is not asked for again for unknownFor.
 	askBurst, askEvery = 5, 5 * time.Second
 	unknownFor         = 30 * time.Second
 
 	maxRemoteBytes = 1 << 20 // bytes of a JWK Set
 	maxKeys        = 256     // in a JWK Set
-	maxKidLen      = 1024    // bytes of a key id that is asked for
+	maxKidLen      = 1024    // bytes of a key ID
 	maxRedirects   = 5
 
-	// A forged token costs a verification by each key that it may be of.
+	// A forged token can cost one verification by each key that might have signed it.
 	maxRemoteRSABits = 8192
-	maxWithoutID     = 4 // of one algorithm: one that signs, and some from before and after
+	maxWithoutID     = 4 // for one algorithm: the key that signs, and former and future ones
 )
 
 // Remote is a [Source] of the public keys that another service publishes as a JWK Set
-// (RFC 7517, section 5). It only verifies: an Auth made of it refuses to issue.
+// (RFC 7517, section 5). It only verifies: an Auth made with it cannot issue. Call
+// [Remote.Run] in a goroutine, so that requests need not wait for the network.
 //
-//	remote, err := keys.NewRemote("https://issuer.example.com/.well-known/jwks.json")
-//	...
-//	go remote.Run(ctx)
-//	auth, err := jwtauth.New(remote, jwtauth.WithIssuer("https://issuer.example.com"))
-//
-// With [Remote.Run] the keys are fetched before they are needed and renewed before they
-// are old. Without Run, the first requests wait for a fetch, and later ones start one in
-// the background. As long as there are keys, a request waits for the network only if it
-// names an unknown key id, which may be that of a new key. All such requests share one
-// fetch. If unknown ids were asked for too often, or the fetch fails, the answer is
-// "cannot know now", 503, and never that of a wrong token. An id that a fetch did not
-// bring is rejected without another fetch for 30 seconds.
-//
-// While the server cannot be reached or answers nonsense, the last good keys are used,
-// until they are older than [WithMaxStale]. Then every token is answered with 503. A key
-// that the server withdraws or replaces under its id verifies until the next fetch,
-// which comes when its Cache-Control says: after a minute at least, an hour at most.
-//
-// A Remote uses public keys for signatures, at most 256, each with the algorithm that
-// its alg or else its type fixes: see [Signer]. It leaves out and logs all others:
-//
-//   - secrets and private keys;
-//   - keys whose use, key_ops or alg is for something else or unknown;
-//   - keys that are too short, and RSA keys of more than 8192 bits;
-//   - keys whose id is empty or has over 1024 bytes;
-//   - a second key under the id and the algorithm of another;
-//   - a fifth key without an id for one algorithm.
-//
-// A set without a key that can be used counts as an outage. A key without an id verifies
-// tokens of every id. Beside one no id is unknown, and only a renewal finds new keys.
-//
-// So an issuer publishes a key, and signs with it once the answers from before have run
-// out: see [Ring]. Tokens of a key that replaces another under its id, or that a cache on
-// the way hides, are rejected until a fetch brings the key.
-//
-// A Remote is safe for concurrent use. It reads no wall clock, and only measures how
-// much time has passed.
+// If keys cannot be fetched, the last good ones are used for up to [WithMaxStale]. After
+// that requests are answered with 503. See "Keys that another service publishes" in the
+// package comment. A Remote is safe for concurrent use. It measures how much time has
+// passed, and does not use the wall clock.
 type Remote struct {
 	url      *url.URL
 	client   *http.Client
@@ -98,23 +66,23 @@ type Remote struct {
 	maxStale time.Duration
 	insecure bool
 
-	wake    chan struct{} // tells Run that a fetch failed
+	wake    chan struct{} // tells Run that a fetch has failed
 	started time.Time     // with the monotonic clock, which does not jump
 	current atomic.Pointer[remoteSet]
 	running atomic.Int32
 
-	due atomic.Int64 // when the next fetch is, since the start; written under mu
+	due atomic.Int64 // when the next fetch is due, since started; written under mu
 
-	mu       sync.Mutex               // for what follows; never held for long
-	flight   *flight                  // under way, or nil
-	failed   error                    // of the last fetch, nil if it was good
+	mu       sync.Mutex               // guards the fields below; never held for long
+	flight   *flight                  // the current fetch, or nil
+	failed   error                    // the error of the last fetch, or nil
 	failures int                      // in a row
-	unknown  map[string]time.Duration // key ids that a fetch did not bring, and when
-	asked    time.Duration            // askEvery ahead with each fetch for an unknown id
+	unknown  map[string]time.Duration // key IDs that a fetch did not bring, and when
+	asked    time.Duration            // moves ahead by askEvery with each fetch for an unknown ID
 	expiry   *time.Timer              // drops the keys when they are too old
 }
 
-// remoteSet is what a fetch brought.
+// remoteSet is the result of a fetch.
 type remoteSet struct {
 	set   *Set
 	left  []string // why keys were left out
@@ -122,7 +90,7 @@ type remoteSet struct {
 	fresh time.Duration
 }
 
-// flight is one fetch. All requests that need its outcome wait for it.
+// flight is one fetch. All requests that need its result wait for it.
 type flight struct {
 	done chan struct{}
 	err  error
@@ -131,10 +99,10 @@ type flight struct {
 // RemoteOption is an option of [NewRemote].
 type RemoteOption func(*Remote) error
 
-// WithHTTPClient sets the client that fetches. The default is a client of its own with
-// the default transport of net/http. The client is copied. Its Timeout counts as
-// [WithFetchTimeout] does. Its CheckRedirect is asked about redirects that stay on the
-// host; all others are refused.
+// WithHTTPClient sets the client that fetches. The default uses net/http's default
+// transport. The client is copied. Its Timeout counts as [WithFetchTimeout] does. Its
+// CheckRedirect is asked about redirects to the same host; redirects to other hosts are
+// never followed.
 func WithHTTPClient(client *http.Client) RemoteOption {
 	return func(r *Remote) error {
 		if client == nil {
@@ -145,7 +113,7 @@ func WithHTTPClient(client *http.Client) RemoteOption {
 	}
 }
 
-// WithFetchTimeout sets how long a fetch may take, body included: a minute at most. The
+// WithFetchTimeout sets how long a fetch may take, body included, up to one minute. The
 // default is 5 seconds.
 func WithFetchTimeout(d time.Duration) RemoteOption {
 	return func(r *Remote) error {
@@ -156,10 +124,9 @@ func WithFetchTimeout(d time.Duration) RemoteOption {
 	}
 }
 
-// WithMaxStale sets for how long keys are used after they were last fetched or found
-// unchanged, while the server is out: from a minute to 30 days. The default is 6 hours.
-// An attacker that keeps the answers from coming can make a key verify for that long
-// after the server has withdrawn it.
+// WithMaxStale sets for how long keys are used after the last successful fetch, from one
+// minute to 30 days. The default is 6 hours. An attacker who blocks the fetches can keep
+// a withdrawn key in use for that long.
 func WithMaxStale(d time.Duration) RemoteOption {
 	return func(r *Remote) error {
 		if r.maxStale = d; d < leastFresh || d > 30*24*time.Hour {
@@ -181,9 +148,9 @@ func WithLogger(logger *slog.Logger) RemoteOption {
 	}
 }
 
-// InsecureAllowHTTP allows a URL of plain HTTP. An attacker on the way can then put keys
-// of their own into the set, and issue any token. It is meant for tests, and for
-// networks that are encrypted by other means.
+// InsecureAllowHTTP allows an http URL. An attacker on the network can then add keys of
+// their own to the set, and issue any token. Use it only for tests, and for networks that
+// are encrypted by other means.
 func InsecureAllowHTTP() RemoteOption {
 	return func(r *Remote) error {
 		r.insecure = true
@@ -191,7 +158,7 @@ func InsecureAllowHTTP() RemoteOption {
 	}
 }
 
-// NewRemote returns a Remote. It fetches nothing yet: an error is about its arguments.
+// NewRemote returns a Remote. It does not fetch yet: an error is about the arguments.
 func NewRemote(rawURL string, opts ...RemoteOption) (*Remote, error) {
 	r := &Remote{
 		client: &http.Client{}, timeout: DefaultFetchTimeout, maxStale: DefaultMaxStale,
@@ -215,8 +182,8 @@ func NewRemote(rawURL string, opts ...RemoteOption) (*Remote, error) {
 	return r, nil
 }
 
-// checkRedirect returns a CheckRedirect that refuses to follow to where a third party
-// would give the keys, and leaves the rest to the caller's.
+// checkRedirect returns a CheckRedirect that follows no redirect that would let a third
+// party supply the keys. It asks the caller's CheckRedirect about the others.
 func (r *Remote) checkRedirect(callers func(*http.Request, []*http.Request) error) func(*http.Request, []*http.Request) error {
 	return func(next *http.Request, via []*http.Request) error {
 		switch {
@@ -234,7 +201,8 @@ func (r *Remote) checkRedirect(callers func(*http.Request, []*http.Request) erro
 // now returns the time since the start.
 func (r *Remote) now() time.Duration { return time.Since(r.started) }
 
-// Keys implements [Source]. See [Remote] for when it waits, at most until ctx ends.
+// Keys implements [Source]. It may wait for a fetch, at most until ctx ends: see the
+// package comment.
 func (r *Remote) Keys(ctx context.Context, kid string) (*Set, error) {
 	for range 3 {
 		have, err := r.fresh(ctx)
@@ -248,8 +216,8 @@ func (r *Remote) Keys(ctx context.Context, kid string) (*Set, error) {
 		if f == nil {
 			return have.set, nil
 		}
-		// A fetch that was under way may have begun before the key was published. The
-		// next round tells.
+		// A fetch that had already begun may have missed a key published since. The
+		// next round asks again.
 		if err := r.wait(ctx, f); err != nil {
 			return nil, err
 		}
@@ -261,7 +229,7 @@ func (r *Remote) Keys(ctx context.Context, kid string) (*Set, error) {
 	return have.set, nil
 }
 
-// isUnknown reports whether a recent fetch for an id did not bring it.
+// isUnknown reports whether a recent fetch for a key ID did not bring it.
 func (r *Remote) isUnknown(kid string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -269,8 +237,8 @@ func (r *Remote) isUnknown(kid string) bool {
 	return missed && r.now()-at < unknownFor
 }
 
-// fresh returns the current keys, waiting for a fetch if there are none. While Run is at
-// work, it renews them, and this is two atomic loads.
+// fresh returns the current keys, waiting for the first fetch if there are none. While
+// Run renews the keys, it costs two atomic loads.
 func (r *Remote) fresh(ctx context.Context) (*remoteSet, error) {
 	have := r.current.Load()
 	switch {
@@ -282,7 +250,7 @@ func (r *Remote) fresh(ctx context.Context) (*remoteSet, error) {
 			return nil, errNone
 		}
 	case r.running.Load() == 0 && r.isDue():
-		r.fetchIfDue() // which this request does not wait for
+		r.fetchIfDue() // in the background
 	}
 	return have, nil
 }
@@ -294,10 +262,10 @@ var (
 	errNone = errors.New("keys: Remote: the keys are too old")
 )
 
-// ask makes a fetch for an id that the keys at hand lack, unless one is under way or too
-// many were made. It returns nil if it is known that there is no such key.
+// ask starts a fetch for a key ID that the current keys lack, unless one is under way or
+// there were too many. It returns nil if the ID is known to be missing.
 func (r *Remote) ask(kid string, have *remoteSet) *flight {
-	if len(kid) > maxKidLen { // readRemote leaves out such keys
+	if len(kid) > maxKidLen { // readRemote leaves such keys out
 		return nil
 	}
 	r.mu.Lock()
@@ -321,7 +289,7 @@ func (r *Remote) ask(kid string, have *remoteSet) *flight {
 	return r.fetch(kid)
 }
 
-// fetchIfDue makes a fetch, unless one is under way or none is due.
+// fetchIfDue starts a fetch if one is due and none is under way.
 func (r *Remote) fetchIfDue() *flight {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -349,8 +317,8 @@ func (r *Remote) wait(ctx context.Context, f *flight) error {
 	}
 }
 
-// fetch begins a fetch, for an unknown id, or if kid is "" because one is due. r.mu is
-// held. The fetch belongs to no request: it goes on when those that wait for it end.
+// fetch starts a fetch, for an unknown key ID or, if kid is "", because one is due. The
+// caller holds r.mu. The fetch goes on when the requests that wait for it end.
 func (r *Remote) fetch(kid string) *flight {
 	f := &flight{done: make(chan struct{})}
 	r.flight = f
@@ -358,7 +326,7 @@ func (r *Remote) fetch(kid string) *flight {
 		defer close(f.done)
 		f.err = errors.New("keys: Remote: the HTTP client ended the goroutine of the fetch")
 		defer func() {
-			if problem := recover(); problem != nil { // of the caller's transport or CheckRedirect
+			if problem := recover(); problem != nil { // the caller's transport or CheckRedirect panicked
 				f.err = fmt.Errorf("keys: Remote: %w", r.withoutQuery(fmt.Errorf("the HTTP client panicked: %v", problem)))
 			}
 			if f.err != nil {
@@ -374,8 +342,8 @@ func (r *Remote) fetch(kid string) *flight {
 	return f
 }
 
-// fail sets when a failed fetch is tried again. Processes of a fleet that fail at the
-// same time do not come back at the same time.
+// fail records a failed fetch, and sets when the next try is. The time is random, so that
+// processes that fail at the same time do not try again at the same time.
 func (r *Remote) fail(err error) {
 	r.mu.Lock()
 	after := min(leastRetry<<min(r.failures, 10), mostRetry)
@@ -390,11 +358,11 @@ func (r *Remote) fail(err error) {
 	r.log().Error("jwtauth: the JWK Set cannot be fetched; the last good keys, if any, stay for a while", "url", r.where(), "error", err)
 }
 
-// land takes over what a fetch brought, and sets when the next is due.
+// land takes over the result of a fetch, and sets when the next one is due.
 func (r *Remote) land(have, got *remoteSet, kid string) {
 	changed := have == nil || !slices.Equal(have.left, got.left)
 	if have != nil && have.set.same(got.set) {
-		got.set = have.set // by whose identity caches know that nothing changed
+		got.set = have.set // callers compare the pointers to find out whether keys changed
 	} else {
 		changed = true
 	}
@@ -404,14 +372,14 @@ func (r *Remote) land(have, got *remoteSet, kid string) {
 	r.flight, r.failed, r.failures = nil, nil, 0
 	r.due.Store(int64(now + got.fresh*9/10 + rand.N(got.fresh/10)))
 	if kid != "" && !got.set.mayKnow(kid) {
-		// They stay few, since fetches for an id are.
+		// The map stays small, since fetches for a key ID are rare.
 		maps.DeleteFunc(r.unknown, func(_ string, at time.Duration) bool { return now-at >= unknownFor })
 		r.unknown[strings.Clone(kid)] = now
 	}
 	if r.expiry != nil {
 		r.expiry.Stop()
 	}
-	// The timer keeps no Remote alive that its users have dropped.
+	// The weak pointers let a Remote be freed that is no longer used.
 	remote, set := weak.Make(r), weak.Make(got)
 	r.expiry = time.AfterFunc(r.maxStale, func() {
 		if r, old := remote.Value(), set.Value(); r != nil && old != nil {
@@ -437,12 +405,12 @@ func (r *Remote) expire(old *remoteSet) {
 	r.mu.Lock()
 	outage := r.failed != nil
 	r.mu.Unlock()
-	if outage { // else no request came for so long, and the next one fetches
+	if outage { // otherwise no request came for that long, and the next one fetches
 		r.log().Error("jwtauth: the keys of the JWK Set are too old; every token is answered with 503", "url", r.where(), "age", r.maxStale)
 	}
 }
 
-// get makes one request, which bypasses all caches on the way if past is true.
+// get sends one request. If past is true, the request bypasses all caches on the way.
 func (r *Remote) get(have *remoteSet, past bool) (*remoteSet, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), r.timeout)
 	defer cancel()
@@ -485,16 +453,16 @@ func (r *Remote) get(have *remoteSet, past bool) (*remoteSet, error) {
 }
 
 // Run fetches the keys, and renews them before they are old, until ctx ends. It returns
-// the error of ctx. A failure is logged, and tried again. Of several calls at once, one
-// does the work. A fetch that is under way when ctx ends goes on to its own end.
+// the error of ctx. It logs a failed fetch and tries again. If several calls run at once,
+// one of them does the work. A fetch that is under way when ctx ends is not cancelled.
 func (r *Remote) Run(ctx context.Context) error {
 	r.running.Add(1)
 	defer r.running.Add(-1)
 	for ctx.Err() == nil {
-		_ = r.wait(ctx, r.fetchIfDue()) // a failure sets when to try again
+		_ = r.wait(ctx, r.fetchIfDue()) // fail has set when to try again
 		select {
 		case <-ctx.Done():
-		case <-r.wake: // to look at when it is due now
+		case <-r.wake: // the next fetch is due at another time now
 		case <-time.After(max(time.Duration(r.due.Load())-r.now(), leastRetry/10)):
 		}
 	}

@@ -7,14 +7,14 @@ import (
 	"strings"
 )
 
-// The query of a Remote's URL may hold a secret, which no log and no error may show.
+// The query of a Remote's URL may hold a secret. No log and no error may show it.
 
 // where returns the URL without its query.
 func (r *Remote) where() string { return r.url.Scheme + "://" + r.url.Host + r.url.EscapedPath() }
 
-// withoutQuery returns an error of the client without the query. The URL that the client
-// adds is left out. Where the rest repeats the query, such as in the URL of a Location,
-// it is made illegible.
+// withoutQuery returns an error of the client without the query. It drops the URL that
+// the client adds. If the rest repeats the query, as the URL of a Location field may, it
+// masks it.
 func (r *Remote) withoutQuery(err error) error {
 	if whole := (*url.Error)(nil); errors.As(err, &whole) {
 		err = whole.Err
@@ -26,8 +26,8 @@ func (r *Remote) withoutQuery(err error) error {
 	return told{err, text}
 }
 
-// secretsOf returns what a query holds, in all the ways in which it may be written, the
-// longest first. A value shorter than 8 bytes is no secret, and may be part of an address.
+// secretsOf returns the values of a query in every spelling, the longest first. It leaves
+// out values shorter than 8 bytes, which are no secrets and may be part of an address.
 func secretsOf(query string) []string {
 	all := []string{query}
 	for _, pair := range strings.FieldsFunc(query, func(r rune) bool { return r == '&' || r == ';' }) {
@@ -46,7 +46,7 @@ func secretsOf(query string) []string {
 	return all
 }
 
-// told is an error in other words.
+// told is an error with another message.
 type told struct {
 	error
 	text string

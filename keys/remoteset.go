@@ -13,10 +13,10 @@ import (
 	"time"
 )
 
-// What a Remote reads out of an answer, and how it compares it with what it has.
+// This file reads what a Remote has fetched, and compares it with the current keys.
 
-// freshFor returns for how long an answer may be used (RFC 9111, section 5.2), within
-// our bounds. If the answer does not say, that is byDefault.
+// freshFor returns for how long a response may be used (RFC 9111, section 5.2), within
+// this package's bounds. It returns byDefault if the response does not say.
 func (r *Remote) freshFor(header http.Header, byDefault time.Duration) time.Duration {
 	fresh, forbidden := byDefault, false
 	for directive := range strings.SplitSeq(strings.Join(header.Values("Cache-Control"), ","), ",") {
@@ -31,22 +31,21 @@ func (r *Remote) freshFor(header http.Header, byDefault time.Duration) time.Dura
 	if forbidden {
 		fresh = 0
 	}
-	// At half time there are tries left before the keys are too old.
+	// Half of maxStale leaves time for further tries before the keys are too old.
 	return min(max(fresh, leastFresh), mostFresh, r.maxStale/2)
 }
 
-// seconds reads a number of seconds, and returns 0 for a value that is none. A number
-// that is too large for any integer is large (RFC 9111, section 1.2.2).
+// seconds parses a number of seconds. It returns 0 if there is none. A number that is too
+// large for an integer counts as the largest (RFC 9111, section 1.2.2).
 func seconds(text string) time.Duration {
-	n, err := strconv.ParseInt(text, 10, 64) // a range error comes with the nearest integer
+	n, err := strconv.ParseInt(text, 10, 64) // with a range error, n is the nearest integer
 	if err != nil && !errors.Is(err, strconv.ErrRange) {
 		return 0
 	}
 	return time.Duration(min(max(n, 0), 1<<30)) * time.Second
 }
 
-// readRemote returns the keys of a JWK Set that can be used, and why it left out the
-// others.
+// readRemote returns the usable keys of a JWK Set, and why it left out the others.
 func readRemote(text []byte) (set *Set, left []string, err error) {
 	members, err := readMembers(text)
 	if err != nil {
@@ -65,7 +64,7 @@ func readRemote(text []byte) (set *Set, left []string, err error) {
 		if err == nil {
 			err = cmp.Or(set.checkDuplicate(key), set.checkCost(key))
 		}
-		if err != nil { // which may repeat the key's alg, of any length
+		if err != nil { // the error may repeat the key's alg, of any length
 			left = append(left, fmt.Sprintf("key %d: %.200v", i+1, err))
 			continue
 		}
@@ -77,8 +76,8 @@ func readRemote(text []byte) (set *Set, left []string, err error) {
 	return set, left, nil
 }
 
-// checkCost refuses a key that makes the verification of a token expensive, also of a
-// forged one: a token is verified by every key without an id that has its algorithm.
+// checkCost rejects a key that would make it expensive to verify a token, even a forged
+// one. A token is verified with every key of its algorithm that has no ID.
 func (s *Set) checkCost(k Key) error {
 	if public, ok := k.m.public.(*rsa.PublicKey); ok && public.N.BitLen() > maxRemoteRSABits {
 		return fmt.Errorf("its %d bits take long to verify by; %d are the most", public.N.BitLen(), maxRemoteRSABits)
@@ -95,8 +94,8 @@ func (s *Set) checkCost(k Key) error {
 	return nil
 }
 
-// checkDuplicate refuses a key that the set has already, and one under the id and the
-// algorithm of another: their order would decide which of them verifies a token.
+// checkDuplicate rejects a key that the set already has, and a key with the ID and
+// algorithm of another. Otherwise their order would decide which one verifies a token.
 func (s *Set) checkDuplicate(k Key) error {
 	likewise := func(m *material) bool {
 		return k.ID() != "" && m.id == k.ID() && m.algorithm.name == k.Algorithm()
@@ -107,7 +106,7 @@ func (s *Set) checkDuplicate(k Key) error {
 	return nil
 }
 
-// privateMembers are those that no public key has (RFC 7518, section 6).
+// privateMembers are the JWK members that no public key has (RFC 7518, section 6).
 var privateMembers = []string{"d", "p", "q", "dp", "dq", "qi", "oth", "k"}
 
 func readRemoteKey(text []byte) (Key, error) {
@@ -130,12 +129,12 @@ func readRemoteKey(text []byte) (Key, error) {
 	return key, err
 }
 
-// mayKnow reports whether a set can verify tokens with that id.
+// mayKnow reports whether a key of the set can verify tokens with this key ID.
 func (s *Set) mayKnow(kid string) bool {
 	return kid == "" || slices.ContainsFunc(s.keys, func(m *material) bool { return m.id == "" || m.id == kid })
 }
 
-// same reports whether two sets verify the same, in whatever order their keys are.
+// same reports whether two sets hold the same keys, in any order.
 func (s *Set) same(other *Set) bool {
 	within := func(a, b *Set) bool {
 		return !slices.ContainsFunc(a.keys, func(m *material) bool { return !b.has(m) })
@@ -143,7 +142,7 @@ func (s *Set) same(other *Set) bool {
 	return within(s, other) && within(other, s)
 }
 
-// has reports whether a set has that very key, under that id.
+// has reports whether the set holds this key, with the same ID.
 func (s *Set) has(m *material) bool {
 	return slices.ContainsFunc(s.keys, func(other *material) bool { return other.id == m.id && other.sameKey(m) })
 }

@@ -18,42 +18,34 @@ import (
 	"github.com/lestrrat-go/jwx/v2/jwk"
 )
 
-// Ring is a [Source] of several keys that change at run time. One key signs, and
-// all verify: each the tokens that carry its id, and a secret without an id the
-// tokens that carry any or none. A rotation that rejects no good token takes three
-// steps, with the time in between that verifiers need to learn of a new key:
+// Ring is a [Source] of several keys that change at run time. One key signs, and all
+// verify. Each key verifies the tokens with its ID; a secret without an ID verifies
+// tokens with any or no ID. See "Rotating the keys of a ring" in the package comment.
 //
-//	ring.Add(next)          // published and verifies, does not sign yet
-//	ring.Rotate(next)       // signs; the one before still verifies
-//	ring.Retire(oldID)      // once its tokens have expired
-//
-// The keys may be kept in a file, by [OpenRing], [LoadOrCreateRing] and
-// [Ring.Save]; every process that has the file and calls [Ring.Run] takes part.
-//
-// A Ring is safe for concurrent use. Reading takes no lock. A token that was signed
-// just before a change is verified by the keys that are there just after it. A
-// change that fails changes nothing.
+// [OpenRing] and [LoadOrCreateRing] return a ring whose keys are in a file. Every process
+// that opens the file and calls [Ring.Run] follows its changes. A Ring is safe for
+// concurrent use, and reading takes no lock. A change that fails changes nothing.
 type Ring struct {
-	files   sync.Mutex // held while a file is read or written; never taken under mu
-	mu      sync.Mutex // held while current is changed, so never for long
+	files   sync.Mutex // held while a file is read or written; never taken while mu is held
+	mu      sync.Mutex // held while current is changed, never for long
 	current atomic.Pointer[ringState]
 	file    *ringFile // nil unless the ring was opened from one
 }
 
-// ringState is one state of a ring. It is complete before any reader sees it.
+// ringState is one state of a ring. It is complete before a reader sees it, and never
+// changes.
 type ringState struct {
 	set  *Set
 	jwks []byte // the public keys as a JWK Set
 	etag string
 }
 
-// NewRing returns a ring in which active signs and all keys verify. A bad key, an
-// active key that cannot sign, two keys of one id and two secrets without an id are
-// errors.
+// NewRing returns a ring in which active signs and all keys verify. A bad key, an active
+// key that cannot sign, two keys with one ID, and two secrets without an ID are errors.
 //
-// An asymmetric key without an id gets one, its RFC 7638 thumbprint. What such a key
-// signed outside of a ring names no key, and is rejected by the ring: until that has
-// expired, ask an Auth of the bare key as well.
+// An asymmetric key without an ID gets its RFC 7638 thumbprint as ID. Tokens that it
+// signed before, outside of a ring, have no kid, and the ring rejects them. Until they
+// have expired, also ask an Auth of the key alone.
 func NewRing(active Key, others ...Key) (*Ring, error) {
 	state, err := newRingState(append([]Key{active}, others...))
 	if err != nil {
@@ -64,14 +56,13 @@ func NewRing(active Key, others ...Key) (*Ring, error) {
 	return r, nil
 }
 
-// Keys returns the ring's keys as they are now. It never fails, and is one
-// atomic load.
+// Keys returns the ring's current keys. It never fails, and costs one atomic load.
 func (r *Ring) Keys(context.Context, string) (*Set, error) {
 	return r.current.Load().set, nil
 }
 
-// IDs returns the ids of the ring's keys, that of the key that signs first. The id
-// of a secret without one is "".
+// IDs returns the IDs of the ring's keys, beginning with the key that signs. The ID of a
+// secret without one is "".
 func (r *Ring) IDs() []string {
 	var ids []string
 	for _, m := range r.current.Load().set.keys {
@@ -80,8 +71,8 @@ func (r *Ring) IDs() []string {
 	return ids
 }
 
-// Key returns the ring's key with an id, or false if there is none. It is meant for
-// [Ring.Rotate] to a key that another program added.
+// Key returns the ring's key with this ID, or false if there is none. Use it to call
+// [Ring.Rotate] with a key that another program added.
 func (r *Ring) Key(kid string) (Key, bool) {
 	ring := r.current.Load().set.ring()
 	if i := indexOf(ring, kid); i >= 0 {
@@ -90,15 +81,15 @@ func (r *Ring) Key(kid string) (Key, bool) {
 	return Key{}, false
 }
 
-// Add lets a key verify, and publishes it if it is asymmetric. A key whose id the
-// ring has already is an error.
+// Add adds a key that verifies, and publishes it if it is asymmetric. A key whose ID the
+// ring already has is an error.
 func (r *Ring) Add(k Key) error {
 	return r.change("Add", func(ring []Key) ([]Key, error) { return append(ring, k), nil })
 }
 
-// Rotate makes next the key that signs. The key before it goes on verifying. next
-// may be in the ring already, by Add, and must then be that very key. Another key
-// under its id is an error, since tokens of the first would be rejected.
+// Rotate makes next the key that signs. The key that signed before goes on verifying.
+// next may already be in the ring. Another key with the same ID is an error, since tokens
+// of the first one would be rejected.
 func (r *Ring) Rotate(next Key) error {
 	return r.change("Rotate", func(ring []Key) ([]Key, error) {
 		next, err := identify(next)
@@ -115,9 +106,10 @@ func (r *Ring) Rotate(next Key) error {
 	})
 }
 
-// Retire removes a key: its tokens are rejected from now on. kid "" means the key
-// without an id. It is an error to retire the key that signs, one that the ring does
-// not have, or one whose tokens would still verify, by the same secret without an id.
+// Retire removes a key: its tokens are rejected from now on. kid "" means the key without
+// an ID. It is an error to retire the key that signs, a key that the ring does not have,
+// or one whose tokens a secret without an ID would still verify because it is the same
+// secret.
 func (r *Ring) Retire(kid string) error {
 	return r.change("Retire", func(ring []Key) ([]Key, error) {
 		switch i := indexOf(ring, kid); i {
@@ -136,8 +128,8 @@ func (r *Ring) Retire(kid string) error {
 	})
 }
 
-// change replaces the ring's keys, of which the first signs, by what edit returns
-// for a copy of them.
+// change calls edit with a copy of the ring's keys, the first of which signs, and
+// replaces the keys with those that edit returns.
 func (r *Ring) change(method string, edit func([]Key) ([]Key, error)) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -152,7 +144,7 @@ func (r *Ring) change(method string, edit func([]Key) ([]Key, error)) error {
 	return fmt.Errorf("keys: Ring.%s: %w", method, err)
 }
 
-// ring returns the keys of a set, to be changed.
+// ring returns a copy of the keys of a set.
 func (s *Set) ring() []Key {
 	var ring []Key
 	for _, m := range s.keys {
@@ -200,7 +192,7 @@ func indexOf(ring []Key, kid string) int {
 	return slices.IndexFunc(ring, func(k Key) bool { return k.ID() == kid })
 }
 
-// sameKey reports whether tokens of one verify by the other.
+// sameKey reports whether each of two keys verifies the tokens of the other.
 func (m *material) sameKey(other *material) bool {
 	switch {
 	case m.algorithm.name != other.algorithm.name || (m.secret == nil) != (other.secret == nil):
@@ -212,10 +204,10 @@ func (m *material) sameKey(other *material) bool {
 	return ok && public.Equal(other.public)
 }
 
-// JWKS returns a handler for /.well-known/jwks.json. It serves the public keys of
-// the ring as a JWK Set (RFC 7517, section 5), also those that do not sign yet or
-// any more. Secrets are never in it. Verifiers may cache it for five minutes, so
-// wait at least as long between Add and Rotate.
+// JWKS returns a handler for /.well-known/jwks.json. It serves the ring's public keys as
+// a JWK Set (RFC 7517, section 5), including those that do not sign yet or no longer
+// sign, and never a secret. Verifiers may cache the response for five minutes, so wait at
+// least that long between Add and Rotate.
 func (r *Ring) JWKS() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if req.Method != http.MethodGet && req.Method != http.MethodHead {

@@ -16,29 +16,26 @@ import (
 )
 
 const (
-	maxRingBytes   = 1 << 20     // bytes of a file
-	followInterval = time.Second // between two looks at it
-	followReports  = 60          // looks between two reports of one and the same failure
+	maxRingBytes   = 1 << 20     // size of a file
+	followInterval = time.Second // between two checks of the file
+	followReports  = 60          // checks between two log lines about the same failure
 )
 
-// ringFile is what a ring that was opened from a file knows of it.
+// ringFile is what a ring knows about the file that it was opened from.
 type ringFile struct {
 	path string
 	seen [sha256.Size]byte // hash of the content last read or written; under Ring.files
 }
 
-// OpenRing returns the ring that a file holds: a JWK Set (RFC 7517, section 5)
-// of private keys or secrets, of which the first signs, and of public keys that
-// only verify. The file may be one that [Ring.Save] wrote, or a mounted secret.
-// The ring changes with it while [Ring.Run] runs; without Run it stays as it
-// was opened.
+// OpenRing returns the ring in a file: a JWK Set (RFC 7517, section 5) of private keys or
+// secrets, the first of which signs, and of public keys that only verify. The file may be
+// one that [Ring.Save] wrote, or a mounted secret. The ring follows the file while
+// [Ring.Run] runs.
 //
-// It fails closed. A file that is not there, that holds no key, or that holds one
-// which [ParseJWK] or [NewRing] would refuse is an error. So is, other than on
-// Windows, a file that users other than its owner may write, or that users other
-// than its owner and group may read. It does not check which user the owner is. A
-// secret that Kubernetes mounts needs defaultMode 0400, and fsGroup where the
-// process is not root; a subPath mount never changes.
+// OpenRing fails closed. It returns an error if there is no file, if the file holds no
+// key, or if it holds one that [ParseJWK] or [NewRing] rejects. Except on Windows, it
+// also returns one if users other than the file's owner may write it, or users other than
+// its owner and group may read it. It does not check who the owner is.
 func OpenRing(path string) (*Ring, error) {
 	r, err := openRing(path)
 	if err != nil {
@@ -47,10 +44,10 @@ func OpenRing(path string) (*Ring, error) {
 	return r, nil
 }
 
-// LoadOrCreateRing is [OpenRing], and makes the file if there is none yet, with one
-// new key of the given algorithm: see [Generate]. If many processes start at once,
-// one of them makes the key and all return it. A file that is there is never written
-// to, and may hold keys of other algorithms.
+// LoadOrCreateRing is like [OpenRing], and creates the file if there is none, with one
+// new key of the given algorithm (see [Generate]). If many processes start at once, one
+// of them creates the key and all return it. An existing file is never written, and may
+// hold keys of other algorithms.
 func LoadOrCreateRing(path, alg string) (*Ring, error) {
 	r, err := openRing(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -86,22 +83,15 @@ func createRing(path, alg string) error {
 	return create(path, data)
 }
 
-// Save writes the ring to a file that [OpenRing] reads, secrets and private keys
-// included; of a key that only verifies, its public half. The file is replaced
-// whole: a process that reads it meanwhile has the old one or the new one. The new
-// file belongs to the user that saves, with mode 0600, whatever it was before.
+// Save writes the ring to a file that [OpenRing] reads, including secrets and private
+// keys. The file is replaced as a whole: a reader sees the old one or the new one. It
+// gets mode 0600 and belongs to the user who saves.
 //
-// It is an error, and nothing is written, if a private key is not in memory but in
-// a KMS or an HSM. The same holds if the file is the one that the ring was opened
-// from, and holds something else than the ring read there: another program's change,
-// such as a retirement, would be undone. Open the file again then. The look and the
-// write are two steps, so let one program at a time change a file.
-//
-// To change a file that processes follow, open it by [OpenRing], change that ring
-// and save it, and let [Ring.Run] bring the change to the rings in use. A change of
-// one of those rings could be undone by the file before it is saved.
+// Save writes nothing and returns an error if a private key is not in memory (KMS, HSM).
+// It does the same if the ring was opened from this file and the file has changed since:
+// saving would undo the change. Open the file again then.
 func (r *Ring) Save(path string) error {
-	r.files.Lock() // of two calls, the later one writes the later keys
+	r.files.Lock() // so that of two calls the later one writes the later keys
 	defer r.files.Unlock()
 	if err := r.save(path); err != nil {
 		return fmt.Errorf("keys: Ring.Save: %w", err)
@@ -139,8 +129,8 @@ func (r *Ring) save(path string) error {
 	return nil
 }
 
-// throughLinks returns what a link leads to. To replace the link itself would leave
-// programs behind that read what it led to.
+// throughLinks returns the file that a link leads to. Replacing the link itself would
+// leave programs behind that read the file it led to.
 func throughLinks(path string) (string, error) {
 	target, err := filepath.EvalSymlinks(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -158,8 +148,8 @@ func sameFile(path, other string) bool {
 	return err == nil && os.SameFile(a, b)
 }
 
-// privateJWKS returns the set as a JWK Set, private halves included, the key that
-// signs first.
+// privateJWKS returns the set as a JWK Set with private keys, beginning with the key that
+// signs.
 func (s *Set) privateJWKS() ([]byte, error) {
 	var file struct {
 		Keys []jwk.Key `json:"keys"`
@@ -182,26 +172,22 @@ func readRing(data []byte) (*ringState, error) {
 	return newRingState(ring)
 }
 
-// Run follows the file that the ring was opened from, until ctx ends. It returns the
-// error of ctx. Every second it looks whether the file holds something else, by
-// whatever way it came there. If so, it replaces the keys by those of the file, also
-// keys that Add, Rotate and Retire changed and that were not saved there. A rotation
-// of a fleet is then three changes of the file, with the times of [Ring] between
-// them, counted from when the last process has the file.
+// Run follows the file that the ring was opened from until ctx ends, and returns the
+// error of ctx. Every second it checks whether the file has changed. If so, the file's
+// keys replace all keys of the ring, including changes of Add, Rotate and Retire that
+// were not saved to it.
 //
-// A file that is missing, half-written or otherwise one that [OpenRing] would refuse
-// changes nothing. The keys stay, and the error is logged by [slog.Default] at once
-// and then every minute. So a key that is to be retired verifies until the file is
-// whole again.
-//
-// Run of a ring that was not opened from a file is an error.
+// If the file is missing, half-written or otherwise bad, the keys stay as they are. The
+// error is logged to [slog.Default] at once and then every minute. A key to be retired
+// therefore verifies until the file is whole again. Run returns an error at once for a
+// ring that was not opened from a file.
 func (r *Ring) Run(ctx context.Context) error {
 	if r.file == nil {
 		return errors.New("keys: Ring.Run: the ring does not come from a file; make it with OpenRing or LoadOrCreateRing, or leave Run out")
 	}
 	ticker := time.NewTicker(followInterval)
 	defer ticker.Stop()
-	var last string // the failure at hand
+	var last string // the current failure
 	for looks := 0; ; looks++ {
 		select {
 		case <-ctx.Done():
@@ -223,8 +209,8 @@ func (r *Ring) Run(ctx context.Context) error {
 	}
 }
 
-// follow takes the keys over from the file if it holds something else than
-// before. A change of the ring does not wait for the disk meanwhile.
+// follow replaces the ring's keys if the file has changed. Changes of the ring do not
+// wait for the disk meanwhile.
 func (r *Ring) follow() (changed bool, err error) {
 	r.files.Lock()
 	defer r.files.Unlock()
