@@ -25,7 +25,7 @@ import (
 
 // One secret signs and verifies: every service that verifies can also issue.
 func ExampleHS256() {
-	// What `openssl rand -base64 32` printed, kept out of the source code.
+	// The output of "openssl rand -base64 32", kept out of the source code.
 	secret, err := base64.StdEncoding.DecodeString("bcyYiDUaH6T0x1H3Uohj65vdhpOlq6JYg+3JmB8y7fM=")
 	if err != nil {
 		log.Fatal(err)
@@ -43,7 +43,7 @@ func ExampleHS256() {
 	// Output: demo <nil>
 }
 
-// A longer secret for a longer hash. A bad key is an error of New, and of Err.
+// HS512 needs a longer secret. New and Err return an error for a bad key.
 func ExampleHS512() {
 	secret := make([]byte, 64)
 	if _, err := rand.Read(secret); err != nil {
@@ -65,8 +65,8 @@ func ExampleHS384() {
 	// Output: HS384
 }
 
-// The type of a private key fixes its algorithm. Any crypto.Signer will do, also
-// one whose private key lives in a KMS.
+// The type of a private key fixes its algorithm. Any crypto.Signer will do, such as one
+// of a KMS.
 func ExampleSigner() {
 	_, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -90,7 +90,7 @@ func ExampleSigner() {
 	// demo <nil>
 }
 
-// One service issues; others have the public key, and can only verify.
+// One service issues tokens. Other services have the public key, and can only verify.
 func ExampleVerifier() {
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -118,7 +118,7 @@ func ExampleVerifier() {
 	// true
 }
 
-// A key with an id verifies only tokens that name it.
+// A key with an ID verifies only tokens with that kid.
 func ExampleKey_WithID() {
 	secret := make([]byte, 32)
 	if _, err := rand.Read(secret); err != nil {
@@ -146,7 +146,7 @@ func ExampleKey_WithID() {
 	// true
 }
 
-// RSA keys have six algorithms, of which RS256 is the first.
+// RSA keys have six algorithms. The default is RS256.
 func ExampleKey_WithAlgorithm() {
 	private, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -198,10 +198,10 @@ func ExampleParseJWK() {
 	fmt.Println(err)
 	// Output:
 	// EdDSA key "2026-05"
-	// keys: ParseJWK: a JWK Set, not a key; give it the one key that is meant
+	// keys: ParseJWK: a JWK Set, not a key; pass only the key you mean
 }
 
-// The first start makes the key, and every later one finds it.
+// The first start creates the key. Every later start reads it.
 func ExampleLoadOrCreate() {
 	folder, err := os.MkdirTemp("", "example")
 	if err != nil {
@@ -222,7 +222,7 @@ func ExampleLoadOrCreate() {
 	// Output: EdDSA true
 }
 
-// changeable is a Source whose key can be changed while it is in use.
+// changeable is a Source whose key can be replaced while it is in use.
 type changeable struct{ set atomic.Pointer[keys.Set] }
 
 func (c *changeable) Use(key keys.Key) error {
@@ -236,8 +236,8 @@ func (c *changeable) Use(key keys.Key) error {
 
 func (c *changeable) Keys(context.Context, string) (*keys.Set, error) { return c.set.Load(), nil }
 
-// A custom Source returns the set of a Key. The key of this one can be changed: from
-// then on tokens of the old key are rejected.
+// A custom Source returns the set of a Key. When the key is replaced, tokens of the old
+// one are rejected.
 func ExampleSource() {
 	newKey := func() keys.Key {
 		_, private, err := ed25519.GenerateKey(rand.Reader)
@@ -271,7 +271,7 @@ func ExampleSource() {
 	// true
 }
 
-// A Set signs and verifies bytes that are not a JWT, too.
+// A Set can also sign and verify bytes that are not a JWT.
 func ExampleSet() {
 	_, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -331,8 +331,8 @@ func ExampleRing() {
 	// jwtauth: no key for the token's alg and kid
 }
 
-// A rotation of a whole fleet is a change of a file that all its processes see,
-// such as a mounted secret.
+// To rotate the keys of several processes, change a file that all of them see, such as a
+// mounted secret.
 func ExampleOpenRing() {
 	dir, err := os.MkdirTemp("", "")
 	if err != nil {
@@ -341,7 +341,7 @@ func ExampleOpenRing() {
 	defer os.RemoveAll(dir)
 	path := filepath.Join(dir, "keys.jwks")
 
-	// Every process of the fleet has this.
+	// Every process runs this.
 	ring, err := keys.LoadOrCreateRing(path, "EdDSA")
 	if err != nil {
 		log.Fatal(err)
@@ -361,7 +361,7 @@ func ExampleOpenRing() {
 	}
 	fmt.Println(file.Add(next), file.Save(path))
 
-	for range 600 { // within a second, if the machine is not asleep
+	for range 600 { // a second at most, unless the machine is suspended
 		if _, ok := ring.Key(next.ID()); ok {
 			fmt.Println("followed")
 			break
@@ -387,7 +387,8 @@ func ExampleRing_JWKS() {
 	// Output: 200 {"keys":[]}
 }
 
-// One service issues and publishes its keys; others follow them, and can only verify.
+// One service issues tokens and publishes its keys. Other services fetch them, and can
+// only verify.
 func ExampleNewRemote() {
 	key, err := keys.Generate("EdDSA")
 	if err != nil {

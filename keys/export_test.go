@@ -1,6 +1,6 @@
 package keys
 
-// SetOf is a set of several keys, of which the first signs.
+// SetOf returns a set of several keys, the first of which signs.
 func SetOf(first Key, others ...Key) *Set {
 	set := &Set{active: first.m.set.active, keys: []*material{first.m}}
 	for _, k := range others {

@@ -78,7 +78,7 @@ func readPrivate(path string, forbidden fs.FileMode, limit int64) ([]byte, error
 		return nil, err
 	}
 	if mode := info.Mode().Perm(); mode&forbidden != 0 && runtime.GOOS != "windows" {
-		return nil, fmt.Errorf("%s has mode %04o, so that others may touch it; chmod 600 it (defaultMode: 0400 where Kubernetes mounts it), and make a new key if anyone could have read it", path, mode)
+		return nil, fmt.Errorf("%s has mode %04o, which gives other users access; chmod 600 it (defaultMode: 0400 where Kubernetes mounts it), and make a new key if anyone could have read it", path, mode)
 	}
 	data, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err == nil && int64(len(data)) > limit {

@@ -85,8 +85,8 @@ func TestLoadOrCreate_ANewSecretIsLongEnoughForEveryAlgorithmThatFits(t *testing
 	require.NoError(t, k.WithAlgorithm("HS512").Err())
 }
 
-// The id of a key pair is a hash of its public half, so that a program that has that
-// can find the key. Of a secret there must be no hash.
+// The ID of a key pair is a hash of its public half, so that a program with the public
+// key can find it. There must be no hash of a secret.
 func TestLoadOrCreate_TheIDIsTheThumbprintExceptOfASecret(t *testing.T) {
 	path := keyPath(t)
 	k, err := keys.LoadOrCreate(path, "EdDSA")
@@ -239,7 +239,7 @@ func TestLoadOrCreate_InAFolderThatIsNotWritable(t *testing.T) {
 	want := fs.ErrPermission
 	switch {
 	case runtime.GOOS == "linux" && os.Geteuid() == 0:
-		folder, want = "/proc", fs.ErrNotExist // not even root can make a file here
+		folder, want = "/proc", fs.ErrNotExist // not even root can create a file here
 	case runtime.GOOS == "windows" || os.Geteuid() == 0:
 		t.Skip("root, and Windows, may write into any folder")
 	}
@@ -249,7 +249,7 @@ func TestLoadOrCreate_InAFolderThatIsNotWritable(t *testing.T) {
 }
 
 func TestLoadOrCreate_ManyGoroutinesAtOnceGetOneKey(t *testing.T) {
-	for _, alg := range []string{"EdDSA", "HS256"} { // both sign alike each time
+	for _, alg := range []string{"EdDSA", "HS256"} { // both always sign the same bytes with the same signature
 		path := keyPath(t)
 		signatures := make([]string, 16)
 		var ready, group sync.WaitGroup
@@ -340,8 +340,8 @@ func TestLoadOrCreate_ManyProcessesAtOnceGetOneKey(t *testing.T) {
 	requireAlone(t, path)
 }
 
-// childVariable turns the test's own program into one that calls LoadOrCreate
-// once, for the test that needs several real processes.
+// childVariable makes the test's own program call LoadOrCreate once, for the test that
+// needs several processes.
 const childVariable = "JWTAUTH_TEST_LOAD_OR_CREATE"
 
 func TestMain(m *testing.M) {
@@ -355,7 +355,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// child waits until its input ends, so that all start at once, and prints what
+// child waits until its input ends, so that all children start at once. It prints what
 // its key signs.
 func child(path string) error {
 	fmt.Println("ready")

@@ -1,5 +1,5 @@
-// Package keys_test tests package keys from outside. The standard library verifies
-// every signature a second time.
+// Package keys_test tests package keys from outside. It verifies every signature a second
+// time with the standard library.
 package keys_test
 
 import (
@@ -51,7 +51,7 @@ var algorithms = []string{
 	"EdDSA", "Ed25519",
 }
 
-// Keys are dear to make, so every test takes the same ones.
+// Keys take long to make, so all tests share these.
 var (
 	aSecret, anotherSecret   = once(newSecret), once(newSecret)
 	anRSAKey, anotherRSAKey  = once(newRSA), once(newRSA)
@@ -149,7 +149,7 @@ func secretsOf(t testing.TB, private any) [][]byte {
 	panic(fmt.Sprintf("no such key: %T", private))
 }
 
-// publicForms returns the forms in which a public key goes around.
+// publicForms returns the forms in which programs hold a public key.
 func publicForms(t testing.TB, public any) [][]byte {
 	t.Helper()
 	pkix, err := x509.MarshalPKIXPublicKey(public)
@@ -198,7 +198,7 @@ func signed(t testing.TB, set *keys.Set, message []byte) []byte {
 	return signature
 }
 
-// hashOf returns the hash of every algorithm but that of Ed25519, and the digest.
+// hashOf returns the hash of an algorithm, and the digest. Ed25519 has none.
 func hashOf(alg string, message []byte) (crypto.Hash, []byte) {
 	hash := map[string]crypto.Hash{"256": crypto.SHA256, "384": crypto.SHA384, "512": crypto.SHA512}[alg[2:]]
 	h := hash.New()
@@ -206,7 +206,7 @@ func hashOf(alg string, message []byte) (crypto.Hash, []byte) {
 	return hash, h.Sum(nil)
 }
 
-// independentVerify is RFC 7518, section 3, by the standard library alone.
+// independentVerify implements RFC 7518, section 3, with the standard library.
 func independentVerify(alg string, public any, message, signature []byte) bool {
 	if public, ok := public.(ed25519.PublicKey); ok {
 		return isEd25519(alg) && ed25519.Verify(public, message, signature)
@@ -266,8 +266,7 @@ func signPSS(t testing.TB, alg string, private *rsa.PrivateKey, message []byte, 
 
 func coordinateSize(curve elliptic.Curve) int { return (curve.Params().BitSize + 7) / 8 }
 
-// join and split are RFC 7518, section 3.4: r and s, each as long as a
-// coordinate.
+// join and split implement RFC 7518, section 3.4: r and s, each as long as a coordinate.
 func join(curve elliptic.Curve, r, s *big.Int) []byte {
 	size := coordinateSize(curve)
 	both := make([]byte, 2*size)
@@ -284,8 +283,7 @@ func split(curve elliptic.Curve, signature []byte) (r, s *big.Int, ok bool) {
 	return new(big.Int).SetBytes(signature[:size]), new(big.Int).SetBytes(signature[size:]), true
 }
 
-// kms hides its private key, as a KMS or an HSM does: it is nothing but a
-// crypto.Signer.
+// kms is a crypto.Signer that hides its private key, as a KMS or an HSM does.
 type kms struct {
 	public crypto.PublicKey
 	sign   func(random io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error)
@@ -299,8 +297,8 @@ func (k kms) Sign(random io.Reader, digest []byte, opts crypto.SignerOpts) ([]by
 
 func hidden(private crypto.Signer) kms { return kms{private.Public(), private.Sign} }
 
-// requireHidden fails if text holds the secret in any form that printing could
-// give it.
+// requireHidden fails if a string holds the secret in any form that printing could give
+// it.
 func requireHidden(t testing.TB, text string, secret []byte) {
 	t.Helper()
 	if len(secret) == 0 {
@@ -319,11 +317,11 @@ func requireHidden(t testing.TB, text string, secret []byte) {
 	}
 }
 
-// requireSilent fails if the key or its set prints the secret by any verb, be it
-// in a field that is not exported, of which fmt asks no String method.
+// requireSilent fails if a fmt verb prints the secret of the key or its set. It also
+// prints them as unexported fields, for which fmt calls no String method.
 func requireSilent(t testing.TB, k keys.Key, secret []byte) {
 	t.Helper()
-	set, _ := k.Keys(t.Context(), "") // nil of a bad key
+	set, _ := k.Keys(t.Context(), "") // nil for a bad key
 	values := []any{k, &k, []keys.Key{k}, struct{ Key keys.Key }{k}, struct{ key keys.Key }{k}, set, &set, struct{ set *keys.Set }{set}}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%t", "%f", "%p"} {
 		for _, value := range values {
@@ -335,8 +333,8 @@ func requireSilent(t testing.TB, k keys.Key, secret []byte) {
 	}
 }
 
-// requireBad requires what a caller may expect of a bad key: an error that says
-// what is wrong and what would be right, and nothing that works.
+// requireBad requires that a bad key has an error which says what is wrong and what would
+// be right, and that no method of it works.
 func requireBad(t *testing.T, k keys.Key, says ...string) {
 	t.Helper()
 	err := k.Err()
@@ -357,7 +355,7 @@ func requireBad(t *testing.T, k keys.Key, says ...string) {
 	require.Equal(t, err, k.WithAlgorithm("HS256").Err())
 }
 
-// requireAlone fails if anything but the file at path is in its folder.
+// requireAlone fails if the folder of path holds another file.
 func requireAlone(t *testing.T, path string) {
 	t.Helper()
 	entries, err := os.ReadDir(filepath.Dir(path))
@@ -377,8 +375,8 @@ func forEach(t *testing.T, algs []string, test func(t *testing.T, alg string)) {
 	}
 }
 
-// publicKey returns the key that verifies what key(alg) signs; a secret has no
-// such half.
+// publicKey returns a key that verifies what key(alg) signs. For a secret it is the
+// secret.
 func publicKey(alg string) keys.Key {
 	if isSymmetric(alg) {
 		return key(alg)
@@ -386,8 +384,7 @@ func publicKey(alg string) keys.Key {
 	return keys.Verifier(public(private(alg))).WithAlgorithm(alg)
 }
 
-// flipped returns a copy with one bit of byte i changed, another one from byte
-// to byte.
+// flipped returns a copy with one bit of byte i changed. Which bit depends on i.
 func flipped(b []byte, i int) []byte {
 	b = slices.Clone(b)
 	b[i] ^= 1 << (i % 8)
@@ -440,8 +437,8 @@ func (m jwkMembers) text(t testing.TB) string {
 
 func base64url(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
 
-// jwkOf writes a key of the standard library as RFC 7518, section 6, and
-// RFC 8037, section 2, say.
+// jwkOf returns a key of the standard library in the form of RFC 7518, section 6, and RFC
+// 8037, section 2.
 func jwkOf(t testing.TB, key any) jwkMembers {
 	t.Helper()
 	switch key := key.(type) {
@@ -469,10 +466,10 @@ func jwkOf(t testing.TB, key any) jwkMembers {
 	return nil
 }
 
-// refusedJWK is a value that ParseJWK refuses, and words that its error holds.
-type refusedJWK struct{ text, says string }
+// rejectedJWK is a JWK that ParseJWK rejects, and words of the error.
+type rejectedJWK struct{ text, says string }
 
-func refusedJWKs(t testing.TB) map[string]refusedJWK {
+func rejectedJWKs(t testing.TB) map[string]rejectedJWK {
 	secret, rsaKey, ec, ed := jwkOf(t, aSecret()), jwkOf(t, anRSAKey()), jwkOf(t, aP256Key()), jwkOf(t, anEdKey())
 	rsaPublic, ecPublic, edPublic := jwkOf(t, anRSAKey().Public()), jwkOf(t, aP256Key().Public()), jwkOf(t, anEdKey().Public())
 	otherRSA, otherEC, otherEd := jwkOf(t, anotherRSAKey()), jwkOf(t, anotherP256Key()), jwkOf(t, anotherEdKey())
@@ -482,7 +479,7 @@ func refusedJWKs(t testing.TB) map[string]refusedJWK {
 		return strings.TrimSuffix(m.text(t), "}") + "," + more + "}"
 	}
 
-	refused := map[string]refusedJWK{
+	refused := map[string]rejectedJWK{
 		"nothing":                  {"", "not a JSON object"},
 		"blanks":                   {" \n", "not a JSON object"},
 		"null":                     {"null", "not a JSON object"},
@@ -492,7 +489,7 @@ func refusedJWKs(t testing.TB) map[string]refusedJWK {
 		"an empty object":          {"{}", "kty"},
 		"half a key":               {ed.text(t)[:40], "does not parse"},
 		"two keys":                 {ed.text(t) + ec.text(t), "data behind"},
-		"text behind the key":      {ed.text(t) + "x", "data behind"},
+		"data after the key":       {ed.text(t) + "x", "data behind"},
 		"a NUL behind the key":     {ed.text(t) + "\x00", "data behind"},
 		"text before the key":      {"x" + ed.text(t), "not a JSON object"},
 		"a byte order mark":        {"\ufeff" + ed.text(t), "not a JSON object"},
@@ -605,25 +602,25 @@ func refusedJWKs(t testing.TB) map[string]refusedJWK {
 		"OKP private on X25519": {jwkMembers{"kty": "OKP", "crv": "X25519", "x": base64url(x25519.PublicKey().Bytes()),
 			"d": base64url(x25519.Bytes())}.text(t), "Ed25519"},
 	}
-	// encoding/json would take these for the members that they fold to.
+	// encoding/json ignores case, and would take these for registered members.
 	for name, folded := range map[string]string{
 		"kid": "KID", "alg": "Alg", "use": "USE", "keys": "Keys",
 		"kty": "\u212aty", "key_ops": "key_op\u017f", "k": "\u212a", "d": "D", "n": "N", "crv": "CRV", "x": "X",
 	} {
-		refused["a member "+folded] = refusedJWK{ed.with(folded, "a").text(t), `"` + name + `" by case alone`}
+		refused["a member "+folded] = rejectedJWK{ed.with(folded, "a").text(t), `"` + name + `" by case alone`}
 	}
 	return refused
 }
 
 func aSecretText() string { return base64url(aSecret()) }
 
-// issuer is the other side of a Remote, without a network: what the Remote asks, what
-// it is answered, and what it logs.
+// issuer stands for the server of a Remote, without a network. It records what the Remote
+// asks and logs.
 type issuer struct {
 	*keys.Remote
 
 	mu      sync.Mutex
-	handler http.HandlerFunc // nil: the server is down
+	handler http.HandlerFunc // nil if the server is down
 	asked   []http.Header
 	at      []time.Time
 	log     logBuffer
@@ -631,7 +628,7 @@ type issuer struct {
 
 var errDown = errors.New("connection refused")
 
-// newIssuer is one that is down, of a Remote that has fetched nothing.
+// newIssuer returns an issuer that is down, and whose Remote has fetched nothing.
 func newIssuer(t testing.TB, opts ...keys.RemoteOption) *issuer {
 	t.Helper()
 	i := new(issuer)
@@ -645,8 +642,8 @@ func newIssuer(t testing.TB, opts ...keys.RemoteOption) *issuer {
 	return i
 }
 
-// inBubble calls test with a clock of its own, which also fails it if it leaves a
-// goroutine behind for longer than a fetch may take.
+// inBubble calls test in a synctest bubble. The test fails if it leaves a goroutine
+// behind for longer than a fetch may take.
 func inBubble(t *testing.T, test func(t *testing.T, i *issuer), opts ...keys.RemoteOption) {
 	synctest.Test(t, func(t *testing.T) {
 		defer time.Sleep(keys.DefaultFetchTimeout)
@@ -673,7 +670,7 @@ func (i *issuer) RoundTrip(r *http.Request) (*http.Response, error) {
 // logged returns what the Remote has logged.
 func (i *issuer) logged() string { return i.log.String() }
 
-// logBuffer keeps what is logged.
+// logBuffer is a log that a test reads.
 type logBuffer struct {
 	mu   sync.Mutex
 	text strings.Builder
@@ -711,7 +708,7 @@ func (i *issuer) answer(handler http.HandlerFunc) {
 	i.handler = handler
 }
 
-// publish answers with a body, and header fields in pairs.
+// publish sets the body of responses, and header fields given in pairs.
 func (i *issuer) publish(text string, header ...string) { i.answer(serving(text, header...)) }
 
 func serving(text string, header ...string) http.HandlerFunc {
@@ -723,7 +720,7 @@ func serving(text string, header ...string) http.HandlerFunc {
 	}
 }
 
-// run lets the Remote run until the test is over.
+// run runs the Remote until the test ends or stop is called.
 func (i *issuer) run(t *testing.T) (stop func()) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
@@ -735,7 +732,7 @@ func (i *issuer) run(t *testing.T) (stop func()) {
 	}
 }
 
-// verify verifies a message that an Ed25519 key signed, as that of a token that names kid.
+// verify verifies a message signed by an Ed25519 key, as if a token named kid.
 func (i *issuer) verify(kid string, private ed25519.PrivateKey) error {
 	set, err := i.Keys(context.Background(), kid)
 	if err != nil {
@@ -749,19 +746,19 @@ func publishedAs(t testing.TB, kid string, private crypto.Signer) jwkMembers {
 	return jwkOf(t, private.Public()).with("kid", kid)
 }
 
-// first is the set of one key, of the id "first"; both adds "second".
+// first returns a JWK Set with one key, whose ID is "first". both adds "second".
 func first(t testing.TB) string { return jwksText(t, publishedAs(t, "first", anEdKey())) }
 
 func both(t testing.TB) string {
 	return jwksText(t, publishedAs(t, "first", anEdKey()), publishedAs(t, "second", anotherEdKey()))
 }
 
-// roundTripper is a transport of a test's own.
+// roundTripper makes a transport of a function.
 type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// etagged answers 304, and nothing else, to a client that has the body.
+// etagged answers 304 to a client that has the body, and serves it to others.
 func etagged(text, etag string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("If-None-Match") == etag {
@@ -786,7 +783,7 @@ func ringAuth(t testing.TB, source keys.Source) *jwtauth.Auth {
 	return auth
 }
 
-// published is the JWK Set of a ring, as its handler serves it.
+// published returns the JWK Set that a ring's handler serves.
 func published(t testing.TB, ring *keys.Ring) []map[string]any {
 	t.Helper()
 	w := httptest.NewRecorder()
@@ -798,7 +795,7 @@ func published(t testing.TB, ring *keys.Ring) []map[string]any {
 	return set.Keys
 }
 
-// jwksText is a JWK Set of keys in the form of jwkOf.
+// jwksText returns a JWK Set of keys in the form of jwkOf.
 func jwksText(t testing.TB, all ...jwkMembers) string {
 	t.Helper()
 	var texts []string

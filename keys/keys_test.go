@@ -84,7 +84,8 @@ func TestSet_HasNoKeyForAnyOtherNameOfAnAlgorithm(t *testing.T) {
 	})
 }
 
-// The same bytes as a key never make two algorithms of one family alike.
+// Two algorithms of one family must not accept each other's signatures, even with the
+// same key.
 func TestSet_RejectsASignatureOfTheSameKeyByAnotherAlgorithm(t *testing.T) {
 	for _, family := range [][]string{
 		{"HS256", "HS384", "HS512"},
@@ -101,8 +102,8 @@ func TestSet_RejectsASignatureOfTheSameKeyByAnotherAlgorithm(t *testing.T) {
 	}
 }
 
-// The oldest forgery of this kind: the verifier's public key, which an attacker may
-// have, used as the secret of HS256.
+// The oldest forgery of this kind uses the verifier's public key, which an attacker may
+// have, as the secret of HS256.
 func TestSet_RejectsAnHMACWithThePublicKeyAsItsSecret(t *testing.T) {
 	forEach(t, algorithms[3:], func(t *testing.T, alg string) {
 		set := setOf(t, publicKey(alg))
@@ -439,8 +440,7 @@ func FuzzVerify(f *testing.F) {
 	})
 }
 
-// xored returns signature changed by the bytes of change, and longer by those
-// that stand over.
+// xored returns signature XOR change. If change is longer, its last bytes are appended.
 func xored(signature, change []byte) []byte {
 	changed := make([]byte, max(len(signature), len(change)))
 	copy(changed, signature)
@@ -450,7 +450,7 @@ func xored(signature, change []byte) []byte {
 	return changed
 }
 
-// vector is a worked example of an RFC: a token, and the key that signed it.
+// vector is an example from an RFC: a token, and the key that signed it.
 type vector struct {
 	Name    string
 	RFC     string `json:"source"`
@@ -460,7 +460,7 @@ type vector struct {
 	Payload string
 }
 
-// vectors reads the examples that the strict reader is tested with as well.
+// vectors reads the examples, which the tests of package strict use, too.
 func vectors(t *testing.T) []vector {
 	t.Helper()
 	files, err := filepath.Glob("../internal/strict/testdata/rfc/*.json")
@@ -479,7 +479,7 @@ func vectors(t *testing.T) []vector {
 	return all
 }
 
-// apart returns what the signature covers, the signature, and the header's kid.
+// apart returns the bytes that were signed, the signature, and the header's kid.
 func (v vector) apart(t *testing.T) (signed, signature []byte, kid string) {
 	t.Helper()
 	segments := strings.Split(v.Token, ".")
@@ -504,7 +504,7 @@ func TestSet_VerifiesTheExamplesOfTheRFCs(t *testing.T) {
 			input, signature, kid := v.apart(t)
 			k, err := keys.ParseJWK(v.JWK)
 			require.NoError(t, err)
-			k = k.WithAlgorithm(v.Alg) // their keys name none, and one RSA key serves several
+			k = k.WithAlgorithm(v.Alg) // the examples' keys name no algorithm, and one RSA key serves several
 			set := setOf(t, k)
 			require.NoError(t, set.Verify(v.Alg, kid, input, signature))
 			require.Equal(t, kid, k.ID(), "the examples name a key in both or neither")
@@ -536,7 +536,7 @@ func TestSet_VerifiesTheExamplesOfTheRFCs(t *testing.T) {
 	}
 }
 
-// The keys of the examples verify what they signed without their private half.
+// The public halves of the examples' keys verify their signatures.
 func TestSet_VerifiesTheExamplesOfTheRFCsWithThePublicKeyAlone(t *testing.T) {
 	for _, v := range vectors(t) {
 		if isSymmetric(v.Alg) {

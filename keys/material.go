@@ -137,7 +137,7 @@ func (m *material) kind() (kind string, fitting []string) {
 func checkSecret(secret []byte, a algorithm) error {
 	switch {
 	case bytes.Contains(secret, []byte("-----BEGIN ")):
-		return fmt.Errorf("the secret for %s is PEM text; give it to ParsePEM, or random bytes to %s", a.name, a.name)
+		return fmt.Errorf("the secret for %s is PEM; give it to ParsePEM, or random bytes to %s", a.name, a.name)
 	case bytes.HasPrefix(bytes.TrimSpace(secret), []byte("{")) && bytes.Contains(secret, []byte(`"kty"`)):
 		return fmt.Errorf("the secret for %s is a JWK; give it to ParseJWK, or random bytes to %s", a.name, a.name)
 	case len(secret) < a.secret:
@@ -190,7 +190,7 @@ func (m *material) checkKeyPair() error {
 			return errors.New("the Ed25519 public key is one byte repeated; it was never filled in")
 		}
 		if isWeakEd25519(public) {
-			return errors.New("the Ed25519 public key is one under which anyone can sign, or is not encoded as RFC 8032 says; make a new one")
+			return errors.New("the Ed25519 public key lets anyone sign for it, or is not encoded as RFC 8032 requires; make a new one")
 		}
 	default:
 		return fmt.Errorf("keys of type %T are not known; use RSA, ECDSA on P-256, P-384 or P-521, or Ed25519", m.public)

@@ -95,8 +95,8 @@ func changedECDSA(change func(*ecdsa.PrivateKey)) *ecdsa.PrivateKey {
 	return changed
 }
 
-// over31Bits is a variable, since an int of 32 bits cannot hold it as a constant. There
-// it becomes another exponent that is refused.
+// over31Bits is a variable, since a 32-bit int cannot hold it as a constant. There it
+// becomes another exponent that is rejected.
 var over31Bits int64 = 1<<31 + 1
 
 func TestSigner_SaysWhatIsWrongWithABadRSAKey(t *testing.T) {
@@ -213,8 +213,8 @@ func TestSigner_SaysWhatIsWrongWithABadEd25519Key(t *testing.T) {
 	}
 }
 
-// edwards is arithmetic on the curve of Ed25519 (RFC 8032, section 5.1), by math/big
-// alone and in affine coordinates.
+// edwards implements the curve of Ed25519 (RFC 8032, section 5.1) with math/big and
+// affine coordinates.
 var edwards = struct{ p, d, sqrtMinus1 *big.Int }{
 	p: new(big.Int).Sub(new(big.Int).Lsh(big.NewInt(1), 255), big.NewInt(19)),
 }
@@ -226,8 +226,8 @@ func init() {
 	edwards.sqrtMinus1 = new(big.Int).Exp(big.NewInt(2), new(big.Int).Rsh(new(big.Int).Sub(p, big.NewInt(1)), 2), p)
 }
 
-// decodePoint returns the point of 32 bytes as a reader does that takes y modulo p, and
-// the sign of an x that is 0 for nothing. It returns false if there is none.
+// decodePoint returns the point of 32 bytes, like a lenient reader that reduces y modulo
+// p and ignores the sign of an x that is 0. It returns false if there is no such point.
 func decodePoint(encoded []byte) (x, y *big.Int, ok bool) {
 	p, one := edwards.p, big.NewInt(1)
 	bigEndian := slices.Clone(encoded)
@@ -261,14 +261,14 @@ func double(x, y *big.Int) (*big.Int, *big.Int) {
 	return x3.Mod(x3, p), y3.Mod(y3, p)
 }
 
-// smallOrder returns every encoding of a point whose order divides 8: such a point has a
-// y of those below, in all spellings of 255 bits, with either sign.
+// smallOrder returns every encoding of a point whose order divides 8: each y of such a
+// point, in all 255-bit spellings, with either sign.
 func smallOrder(t *testing.T) [][]byte {
 	p := edwards.p
-	// The y of a point of order 8: doubled it has order 4, so that y is 0 there, and
-	// x² = -y². From the curve's equation follows d·y⁴ + 2y² - 1 = 0.
+	// A point of order 8 doubled has order 4, so its y is 0 and x² = -y². The curve's
+	// equation then gives d·y⁴ + 2y² - 1 = 0.
 	root := new(big.Int).ModSqrt(new(big.Int).Mod(new(big.Int).Add(big.NewInt(1), edwards.d), p), p)
-	if root == nil { // then the other one
+	if root == nil { // the other root has a square root
 		t.Fatal("1 + d has no square root")
 	}
 	var ys []*big.Int
@@ -296,8 +296,8 @@ func smallOrder(t *testing.T) [][]byte {
 	return all
 }
 
-// Anyone can sign for a public key of small order, as the standard library shows, which
-// does not look at the order of a key.
+// Anyone can sign for a public key of small order. The standard library accepts such a
+// signature, since it does not check the order of a key.
 func TestVerifier_RefusesEd25519KeysUnderWhichAnyoneCanSign(t *testing.T) {
 	forged := make([]byte, ed25519.SignatureSize)
 	forged[0] = 1 // R is the neutral element, S is 0
@@ -323,7 +323,7 @@ func TestVerifier_RefusesEd25519KeysUnderWhichAnyoneCanSign(t *testing.T) {
 	}
 }
 
-// Two encodings of one key would be two keys to everything that compares bytes.
+// Two encodings of one key would be two keys for every program that compares bytes.
 func TestVerifier_RefusesEd25519KeysThatAreNotCanonical(t *testing.T) {
 	points := 0
 	for beyond := range int64(19) {
@@ -342,7 +342,8 @@ func TestVerifier_RefusesEd25519KeysThatAreNotCanonical(t *testing.T) {
 	require.NoError(t, keys.Verifier(good).Err())
 }
 
-// requireWeak requires that a public key is refused whichever way it comes.
+// requireWeak requires that a public key is rejected in every form in which a program can
+// pass it.
 func requireWeak(t *testing.T, encoded ed25519.PublicKey) {
 	t.Helper()
 	requireBad(t, keys.Verifier(encoded), "Ed25519")
@@ -404,8 +405,8 @@ func TestSet_RejectsPSSWithASaltOfAnotherLength(t *testing.T) {
 	})
 }
 
-// longestSalt is as long as fits. It is said, since rsa.PSSSaltLengthAuto means the hash's
-// length where only FIPS 140-3 is allowed.
+// longestSalt returns the longest salt that fits. rsa.PSSSaltLengthAuto would mean the
+// hash's length in FIPS 140-3 mode.
 func longestSalt(hash crypto.Hash) int { return anRSAKey().Size() - hash.Size() - 2 }
 
 func ecdsaKeys() map[string]*ecdsa.PrivateKey {
@@ -453,8 +454,8 @@ func TestSet_ECDSASignatureIsTwoNumbersOfFixedLength(t *testing.T) {
 	}
 }
 
-// From one ECDSA signature anyone can compute the other one. Both are correct, so a
-// token must never be told from another by its signature.
+// Anyone can compute a second correct ECDSA signature from the first. Tokens must
+// therefore never be told apart by their signatures.
 func TestSet_VerifiesTheOtherOfTheTwoECDSASignatures(t *testing.T) {
 	for alg, private := range ecdsaKeys() {
 		t.Run(alg, func(t *testing.T) {
@@ -483,8 +484,8 @@ func TestSet_RejectsASignatureOfAnotherCurve(t *testing.T) {
 	}
 }
 
-// Curves that are the same one, but not the standard library's own value, are
-// refused rather than trusted to be what they say.
+// A curve with the parameters of P-256 that is not the standard library's own value is
+// rejected.
 func TestVerifier_RefusesACurveThatOnlyCallsItselfP256(t *testing.T) {
 	copied := *aP256Key().Public().(*ecdsa.PublicKey)
 	copied.Curve = elliptic.P256().Params()
@@ -532,7 +533,7 @@ func TestSigner_IsAskedForExactlyWhatItsAlgorithmNeeds(t *testing.T) {
 	})
 }
 
-// crypto.Signer does not say whether Public returns a pointer.
+// A crypto.Signer may return its public key as a pointer or as a value.
 func TestSigner_MayGiveItsPublicKeyByValue(t *testing.T) {
 	for alg, byValue := range map[string]crypto.PublicKey{
 		"RS256": anRSAKey().PublicKey,
@@ -605,7 +606,7 @@ func TestSigner_ThatLiesIsAnErrorAndNeverASignature(t *testing.T) {
 	}
 }
 
-// tampered is a signer that changes what it signed.
+// tampered returns a signer that changes its signatures.
 func tampered(change func([]byte) []byte) func(*testing.T, string) kms {
 	return func(_ *testing.T, alg string) kms {
 		signer := hidden(private(alg).(crypto.Signer))
@@ -618,8 +619,8 @@ func tampered(change func([]byte) []byte) func(*testing.T, string) kms {
 	}
 }
 
-// An ECDSA signer owes the ASN.1 form; one that already gives RFC 7518's would
-// be taken apart wrongly.
+// A crypto.Signer for ECDSA must return ASN.1. A signature already in the form of RFC
+// 7518 would be parsed wrongly.
 func TestSigner_OfECDSAThatGivesTheTwoNumbersBareIsAnError(t *testing.T) {
 	signer := hidden(aP256Key())
 	signer.sign = func(_ io.Reader, digest []byte, _ crypto.SignerOpts) ([]byte, error) {
@@ -665,7 +666,7 @@ func TestSigner_ErrorOfItsOwnReachesTheCaller(t *testing.T) {
 	})
 }
 
-// turncoat gives the first public key once, and then the second.
+// turncoat is a signer that returns the first public key once, and then the second.
 type turncoat struct {
 	kms
 	asked  atomic.Int32

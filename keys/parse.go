@@ -51,7 +51,7 @@ func parsePEM(data []byte) (Key, error) {
 			continue
 		}
 		if key != nil {
-			return Key{}, errors.New("more than one key; give it the one that is meant")
+			return Key{}, errors.New("more than one key; pass only the key you mean")
 		}
 		k, err := parseBlock(block)
 		if err != nil {
@@ -63,7 +63,7 @@ func parsePEM(data []byte) (Key, error) {
 	case key == nil:
 		return Key{}, errors.New("no PEM block that holds a key; one starts with -----BEGIN and is whole")
 	case len(bytes.TrimSpace(data)) > 0:
-		return Key{}, errors.New("text behind the key")
+		return Key{}, errors.New("data after the key")
 	case begun != 0: // pem.Decode skips a broken block, which may be the intended key
 		return Key{}, errors.New("a PEM block that does not parse, before the key")
 	}
@@ -134,7 +134,7 @@ func parseJWK(data []byte) (Key, error) {
 		return Key{}, err
 	}
 	if _, isSet := members["keys"]; isSet {
-		return Key{}, errors.New("a JWK Set, not a key; give it the one key that is meant")
+		return Key{}, errors.New("a JWK Set, not a key; pass only the key you mean")
 	}
 	// The errors of jwx may repeat its input, secret included.
 	parsed, err := jwk.ParseKey(data)

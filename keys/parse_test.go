@@ -26,9 +26,9 @@ import (
 	"github.com/joinednode/jwtauth/keys"
 )
 
-// requireSameKey checks a key that was read by what it does: it verifies what
-// the original private key signs by the standard library and, if it is a
-// private one, the other way round.
+// requireSameKey checks a parsed key by using it. It verifies a signature that the
+// standard library made with the original private key and, if it is a private key, signs
+// for the standard library to verify.
 func requireSameKey(t *testing.T, k keys.Key, alg string, original any, signs bool) {
 	t.Helper()
 	require.NoError(t, k.Err())
@@ -50,7 +50,7 @@ func sec1(t testing.TB, private *ecdsa.PrivateKey) []byte {
 	return armoured("EC PRIVATE KEY", must[[]byte](t)(x509.MarshalECPrivateKey(private)))
 }
 
-// certificate makes one that has long expired: dates are not checked.
+// certificate returns one that expired long ago: dates are not checked.
 func certificate(t testing.TB, private crypto.Signer) []byte {
 	t.Helper()
 	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Date(1999, 1, 1, 0, 0, 0, 0, time.UTC)}
@@ -132,8 +132,8 @@ func TestParsePEM_RefusesWhatIsNotOneGoodKey(t *testing.T) {
 		"a private key and its public":    {append(bytes.Clone(edText), pkix(t, anEdKey().Public())...), "more than one key"},
 		"a key and a certificate":         {append(bytes.Clone(edText), certificate(t, anEdKey())...), "more than one key"},
 		"a chain of certificates":         {append(certificate(t, anEdKey()), certificate(t, aP256Key())...), "more than one key"},
-		"text behind the key":             {append(bytes.Clone(edText), "text"...), "text behind the key"},
-		"half a key behind the key":       {append(bytes.Clone(edText), ecText[:40]...), "text behind the key"},
+		"data after the key":              {append(bytes.Clone(edText), "text"...), "data after the key"},
+		"half a key behind the key":       {append(bytes.Clone(edText), ecText[:40]...), "data after the key"},
 		"a broken key before the key":     {append(bytes.Clone(broken), ecText...), "does not parse"},
 		"half a key before the key":       {append(bytes.Clone(edText[:60]), append([]byte("\n"), ecText...)...), "does not parse"},
 		"a key encrypted the old way":     {pem.EncodeToMemory(legacy), "openssl pkey"},
@@ -195,7 +195,7 @@ func TestParsePEM_ReadsWhatOpenSSLWrites(t *testing.T) {
 
 	for name, c := range map[string]struct {
 		alg      string
-		generate string // writes NAME.pem
+		generate string // creates NAME.pem
 		then     []string
 	}{
 		"rsa": {"RS256", "genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out rsa.pem", []string{
@@ -247,7 +247,7 @@ func TestParsePEM_ReadsWhatOpenSSLWrites(t *testing.T) {
 		"short":      {"genrsa -out short 1024", "1024 bits"},
 		"rsa-pss":    {"genpkey -algorithm RSA-PSS -pkeyopt rsa_keygen_bits:1024 -out rsa-pss", "does not parse"},
 	} {
-		t.Run("refused: "+name, func(t *testing.T) {
+		t.Run("rejected: "+name, func(t *testing.T) {
 			run(c.generate)
 			_, err := keys.ParsePEM(read(name))
 			require.ErrorContains(t, err, c.says)
@@ -310,7 +310,7 @@ func TestParseJWK_RefusesWhatIsNotOneGoodKey(t *testing.T) {
 		secrets = append(secrets, secretsOf(t, private)...)
 	}
 	secrets = append(secrets, aSecret()[:31], aSecret()[:47], aSecret()[:63])
-	for name, c := range refusedJWKs(t) {
+	for name, c := range rejectedJWKs(t) {
 		t.Run(name, func(t *testing.T) {
 			k, err := keys.ParseJWK([]byte(c.text))
 			require.ErrorContains(t, err, c.says)
@@ -323,7 +323,7 @@ func TestParseJWK_RefusesWhatIsNotOneGoodKey(t *testing.T) {
 	}
 }
 
-// A private key whose key_ops let it only verify is a public one from then on.
+// A private key whose key_ops only allow to verify counts as a public key.
 func TestParseJWK_WithTheKeyOpVerifyAloneCannotSign(t *testing.T) {
 	for _, original := range []any{aSecret(), anRSAKey(), aP256Key(), anEdKey()} {
 		k, err := keys.ParseJWK([]byte(jwkOf(t, original).with("key_ops", []string{"verify"}).text(t)))
@@ -348,8 +348,8 @@ func TestParseJWK_KeepsNoPartOfItsInput(t *testing.T) {
 	}
 }
 
-// requireErrorOrKey requires that a parser made one of two things of any input: an
-// error and no key to use, or a key that works.
+// requireErrorOrKey requires one of two results for any input: an error and a bad key, or
+// a key that works.
 func requireErrorOrKey(t *testing.T, k keys.Key, err error) {
 	t.Helper()
 	if err != nil {
@@ -406,7 +406,7 @@ func FuzzParseJWK(f *testing.F) {
 		f.Add([]byte(jwkOf(f, private(alg)).with("alg", alg).with("kid", "a").with("use", "sig").text(f)))
 		f.Add([]byte(jwkOf(f, public(private(alg))).with("key_ops", []string{"verify"}).text(f)))
 	}
-	for _, refused := range refusedJWKs(f) {
+	for _, refused := range rejectedJWKs(f) {
 		f.Add([]byte(refused.text))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
@@ -419,7 +419,7 @@ func FuzzParseJWK(f *testing.F) {
 		if json.Unmarshal(text, &members) != nil {
 			return
 		}
-		// The algorithm is the one member that an error repeats.
+		// The error may repeat only the algorithm.
 		repeated, _ := members["alg"].(string)
 		for _, name := range []string{"k", "d", "p", "q", "dp", "dq", "qi"} {
 			value, _ := members[name].(string)

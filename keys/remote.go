@@ -258,7 +258,7 @@ func (r *Remote) fresh(ctx context.Context) (*remoteSet, error) {
 func (r *Remote) isDue() bool { return r.now() >= time.Duration(r.due.Load()) }
 
 var (
-	errBusy = errors.New("keys: Remote: many unknown key ids were asked for a moment ago")
+	errBusy = errors.New("keys: Remote: too many unknown key IDs were asked for; try again later")
 	errNone = errors.New("keys: Remote: the keys are too old")
 )
 

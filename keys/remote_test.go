@@ -28,7 +28,8 @@ import (
 	"github.com/joinednode/jwtauth/keys"
 )
 
-// slowly answers after a while, or never if the client hangs up before.
+// slowly returns a handler that waits before it answers. It stops waiting if the client
+// hangs up.
 func slowly(d time.Duration, then http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		select {
@@ -39,7 +40,7 @@ func slowly(d time.Duration, then http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-// wontSay fails unless err is one of not knowing: neither of a good token nor of a bad.
+// wontSay requires that err says nothing about the token, good or bad.
 func wontSay(t testing.TB, err error) {
 	t.Helper()
 	require.Error(t, err)
@@ -67,8 +68,8 @@ func TestRemote_VerifiesWhatItsIssuerSigns(t *testing.T) {
 	})
 }
 
-// TestRemote_AnOutageIs503AndNeverBlamesTheToken asks through the middleware, for a token that
-// is good, one that is bad, one of an unknown key, and one to be issued.
+// TestRemote_AnOutageIs503AndNeverBlamesTheToken sends requests through the middleware
+// with a good token, a bad one, and one of an unknown key, and issues a token.
 func TestRemote_AnOutageIs503AndNeverBlamesTheToken(t *testing.T) {
 	inBubble(t, func(t *testing.T, i *issuer) {
 		auth, err := jwtauth.New(i, jwtauth.WithAnyContainer(), jwtauth.WithTTL(time.Hour))
@@ -118,8 +119,8 @@ func TestRemote_AnOutageIs503AndNeverBlamesTheToken(t *testing.T) {
 	})
 }
 
-// badAnswers are those of a server that works in its way. They are told to a Remote
-// that asks for the first time, and to one that has keys.
+// badAnswers are the bad answers of a server that can be reached. A Remote gets them on
+// its first fetch, and when it already has keys.
 func badAnswers(t testing.TB) map[string]struct {
 	handler http.HandlerFunc
 	says    string
@@ -190,7 +191,7 @@ func abortMidway(text string) http.HandlerFunc {
 	}
 }
 
-// tlsIssuer is a real server whose answer can be changed, and a Remote of it.
+// tlsIssuer starts a TLS server whose answer can be changed, and returns a Remote for it.
 func tlsIssuer(t *testing.T, opts ...keys.RemoteOption) (*issuer, *httptest.Server) {
 	i := new(issuer)
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -258,7 +259,7 @@ func TestRemote_LeavesAServerThatHangs(t *testing.T) {
 				panic(http.ErrAbortHandler)
 			})
 			wontSay(t, i.verify("first", anEdKey()))
-			if i.fetches() > 0 { // else the handshake took so long
+			if i.fetches() > 0 { // otherwise the handshake took all of the time
 				<-left
 			}
 		})
@@ -563,7 +564,7 @@ func TestRemote_AReplacedKeyIsDroppedByAnAuthThatCachesItsTokens(t *testing.T) {
 	})
 }
 
-// warm is a Remote in a bubble that has the first key, with and without Run.
+// warm calls test twice with a Remote that has the first key: with Run and without it.
 func warm(t *testing.T, test func(t *testing.T, i *issuer)) {
 	for name, run := range map[string]bool{"with Run": true, "without Run": false} {
 		t.Run(name, func(t *testing.T) {
@@ -755,7 +756,7 @@ func TestRemote_ReadsOnlyTheBeginningOfAnEndlessBody(t *testing.T) {
 	require.LessOrEqual(t, read.Load(), int64(1<<20+1))
 }
 
-// endless answers with blanks, for ever.
+// endless is a body of blanks that never ends.
 type endless struct{ read *atomic.Int64 }
 
 func (e endless) RoundTrip(*http.Request) (*http.Response, error) {
@@ -774,7 +775,7 @@ func (e endless) Read(b []byte) (int, error) {
 
 func (endless) Close() error { return nil }
 
-// drip answers with a byte per second, for ever.
+// drip is a body that sends one byte per second and never ends.
 type drip struct{ ctx context.Context }
 
 func (drip) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -833,8 +834,8 @@ func TestRemote_RunMayRunTwice(t *testing.T) {
 	})
 }
 
-// TestRemote_AClockThatJumpsChangesNothing lets the wall clock of the Auth jump; the Remote
-// has none.
+// TestRemote_AClockThatJumpsChangesNothing makes the wall clock of the Auth jump. A
+// Remote does not use the wall clock.
 func TestRemote_AClockThatJumpsChangesNothing(t *testing.T) {
 	inBubble(t, func(t *testing.T, i *issuer) {
 		i.publish(first(t), "Cache-Control", "max-age=3600")
@@ -856,8 +857,8 @@ func TestRemote_AClockThatJumpsChangesNothing(t *testing.T) {
 	})
 }
 
-// asking is a logger that asks the Remote whose reports it takes, as one does that
-// sends them to a server that wants tokens.
+// asking is a logger that asks the Remote which logs to it for keys, as a logger does
+// that sends its lines to a server with tokens.
 type asking struct {
 	slog.Handler
 	remote *keys.Remote
@@ -901,7 +902,7 @@ func TestWithHTTPClient_DoesNotChangeTheClient(t *testing.T) {
 	require.Nil(t, client.CheckRedirect)
 }
 
-// TestRemote_ThatChangesIsSafeForConcurrentUse is for the race detector.
+// TestRemote_ThatChangesIsSafeForConcurrentUse is meant for the race detector.
 func TestRemote_ThatChangesIsSafeForConcurrentUse(t *testing.T) {
 	inBubble(t, func(t *testing.T, i *issuer) {
 		i.publish(first(t), "Cache-Control", "max-age=60")
@@ -934,7 +935,8 @@ func TestRemote_ThatChangesIsSafeForConcurrentUse(t *testing.T) {
 	})
 }
 
-// A request found out that the server is down: Run need not wait for the next renewal.
+// When a request has found that the server is down, Run tries again without waiting for
+// the next renewal.
 func TestRemote_RunTriesAgainWhatARequestCouldNotFetch(t *testing.T) {
 	warm(t, func(t *testing.T, i *issuer) {
 		stop := i.run(t)
@@ -950,7 +952,8 @@ func TestRemote_RunTriesAgainWhatARequestCouldNotFetch(t *testing.T) {
 	})
 }
 
-// Each of several unknown ids is told by its own fetch, which waits for the others'.
+// Each of several unknown IDs needs a fetch of its own, and waits for those of the
+// others.
 func TestRemote_TellsManyUnknownIDsApart(t *testing.T) {
 	warm(t, func(t *testing.T, i *issuer) {
 		i.answer(slowly(time.Second, serving(both(t))))
@@ -966,7 +969,7 @@ func TestRemote_TellsManyUnknownIDsApart(t *testing.T) {
 
 func TestRemote_FollowsFewRedirectsAndOnlyOnItsHost(t *testing.T) {
 	for name, test := range map[string]struct {
-		hops     []string // where each answer leads
+		hops     []string // where each response redirects to
 		followed bool
 	}{
 		"none":                                {nil, true},
@@ -1008,13 +1011,13 @@ func TestRemote_FollowsFewRedirectsAndOnlyOnItsHost(t *testing.T) {
 	}
 }
 
-// panics is a body whose reading panics.
+// panics is a body that panics when it is read.
 type panics struct{ io.ReadCloser }
 
 func (panics) Read([]byte) (int, error) { panic("in Read") }
 
-// A caller's client runs in a goroutine of the Remote, where a panic would end the
-// process, and nothing else would end the fetch.
+// A caller's client runs in a goroutine of the Remote. Its panic must neither end the
+// process nor leave the fetch waiting.
 func TestRemote_AClientThatPanicsIsAnOutage(t *testing.T) {
 	const secret = "a-secret-of-the-query"
 	redirect := func(*http.Request) (*http.Response, error) {
@@ -1048,7 +1051,7 @@ func TestRemote_AClientThatPanicsIsAnOutage(t *testing.T) {
 				})
 				remote, err := keys.NewRemote("https://issuer.example.com/jwks?key="+secret, keys.WithHTTPClient(&own), keys.WithLogger(slog.New(slog.NewTextHandler(logs, nil))))
 				require.NoError(t, err)
-				for range 2 { // nor does it go on for later requests
+				for range 2 { // later requests must not wait for it either
 					_, err = remote.Keys(t.Context(), "first")
 					require.ErrorContains(t, err, "the HTTP client")
 					require.NotContains(t, err.Error(), secret)

@@ -16,7 +16,7 @@ import (
 	"github.com/joinednode/jwtauth/keys"
 )
 
-// It may be a secret.
+// The query may be a secret.
 func TestRemote_TheQueryOfTheURLIsInNoLogAndNoError(t *testing.T) {
 	queries := map[string]string{
 		"a value":                          "v=1&api_key=the%2Fsecret",

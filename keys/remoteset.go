@@ -89,7 +89,7 @@ func (s *Set) checkCost(k Key) error {
 		}
 	}
 	if alike >= maxWithoutID {
-		return fmt.Errorf("%d keys before it have its algorithm and no id, which are the most; an id would help", alike)
+		return fmt.Errorf("%d keys before it have its algorithm and no id, which are the most; give it an ID", alike)
 	}
 	return nil
 }
@@ -116,7 +116,7 @@ func readRemoteKey(text []byte) (Key, error) {
 	}
 	for _, private := range privateMembers {
 		if _, is := members[private]; is {
-			return Key{}, errors.New("a secret or a private key, which nobody should publish")
+			return Key{}, errors.New("a secret or a private key, which must never be published")
 		}
 	}
 	key, err := parseJWK(text)

@@ -26,7 +26,8 @@ import (
 	"github.com/joinednode/jwtauth/keys"
 )
 
-// TestRemote_LeavesOutKeysThatCannotBeUsed puts each before and behind a good key, which stays.
+// TestRemote_LeavesOutKeysThatCannotBeUsed puts each bad key before and after a good one,
+// which is used.
 func TestRemote_LeavesOutKeysThatCannotBeUsed(t *testing.T) {
 	short := must[*rsa.PrivateKey](t)(rsa.GenerateKey(rand.Reader, 1024))
 	x25519 := must[*ecdh.PrivateKey](t)(ecdh.X25519().GenerateKey(rand.Reader))
@@ -120,7 +121,8 @@ func TestRemote_AKeyWithoutAnIDVerifiesTokensOfEveryID(t *testing.T) {
 	require.Contains(t, i.logged(), "key 2: another key", "but not the same one again")
 }
 
-// TestRemote_HowLongKeysAreFresh lets Run renew keys; it comes up to a tenth too early.
+// TestRemote_HowLongKeysAreFresh lets Run renew keys. Run does so up to a tenth of the
+// time early.
 func TestRemote_HowLongKeysAreFresh(t *testing.T) {
 	for name, test := range map[string]struct {
 		header []string
@@ -176,7 +178,7 @@ func TestRemote_FetchesKeysTwiceAtLeastBeforeTheyAreTooOld(t *testing.T) {
 	}, keys.WithMaxStale(time.Minute))
 }
 
-// TestRemote_OnlyAChangeOfKeysIsANewSet asks once per renewal.
+// TestRemote_OnlyAChangeOfKeysIsANewSet asks for a key once for each renewal.
 func TestRemote_OnlyAChangeOfKeysIsANewSet(t *testing.T) {
 	inBubble(t, func(t *testing.T, i *issuer) {
 		defer i.run(t)()
@@ -244,7 +246,7 @@ func FuzzReadRemote(f *testing.F) {
 	} {
 		f.Add([]byte(text))
 	}
-	for _, refused := range refusedJWKs(f) {
+	for _, refused := range rejectedJWKs(f) {
 		f.Add([]byte(`{"keys":[` + refused.text + `]}`))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
@@ -267,8 +269,8 @@ func FuzzReadRemote(f *testing.F) {
 	})
 }
 
-// requireNothingPrivate fails if the set was made of a JWK Set whose keys all have private
-// members, or if it has a secret.
+// requireNothingPrivate fails if a set was made of a JWK Set whose keys all have private
+// members, or if the set holds a secret.
 func requireNothingPrivate(t *testing.T, text []byte, set *keys.Set) {
 	t.Helper()
 	var answer struct{ Keys []map[string]any }
@@ -300,7 +302,7 @@ func (a fixedAnswer) RoundTrip(*http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader(string(a)))}, nil
 }
 
-// RFC 7517, section 4.5: keys of different types may have one id.
+// RFC 7517, section 4.5: keys of different types may have the same ID.
 func TestRemote_KeysOfOneIDAndTwoAlgorithmsAreTwo(t *testing.T) {
 	ed, rsa := publishedAs(t, "a", anEdKey()), publishedAs(t, "a", anRSAKey())
 	for _, text := range []string{jwksText(t, ed, rsa), jwksText(t, rsa, ed)} {

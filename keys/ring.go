@@ -121,7 +121,7 @@ func (r *Ring) Retire(kid string) error {
 			retired := ring[i]
 			ring = slices.Delete(ring, i, i+1)
 			if j := indexOf(ring, ""); j >= 0 && ring[j].m.sameKey(retired.m) {
-				return nil, fmt.Errorf("the same secret is in the ring without an id, and would verify the tokens of %q still; retire that too, first", kid)
+				return nil, fmt.Errorf("the same secret is in the ring without an id, and would still verify the tokens of %q; retire that one first", kid)
 			}
 			return ring, nil
 		}

@@ -123,7 +123,7 @@ func TestRing_RetiresAKeyWithoutAnID(t *testing.T) {
 	require.Error(t, ring.Retire(""))
 }
 
-// members are all that a public key may show (RFC 7517, RFC 7518, RFC 8037).
+// members are the members that a public key may have (RFC 7517, RFC 7518, RFC 8037).
 var members = map[string]bool{"kty": true, "kid": true, "alg": true, "use": true, "n": true, "e": true, "crv": true, "x": true, "y": true}
 
 func TestRing_JWKSPublishesNothingPrivate(t *testing.T) {
@@ -204,14 +204,14 @@ func TestRing_MakesAllChangesThatComeAtOnce(t *testing.T) {
 	require.Len(t, ring.IDs(), 65)
 }
 
-// fixedSource is a source that does not change.
+// fixedSource is a source that never changes.
 type fixedSource struct{ set *keys.Set }
 
 func (s fixedSource) Keys(context.Context, string) (*keys.Set, error) { return s.set, nil }
 
-// TestRing_RotationUnderLoad rotates as fast as it can while eight goroutines issue
-// and verify: no token of a key that is in the ring is rejected, none of a key
-// that was retired before it was presented is accepted.
+// TestRing_RotationUnderLoad rotates as fast as it can while eight goroutines issue and
+// verify. A token is never rejected while its key is in the ring, and never accepted once
+// its key was retired before it was sent.
 func TestRing_RotationUnderLoad(t *testing.T) {
 	const rotations = 300
 	name := func(i int) string { return fmt.Sprint("key-", i) }
@@ -236,13 +236,13 @@ func TestRing_RotationUnderLoad(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				// Its key may have been retired meanwhile. If a look at the ring
-				// after the verdict still finds it, it was there all the time.
+				// The key may have been retired in the meantime. If the ring still has it
+				// after the verdict, it had it all the time.
 				_, verdict := auth.Verify(ctx, token, "demo")
 				set, _ := ring.Keys(ctx, "")
 				if frozen := ringAuth(t, fixedSource{set}); verdict != nil {
 					if _, err := frozen.Verify(ctx, token, "demo"); err == nil {
-						t.Error("a good token was refused:", verdict)
+						t.Error("a good token was rejected:", verdict)
 						return
 					}
 				}

@@ -82,7 +82,7 @@ func TestRing_SavesASecretThatOnlyVerifiesAsSuch(t *testing.T) {
 	require.Contains(t, string(text), `"verify"`)
 }
 
-// A JWK can say more than two primes, but no reader in Go understands it.
+// A JWK can hold more than two primes, but no Go library reads that.
 func TestRing_DoesNotSaveAnRSAKeyOfThreePrimes(t *testing.T) {
 	//lint:ignore SA1019 such keys exist, and this makes one
 	private, err := rsa.GenerateMultiPrimeKey(rand.Reader, 3, 2048)
@@ -151,7 +151,7 @@ func TestLoadOrCreateRing_ManyGoroutinesAtOnceGetOneRing(t *testing.T) {
 	}
 }
 
-// badRingFiles returns contents that no ring may be made of, and what the error says.
+// badRingFiles returns contents that are no ring, and words of the error.
 func badRingFiles(t testing.TB) map[string]struct{ text, says string } {
 	one, two := jwkOf(t, anEdKey()), jwkOf(t, aSecret())
 	whole := jwksText(t, one, two)
@@ -228,8 +228,7 @@ func TestOpenRing_RefusesAFileThatUsersOutsideTheGroupMayRead(t *testing.T) {
 	}
 }
 
-// followed is a ring that runs beside a test, in a bubble with a clock of its
-// own, and the file it follows.
+// followed is a ring that follows a file in a synctest bubble.
 type followed struct {
 	*keys.Ring
 	t    *testing.T
@@ -237,7 +236,7 @@ type followed struct {
 	log  logBuffer
 }
 
-// follow calls test with a ring in the file that the first key signs for.
+// follow calls test with a ring that follows a file whose first key signs.
 func follow(t *testing.T, test func(t *testing.T, ring *followed)) {
 	synctest.Test(t, func(t *testing.T) {
 		ring := &followed{t: t, path: ringPath(t)}
@@ -259,7 +258,7 @@ func follow(t *testing.T, test func(t *testing.T, ring *followed)) {
 	})
 }
 
-// wait lets time pass, and returns what the ring logged meanwhile.
+// wait lets time pass, and returns what the ring has logged since.
 func (f *followed) wait(d time.Duration) string {
 	f.log.take()
 	time.Sleep(d)
@@ -267,7 +266,7 @@ func (f *followed) wait(d time.Duration) string {
 	return f.log.take()
 }
 
-// soon is as long as a change may take to be seen.
+// soon is the longest time after which a ring has seen a change.
 const soon = time.Second + time.Millisecond
 
 func TestRing_RunTakesARotationFromTheFile(t *testing.T) {
@@ -301,7 +300,7 @@ func TestRing_RunTakesARotationFromTheFile(t *testing.T) {
 	})
 }
 
-// Kubernetes swaps a link to a folder, so that the file itself is another one.
+// Kubernetes replaces a link to a folder, so the file becomes another file.
 func TestRing_RunFollowsAMountedSecretAcrossItsLinks(t *testing.T) {
 	folder := t.TempDir()
 	mount := func(name string, ring *keys.Ring) {
@@ -328,7 +327,7 @@ func TestRing_RunFollowsAMountedSecretAcrossItsLinks(t *testing.T) {
 	})
 }
 
-// repair puts a file in place that is whole.
+// repair replaces the file with a good one.
 func repair(t *testing.T, ring *followed) {
 	t.Helper()
 	require.NoError(t, newRing(t, key("EdDSA").WithID("first")).Save(ring.path))
@@ -374,8 +373,8 @@ func TestRing_RunReportsABrokenFileAndKeepsTheKeys(t *testing.T) {
 	})
 }
 
-// A process that starts again without the file gets an error, or makes another key. That
-// is then the only one for the processes that follow the file.
+// If the file is gone, a restarting process gets an error from OpenRing, and a new key
+// from LoadOrCreateRing. Processes that follow the file then have only the new key.
 func TestRing_ALostFileIsANewKeyOnlyForLoadOrCreateRing(t *testing.T) {
 	follow(t, func(t *testing.T, ring *followed) {
 		token := tokenBy(t, ring)
@@ -423,8 +422,8 @@ func TestRing_TheFileWinsOverWhatWasNotSaved(t *testing.T) {
 	})
 }
 
-// A save of the ring itself must not come back as another program's change, and undo
-// what was done since.
+// A ring must not take its own save for another program's change, which would undo later
+// changes.
 func TestRing_ARetiredKeyDoesNotComeBackByTheRingsOwnSave(t *testing.T) {
 	follow(t, func(t *testing.T, ring *followed) {
 		old := tokenBy(t, ring)
@@ -498,8 +497,7 @@ func TestRing_RunWithoutAFileIsAnError(t *testing.T) {
 	require.ErrorContains(t, newRing(t, key("EdDSA")).Run(t.Context()), "does not come from a file")
 }
 
-// A reader that finds half a file, or none, would be a reader that throws users
-// out.
+// A reader that found half a file or none would reject good tokens.
 func TestRing_AReaderDuringASaveSeesOneWholeRing(t *testing.T) {
 	path := ringPath(t)
 	ring := newRing(t, key("EdDSA").WithID("0"))
