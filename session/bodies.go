@@ -12,34 +12,35 @@ import (
 	"github.com/joinednode/jwtauth/internal/reply"
 )
 
-// maxBody is how many bytes the body of a request may have.
+// maxBody is the largest body of a request, in bytes.
 const maxBody = 64 << 10
 
-// fields are those of a JSON object.
+// fields are the members of a JSON object.
 type fields map[string]json.RawMessage
 
-// problem says why a request is rejected before any token is looked at.
+// problem is why a request is rejected before any token is read.
 type problem struct {
 	status       int
 	code, detail string
 }
 
-// bodies are the JSON of one kind of clients.
+// bodies are the JSON bodies for one kind of client.
 type bodies interface {
-	// refreshField is where a request has its refresh token.
+	// refreshField is the name of the field that holds the refresh token.
 	refreshField() string
-	// required are the fields that are missing, of those that must be there.
+	// required returns an answer that names the missing fields, if any is missing.
 	required(body fields, names ...string) (answer any, missing bool)
 	// pair is the answer with tokens.
 	pair(p Pair) any
 	problem(r *http.Request, p problem) any
 	wrongType(field string) any
 	refused(d jwtauth.Denial, access bool) any
-	// challenge is the WWW-Authenticate of a 401, given jwtauth's own.
+	// challenge returns the WWW-Authenticate field of a 401, given that of package
+	// jwtauth.
 	challenge(own string) string
 }
 
-// ownBodies are those of [Manager.Handler].
+// ownBodies are the bodies of [Manager.Handler] without WithSimpleJWTBodies.
 type ownBodies struct{}
 
 type denied struct {
@@ -60,8 +61,8 @@ func (ownBodies) wrongType(field string) any {
 	return denied{Code: "malformed", Detail: fmt.Sprintf("The field %s has another type.", field)}
 }
 
-// writeDenial is the WithDenial of refresh tokens, and of access tokens where clients
-// expect other bodies than jwtauth's.
+// writeDenial returns the WithDenial function of refresh tokens and, if clients expect
+// other bodies than those of package jwtauth, of access tokens.
 func (m *Manager) writeDenial(access bool) func(w http.ResponseWriter, r *http.Request, d jwtauth.Denial) {
 	return func(w http.ResponseWriter, _ *http.Request, d jwtauth.Denial) {
 		if errors.Is(d.Err, ErrReused) {
@@ -78,8 +79,8 @@ func (m *Manager) writeProblem(w http.ResponseWriter, r *http.Request, status in
 	reply.JSON(w, status, m.bodies.problem(r, problem{status, code, detail}))
 }
 
-// readBody reads the JSON object of a POST, or writes what is wrong with it. A body
-// that is empty is one without fields.
+// readBody returns the fields of a POST's JSON object. An empty body has no fields. It
+// answers a bad body itself, and then returns false.
 func (m *Manager) readBody(w http.ResponseWriter, r *http.Request) (fields, bool) {
 	if r.Method != http.MethodPost || r.Body == nil {
 		return nil, true
@@ -109,8 +110,8 @@ func (m *Manager) readBody(w http.ResponseWriter, r *http.Request) (fields, bool
 	return all, true
 }
 
-// field decodes a field, which may be missing or null, or writes that it is of
-// another type.
+// field decodes a field, which may be missing or null. It answers a field of a wrong type
+// itself, and then returns false.
 func (m *Manager) field(w http.ResponseWriter, body fields, name string, to any) bool {
 	value, ok := body[name]
 	if !ok {
@@ -123,7 +124,8 @@ func (m *Manager) field(w http.ResponseWriter, body fields, name string, to any)
 	return true
 }
 
-// has writes which of the fields are missing, where clients want to be told.
+// has reports whether a body has these fields. It answers missing ones itself, if clients
+// expect that.
 func (m *Manager) has(w http.ResponseWriter, body fields, names ...string) bool {
 	answer, missing := m.bodies.required(body, names...)
 	if missing {
@@ -133,7 +135,7 @@ func (m *Manager) has(w http.ResponseWriter, body fields, names ...string) bool 
 }
 
 // simpleJWT are the bodies of djangorestframework-simplejwt 5.5 and Django REST framework
-// 3.14, word for word, for all that such a client meets.
+// 3.14, word for word.
 type simpleJWT struct{}
 
 type detail struct {
@@ -213,21 +215,10 @@ func (simpleJWT) refused(d jwtauth.Denial, access bool) any {
 	}{detail{"Given token not valid for any token type", d.Code}, []about{{"AccessToken", "access", message}}}
 }
 
-// WithSimpleJWTBodies has [Manager.Handler], [Manager.WritePair] and the denials of
-// [Manager.Require] speak as djangorestframework-simplejwt does, behind djoser or
-// without, so that clients that were written for those need no change:
-//
-//   - create/ answers {"refresh", "access"}, and refresh/ takes {"refresh"} and answers
-//     the same, as with ROTATE_REFRESH_TOKENS;
-//   - verify/ takes a refresh token, too, and does not tell whether it was replaced;
-//   - logout/ takes {"refresh"} and answers 200 {}, and blacklist/ is another name of it;
-//   - failures have "detail" and, of a token, the "code" token_not_valid and, at a
-//     call, "messages", in the words of version 5.5; what is wrong with a field stands
-//     beside its name, 400.
-//
-// What those do not know is as it was: sessions/, "everywhere" and "session_id" of
-// logout/, the bodies without tokens of [WithCookies], 403 of another origin, and 503,
-// after which a client must keep its tokens.
+// WithSimpleJWTBodies makes [Manager.Handler], [Manager.WritePair] and the denials of
+// [Manager.Require] use the JSON bodies of djangorestframework-simplejwt 5.5, alone or
+// behind djoser. Clients of those need no change. See "The bodies of simplejwt" in the
+// package comment.
 func WithSimpleJWTBodies() Option {
 	return func(c *config) error {
 		c.bodies = simpleJWT{}

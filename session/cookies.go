@@ -12,61 +12,38 @@ import (
 	"github.com/joinednode/jwtauth"
 )
 
-// Names of the cookies of [WithCookies]. Browsers take them over TLS alone, and Chromium
-// and Firefox from localhost, too (draft-ietf-httpbis-rfc6265bis, section 4.1.3). Those
-// whose name begins with __Host- they take from this host alone; the other one, which
-// has a path, a sibling subdomain could set as well, so that it counts only if it is of
-// the session that SessionCookie names.
+// The names of the cookies of [WithCookies]. See "Cookies" in the package comment.
 const (
-	AccessCookie  = "__Host-access"    // goes with every request
-	SessionCookie = "__Host-session"   // the session's id
-	RefreshCookie = "__Secure-refresh" // goes to the endpoints alone
+	AccessCookie  = "__Host-access"    // goes with every request to this host
+	SessionCookie = "__Host-session"   // the session's ID
+	RefreshCookie = "__Secure-refresh" // goes only to the endpoints
 )
 
 const (
-	// maxCookie is how many bytes a name and its value may have, more than which
-	// browsers drop (the same, section 5.6).
+	// maxCookie is the size of a name and its value, in bytes, above which browsers drop
+	// a cookie (draft-ietf-httpbis-rfc6265bis, section 5.6).
 	maxCookie = 4096
-	// maxRefreshCookies is how many of that name are looked at.
+	// maxRefreshCookies is how many refresh cookies of a request are read.
 	maxRefreshCookies = 8
 )
 
-// Cookies says how browsers keep tokens. See [WithCookies].
+// Cookies configures [WithCookies].
 type Cookies struct {
 	// Path is where browsers see the endpoints of [Manager.Handler], such as
-	// "/auth/jwt/": what is in front of a proxy or of http.StripPrefix counts. The
-	// refresh token is sent nowhere else. With a wrong one it never arrives, and
-	// every refresh is 401.
+	// "/auth/jwt/". With a proxy or http.StripPrefix, that is the path in front of it.
+	// The refresh token is sent only there. If Path is wrong, the token never arrives,
+	// and every refresh is 401.
 	Path string
 
 	// TrustedOrigins are other origins whose pages may use the cookies, such as
-	// "https://app.example.com" for "https://api.example.com". Browsers send them
-	// from the same site only, and CORS, which is not this package's, must stand
-	// around the handlers and allow those origins and their credentials.
+	// "https://app.example.com" for "https://api.example.com". Browsers send the cookies
+	// only from the same site. The handlers also need CORS, which this package does not
+	// provide: it must allow these origins, with credentials.
 	TrustedOrigins []string
 }
 
-// WithCookies has browsers keep the tokens in cookies that no script can read:
-// [AccessCookie], [RefreshCookie] and [SessionCookie], with HttpOnly, Secure and
-// SameSite=Lax, each for as long as the session lasts unless it is refreshed, so that an
-// access token that has expired is still sent, and refused as such. Then
-//
-//   - [Manager.Handler] and [Manager.WritePair] set cookies and write no token into a
-//     body, and Handler takes tokens from cookies alone; [Manager.JSONHandler] goes
-//     on serving clients that keep tokens themselves, and takes none from cookies;
-//   - [Manager.Require] and [Manager.Auth] find a token in the Authorization field, and
-//     then in the cookie; extractors that WithAccess is given must have
-//     jwtauth.FromCookie(AccessCookie) among them;
-//   - whatever browsers do by themselves must come from this origin or a trusted one
-//     (see [http.CrossOriginProtection]), each POST to Handler included: 403
-//     otherwise. Its own protection takes the place of one given to WithAccess. GET,
-//     HEAD and OPTIONS pass from any origin, except for WebSockets: handlers must change
-//     nothing on them;
-//   - tokens of more than 4096 bytes, name of the cookie included, which browsers
-//     drop, are an outage, before anything changes.
-//
-// All tabs share the cookies, and the answer that comes last wins. Pages should log in,
-// refresh and log out one at a time, by Web Locks: examples/login has a client to copy.
+// WithCookies makes browsers keep the tokens in cookies that no script can read: see
+// "Cookies" in the package comment. By default clients keep the tokens themselves.
 func WithCookies(cookies Cookies) Option {
 	return func(c *config) error {
 		c.cookies = &cookies
@@ -93,8 +70,8 @@ func isCookiePath(s string) bool {
 	return s == "/" || strings.HasPrefix(s, "/") && path.Clean(s) == strings.TrimSuffix(s, "/")
 }
 
-// cookieOptions returns what [WithCookies] adds to the Auth of access tokens: the options
-// that the user's may replace, and those that are forced.
+// cookieOptions returns what [WithCookies] adds to the Auth of access tokens: options
+// that the user's may replace, and options that are forced.
 func (m *Manager) cookieOptions() (cookies, forced []jwtauth.Option) {
 	if m.cookies == nil {
 		return nil, nil
@@ -104,7 +81,8 @@ func (m *Manager) cookieOptions() (cookies, forced []jwtauth.Option) {
 	return cookies, forced
 }
 
-// findsCookie returns an error if the access token in its cookie would not be found.
+// findsCookie returns an error if the extractors do not look into the access token's
+// cookie.
 func (m *Manager) findsCookie() error {
 	if m.cookies == nil || m.noAccess {
 		return nil
@@ -120,10 +98,10 @@ func (m *Manager) findsCookie() error {
 	return nil
 }
 
-// SetCookies sets the cookies of [WithCookies] for a pair, and with the zero Pair takes
-// them away: for logins that end in a redirect, such as OIDC. [Manager.Handler] does so
-// by itself. The error, of a token that browsers would drop for its size, or of a
-// Manager without WithCookies, comes before any is set.
+// SetCookies sets the cookies of [WithCookies] for a pair. With the zero Pair it deletes
+// them. Use it for logins that end in a redirect, such as OIDC; [Manager.Handler] does so
+// itself. If a token is too large for a cookie, or the Manager has no WithCookies,
+// SetCookies returns an error and sets none.
 func (m *Manager) SetCookies(w http.ResponseWriter, p Pair) error {
 	if m.cookies == nil {
 		return errors.New("session: SetCookies: the Manager was made without WithCookies")
@@ -137,7 +115,7 @@ func (m *Manager) SetCookies(w http.ResponseWriter, p Pair) error {
 		{Name: SessionCookie, Value: p.SessionID, Path: "/"},
 		{Name: RefreshCookie, Value: p.RefreshToken, Path: m.cookies.Path},
 	}
-	if m.noAccess { // it comes from elsewhere
+	if m.noAccess { // access tokens come from elsewhere
 		cookies = cookies[1:]
 	}
 	for _, c := range cookies {
@@ -160,9 +138,9 @@ func fitCookies(p Pair) error {
 	return nil
 }
 
-// refreshCookie returns the refresh token of the session that SessionCookie names, "" if
-// there is none: of several the latest, as after a change of the path. The token is not
-// verified here.
+// refreshCookie returns the refresh token of the session that SessionCookie names, or ""
+// if there is none. If there are several, such as after a change of the path, it returns
+// the latest. It does not verify the token.
 func refreshCookie(r *http.Request) (token string) {
 	bound := r.CookiesNamed(SessionCookie)
 	if len(bound) != 1 || bound[0].Value == "" {

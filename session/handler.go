@@ -17,7 +17,7 @@ import (
 	"github.com/joinednode/jwtauth/internal/strict"
 )
 
-// Credentials are what a client sent to create/. They hide themselves from logs.
+// Credentials are what a client sent to create/. Printing or logging them shows nothing.
 type Credentials struct {
 	Email    string
 	Username string
@@ -26,8 +26,8 @@ type Credentials struct {
 	fields map[string]json.RawMessage
 }
 
-// Decode decodes all that the client sent into v, as [json.Unmarshal] does: for
-// fields of your own, such as a one-time code.
+// Decode decodes all that the client sent into v with [json.Unmarshal]. Use it for fields
+// of your own, such as a one-time code.
 func (c Credentials) Decode(v any) error {
 	all, err := json.Marshal(c.fields)
 	if err != nil {
@@ -36,7 +36,7 @@ func (c Credentials) Decode(v any) error {
 	return json.Unmarshal(all, v)
 }
 
-// String hides the password, and who it may be of.
+// String hides the password and the user.
 func (c Credentials) String() string { return "session.Credentials" }
 
 // GoString is [Credentials.String].
@@ -48,53 +48,26 @@ func (c Credentials) MarshalText() ([]byte, error) { return []byte(c.String()), 
 // LogValue is [Credentials.String].
 func (c Credentials) LogValue() slog.Value { return slog.StringValue(c.String()) }
 
-// Handler serves sessions over HTTP, as JSON, wherever it is mounted: it looks at
-// the last segment of the path, with or without a slash behind it.
+// Handler returns a handler that serves login, refresh, verify, logout and the list of
+// sessions over HTTP: see "The endpoints" in the package comment. Mount it anywhere, such
+// as at "/auth/jwt/". It panics if authenticate is nil.
 //
-//		mux.Handle("/auth/jwt/", sessions.Handler(checkPassword))
-//
-//	  - POST create/ {"email" or "username", "password"}: 200 with a [Pair]. Any field
-//	    reaches authenticate. It returns the subject, which it has authenticated, or
-//	    [ErrCredentials]: 401 with the code credentials_not_valid, always the same,
-//	    whatever was wrong. It should take as
-//	    long for users that do not exist, and limit how often one may try: this
-//	    package does neither. Any other error is 503.
-//	  - POST refresh/ {"refresh_token"}: 200 with a [Pair], as [Manager.Refresh].
-//	  - POST verify/ {"token"}: 200 {} if it is a live access token.
-//	  - POST logout/: 204. It ends the session of the access token that the request
-//	    brings, or of {"refresh_token"}, and both its tokens; with "session_id" that
-//	    session of the same subject instead, with "everywhere": true all of them. It
-//	    is not an error if it had ended already; but a token whose session has ended
-//	    may end no other: 401.
-//	  - GET sessions/: 200 {"sessions"}, those of the subject of the access token that
-//	    the request brings.
-//
-// Failures are 401 with the code token_not_valid, and a reason if the token was
-// authentic: expired, revoked, reused; not_authenticated where there is no token. 400
-// is for a body that is no JSON object or whose fields have other types, 413 for
-// one of more than 64 KiB, 415 for another media type, 503 with Retry-After for an
-// outage, after which the client must keep its tokens and try again. All answers
-// have Cache-Control: no-store.
-//
-// Without [WithCookies] nothing here is taken from what browsers send by themselves,
-// so a page of another origin can do nothing that it has no token for. With it, all
-// tokens come and go in cookies: bodies have the two lifetimes at most, tokens
-// elsewhere are ignored, a POST of another origin is 403, and cookies are taken away by
-// a logout of the caller's own session and by theft, and never by an outage.
-//
-// Handler panics if authenticate is nil.
+// authenticate gets the fields of a login, and returns the subject that it has
+// authenticated, or [ErrCredentials]. It should take as long for users that do not exist,
+// and limit how often a client may try: this package does neither. Any other error is an
+// outage, 503.
 func (m *Manager) Handler(authenticate func(r *http.Request, c Credentials) (subject string, opts []LoginOption, err error)) http.Handler {
 	return m.serve(authenticate, m.cookies != nil)
 }
 
-// JSONHandler is what [Manager.Handler] is without [WithCookies]: for clients that keep
-// tokens themselves, beside browsers that keep them in cookies. Give it a path of its
-// own, outside of that of the cookies.
+// JSONHandler is like [Manager.Handler] without [WithCookies]. It serves clients that
+// keep tokens themselves, beside browsers that keep them in cookies. Mount it at a path
+// of its own, outside of that of the cookies.
 func (m *Manager) JSONHandler(authenticate func(r *http.Request, c Credentials) (subject string, opts []LoginOption, err error)) http.Handler {
 	return m.serve(authenticate, false)
 }
 
-// server is a Handler of one kind.
+// server is a Handler or a JSONHandler.
 type server struct {
 	m            *Manager
 	authenticate func(r *http.Request, c Credentials) (string, []LoginOption, error)
@@ -107,8 +80,8 @@ func (m *Manager) serve(authenticate func(r *http.Request, c Credentials) (strin
 	}
 	s := server{m, authenticate, byCookies}
 	type endpoint struct {
-		methods   string // as Allow has them
-		operation string // as the observer has it
+		methods   string // for the Allow field
+		operation string // for the observer
 		serve     func(w http.ResponseWriter, r *http.Request, body fields)
 	}
 	endpoints := map[string]endpoint{
@@ -136,7 +109,7 @@ func (m *Manager) serve(authenticate func(r *http.Request, c Credentials) (strin
 			return
 		}
 		if s.byCookies {
-			// A login, too: a page could log its victim in as another user.
+			// This includes logins: a page could log its victim in as another user.
 			if err := m.crossOrigin.Check(r); err != nil {
 				err = fmt.Errorf("%w: %w", jwtauth.ErrCrossOrigin, err)
 				m.decided(r.Context(), e.operation, reason(err), false)
@@ -164,7 +137,7 @@ func (s server) create(w http.ResponseWriter, r *http.Request, body fields) {
 	}
 	for name := range body {
 		for _, known := range []string{"email", "username", "password"} {
-			if name != known && strings.EqualFold(name, known) { // Decode would take it for that
+			if name != known && strings.EqualFold(name, known) { // Decode ignores case
 				s.m.writeProblem(w, r, http.StatusBadRequest, "malformed", "The names of fields are in small letters.")
 				return
 			}
@@ -194,12 +167,12 @@ func (s server) create(w http.ResponseWriter, r *http.Request, body fields) {
 	case errors.Is(err, ErrCredentials), errors.Is(err, ErrSubjectGone):
 		w.Header().Set("WWW-Authenticate", s.m.bodies.challenge("Bearer"))
 		s.m.writeProblem(w, r, http.StatusUnauthorized, "credentials_not_valid", "No active account was found with these credentials.")
-	default: // the server's mistake, such as no subject
+	default: // a mistake of the server, such as an empty subject
 		s.deny(w, r, s.m.outage(r.Context(), "a login", err))
 	}
 }
 
-// refreshToken returns the refresh token of a request, "" if there is none.
+// refreshToken returns the refresh token of a request, or "" if there is none.
 func (s server) refreshToken(w http.ResponseWriter, r *http.Request, body fields) (token string, ok bool) {
 	if s.byCookies {
 		return refreshCookie(r), true
@@ -210,11 +183,11 @@ func (s server) refreshToken(w http.ResponseWriter, r *http.Request, body fields
 
 var fromAccessCookie = jwtauth.FromCookie(AccessCookie)
 
-// accessToken returns the access token of a request, from where its kind of clients has it.
+// accessToken returns the access token of a request, from a cookie or from elsewhere.
 func (s server) accessToken(r *http.Request) (string, error) {
 	extract := s.m.access.Extract
 	if s.byCookies {
-		extract = fromAccessCookie // the origin was checked before
+		extract = fromAccessCookie // the origin has already been checked
 	}
 	found, err := extract(r)
 	if !s.byCookies && found.In == jwtauth.InCookie {
@@ -272,8 +245,8 @@ func (s server) verify(w http.ResponseWriter, r *http.Request, body fields) {
 	reply.JSON(w, http.StatusOK, struct{}{})
 }
 
-// verifyEither verifies an access token or, for the clients of simplejwt, a refresh token.
-// A token says itself which of them it is, and each Auth demands its own type.
+// verifyEither verifies an access token or, for simplejwt clients, a refresh token. The
+// token's typ says which, and each Auth accepts only its own type.
 func (s server) verifyEither(ctx context.Context, token string) error {
 	if s.m.simple() {
 		if t, err := strict.Parse(token, maxBody); err == nil && t.Type == RefreshType {
@@ -286,7 +259,7 @@ func (s server) verifyEither(ctx context.Context, token string) error {
 	return err
 }
 
-// blacklist is a logout by the refresh token alone.
+// blacklist is logout with a refresh token only.
 func (s server) blacklist(w http.ResponseWriter, r *http.Request, body fields) {
 	if s.byCookies || s.m.has(w, body, s.m.bodies.refreshField()) {
 		s.logout(w, r, body)
@@ -309,14 +282,14 @@ func (s server) logout(w http.ResponseWriter, r *http.Request, body fields) {
 	case err == nil && wider:
 		err = s.m.logoutOthers(r.Context(), c, other, everywhere)
 	case err == nil, errors.Is(err, jwtauth.ErrRevoked) && !wider:
-		// Not Logout: the tokens end even if the store has lost the session.
+		// end, unlike Logout, ends the tokens even if the store has lost the session.
 		if err = s.m.end(r.Context(), c.Subject, c.SessionID, ReasonLogout); err != nil {
 			err = s.m.outage(r.Context(), "a logout", err)
 		}
 	}
 	ended := err == nil && (everywhere || !wider)
 	dead := err != nil && !everywhere && other == "" && status(err) == http.StatusUnauthorized && !errors.Is(err, jwtauth.ErrUnavailable)
-	if s.byCookies && (ended || dead) { // there is nothing left to keep them for
+	if s.byCookies && (ended || dead) { // the cookies are of no more use
 		s.m.SetCookies(w, Pair{})
 	}
 	if err != nil {
@@ -330,15 +303,15 @@ func (s server) logout(w http.ResponseWriter, r *http.Request, body fields) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// logoutOthers ends another session of the caller's subject, or all, the caller's
-// own last: until then it may be tried again. A token that is good by itself is not
-// enough: its session must be live, and a refresh token not long replaced.
+// logoutOthers ends another session of the caller's subject, or all of them, with the
+// caller's own last so that the caller can retry. A valid token is not enough: its
+// session must be live, and a refresh token must not have been replaced long ago.
 func (m *Manager) logoutOthers(ctx context.Context, caller jwtauth.Claims, other string, everywhere bool) error {
 	s, found, err := m.store.Get(ctx, caller.Subject, caller.SessionID)
 	if err != nil {
 		return m.outage(ctx, "a logout", err)
 	}
-	generation := s.Generation // of an access token it is not known
+	generation := s.Generation // unknown for an access token
 	var own refreshClaims
 	if err := caller.Decode(&own); err == nil && caller.ID == refreshID(caller.SessionID, own.Generation) {
 		generation = own.Generation
@@ -363,16 +336,16 @@ func (m *Manager) logoutOthers(ctx context.Context, caller jwtauth.Claims, other
 	return nil
 }
 
-// caller returns the claims of the token that a request comes with: the refresh token if
-// there is one, else the access token, of any container. It returns them beside ErrRevoked,
-// too: such a token may still end its own session.
+// caller returns the claims of the request's refresh token or, if there is none, of its
+// access token, of any container. It also returns them with ErrRevoked: such a token may
+// still end its own session.
 func (s server) caller(r *http.Request, refreshToken string) (jwtauth.Claims, error) {
 	if refreshToken == "" {
 		return s.accessCaller(r)
 	}
 	c, err := s.m.inspectRefresh(r.Context(), refreshToken)
 	hopeless := err != nil && !errors.Is(err, jwtauth.ErrRevoked) && !errors.Is(err, jwtauth.ErrUnavailable)
-	if s.byCookies && hopeless { // a browser sends both tokens, and does not choose
+	if s.byCookies && hopeless { // a browser always sends both tokens
 		return s.accessCaller(r)
 	}
 	s.m.decided(r.Context(), "verify", reason(err), err == nil)
@@ -386,17 +359,17 @@ func (s server) accessCaller(r *http.Request) (jwtauth.Claims, error) {
 		s.m.decided(r.Context(), "verify", reason(err), false)
 		return jwtauth.Claims{}, err
 	}
-	c, err := s.m.access.Inspect(r.Context(), token) // which is observed
+	c, err := s.m.access.Inspect(r.Context(), token) // reports to the observer
 	if own := s.m.access.Issuer(); own != "" && c.Issuer != own && (err == nil || errors.Is(err, jwtauth.ErrRevoked)) {
-		// Of jwtauth.WithTrustedIssuer: good for calls, and no business with sessions
-		// here, whatever sub and sid it names.
+		// A token of a trusted issuer is good for requests. It has no session here,
+		// whatever its sub and sid are.
 		return jwtauth.Claims{}, jwtauth.ErrIssuer
 	}
 	return ofSession(c, err)
 }
 
-// ofSession returns claims and the error beside them. Claims that name no session or no
-// subject are an error.
+// ofSession returns the claims and the error that it is given. Claims without a session
+// or a subject become an error.
 func ofSession(c jwtauth.Claims, err error) (jwtauth.Claims, error) {
 	if (err == nil || errors.Is(err, jwtauth.ErrRevoked)) && (c.SessionID == "" || c.Subject == "") {
 		return jwtauth.Claims{}, fmt.Errorf("%w: a token of no session", jwtauth.ErrMalformed)
@@ -434,11 +407,13 @@ func (s server) sessions(w http.ResponseWriter, r *http.Request, _ fields) {
 	reply.JSON(w, http.StatusOK, answer)
 }
 
-// WritePair writes a pair as [Manager.Handler] does for create/: for logins by other
-// ways, such as OIDC or a code by SMS; where those end in a redirect, see
-// [Manager.SetCookies]. With [WithCookies] it sets cookies: for an app that keeps its
-// tokens itself write the Pair as JSON instead. The error is that of writing, or that
-// of SetCookies, of which the client hears nothing but 503.
+// WritePair writes a pair as [Manager.Handler] does for create/. Use it for logins by
+// other means, such as OIDC or a code by SMS. If such a login ends in a redirect, use
+// [Manager.SetCookies]. With [WithCookies] WritePair sets cookies: for an app that keeps
+// its tokens itself, write the Pair as JSON instead.
+//
+// If SetCookies fails, the client gets 503, and WritePair returns that error. Otherwise
+// it returns the error of writing.
 func (m *Manager) WritePair(w http.ResponseWriter, r *http.Request, p Pair) error {
 	w.Header().Set("Cache-Control", "no-store")
 	if m.cookies == nil {
@@ -455,7 +430,7 @@ func (m *Manager) WritePair(w http.ResponseWriter, r *http.Request, p Pair) erro
 	}{p.ExpiresIn, p.RefreshExpiresIn})
 }
 
-// deliver writes a pair. It needs no error: a client that is gone logs in or asks again.
+// deliver writes a pair. It ignores errors: a client that got no response tries again.
 func (s server) deliver(w http.ResponseWriter, r *http.Request, p Pair) {
 	if s.byCookies {
 		s.m.WritePair(w, r, p)
@@ -472,7 +447,7 @@ func (s server) deny(w http.ResponseWriter, r *http.Request, err error) {
 	s.m.deny(w, r, err)
 }
 
-// deny writes the denial of a refresh token, which all denials look like.
+// deny writes a denial in the form of those of refresh tokens.
 func (m *Manager) deny(w http.ResponseWriter, r *http.Request, err error) {
 	m.refresh.Deny(w, r, err)
 }

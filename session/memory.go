@@ -10,36 +10,37 @@ import (
 	"time"
 )
 
-// DefaultSessions is how many sessions a Memory holds.
+// DefaultSessions is how many sessions a Memory holds by default.
 const DefaultSessions = 1_000_000
 
-// Memory is a store in the memory of this process: for tests, and for services of
-// one process whose users may log in again after a restart. It is bounded, starts
-// no goroutine, and deletes what has expired as it grows.
+// Memory is a store in the memory of this process. It is meant for tests, and for a
+// service of one process whose users may have to log in again after a restart. It holds a
+// bounded number of sessions, starts no goroutine, and deletes expired sessions as it
+// grows.
 type Memory struct {
-	limit, ofOne int // how many sessions there may be, and of one subject
+	limit, ofOne int // the most sessions, in all and of one subject
 
 	mu       sync.Mutex
-	sessions map[string]*kept              // by id
+	sessions map[string]*kept              // by ID
 	subjects map[string]map[*kept]struct{} // by subject
 	byEnd    byEnd
-	ended    list.List // of *kept, in the order in which they were revoked
+	ended    list.List // *kept values, in the order in which they were revoked
 
 	// What the clocks of those who create sessions said when this store was made, by
 	// the slowest of them: from it, how late it is for sure. One may be wrong for a
 	// while.
-	started   time.Time // by the monotonic clock
-	startedAt time.Time // by theirs
+	started   time.Time // by the monotonic clock, when this store was made
+	startedAt time.Time // by the slowest clock of the callers
 }
 
 // kept is a session with its places in the queues.
 type kept struct {
 	Session
 	place   int           // in byEnd
-	revoked *list.Element // of ended; nil if it is not
+	revoked *list.Element // in ended; nil if the session was not revoked
 }
 
-// byEnd is a heap of sessions, the first of which expires first.
+// byEnd is a heap of sessions. The first one expires first.
 type byEnd []*kept
 
 func (q byEnd) Len() int           { return len(q) }
@@ -60,25 +61,25 @@ func (q *byEnd) Pop() any {
 	return k
 }
 
-// end is when a session expires.
+// end returns when a session expires.
 func (s Session) end() time.Time { return earlier(s.IdleExpires, s.MaxExpires) }
 
 const (
-	// Each login deletes so many sessions that have expired: more than one, so that they
-	// become fewer, and few, so that no caller waits for it.
+	// atOnce is how many expired sessions each login deletes. With more than one their
+	// number shrinks, and with a few no caller waits for it.
 	atOnce = 16
-	// purgedAtOnce is how many are deleted while others wait.
+	// purgedAtOnce is how many sessions are deleted while the lock is held.
 	purgedAtOnce = 1000
 )
 
-// NewMemory returns an empty store of at most [DefaultSessions].
+// NewMemory returns an empty store for at most [DefaultSessions] sessions.
 func NewMemory() *Memory { return NewMemoryOf(DefaultSessions) }
 
-// NewMemoryOf returns an empty store of at most so many sessions, at some 700 bytes
-// each, a label of 75 included. One that is full deletes sessions that were logged out.
-// If there are none, it fails to create others, an outage, until some have expired: it
-// never ends a session to make room. One subject may have a hundredth of them, or ten
-// where that is less, and no more than half. It panics if limit is not positive.
+// NewMemoryOf returns an empty store for at most limit sessions, of about 700 bytes each
+// with a label of 75 bytes. A full store deletes sessions that were logged out. If there
+// are none, Create fails with an outage until some have expired: a live session is never
+// ended to make room. One subject may have a hundredth of the sessions, but at least ten
+// and at most half. NewMemoryOf panics if limit is not positive.
 func NewMemoryOf(limit int) *Memory {
 	if limit <= 0 {
 		panic(fmt.Sprintf("session: NewMemoryOf(%d): it must hold a session at least", limit))
@@ -122,8 +123,8 @@ func (m *Memory) Create(ctx context.Context, s Session) error {
 	return nil
 }
 
-// makeRoom deletes a session that was logged out, if there is no room for another one of
-// a subject. A session that is not there is rejected as a revoked one is.
+// makeRoom deletes a session that was logged out if there is no room for another one of a
+// subject. A client cannot tell a deleted session from a revoked one.
 func (m *Memory) makeRoom(subject string) error {
 	if own := m.subjects[subject]; len(own) >= m.ofOne {
 		for k := range own {
@@ -172,7 +173,7 @@ func (m *Memory) Get(ctx context.Context, subject, id string) (Session, bool, er
 	return k.Session, true, nil
 }
 
-// of returns nil if there is no such session.
+// of returns the session, or nil if there is none.
 func (m *Memory) of(subject, id string) *kept {
 	k := m.sessions[id]
 	if k == nil || k.Subject != subject {
@@ -185,7 +186,7 @@ func (m *Memory) of(subject, id string) *kept {
 func (m *Memory) Advance(ctx context.Context, from, next Session, now time.Time) (bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if err := ctx.Err(); err != nil { // after the wait for the lock
+	if err := ctx.Err(); err != nil { // checked after waiting for the lock
 		return false, err
 	}
 	k := m.of(next.Subject, next.ID)
@@ -244,8 +245,7 @@ func (m *Memory) Purge(ctx context.Context, before time.Time) error {
 	}
 }
 
-// purge deletes at most so many sessions that expired before a time, and returns how
-// many.
+// purge deletes at most most sessions that expired before a time, and returns how many.
 func (m *Memory) purge(before time.Time, most int) (deleted int) {
 	for deleted < most && len(m.byEnd) > 0 && m.byEnd[0].end().Before(before) {
 		m.delete(m.byEnd[0])

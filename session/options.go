@@ -16,7 +16,7 @@ import (
 	"github.com/joinednode/jwtauth/revoke"
 )
 
-// Defaults.
+// The defaults of the options.
 const (
 	DefaultAccessTTL    = 15 * time.Minute
 	DefaultRefreshTTL   = 14 * 24 * time.Hour
@@ -26,7 +26,7 @@ const (
 )
 
 type config struct {
-	accessOptions []jwtauth.Option // of WithAccess
+	accessOptions []jwtauth.Option // set by WithAccess
 	containers    bool
 	accessTTL     time.Duration
 	refreshTTL    time.Duration
@@ -44,10 +44,10 @@ type config struct {
 	logger        *slog.Logger
 	bodies        bodies
 	cookies       *Cookies
-	crossOrigin   *http.CrossOriginProtection // with cookies alone
+	crossOrigin   *http.CrossOriginProtection // nil without cookies
 }
 
-// Option configures [New].
+// Option configures [New], which checks it.
 type Option func(*config) error
 
 func lifetime(option string, d time.Duration) error {
@@ -57,9 +57,9 @@ func lifetime(option string, d time.Duration) error {
 	return nil
 }
 
-// WithAccess adds options to the Auth of the access tokens, such as
-// [jwtauth.WithIssuer], [jwtauth.WithAudience] and [jwtauth.WithExtractors]. Type,
-// lifetime, clock and revocations are the Manager's, which wins.
+// WithAccess adds options to the Auth of access tokens, such as [jwtauth.WithIssuer],
+// [jwtauth.WithAudience] and [jwtauth.WithExtractors]. The Manager sets type, lifetime,
+// clock and revocations itself, and overrides such options.
 func WithAccess(opts ...jwtauth.Option) Option {
 	return func(c *config) error {
 		c.accessOptions = append(c.accessOptions, opts...)
@@ -67,9 +67,9 @@ func WithAccess(opts ...jwtauth.Option) Option {
 	}
 }
 
-// WithContainers makes access tokens tokens of one container, which the callback
-// of [WithClaims] names and [Manager.Require] compares with the request's. Without
-// it there are no containers.
+// WithContainers gives each access token a container. The callback of [WithClaims] names
+// it, and [Manager.Require] compares it with that of the request. By default there are no
+// containers.
 func WithContainers() Option {
 	return func(c *config) error {
 		c.containers = true
@@ -86,13 +86,13 @@ func WithAccessTTL(d time.Duration) Option {
 	}
 }
 
-// WithRefreshTTL sets how long a session lasts that is not refreshed, in whole
-// seconds. The default is 14 days. Each refresh lengthens it anew, up to [WithMaxAge].
+// WithRefreshTTL sets how long a session lasts after its last refresh, in whole seconds.
+// The default is 14 days. No session lasts longer than [WithMaxAge].
 //
-// To shorten it, give [WithRevocations] a list whose revoke.WithMaxLifetime is the old
-// lifetime until the old tokens have expired. A token that lives longer than the list's
-// lifetime, 14 days without that option, is rejected as revoked. The same holds for
-// [WithAccessTTL].
+// If you shorten it, or [WithAccessTTL], first give [WithRevocations] a list whose
+// revoke.WithMaxLifetime is the old lifetime, until the old tokens have expired. A token
+// that lives longer than the list keeps revocations is rejected as revoked. The default
+// list keeps them for 14 days.
 func WithRefreshTTL(d time.Duration) Option {
 	return func(c *config) error {
 		c.refreshTTL = d
@@ -101,7 +101,7 @@ func WithRefreshTTL(d time.Duration) Option {
 }
 
 // WithMaxAge sets how long a session lasts at most, in whole seconds. The default is 180
-// days. Then the user logs in again.
+// days. After that the user must log in again.
 func WithMaxAge(d time.Duration) Option {
 	return func(c *config) error {
 		c.maxAge = d
@@ -109,11 +109,11 @@ func WithMaxAge(d time.Duration) Option {
 	}
 }
 
-// WithGrace sets for how long a refresh token that was replaced gives its successor
-// again: the time in which a second tab may come, or a client whose answer was lost. The
-// default is 30 seconds, the most ten minutes, and 10 seconds for clocks that differ are
-// added. A refresh token rotates no earlier than 20 seconds after the grace. For tokens
-// that come later see [WithoutRecovery].
+// WithGrace sets the grace: for how long a client may use a refresh token again after it
+// was replaced, and gets the same successor. A second tab or a lost response needs it.
+// The default is 30 seconds, the maximum 10 minutes. 10 seconds are added for clocks that
+// differ. A refresh token is replaced at the earliest 20 seconds after the grace has
+// passed. For later retries see [WithoutRecovery].
 func WithGrace(d time.Duration) Option {
 	return func(c *config) error {
 		c.rules.grace = d
@@ -126,10 +126,10 @@ func WithGrace(d time.Duration) Option {
 
 const maxGrace = 10 * time.Minute
 
-// WithoutRecovery takes a refresh token for stolen that comes later than the grace after
-// it was replaced, even if its successor was never used. The default gives a successor
-// again, since the client never got the first one: see "Lost answers" in the package's
-// documentation. With this option phones that lose an answer and sleep must log in again.
+// WithoutRecovery ends a session if a replaced refresh token is used after the grace,
+// even if no client has used its successor. By default the client gets a new successor,
+// since it never got the first one: see "Lost responses" in the package comment. With
+// this option, a phone that loses a response and sleeps must log in again.
 func WithoutRecovery() Option {
 	return func(c *config) error {
 		c.rules.noRecovery = true
@@ -137,12 +137,12 @@ func WithoutRecovery() Option {
 	}
 }
 
-// WithStoreTimeout sets how long one call to the store may take. The default is 5 seconds,
-// the least a millisecond, and the most half of the grace and its 10 seconds, so that a
-// client that waited in vain is not late. A store that takes longer is an outage: 503,
-// and not a request that hangs, if it obeys its context. Logging in asks the store once,
-// refreshing twice, and up to six times against others that are faster, and a logout at
-// least once besides the revocation list, which has 5 seconds of its own.
+// WithStoreTimeout sets how long one call of the store may take. The default is 5
+// seconds, the minimum 1 millisecond, and the maximum half of the grace plus 5 seconds,
+// so that a client which waited in vain can still retry. A slower call is an outage, 503,
+// if the store obeys its context. A login makes one call, and a refresh two, or up to six
+// if other requests of the session are faster. A logout makes at least one, besides up to
+// 5 seconds for the revocation list.
 func WithStoreTimeout(d time.Duration) Option {
 	return func(c *config) error {
 		c.storeTimeout = d
@@ -167,34 +167,30 @@ func WithClock(clock func() time.Time) Option {
 
 type claimsFunc = func(ctx context.Context, s Session) (container string, opts []jwtauth.IssueOption, err error)
 
-// WithClaims sets what the access token of a session says besides its subject and
-// session: its container, "" for none (see [WithContainers]), and options such as
-// [jwtauth.Audience] and [jwtauth.Claim]. What the Manager sets itself (sub, sid,
-// exp) wins.
+// WithClaims sets the claims of a session's access token besides subject and session: its
+// container, "" for none (see [WithContainers]), and options such as [jwtauth.Audience]
+// and [jwtauth.Claim]. The Manager overrides sub, sid and exp.
 //
-// It is asked at every login and every refresh, retries included, so that what a
-// token says is never older than the token; with [WithoutAccess], too, for the sake of
-// ErrSubjectGone. A slow one makes each of them slow, and for as long a refresh token may
-// be replaced without being taken for stolen: give it a time-out of its own. It must be
-// safe for concurrent use.
-//
-// [ErrSubjectGone] ends the session, a 401; any other error leaves it as it is, a
-// 503.
+// The Manager calls claims at every login and refresh, even with [WithoutAccess]. If it
+// returns [ErrSubjectGone], the session ends with 401. Any other error is an outage, 503,
+// and the session stays. A slow callback delays every refresh, and the replaced token
+// stays valid meanwhile: give it a timeout. It must be safe for concurrent use.
 func WithClaims(claims func(ctx context.Context, s Session) (container string, opts []jwtauth.IssueOption, err error)) Option {
 	return func(c *config) error {
 		c.claims = claims
 		if claims == nil {
-			return errors.New("WithClaims was given nil; leave it out if access tokens say nothing but who and until when")
+			return errors.New("WithClaims was given nil; leave it out if access tokens need no further claims")
 		}
 		return nil
 	}
 }
 
-// WithRevocations sets the revocation list, for what several processes share. Its
-// maximum lifetime must be at least that of [WithRefreshTTL] and [WithAccessTTL].
-// The caller runs it. Without this option the Manager has one of its own in
-// memory: logout ends the access token in this process at once, in others when it
-// expires, and everywhere if the process ends before that.
+// WithRevocations sets the revocation list, which the caller runs. Several processes
+// should share a log through their lists. The list must keep revocations for at least the
+// lifetimes of [WithRefreshTTL] and [WithAccessTTL].
+//
+// The default is a list in memory. A logout then ends the access token in this process at
+// once. In other processes, and after a restart, the token works until it expires.
 func WithRevocations(list *revoke.List) Option {
 	return func(c *config) error {
 		c.list = list
@@ -206,9 +202,8 @@ func WithRevocations(list *revoke.List) Option {
 }
 
 // WithRefreshKeys sets other keys for refresh tokens. The default is the keys of access
-// tokens. Keys that take longer to sign than a quarter of the grace and its 10 seconds
-// make each rotation an outage. Retiring a key ends all sessions whose refresh token it
-// signed.
+// tokens. Retiring a key ends all sessions whose refresh token it signed. If signing
+// takes longer than a quarter of the grace plus 10 seconds, every rotation is an outage.
 func WithRefreshKeys(source keys.Source) Option {
 	return func(c *config) error {
 		c.refreshKeys = source
@@ -219,8 +214,8 @@ func WithRefreshKeys(source keys.Source) Option {
 	}
 }
 
-// WithoutRefresh has logins give access tokens only: the session ends with them,
-// and there is nothing to refresh.
+// WithoutRefresh makes logins return only access tokens. A session ends with its access
+// token.
 func WithoutRefresh() Option {
 	return func(c *config) error {
 		c.noRefresh = true
@@ -228,8 +223,8 @@ func WithoutRefresh() Option {
 	}
 }
 
-// WithoutAccess has logins and refreshes give refresh tokens only, for services
-// whose access tokens come from elsewhere.
+// WithoutAccess makes logins and refreshes return only refresh tokens. It is for services
+// whose access tokens come from another issuer.
 func WithoutAccess() Option {
 	return func(c *config) error {
 		c.noAccess = true
@@ -237,40 +232,41 @@ func WithoutAccess() Option {
 	}
 }
 
-// WithEvents sets what is called after each change of a session, before its
-// method returns: for audits and alarms. It must be safe for concurrent use, and
-// quick.
+// WithEvents sets a function for audits and alarms. It is called after each change of a
+// session, before the method that changed it returns. It must be fast and safe for
+// concurrent use.
 func WithEvents(report func(Event)) Option {
 	return func(c *config) error {
 		c.events = report
 		if report == nil {
-			return errors.New("WithEvents was given nil; leave it out if nobody listens")
+			return errors.New("WithEvents was given nil; leave it out if events are not used")
 		}
 		return nil
 	}
 }
 
-// WithObserver has observe called once for every decision: those about access tokens,
-// as [jwtauth.WithObserver] has it (one given to [WithAccess] takes its place there), and
-// the operations "login" and "refresh" of this package, in code and over HTTP; verify/,
-// sessions/ and logout/ are "verify": what the token that came is worth by itself. What is
-// 400, for a body that makes no sense, is no decision. Beside the names of
-// [jwtauth.Reason] theirs are wrong_credentials, subject_gone, reused and, of a refresh
-// that is allowed, retried. It must be safe for concurrent use, and quick. For who did
-// what there is [WithEvents].
+// WithObserver sets a function that is called once for every decision, for metrics. It
+// gets the decisions about access tokens, as [jwtauth.WithObserver] describes, and those
+// with the operations "login" and "refresh". An observer in [WithAccess] replaces it for
+// access tokens.
+//
+// The endpoints verify/, sessions/ and logout/ report "verify". A request with a bad body
+// (400) is not reported. Besides the names of [jwtauth.Reason] there are
+// wrong_credentials, subject_gone, reused and, for an allowed refresh, retried. observe
+// must be fast and safe for concurrent use. Use [WithEvents] to learn whose session
+// changed.
 func WithObserver(observe func(ctx context.Context, d jwtauth.Decision)) Option {
 	return func(c *config) error {
 		c.observe = observe
 		if observe == nil {
-			return errors.New("WithObserver was given nil; leave it out if nobody counts")
+			return errors.New("WithObserver was given nil; leave it out if decisions are not counted")
 		}
 		return nil
 	}
 }
 
-// WithLogger sets where outages, thefts and a store that was put back are logged. The
-// default is [slog.Default]. No token, password or subject is logged: [WithEvents] names
-// subjects.
+// WithLogger sets where outages, thefts and a restored store are logged. The default is
+// [slog.Default]. No token, password or subject is logged. [WithEvents] names subjects.
 func WithLogger(logger *slog.Logger) Option {
 	return func(c *config) error {
 		c.logger = logger
@@ -281,40 +277,41 @@ func WithLogger(logger *slog.Logger) Option {
 	}
 }
 
-// Event is something that happened to a session.
+// Event is a change of a session.
 type Event struct {
 	Kind      EventKind
 	SessionID string
 	Subject   string
-	// Reason is why a session ended, of [LoggedOut] and [Reused], or what was lost, of
+	// Reason is why a session ended, for [LoggedOut] and [Reused], or what was lost, for
 	// [Recovered].
 	Reason string
 }
 
-// EventKind says what happened.
+// EventKind is the kind of an [Event].
 type EventKind string
 
 // The kinds of events.
 const (
 	LoggedIn  EventKind = "login"
 	Refreshed EventKind = "refresh"
-	// Retried: a token that had just been replaced gave its successor again. A few
-	// are two tabs and lost answers; many of one session are worth a look.
+	// Retried: a client used a token that had just been replaced, and got its successor
+	// again. Some come from tabs and lost responses. Many of one session are worth a
+	// look.
 	Retried EventKind = "retried"
-	// Recovered: a token that was replaced longer ago than the grace came again, and its
-	// successor was never used ([ReasonAnswerLost]); or it was newer than the session's
-	// row ([ReasonStoreBehind]). The session goes on. Many of one session are worth a look.
+	// Recovered: the session went on although a token was replaced longer ago than the
+	// grace and its successor never used ([ReasonAnswerLost]), or was newer than the
+	// store knew ([ReasonStoreBehind]). Many of one session are worth a look.
 	Recovered EventKind = "recovered"
-	// Reused: a token that had long been replaced came again. The session was ended; or,
-	// if the store or the log failed, is when either token comes again: then there may
-	// be one event more.
+	// Reused: a token came again long after it was replaced, and the session was ended.
+	// If the store or the log failed, the session ends when either token comes again, and
+	// there may be one more event.
 	Reused EventKind = "reused"
-	// LoggedOut: the session was ended by Logout, LogoutAll, or because its subject
-	// is gone.
+	// LoggedOut: the session was ended by Logout or LogoutAll, or because its subject is
+	// gone.
 	LoggedOut EventKind = "logout"
 )
 
-// LoginOption is about one session, for [Manager.Login].
+// LoginOption configures one session of [Manager.Login].
 type LoginOption func(*login)
 
 type login struct {
@@ -322,12 +319,12 @@ type login struct {
 	maxAge time.Duration
 }
 
-// maxLabel is the most bytes of a label.
+// maxLabel is the longest label, in bytes.
 const maxLabel = 256
 
-// Label sets what the user will know the session by, such as the User-Agent field
-// of the request. What is not valid UTF-8 or a control character is left out, and
-// so is what exceeds 256 bytes: an attacker may have written it.
+// Label sets the name by which the user recognises the session, such as the User-Agent
+// field of the request. An attacker may have chosen it: invalid UTF-8, control
+// characters, and what exceeds 256 bytes are removed.
 func Label(label string) LoginOption {
 	label = strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {
@@ -342,8 +339,8 @@ func Label(label string) LoginOption {
 	return func(l *login) { l.label = label }
 }
 
-// MaxAge shortens [WithMaxAge] for one session, such as that of a device which is
-// not the user's own. It is cut to whole seconds.
+// MaxAge shortens [WithMaxAge] for one session, such as one on a shared device. It is
+// truncated to whole seconds.
 func MaxAge(d time.Duration) LoginOption {
 	return func(l *login) { l.maxAge = d }
 }

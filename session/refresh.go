@@ -14,17 +14,17 @@ import (
 	"github.com/joinednode/jwtauth/internal/revocation"
 )
 
-// maxRounds is how often a refresh is decided, if other requests win each time.
+// maxRounds is how often a refresh starts again because another request was faster.
 const maxRounds = 3
 
-// Refresh returns the pair that follows a refresh token, which it replaces. Within the
-// grace it returns a pair with the same successor again, and always a fresh access token.
-// The package's documentation says which tokens are rejected.
+// Refresh replaces a refresh token and returns the next pair. Within the grace it returns
+// the same successor again, always with a fresh access token. The package comment says
+// which tokens are rejected.
 //
-// The errors are jwtauth.ErrExpired; jwtauth.ErrRevoked, with [ErrReused] if this
-// very call ended the session and [ErrSubjectGone] if the callback did; those of a
-// token that is not authentic; and jwtauth.ErrUnavailable, after which the client
-// sends the same token again.
+// The error is jwtauth.ErrExpired, jwtauth.ErrRevoked, or one for a token that is not
+// authentic. ErrRevoked comes with [ErrReused] if this call ended the session for theft,
+// and with [ErrSubjectGone] if the callback of [WithClaims] said so. After
+// jwtauth.ErrUnavailable the client sends the same token again.
 func (m *Manager) Refresh(ctx context.Context, refreshToken string) (Pair, error) {
 	pair, err := m.next(ctx, refreshToken)
 	if err != nil {
@@ -35,7 +35,7 @@ func (m *Manager) Refresh(ctx context.Context, refreshToken string) (Pair, error
 
 // next is Refresh without the report of a rejection. It reads from top to bottom: the
 // token, its row, the verdict, the claims, the successor, the signatures, and the step in
-// the store. Only a step that another request was faster to take begins anew at the row.
+// the store. If another request takes that step first, it starts again at the row.
 func (m *Manager) next(ctx context.Context, refreshToken string) (Pair, error) {
 	came, wasCurrent := m.now(), false
 	t, err := m.read(ctx, refreshToken)
@@ -49,7 +49,7 @@ func (m *Manager) next(ctx context.Context, refreshToken string) (Pair, error) {
 		}
 		v := m.rules.check(row, found, t.generation, came, m.now())
 		if v == stolen && wasCurrent {
-			v = retried // it was current when it came, and what took so long was ours
+			v = retried // the token was current when it came; the delay was ours
 		}
 		wasCurrent = wasCurrent || v == rotate
 		if err := m.reject(ctx, t, row, v); err != nil {
@@ -63,12 +63,12 @@ func (m *Manager) next(ctx context.Context, refreshToken string) (Pair, error) {
 		if err != nil {
 			return Pair{}, err
 		}
-		// All signing comes before the step, so that a failure changes nothing.
+		// Signing comes before the step in the store, so that a failure changes nothing.
 		pair, err := m.sign(ctx, successor, says)
 		if err != nil {
 			return Pair{}, fmt.Errorf("session: Refresh: %w", err)
 		}
-		// What was revoked since the token was read may lie before what was signed.
+		// A revocation since the token was read must also reach what was signed just now.
 		if err := m.notRevoked(ctx, t.claims); err != nil {
 			return Pair{}, fmt.Errorf("session: Refresh: %w", err)
 		}
@@ -84,8 +84,8 @@ func (m *Manager) next(ctx context.Context, refreshToken string) (Pair, error) {
 	return Pair{}, m.outage(ctx, "Refresh", errors.New("others were faster again and again"))
 }
 
-// reject returns the error of a verdict that gives no pair, and ends the session if its
-// token was stolen. It returns nil for the other verdicts.
+// reject returns the error of a verdict that gives no pair, and nil for other verdicts.
+// If the token was stolen, it ends the session.
 func (m *Manager) reject(ctx context.Context, t presented, s Session, v verdict) error {
 	switch {
 	case v == gone:
@@ -100,11 +100,11 @@ func (m *Manager) reject(ctx context.Context, t presented, s Session, v verdict)
 	return nil
 }
 
-// endStolen ends a session whose token was used again, and returns the error of that.
+// endStolen ends a session whose token was used again, and returns the error for that.
 func (m *Manager) endStolen(ctx context.Context, s Session) error {
 	m.log().WarnContext(ctx, "session: a refresh token was used again, and its session ends", "session", s.ID)
-	// A thief who hangs up must not stop that, or the alarm; nor must an outage,
-	// after which the thief may not come again, or find the session ended.
+	// A thief who hangs up must not prevent the end of the session or the alarm.
+	// Neither must an outage, since the thief may not come again.
 	if err := m.end(context.WithoutCancel(ctx), s.Subject, s.ID, ReasonReused); err != nil {
 		m.report(Reused, s, ReasonReused)
 		return m.outage(ctx, "Refresh", err)
@@ -113,8 +113,8 @@ func (m *Manager) endStolen(ctx context.Context, s Session) error {
 }
 
 // refuseRevoked returns the error of a token that the list has revoked. If the list has
-// revoked the whole session, and the store has not, then an earlier end failed half-way.
-// It is completed now, for processes that do not have this list.
+// revoked the whole session and the store has not, an earlier end failed half-way. It is
+// completed now, for processes that do not have this list.
 func (m *Manager) refuseRevoked(ctx context.Context, s Session) error {
 	ended, err := m.list.Revoked(ctx, jwtauth.Claims{Issuer: m.access.Issuer(), SessionID: s.ID})
 	if ended {
@@ -126,7 +126,7 @@ func (m *Manager) refuseRevoked(ctx context.Context, s Session) error {
 	return fmt.Errorf("session: Refresh: %w", jwtauth.ErrRevoked)
 }
 
-// askOrEnd asks the callback of WithClaims, and ends the session if its subject is gone.
+// askOrEnd calls the callback of WithClaims, and ends the session if its subject is gone.
 func (m *Manager) askOrEnd(ctx context.Context, s Session) (accessSays, error) {
 	says, err := m.ask(ctx, s)
 	if err == nil {
@@ -141,8 +141,9 @@ func (m *Manager) askOrEnd(ctx context.Context, s Session) (accessSays, error) {
 	return says, fmt.Errorf("session: Refresh: %w: %w", err, jwtauth.ErrRevoked)
 }
 
-// successor returns the session whose refresh token the client gets: the row as it is, if
-// the token is given again, and else the row after the step that the verdict asks for.
+// successor returns the session whose refresh token the client gets. If the token is
+// given again, that is the row as it is. Otherwise it is the row after the step that the
+// verdict asks for.
 func (m *Manager) successor(ctx context.Context, row Session, v verdict, generation int64) (Session, error) {
 	if v == retried {
 		return m.reread(ctx, row)
@@ -153,15 +154,16 @@ func (m *Manager) successor(ctx context.Context, row Session, v verdict, generat
 	if v == extended {
 		return next, nil
 	}
-	// A generation ahead of the row is one that the store has lost: it is passed, too.
+	// A generation ahead of the row is one that the store has lost. The next one
+	// must be higher, too.
 	next.Generation, next.Prev = max(row.Generation, generation)+1, generation
 	next.IdleExpires = m.idle(row, now)
 	next.Rotated = later(now, row.Rotated)
 	return next, nil
 }
 
-// reread returns a session as it is after the callback of WithClaims, which may have
-// taken its time: an earlier generation would be a trap for the client that gets it.
+// reread returns a session as it is after the callback of WithClaims, which may have been
+// slow. A client that got an earlier generation would later be taken for a thief.
 func (m *Manager) reread(ctx context.Context, s Session) (Session, error) {
 	if m.claims == nil {
 		return s, nil
@@ -176,9 +178,9 @@ func (m *Manager) reread(ctx context.Context, s Session) (Session, error) {
 	return now, nil
 }
 
-// advance has the store take the step from row to next, and reports whether it did. A token
-// that is given again needs no step. A rotation whose signatures took long is an outage:
-// the next tab would have that much less of the grace.
+// advance asks the store to take the step from row to next, and reports whether it did. A
+// token that is given again needs no step. If signing took long, a rotation is an outage:
+// the next tab would have less of the grace.
 func (m *Manager) advance(ctx context.Context, row, next Session, v verdict) (bool, error) {
 	if v == retried {
 		return true, nil
@@ -209,11 +211,11 @@ func (m *Manager) refreshed(ctx context.Context, v verdict, s Session, generatio
 	}
 }
 
-// warnEvery is how often a store that lost writes is logged: after a backup was put
-// back each session meets it.
+// warnEvery is how often a store that lost writes is logged. After a restore, every
+// session finds it so.
 const warnEvery = time.Minute
 
-// warnBehind logs that the store had not heard of a generation.
+// warnBehind logs that a client has a newer generation than the store.
 func (m *Manager) warnBehind(ctx context.Context, s Session, generation int64) {
 	now, last := time.Since(m.started)+1, m.warned.Load()
 	if last != 0 && now-time.Duration(last) < warnEvery || !m.warned.CompareAndSwap(last, int64(now)) {
@@ -223,21 +225,21 @@ func (m *Manager) warnBehind(ctx context.Context, s Session, generation int64) {
 		"session", s.ID, "presented", generation, "stored", s.Generation)
 }
 
-// refreshClaims are the claims of a refresh token that are not registered.
+// refreshClaims are the private claims of a refresh token.
 type refreshClaims struct {
 	Generation int64 `json:"gen"`
 	MaxExpires int64 `json:"max_exp"` // seconds since 1970, for clients
 }
 
-// presented is what an authentic refresh token says.
+// presented holds what an authentic refresh token says.
 type presented struct {
 	claims           jwtauth.Claims
 	subject, session string
 	generation       int64
-	expired, revoked bool // by itself, or by the list
+	expired, revoked bool // by its exp, and by the list
 }
 
-// read verifies a refresh token by itself, without its row.
+// read verifies a refresh token without its row.
 func (m *Manager) read(ctx context.Context, token string) (presented, error) {
 	c, err := m.inspectRefresh(ctx, token)
 	isExpired, isRevoked := errors.Is(err, jwtauth.ErrExpired), errors.Is(err, jwtauth.ErrRevoked)
@@ -254,16 +256,16 @@ func (m *Manager) read(ctx context.Context, token string) (presented, error) {
 	return presented{c, c.Subject, c.SessionID, own.Generation, isExpired, isRevoked}, nil
 }
 
-// inspectRefresh verifies a refresh token by itself and by the list. It returns the claims
-// of an authentic one beside ErrExpired and ErrRevoked, too. A token that is not valid yet
-// is accepted: this clock lags behind or was set back, and the row decides.
+// inspectRefresh verifies a refresh token and asks the list. It also returns the claims
+// of an authentic token with ErrExpired and ErrRevoked. A token that is not valid yet is
+// accepted: this clock is slow or was set back, and the row decides.
 func (m *Manager) inspectRefresh(ctx context.Context, token string) (jwtauth.Claims, error) {
 	c, err := m.refresh.Inspect(ctx, token)
 	early, late := errors.Is(err, jwtauth.ErrNotYetValid), errors.Is(err, jwtauth.ErrExpired)
 	if c.ExpiresAt.IsZero() || !early && !late {
 		return c, err
 	}
-	// The time was checked first, and the list not asked.
+	// Inspect stopped at the time, before it asked the list.
 	if revoked := m.notRevoked(ctx, c); revoked != nil || early {
 		err = revoked
 	}
@@ -280,14 +282,14 @@ func (m *Manager) notRevoked(ctx context.Context, c jwtauth.Claims) error {
 	return nil
 }
 
-// accessSays is what the callback of WithClaims wants an access token to say.
+// accessSays holds what the callback of WithClaims returned for an access token.
 type accessSays struct {
 	container string
 	opts      []jwtauth.IssueOption
 }
 
-// ask asks the callback of WithClaims, even if there are no access tokens: it knows which
-// subjects are gone.
+// ask calls the callback of WithClaims, even if there are no access tokens: it knows
+// which subjects are gone.
 func (m *Manager) ask(ctx context.Context, s Session) (says accessSays, err error) {
 	if m.claims == nil {
 		return says, nil
@@ -299,8 +301,9 @@ func (m *Manager) ask(ctx context.Context, s Session) (says accessSays, err erro
 	return says, err
 }
 
-// sign makes the pair of a session. Every process makes the same refresh token of a
-// generation, except for its signature, so nothing secret needs to be kept for it.
+// sign signs the pair of a session. Every process makes the same refresh token for a
+// generation, except for its signature. So no secret needs to be stored to give a token
+// again.
 func (m *Manager) sign(ctx context.Context, s Session, says accessSays) (Pair, error) {
 	pair := Pair{TokenType: "Bearer", SessionID: s.ID, Subject: s.Subject}
 	now := m.now()
@@ -325,7 +328,7 @@ func (m *Manager) sign(ctx context.Context, s Session, says accessSays) (Pair, e
 		}
 		pair.RefreshToken, pair.RefreshExpiresIn = token, int64(s.IdleExpires.Sub(now.Truncate(time.Second))/time.Second)
 	}
-	if m.cookies != nil { // now, before the store is told that it was given out
+	if m.cookies != nil { // checked now, before the store changes
 		if err := fitCookies(pair); err != nil {
 			return Pair{}, m.outage(ctx, "signing", err)
 		}
@@ -333,13 +336,13 @@ func (m *Manager) sign(ctx context.Context, s Session, says accessSays) (Pair, e
 	return pair, nil
 }
 
-// asOf gives a token the times of a session: it was issued at the last rotation, and a
-// revocation counts it as a part of the login.
+// asOf gives a token the times of its session: it was issued at the last rotation, and
+// for revocations it belongs to the login.
 func asOf(s Session) jwtauth.IssueOption {
 	return func(i *revocation.Issue) { i.IssuedAt, i.Stamp = s.Rotated, s.Created }
 }
 
-// refreshID is the jti of a refresh token, which follows from what it is.
+// refreshID returns the jti of a refresh token.
 func refreshID(session string, generation int64) string {
 	sum := sha256.Sum256([]byte("jwtauth refresh token\x00" + session + "\x00" + strconv.FormatInt(generation, 10)))
 	return base64.RawURLEncoding.EncodeToString(sum[:16])

@@ -1,63 +1,141 @@
-// Package session gives browsers and apps sessions that last: a login gives a
-// short-lived access token for calls and a long-lived refresh token for the next
-// pair, which replaces it.
+// Package session gives browsers and apps logins that last. A login returns a short-lived
+// access token for requests, and a long-lived refresh token that is exchanged for the
+// next pair.
 //
 //	sessions, err := session.New(key, session.NewMemory())
-//	...
-//	mux.Handle("/auth/jwt/", sessions.Handler(checkPassword))
-//	mux.Handle("/api/", sessions.Require(api))
+//	if err != nil {
+//		log.Fatal(err)
+//	}
+//	go sessions.Run(ctx)
+//	http.Handle("/auth/jwt/", sessions.Handler(func(r *http.Request, c session.Credentials) (string, []session.LoginOption, error) {
+//		if !passwordIsRight(c.Email, c.Password) {
+//			return "", nil, session.ErrCredentials
+//		}
+//		return c.Email, nil, nil
+//	}))
+//	http.Handle("/api/", sessions.Require(api))
 //
-// [Manager.Handler] serves create/, refresh/, verify/, logout/ and sessions/ as
-// JSON; [Manager.Login] and [Manager.Refresh] do the same in code. [New] takes a
-// [Store]: [NewMemory] for a single process that may forget, and for processes that
-// share them, or must not, those of packages store/sqlstore and store/redisstore.
-// Clients keep the tokens themselves, or browsers do in cookies that no script can
-// read: [WithCookies].
+// Most programs need only [New], [Manager.Handler], [Manager.Require] and [Manager.Run].
+// [Manager.Login] and [Manager.Refresh] do in code what Handler does over HTTP.
+// [WithCookies] keeps the tokens in cookies that no script can read. [NewMemory] is a
+// [Store] for one process, and forgets sessions at a restart. Packages store/sqlstore and
+// store/redisstore have stores for several processes.
+//
+// # The endpoints
+//
+// [Manager.Handler] serves JSON. It looks only at the last segment of the path.
+//
+//   - POST create/ with "email" or "username", and "password", logs in. It returns 200
+//     with a [Pair], or 401 with the code credentials_not_valid, whatever was wrong.
+//   - POST refresh/ with "refresh_token" returns 200 with the next [Pair].
+//   - POST verify/ with "token" returns 200 and {} for a live access token.
+//   - POST logout/ ends the session of the request's access token, or of a
+//     "refresh_token" in the body, with both its tokens. With "session_id" it ends that
+//     session of the same subject instead, and with "everywhere": true all of them. It
+//     returns 204, also if the session had already ended. A token whose session has ended
+//     may end no other.
+//   - GET sessions/ returns 200 and "sessions", those of the access token's subject.
+//
+// A bad token is 401 with the code token_not_valid, and a reason if it is authentic:
+// expired, revoked or reused. No token is 401 with the code not_authenticated. 400 means
+// that the body is not a JSON object or a field has a wrong type, 413 that the body is
+// larger than 64 KiB, and 415 that it is not JSON. An outage is 503 with Retry-After: the
+// client must keep its tokens and try again. All responses have Cache-Control: no-store.
+//
+// # Cookies
+//
+// With [WithCookies], browsers keep the tokens in three cookies: [AccessCookie],
+// [RefreshCookie] and [SessionCookie]. They are HttpOnly, Secure and SameSite=Lax. All
+// last until the session would end, so that an expired access token is still sent, and
+// rejected as expired.
+//
+//   - Handler and [Manager.WritePair] set cookies and write no token into a body. Handler
+//     takes tokens only from cookies. [Manager.JSONHandler] serves clients that keep
+//     tokens themselves, and takes none from cookies.
+//   - [Manager.Require] and [Manager.Auth] look for a token in the Authorization field,
+//     then in the cookie. If [WithAccess] sets extractors,
+//     jwtauth.FromCookie(AccessCookie) must be among them.
+//   - Requests with cookies, and every POST to Handler, must come from this origin or a
+//     trusted one, or get 403 (see [http.CrossOriginProtection]). GET, HEAD and OPTIONS
+//     pass from any origin, except for WebSockets: their handlers must not change
+//     anything.
+//   - Browsers drop a cookie of more than 4096 bytes, name included. A login or refresh
+//     that would need one is an outage, and changes nothing.
+//   - A logout of the caller's own session and a theft delete the cookies. An outage
+//     never does.
+//
+// Browsers accept the cookies over TLS only. Chromium and Firefox also accept them from
+// localhost (draft-ietf-httpbis-rfc6265bis, section 4.1.3). Cookies whose name begins
+// with __Host- can only be set by this host. RefreshCookie has a path, so a sibling
+// subdomain could set it, too: it counts only if it belongs to the session that
+// SessionCookie names. All tabs share the cookies, and the last response wins. Pages
+// should log in, refresh and log out one at a time, with Web Locks: examples/login has a
+// client to copy.
+//
+// Without WithCookies, Handler uses nothing that browsers send by themselves, so a page
+// of another origin can do nothing without a token.
+//
+// # The bodies of simplejwt
+//
+// [WithSimpleJWTBodies] changes the JSON of the endpoints to that of
+// djangorestframework-simplejwt 5.5:
+//
+//   - create/ and refresh/ return "refresh" and "access", and refresh/ takes "refresh", as
+//     with ROTATE_REFRESH_TOKENS.
+//   - verify/ also takes a refresh token. It does not tell whether the token was replaced.
+//   - logout/ takes "refresh" and returns 200 and {}. blacklist/ is another name for it.
+//   - A failure has "detail" and, for a token, the "code" token_not_valid and, for a
+//     request with an access token, "messages". A bad field is 400, with the message under
+//     the field's name.
+//
+// What simplejwt does not have stays the same: sessions/, "everywhere" and "session_id" of
+// logout/, the bodies without tokens of [WithCookies], 403 for another origin, and 503,
+// after which a client must keep its tokens.
 //
 // # What is promised
 //
 // A right client is not logged out, whatever its tabs, its network and the store do. It
-// needs no lock: any number of requests may refresh at once, and their answers may arrive
-// in any order, or never. An outage of the store, of the revocation list, of a key or of a
-// callback is a 503, after which the client keeps its tokens and tries again.
+// needs no lock: any number of requests may refresh at once, and their responses may
+// arrive in any order, or never. If the store, the revocation list, a key or a callback
+// fails, the client gets 503, keeps its tokens and tries again.
 //
-//   - A refresh token that was given less than 50 seconds ago (20 more than [WithGrace]) is
-//     given again, with a fresh access token.
-//   - One that was replaced less than 40 seconds ago gives its successor again.
-//   - One that was replaced longer ago gives a new successor, as long as no client has used
-//     the first one: its answer was lost.
-//   - One that is newer than the store knows, since the store was put back from a backup or
-//     lost a write in a failover, moves the session on.
+//   - A refresh token that was first given out less than 50 seconds ago (20 more than
+//     [WithGrace]) is given out again, with a fresh access token.
+//   - A token that was replaced less than 40 seconds ago gets its successor again.
+//   - A token that was replaced longer ago gets a new successor if no client has used the
+//     first one: its response was lost.
+//   - A token that is newer than the store knows moves the session on. The store was
+//     restored from a backup, or lost a write in a failover.
 //
-// A thief does not stay. A token that is used after its successor was used ends the
-// session, for the thief and for the client that it was stolen from, and so does a token
-// whose client was given another one in its place. Logout ends the refresh token and, with
-// the revocation list, the access token.
+// A thief does not stay. If a token is used after its successor was used, the session
+// ends, for the thief and for the right client. The same holds for a token whose client
+// was given another one in its place. Logout ends the refresh token and, by the
+// revocation list, the access token.
 //
-// # Lost answers, and what a thief gains
+// # Lost responses, and what a thief gains
 //
-// A client that lost an answer comes back with a token that was replaced, hours later if
-// it is a phone that slept. So a copy of a replaced token works until the right client
-// refreshes the next time: that refresh ends the session, or the copy. A thief who uses a
-// token once and never again raises no alarm if the right client comes with the same
-// token. Each such refresh is a [Recovered] event.
+// A client that lost a response comes back with a token that was replaced, hours later if
+// it is a phone that slept. So a copy of a replaced token works until the right client's
+// next refresh. That refresh ends the session, or the copy. A thief who uses a token once
+// and never again raises no alarm if the right client then comes with the same token.
+// Each such refresh is a [Recovered] event.
 //
-// Take [WithoutRecovery] where an early alarm is worth more than a login now and then,
-// such as in a bank's web page, whose clients are always online. Without recovery a client
-// that asks again later than the grace must log in again.
+// Use [WithoutRecovery] where an early alarm is worth an occasional login, such as for a
+// bank's web page, whose clients are always online. Without recovery, a client that
+// retries later than the grace must log in again.
 //
-// # What is not
+// # What is not promised
 //
-// A thief who always comes within the grace of the right client, since it sees the
-// traffic, holds the same tokens. It is seen only as [Retried] events until one of the two
-// is late. A request that is under way for longer than 10 seconds after its client got the
-// next token may be taken for a thief's. An access token opens what it
-// opens, for any client that holds it, until it expires or the session ends. Clocks of processes that share a store may lie 5
-// seconds apart; where subjects are revoked by a list, as far as its revoke.WithSkew says.
+// A thief who sees the traffic, and always comes within the grace of the right client,
+// holds the same tokens. There are only [Retried] events until one of the two is late. A
+// request that arrives more than 10 seconds after its client got the next token may be
+// taken for a thief's. An access token works for every client that holds it, until it
+// expires or the session ends. Clocks of processes that share a store may differ by 5
+// seconds, and if subjects are revoked by a list, by its revoke.WithSkew.
 //
-// A revocation of a subject ends the sessions that began before it, wherever they
-// are refreshed afterwards. An access token that another process gives before it
-// has read the entry lives until it expires.
+// Revoking a subject ends the sessions that began before, wherever they are refreshed
+// next. An access token that another process issues before it has read the entry lives
+// until it expires.
 package session
 
 import (
@@ -82,17 +160,17 @@ import (
 	"github.com/joinednode/jwtauth/revoke"
 )
 
-// Types (typ) of the tokens, so that none passes for the other, nor for another kind
-// of token under the same key (RFC 8725, section 3.11). Two Managers with one key
-// want an issuer or an audience each: see [WithAccess].
+// Types (typ) of the tokens, so that neither passes for the other, or for another kind of
+// token signed with the same key (RFC 8725, section 3.11). Two Managers with one key need
+// different issuers or audiences: see [WithAccess].
 const (
 	AccessType  = "access+jwt"
 	RefreshType = "refresh+jwt"
 )
 
-// Errors, for errors.Is. Others are those of package jwtauth: ErrExpired,
-// ErrRevoked and those of a token that is not authentic, and ErrUnavailable if it
-// cannot be known.
+// The errors of this package, for [errors.Is]. Other errors are those of package jwtauth:
+// ErrExpired, ErrRevoked, those of a token that is not authentic, and ErrUnavailable for
+// an outage.
 var (
 	// ErrCredentials is what a callback of [Manager.Handler] returns for a wrong
 	// password or an unknown user.
@@ -100,31 +178,33 @@ var (
 	// ErrSubjectGone is what a callback of [WithClaims] returns for a user who may no
 	// longer have sessions.
 	ErrSubjectGone = errors.New("session: the subject is gone")
-	// ErrReused: a refresh token was used again after its time, so the session was
-	// ended. It comes with jwtauth.ErrRevoked.
+	// ErrReused: a refresh token was used again too late, so the session was ended. The
+	// error is also jwtauth.ErrRevoked.
 	ErrReused = errors.New("session: refresh token used again")
-	// ErrNoSession: there is no such session of that subject.
+	// ErrNoSession: the subject has no such session.
 	ErrNoSession = errors.New("session: no such session")
 )
 
-// Manager makes, refreshes and ends sessions. It is safe for concurrent use, and
-// starts no goroutine.
+// Manager starts, refreshes and ends sessions. It is safe for concurrent use, and starts
+// no goroutine.
 type Manager struct {
 	config
 	store   Store
 	access  *jwtauth.Auth
 	refresh *jwtauth.Auth
 
-	past *past.Clock // by which sessions are purged
+	past *past.Clock // the clock of Purge, which never runs ahead
 
 	started time.Time
-	warned  atomic.Int64 // when a store that lost writes was last logged, since started; 0: never
+	warned  atomic.Int64 // when a store that lost writes was last logged, since started; 0 for never
 }
 
-// New returns a Manager whose tokens the keys of source sign. Without options
-// access tokens live 15 minutes, sessions 14 days from the last refresh and 180
-// days at most, and there are no containers. Bad options are errors that say what
-// was given and what would be right; all of them are reported at once.
+// New returns a Manager whose tokens are signed with the keys of source. By default
+// access tokens live 15 minutes. A session ends 14 days after the last refresh, and after
+// 180 days at the latest. There are no containers.
+//
+// New reports all bad options at once. The error says what was given and what would be
+// right.
 func New(source keys.Source, store Store, opts ...Option) (*Manager, error) {
 	c := config{accessTTL: DefaultAccessTTL, refreshTTL: DefaultRefreshTTL, maxAge: DefaultMaxAge, rules: rules{grace: DefaultGrace}, storeTimeout: DefaultStoreTimeout, clock: time.Now, bodies: ownBodies{}}
 	var errs []error
@@ -151,7 +231,7 @@ func New(source keys.Source, store Store, opts ...Option) (*Manager, error) {
 	return m, nil
 }
 
-// open makes the two Auths, which issue and verify the tokens.
+// open makes the two Auths that issue and verify the tokens.
 func (m *Manager) open(source keys.Source) (err error) {
 	if m.list == nil {
 		m.list, err = revoke.New(revoke.NewMemory(), revoke.WithClock(m.clock), revoke.WithMaxLifetime(max(m.accessTTL, m.refreshTTL, DefaultRefreshTTL)))
@@ -187,7 +267,7 @@ func (m *Manager) openAccess(source keys.Source) (*jwtauth.Auth, error) {
 		defaults = append(defaults, jwtauth.WithDenial(m.writeDenial(true)))
 	}
 	if m.containers {
-		// As by default; said here, WithAnyContainer beside it is an error.
+		// This is the default. Set here, it makes WithAnyContainer in WithAccess an error.
 		defaults = append(defaults, jwtauth.WithContainer(func(r *http.Request) string { return r.PathValue("container") }))
 	} else {
 		defaults = append(defaults, jwtauth.WithAnyContainer())
@@ -195,15 +275,15 @@ func (m *Manager) openAccess(source keys.Source) (*jwtauth.Auth, error) {
 	cookies, forced := m.cookieOptions()
 	users := m.accessOptions
 	ours := m.ownOptions(AccessType, m.accessTTL)
-	// Where two options set the same thing, the later one wins. So a user may replace the
+	// If two options set the same thing, the later one wins. So a user may replace the
 	// defaults and the extractors of cookies. But no user's option may have another type of
 	// token accepted, let a token outlive the revocation list, or take away the protection
 	// that cookies need.
 	return jwtauth.New(source, slices.Concat(defaults, cookies, users, ours, forced)...)
 }
 
-// openRefresh makes the Auth of refresh tokens. The user's options are not for them. A
-// refresh token is used once, so a cache would be in vain.
+// openRefresh makes the Auth of refresh tokens. The options of WithAccess do not apply to
+// it. It has no cache, since a refresh token is used once.
 func (m *Manager) openRefresh() (*jwtauth.Auth, error) {
 	opts := append(m.ownOptions(RefreshType, m.refreshTTL), jwtauth.WithAnyContainer(), jwtauth.WithCache(0), jwtauth.WithStatus(status), jwtauth.WithDenial(m.writeDenial(false)))
 	if issuer := m.access.Issuer(); issuer != "" {
@@ -212,8 +292,8 @@ func (m *Manager) openRefresh() (*jwtauth.Auth, error) {
 	return jwtauth.New(m.refreshKeys, opts...)
 }
 
-// ownOptions returns the options of both Auths that the Manager alone decides. A token that
-// was issued before a lifetime was shortened is accepted up to the lifetime of the list.
+// ownOptions returns the options of both Auths that a user cannot change. Tokens issued
+// before a lifetime was shortened are accepted up to the lifetime of the list.
 func (m *Manager) ownOptions(kind string, ttl time.Duration) []jwtauth.Option {
 	return []jwtauth.Option{
 		jwtauth.WithTypes(kind), jwtauth.WithTTL(ttl), jwtauth.WithMaxLifetime(m.list.MaxLifetime()),
@@ -229,31 +309,31 @@ func status(err error) int {
 	return http.StatusUnauthorized
 }
 
-// Auth returns the Auth that verifies the access tokens, for Optional, Protect, Check,
+// Auth returns the Auth that verifies access tokens. Use it for Optional, Protect, Check,
 // Verify and the like.
 func (m *Manager) Auth() *jwtauth.Auth { return m.access }
 
-// Require lets a request through that brings a live access token: it is the
-// Private of [Manager.Auth]. Denials are 401 with the code token_not_valid, or
-// not_authenticated where there is no token; 403 where no other token would help.
-// Where jwtauth.WithTrustedIssuer is set, handlers that look up a subject look at
-// Claims.Issuer, too.
+// Require returns a handler that calls next only for requests with a live access token.
+// It is the Private of [Manager.Auth]. A denial is 401 with the code token_not_valid, or
+// not_authenticated if no token was sent, and 403 if no other token would help. With
+// jwtauth.WithTrustedIssuer, a handler that looks up a subject must also check
+// Claims.Issuer.
 func (m *Manager) Require(next http.Handler) http.Handler { return m.access.Private(next) }
 
-// Pair is what a login or a refresh gives. Its JSON is that of RFC 6749, section
-// 5.1, and refresh_expires_in.
+// Pair is the result of a login or a refresh. Its JSON is that of RFC 6749, section 5.1,
+// with refresh_expires_in.
 type Pair struct {
 	AccessToken      string `json:"access_token,omitempty"`
 	RefreshToken     string `json:"refresh_token,omitempty"`
 	TokenType        string `json:"token_type"`                   // always Bearer
-	ExpiresIn        int64  `json:"expires_in,omitempty"`         // of the access token, in seconds
-	RefreshExpiresIn int64  `json:"refresh_expires_in,omitempty"` // of the refresh token, in seconds
+	ExpiresIn        int64  `json:"expires_in,omitempty"`         // lifetime of the access token, in seconds
+	RefreshExpiresIn int64  `json:"refresh_expires_in,omitempty"` // lifetime of the refresh token, in seconds
 
 	SessionID string `json:"-"`
 	Subject   string `json:"-"`
 }
 
-// String hides the tokens.
+// String returns the session's ID without the tokens.
 func (p Pair) String() string { return "session.Pair of " + p.SessionID }
 
 // GoString is [Pair.String].
@@ -262,10 +342,10 @@ func (p Pair) GoString() string { return p.String() }
 // LogValue is [Pair.String].
 func (p Pair) LogValue() slog.Value { return slog.StringValue(p.String()) }
 
-// Login makes a session of a subject, whom the caller has authenticated, and its
-// first tokens. The error is [ErrSubjectGone] if [WithClaims] says so,
-// jwtauth.ErrUnavailable for an outage, or where the subject was revoked while this call
-// was under way, and another for an impossible subject.
+// Login starts a session of a subject that the caller has authenticated, and returns its
+// first tokens. The error is [ErrSubjectGone] if the callback of [WithClaims] says so. It
+// is jwtauth.ErrUnavailable for an outage, and if the subject was revoked during the
+// call. Any other error is about a bad subject or option.
 func (m *Manager) Login(ctx context.Context, subject string, opts ...LoginOption) (Pair, error) {
 	pair, err := m.login(ctx, subject, opts)
 	m.decided(ctx, "login", reason(err), err == nil)
@@ -301,7 +381,7 @@ func (m *Manager) login(ctx context.Context, subject string, opts []LoginOption)
 	if err != nil {
 		return Pair{}, fmt.Errorf("session: Login: %w", err)
 	}
-	// What was revoked since the session began lies before what was signed meanwhile.
+	// A revocation since the session began must also reach the tokens signed just now.
 	switch err := m.notRevoked(ctx, jwtauth.Claims{Issuer: m.access.Issuer(), Subject: subject, SessionID: s.ID, Stamp: s.Created.UnixMicro()}); {
 	case errors.Is(err, jwtauth.ErrRevoked):
 		m.log().WarnContext(ctx, "session: a login was refused, since its subject was revoked meanwhile", "session", s.ID)
@@ -316,8 +396,8 @@ func (m *Manager) login(ctx context.Context, subject string, opts []LoginOption)
 	return pair, nil
 }
 
-// idle returns when a session ends that is not refreshed from now on, by a clock that
-// may have been set back.
+// idle returns when a session ends if its last refresh is now. The clock may have been
+// set back since its last rotation.
 func (m *Manager) idle(s Session, now time.Time) time.Time {
 	return earlier(later(now, s.Rotated).Truncate(time.Second).Add(m.refreshTTL), s.MaxExpires)
 }
@@ -339,16 +419,16 @@ func later(a, b time.Time) time.Time {
 // now returns the current time, truncated to the microsecond that stores keep.
 func (m *Manager) now() time.Time { return m.clock().UTC().Truncate(time.Microsecond) }
 
-// stamp returns a time that lies after everything that was revoked up to now.
+// stamp returns a time that is later than every revocation so far.
 func (m *Manager) stamp(now time.Time) time.Time {
 	list, _ := revocation.Of(m.list)
 	return time.UnixMicro(list.Stamp(now)).UTC()
 }
 
-// Logout ends a session of a subject, both of which must match. One that was ended
-// before is no error. The error is [ErrNoSession] if there is none, or it has expired,
-// and jwtauth.ErrUnavailable for an outage, after which it may have ended or not: call
-// it again. About subjects of trusted issuers see [Manager.LogoutAll].
+// Logout ends the session with this ID if it belongs to the subject. A session that was
+// already ended is no error. The error is [ErrNoSession] if there is none or it has
+// expired, and jwtauth.ErrUnavailable for an outage. After an outage the session may have
+// ended or not: call Logout again. [Manager.LogoutAll] has a note about trusted issuers.
 func (m *Manager) Logout(ctx context.Context, subject, sessionID string) error {
 	if !isID(sessionID) {
 		return fmt.Errorf("session: Logout: %w", ErrNoSession)
@@ -366,21 +446,21 @@ func (m *Manager) Logout(ctx context.Context, subject, sessionID string) error {
 	return nil
 }
 
-// isID reports whether a string may be the id of a session. Only clients send others, and
-// no store is asked about them.
+// isID reports whether a string can be the ID of a session. The store is not asked for
+// any other string, which only a client can send.
 func isID(id string) bool {
 	return len(id) == len(rand.Text()) && strings.Trim(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") == ""
 }
 
 // LogoutAll ends all sessions of a subject except those named, and returns how many it
-// ended. A login that is under way meanwhile is not ended. The error is
-// jwtauth.ErrUnavailable, if one could not be ended: call it again.
+// ended. It does not end a login that happens at the same time. If a session could not be
+// ended, the error is jwtauth.ErrUnavailable: call LogoutAll again.
 //
-// If jwtauth.WithTrustedIssuer trusts other issuers, and the subject comes from a token,
-// compare Claims.Issuer with Auth().Issuer() first: a subject of theirs may have the name of
-// one here. The same holds for [Manager.Logout] and [Manager.Sessions].
+// If jwtauth.WithTrustedIssuer trusts other issuers and the subject comes from a token,
+// compare Claims.Issuer with Auth().Issuer() first: another issuer may have a subject of
+// the same name. The same holds for [Manager.Logout] and [Manager.Sessions].
 func (m *Manager) LogoutAll(ctx context.Context, subject string, except ...string) (int, error) {
-	// By the clock of another process some may live a little longer.
+	// By the clock of another process, some sessions live a little longer.
 	all, err := m.store.List(ctx, subject, m.now().Add(-skew))
 	if err != nil {
 		return 0, m.outage(ctx, "LogoutAll", err)
@@ -393,7 +473,7 @@ func (m *Manager) LogoutAll(ctx context.Context, subject string, except ...strin
 		}
 		if err := m.end(ctx, subject, s.ID, ReasonLogout); err != nil {
 			errs = append(errs, err)
-			if errors.Is(err, context.DeadlineExceeded) { // and so would each that follows
+			if errors.Is(err, context.DeadlineExceeded) { // the others would fail, too
 				break
 			}
 			continue
@@ -406,9 +486,9 @@ func (m *Manager) LogoutAll(ctx context.Context, subject string, except ...strin
 	return ended, nil
 }
 
-// end ends a session and all its tokens. The list comes first: it refuses the
-// access token, and what a refresh under way still gives. Both steps may be
-// repeated.
+// end ends a session and all its tokens. It first revokes them by the list, which rejects
+// the access token, and also tokens that a refresh is still about to return. Both steps
+// may be repeated.
 func (m *Manager) end(ctx context.Context, subject, id, reason string) error {
 	if err := m.list.RevokeSession(ctx, m.access.Issuer(), id); err != nil {
 		return err
@@ -425,9 +505,9 @@ func (m *Manager) end(ctx context.Context, subject, id, reason string) error {
 	return nil
 }
 
-// Sessions returns the live sessions of a subject, the one that was refreshed last
-// first. The error is jwtauth.ErrUnavailable. About subjects of trusted issuers see
-// [Manager.LogoutAll].
+// Sessions returns the live sessions of a subject, beginning with the one that was
+// refreshed last. The only error is jwtauth.ErrUnavailable. [Manager.LogoutAll] has a
+// note about trusted issuers.
 func (m *Manager) Sessions(ctx context.Context, subject string) ([]Session, error) {
 	all, err := m.store.List(ctx, subject, m.now())
 	if err != nil {
@@ -443,17 +523,17 @@ func (m *Manager) report(kind EventKind, s Session, reason string) {
 	}
 }
 
-// decided tells the observer of what m.access does not report by itself.
+// decided tells the observer about a decision that m.access does not report.
 func (m *Manager) decided(ctx context.Context, operation, reason string, allowed bool) {
 	if m.observe != nil {
 		m.observe(ctx, jwtauth.Decision{Operation: operation, Allowed: allowed, Reason: reason})
 	}
 }
 
-// reason returns the name of an error as WithObserver tells it.
+// reason returns the name of an error for WithObserver.
 func reason(err error) string {
 	switch {
-	case errors.Is(err, jwtauth.ErrUnavailable): // first: a callback's error may be any
+	case errors.Is(err, jwtauth.ErrUnavailable): // first, since it may wrap any error of a callback
 		return jwtauth.Reason(err)
 	case errors.Is(err, ErrCredentials):
 		return "wrong_credentials"
@@ -467,8 +547,9 @@ func reason(err error) string {
 
 func (m *Manager) log() *slog.Logger { return options.Logger(m.logger) }
 
-// outage logs an error of a store, a callback or a key, and makes it the client's
-// 503. Clients that hang up may be many, and are none.
+// outage logs an error of a store, a callback or a key, and returns one that is answered
+// with 503. If the client has hung up, the level is debug: that is no outage, and may
+// happen often.
 func (m *Manager) outage(ctx context.Context, where string, err error) error {
 	level := slog.LevelError
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
@@ -478,12 +559,12 @@ func (m *Manager) outage(ctx context.Context, where string, err error) error {
 	return fmt.Errorf("session: %s: %w: %w", where, jwtauth.ErrUnavailable, err)
 }
 
-// purgeEvery is how often [Manager.Run] takes out what has expired.
+// purgeEvery is how often [Manager.Run] deletes expired sessions.
 const purgeEvery = time.Hour
 
-// Run has the store take out sessions that have expired, once an hour, until ctx
-// ends, and returns its error; a failure is logged, and tried again. Without it
-// they stay in stores that do not do so by themselves; [Memory] does.
+// Run deletes expired sessions from the store once an hour, until ctx ends, and returns
+// the error of ctx. It logs a failure and tries again. Without Run, expired sessions stay
+// in stores that do not delete them on their own. [Memory] does.
 func (m *Manager) Run(ctx context.Context) error {
 	ticker := time.NewTicker(purgeEvery)
 	defer ticker.Stop()

@@ -5,42 +5,41 @@ import (
 	"time"
 )
 
-// Session is one login, and one row of a [Store]: what it knows of a family of
-// refresh tokens, each of which replaced the one before. There is nothing secret
-// in it.
+// Session is one login, and one row of a [Store]. It describes a family of refresh
+// tokens, each of which replaced the one before. It holds nothing secret.
 type Session struct {
 	ID      string // sid; unique among all subjects
 	Subject string // sub
 
-	// Generation is that of the current refresh token, 1 at login, and Prev the one
-	// that it was made from, 0 at login. Between them may lie generations whose answer
-	// the client never got.
+	// Generation is the number of the current refresh token, 1 at login. Prev is the
+	// generation that it replaced, 0 at login. Generations between the two never reached
+	// the client.
 	Generation, Prev int64
 
-	// Created is when the login was, and Rotated when the refresh token of this
-	// generation was made; both to the microsecond. Both may lie ahead of a clock
-	// that was set back, Created also where subjects were revoked a moment before;
-	// Rotated never decreases.
+	// Created is the time of the login, and Rotated that of the current generation, to
+	// the microsecond. Rotated never decreases. Both can be ahead of a clock that was set
+	// back. Created can also be ahead if subjects were revoked just before.
 	Created, Rotated time.Time
 
 	// Given is when the token of this generation was last given to a client that had the
-	// one before, as far as the store was told; to the microsecond.
+	// one before, as far as the store knows, to the microsecond.
 	Given time.Time
 
-	// IdleExpires is when the session ends unless it is refreshed, MaxExpires when
-	// it ends in any case; both in whole seconds. It has ended at that moment.
+	// IdleExpires is when the session ends if it is not refreshed. MaxExpires is when it
+	// ends in any case. Both are whole seconds. At that time the session has already
+	// ended.
 	IdleExpires, MaxExpires time.Time
 
-	// RevokedAt is when it was ended before, zero if it was not, and Reason why.
+	// RevokedAt is when the session was ended early, zero if it was not. Reason says why.
 	RevokedAt time.Time
 	Reason    string
 
-	// Label is what the user knows the session by, such as a browser's name. See
+	// Label is how the user recognises the session, such as by a browser's name. See
 	// [Label].
 	Label string
 
 	// ClockAhead is how far the clock of the store's server was ahead of this machine's
-	// when Get read the row, at least: it includes the time that the call took. Only
+	// when Get read the row, at least, since it includes the time of the call. Only
 	// Advance uses it, and no store keeps it.
 	ClockAhead time.Duration
 }
@@ -52,7 +51,7 @@ func (s Session) live(now time.Time) bool {
 
 // Reasons for which a Manager ends a session.
 const (
-	ReasonLogout      = "logout"       // Logout and LogoutAll, or a list refused it before the store knew
+	ReasonLogout      = "logout"       // Logout or LogoutAll, or the list revoked it before the store did
 	ReasonReused      = "reused"       // a refresh token was used again: theft
 	ReasonSubjectGone = "subject_gone" // the callback of WithClaims said so
 )
@@ -60,61 +59,56 @@ const (
 // Reasons of a [Recovered] event.
 const (
 	ReasonAnswerLost  = "answer_lost"  // the client never got the successor of its token
-	ReasonStoreBehind = "store_behind" // the store never heard of the token, as after a backup was put back
+	ReasonStoreBehind = "store_behind" // the store does not know the token, such as after a restore
 )
 
-// Store keeps sessions. Package jwtauthtest has the tests that each must pass,
-// TestSessionStore.
+// Store keeps sessions. A new one must pass jwtauthtest.TestSessionStore. All methods are
+// safe for concurrent use, also by several processes. They return an error only for an
+// outage, including the end of ctx. A missing row is not an error.
 //
-// All methods are safe for concurrent use, also by several processes, and return
-// an error only for an outage, ctx's included: a row that is not there is false.
-// Subjects and ids are compared byte for byte; ids are letters and digits of ASCII,
-// 64 at most, subjects valid UTF-8 of at most [MaxText] bytes, labels of at most 256,
-// reasons of at most 32, all without control characters. Times come back as they
-// were, to the microsecond, to which they are cut.
+// Subjects and IDs are compared byte for byte. IDs are at most 64 ASCII letters and
+// digits. Subjects are at most [MaxText] bytes, labels 256 and reasons 32, all valid
+// UTF-8 without control characters. Times are kept to the microsecond.
 type Store interface {
-	// Create adds a session. It is an error if the id is taken.
+	// Create adds a session. It is an error if the ID is taken.
 	Create(ctx context.Context, s Session) error
 
-	// Get returns a session, ended ones included, as it was after every call that
-	// returned before.
+	// Get returns a session, even one that has ended. It sees every call that returned
+	// before.
 	Get(ctx context.Context, subject, id string) (Session, bool, error)
 
 	// Advance decides which of several requests moves a session on. In one atomic
 	// operation it sets Generation, Prev, Rotated, Given and IdleExpires to those of
-	// next, provided that
-	//
+	// next, and returns true, if
 	//   - the row's Generation is that of from, a row that Get returned,
-	//   - the row was not revoked,
-	//   - its IdleExpires and MaxExpires are later than now,
-	//   - the deadline of ctx, by the clock of the store's server (ClockAhead of from),
-	//     has not passed when the row changes.
+	//   - the row was not revoked, and its IdleExpires and MaxExpires are later than now,
+	//   - the deadline of ctx has not passed by the clock of the store's server (see
+	//     ClockAhead).
 	//
-	// Else it changes nothing, and returns false. The last condition is for a step that
-	// waited for a lock, or for a server that stood still: its caller has given up,
-	// and it must not take effect late. After an error the step may have taken place,
-	// but does not take place after the deadline.
+	// Otherwise it changes nothing and returns false. The deadline is for a step that
+	// waited for a lock: its caller has given up, so it must not take effect. After an
+	// error the step may or may not have been taken.
 	Advance(ctx context.Context, from, next Session, now time.Time) (bool, error)
 
-	// Revoke sets RevokedAt and Reason of a session that was not revoked. It returns
-	// false, and changes nothing, if there is none.
+	// Revoke sets RevokedAt and Reason of a session that was not revoked. Otherwise it
+	// returns false and changes nothing.
 	Revoke(ctx context.Context, subject, id, reason string, at time.Time) (bool, error)
 
-	// List returns the sessions of a subject that were not revoked, and neither of
-	// whose expiries is now or before it, in any order.
+	// List returns the sessions of a subject that were not revoked and whose expiries are
+	// both after now, in any order.
 	List(ctx context.Context, subject string, now time.Time) ([]Session, error)
 
-	// Purge may take out sessions one of whose expiries lies before the time given,
-	// and no others: revoked ones stay until then, too. A store may do so by itself,
-	// by a clock of its own.
+	// Purge deletes sessions with an expiry before the given time. It must delete no
+	// others: a revoked session stays until then, too. A store may also do so on its own,
+	// by its own clock.
 	Purge(ctx context.Context, before time.Time) error
 }
 
-// MaxText is the most bytes that a subject may have.
+// MaxText is the longest subject, in bytes.
 const MaxText = 1024
 
-// timely is a store whose calls end in time, so that no request hangs with it. No request
-// waits for Purge.
+// timely limits the time of each call to a store, so that no request hangs. Purge has no
+// limit, since no request waits for it.
 type timely struct {
 	Store
 	most time.Duration

@@ -3,62 +3,61 @@ package session
 import "time"
 
 const (
-	// skew is added to the grace for the clocks of two processes, and to the end of a
-	// session where it is ended: twice the 5 seconds that clocks may lie apart.
+	// skew is added to the grace for the clocks of two processes, and to a session's end
+	// when it is ended. It is twice the 5 seconds by which clocks may differ.
 	skew = 10 * time.Second
-	// margin is how long a request and its answer may be on their way.
+	// margin is how long a request and its response may be on their way.
 	margin = 10 * time.Second
-	// mostRests bounds for how long a token rests, in rests, however often it is given
-	// again: a thief must not keep the window open, and the chain from moving, for ever.
+	// mostRests is for how many rests a token may stay current, however often it is given
+	// again. A thief must not be able to keep the window open for ever.
 	mostRests = 5
 )
 
-// verdict is what is to be done about a refresh token.
+// verdict is what to do with a refresh token.
 type verdict int
 
 const (
-	gone      verdict = iota // there is no such session any more, or it was ended
+	gone      verdict = iota // there is no such session, or it was ended
 	expired                  // for too long idle, or too old
 	rotate                   // it is the current one: replace it
-	retried                  // it was given or replaced a moment ago: give the current one again
-	extended                 // the same, but the window ends soon: begin it anew
-	recovered                // it was replaced, and its successor never used: replace that
-	ahead                    // the store lost the write that made it: follow it
+	retried                  // it was given or replaced just now: give the current one again
+	extended                 // like retried, but the window ends soon: begin it again
+	recovered                // it was replaced, and its successor never used: replace the successor
+	ahead                    // the store has lost the write of this generation: follow it
 	stolen                   // its successor was used: two clients have it
 )
 
-// rules are the Manager's for [rules.check].
+// rules are the Manager's settings for [rules.check].
 type rules struct {
 	grace      time.Duration
 	noRecovery bool
 }
 
 // check decides about an authentic refresh token of a generation. came is when the
-// request arrived, and now is later where the store or a callback was slow. It is all
-// there is to know: whichever request wins a race in the store, this says what follows.
+// request arrived. now is later if the store or a callback was slow. The decision depends
+// on nothing else, so it does not matter which request wins a race in the store.
 //
 // No right client is rejected, whatever the number of its requests, as long as a request
-// and its answer are under way for less than margin:
+// and its response take less than margin:
+//   - A chain moves at most once per window, which is grace plus skew. A token is given
+//     again for window plus margin after it was first given, and clocks differ by less
+//     than skew. So only two tokens were current within the grace: the current one and
+//     Prev, which it replaced.
+//   - Prev is good for the window. A request that was sent with it before the client had
+//     its successor gets that successor.
+//   - After that Prev stays good until its successor is used, which would make the
+//     successor Prev. A client that comes with Prev so late has lost the response. Its
+//     new token skips the lost one.
+//   - A token that was just given is never skipped. Giving a successor again near the end
+//     of the window begins the window again, a limited number of times.
 //
-//   - A chain moves at most once within window, which is grace and skew. A token is given
-//     again for window and margin after it was given first, and clocks differ by less than
-//     skew. So of the tokens that were current within the grace there are two: the current
-//     one, and the one that it was made from, which is Prev.
-//   - Prev is good for window. A request that left with it before the client had its
-//     successor is answered with that one.
-//   - Prev stays good after that as long as its successor was not used, which would have
-//     made the successor Prev. A client that comes with Prev so late has lost the answer.
-//     Its new token skips the lost one.
-//   - A token that was just given is never skipped, nor the requests beside it: to give a
-//     successor again near the end of the window begins the window anew, a few times.
-//
-// A thief does not stay. A token that was used is Prev until its successor is used, and
-// stolen from then on. So is a token that was skipped: a thief who comes with Prev skips
-// the token that the client holds.
+// A thief does not stay. A used token is Prev until its successor is used, and counts as
+// stolen from then on. So does a skipped token: a thief who comes with Prev skips the
+// token that the client holds.
 func (r rules) check(s Session, found bool, generation int64, came, now time.Time) verdict {
 	window := r.grace + skew
-	rest := window + margin    // of a token that was given
-	age := came.Sub(s.given()) // below zero by a clock that was set back
+	rest := window + margin    // for how long a token is given again
+	age := came.Sub(s.given()) // negative if the clock was set back
 	rests := age < rest && came.Sub(s.Rotated) < mostRests*rest && !s.nearIdleEnd(now, rest)
 	switch {
 	case !found || !s.RevokedAt.IsZero():
@@ -84,8 +83,8 @@ func (r rules) check(s Session, found bool, generation int64, came, now time.Tim
 	}
 }
 
-// prev returns the generation that the current one was made from. Rows from before there
-// was a Prev have 0, and each of their generations was made from the one before.
+// prev returns the generation that the current one replaced. Rows without Prev were
+// written by earlier versions, in which each generation replaced the one before.
 func (s Session) prev() int64 {
 	if s.Prev == 0 {
 		return s.Generation - 1
@@ -93,11 +92,12 @@ func (s Session) prev() int64 {
 	return s.Prev
 }
 
-// given returns when the window began. Rows from before there was a Given have none.
+// given returns when the window began. Rows of earlier versions have no Given.
 func (s Session) given() time.Time { return later(s.Given, s.Rotated) }
 
-// nearIdleEnd reports whether a session that is not refreshed now may end before it is
-// refreshed later. A session whose greatest age comes first gains nothing.
+// nearIdleEnd reports whether a session could end before its next refresh if it is not
+// refreshed now. It returns false if the session ends for its age first, since a refresh
+// cannot help.
 func (s Session) nearIdleEnd(now time.Time, near time.Duration) bool {
 	left := s.IdleExpires.Sub(now)
 	return s.IdleExpires.Before(s.MaxExpires) && left < min(near, s.IdleExpires.Sub(s.Rotated)/2)
