@@ -10,12 +10,12 @@ import (
 	"github.com/joinednode/jwtauth/internal/options"
 )
 
-// Run follows the log until ctx ends, and returns the error of ctx. A failure is logged
-// once, and tried again. A list that has become stale recovers by itself. Run also
+// Run follows the log until ctx ends, and returns the error of ctx. If the log cannot be
+// read, Run logs that once and tries again. A stale list recovers on its own. Run also
 // purges expired entries from the log every hour.
 //
-// Without Run, a list over a shared log knows only what it revokes itself and is stale,
-// unless [List.Sync] is called. A list over [NewMemory] needs neither.
+// Without Run, a list over a shared log knows only its own revocations and becomes stale,
+// unless the program calls [List.Sync]. A list over [NewMemory] needs neither.
 func (l *List) Run(ctx context.Context) error {
 	ticker := time.NewTicker(l.interval)
 	defer ticker.Stop()
@@ -42,9 +42,9 @@ func (l *List) Run(ctx context.Context) error {
 
 func (l *List) log() *slog.Logger { return options.Logger(l.logger) }
 
-// Sync reads the log up to its end, and returns the store's error. It takes at most a
-// third of the bound of [WithStaleness] for each page. It is meant for a server that
-// must be ready before it serves, and for tests.
+// Sync reads the log up to its end, and returns the store's error. Each page may take at
+// most a third of [WithStaleness]. It is meant for tests, and for a server that must be
+// ready before it serves.
 func (l *List) Sync(ctx context.Context) error {
 	l.following.Lock()
 	defer l.following.Unlock()
@@ -61,7 +61,7 @@ func (l *List) Sync(ctx context.Context) error {
 
 func (l *List) sync(ctx context.Context) error {
 	for {
-		began := l.now() // what is appended from here on may be missing
+		began := l.now() // entries appended from now on may be missing
 		page, err := l.since(ctx)
 		if err != nil {
 			return err
@@ -89,9 +89,9 @@ func (l *List) since(ctx context.Context) (Page, error) {
 	return l.store.Since(ctx, l.cursor, batch)
 }
 
-// purge removes the entries from the log that no list needs any more. It does so only
-// when the process has run for a while: with a clock that is wrong at the start, entries
-// that still count would be lost. A failure is left to the next purge.
+// purge removes the entries from the log that no list needs any more. It waits until the
+// process has run for a while: with a clock that is wrong at the start, it would remove
+// entries that are still needed. After a failure the next purge tries again.
 func (l *List) purge(ctx context.Context) {
 	now := l.past.Now()
 	if now.Sub(l.purged) < purgeEvery {

@@ -12,9 +12,9 @@ import (
 	"time"
 )
 
-// Memory is a log in the memory of this process. It is meant for tests, and for
-// services of one process that can do without it after a restart. Lists over it know
-// each entry at once.
+// Memory is a log in the memory of this process. It is meant for tests, and for services
+// of one process that may forget revocations at a restart. Lists over it know each entry
+// at once.
 type Memory struct {
 	id string
 
@@ -25,14 +25,15 @@ type Memory struct {
 }
 
 type numbered struct {
-	number int // from 1 on; they rise, with gaps where entries were purged
+	number int // from 1 on, rising, with gaps where entries were purged
 	Entry
 }
 
 // NewMemory returns an empty log.
 func NewMemory() *Memory { return &Memory{id: rand.Text()} }
 
-// follow calls fn with every entry: those that are there, and later ones when they come.
+// follow calls fn with every entry: with those that exist, and with later ones when they
+// come.
 func (m *Memory) follow(fn func(Entry)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -42,8 +43,7 @@ func (m *Memory) follow(fn func(Entry)) {
 	m.followers = append(m.followers, fn)
 }
 
-// Append implements [Store]. All lists over this log know the entry when it
-// returns.
+// Append implements [Store]. When it returns, all lists over this log know the entry.
 func (m *Memory) Append(ctx context.Context, e Entry) error {
 	if err := errors.Join(ctx.Err(), e.Validate()); err != nil {
 		return err
@@ -77,7 +77,7 @@ func (m *Memory) Since(ctx context.Context, cursor string, limit int) (Page, err
 	return page, nil
 }
 
-// place returns the number that a cursor stands behind, or 0 if the cursor is not of
+// place returns the number after which a cursor continues, or 0 if the cursor is not of
 // this log.
 func (m *Memory) place(cursor string) int {
 	id, number, _ := strings.Cut(cursor, "/")

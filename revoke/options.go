@@ -17,7 +17,7 @@ type config struct {
 	logger      *slog.Logger
 }
 
-// Option configures [New].
+// Option configures [New], which checks it.
 type Option func(*config) error
 
 func between(option string, d, least, most time.Duration) error {
@@ -27,10 +27,10 @@ func between(option string, d, least, most time.Duration) error {
 	return nil
 }
 
-// WithMaxLifetime sets how long tokens may live, 100 years at most. The default is 14
-// days. Entries are kept that long, so it must be at least the maximum lifetime of each
-// Auth that asks the list: otherwise jwtauth.New returns an error. Processes that share
-// a log must all have the same.
+// WithMaxLifetime sets how long tokens may live, up to 100 years. The default is 14 days.
+// The list keeps revocations that long, so it must be at least the maximum lifetime of
+// each Auth that uses the list, or jwtauth.New returns an error. All processes that share
+// a log must use the same value.
 func WithMaxLifetime(d time.Duration) Option {
 	return func(c *config) error {
 		c.maxLifetime = d
@@ -38,10 +38,10 @@ func WithMaxLifetime(d time.Duration) Option {
 	}
 }
 
-// WithStaleness sets the time since the last successful read of the log past which
-// nothing is accepted, a week at most. The default is 10 seconds. It is the longest
-// time that a revoked token is accepted by another process. Time in which the machine
-// is suspended does not count.
+// WithStaleness sets after how long without a successful read of the log no token is
+// accepted, up to a week. The default is 10 seconds. It is also the longest time for
+// which another process accepts a revoked token. Time in which the machine is suspended
+// does not count.
 func WithStaleness(d time.Duration) Option {
 	return func(c *config) error {
 		c.staleness = d
@@ -49,7 +49,7 @@ func WithStaleness(d time.Duration) Option {
 	}
 }
 
-// WithInterval sets how often the log is read, at least four times within the bound of
+// WithInterval sets how often the log is read, at least four times within
 // [WithStaleness]. The default is every 250 milliseconds.
 func WithInterval(d time.Duration) Option {
 	return func(c *config) error {
@@ -58,9 +58,9 @@ func WithInterval(d time.Duration) Option {
 	}
 }
 
-// WithSkew sets by how much the clocks of the processes that share the log may differ,
-// an hour at most. The default is a second, and nothing with [NewMemory]. The processes
-// must all have the same.
+// WithSkew sets by how much the clocks of processes that share the log may differ, up to
+// an hour. The default is one second, and zero with [NewMemory]. All processes must use
+// the same value.
 func WithSkew(d time.Duration) Option {
 	return func(c *config) error {
 		c.skew = d
@@ -68,10 +68,9 @@ func WithSkew(d time.Duration) Option {
 	}
 }
 
-// InsecureAcceptStale makes a list that is not up to date accept the tokens that are not
-// on it as far as it is known. It fails open: while the log cannot be read, requests are
-// served, and tokens that were revoked meanwhile are accepted. Monitor [List.Status] if
-// you use it.
+// InsecureAcceptStale makes a list that is not up to date accept tokens that it does not
+// know to be revoked. It fails open: while the log cannot be read, tokens revoked in the
+// meantime are accepted. Monitor [List.Status] if you use it.
 func InsecureAcceptStale() Option {
 	return func(c *config) error {
 		c.accept = true
@@ -79,8 +78,8 @@ func InsecureAcceptStale() Option {
 	}
 }
 
-// WithClock sets the wall clock, for tests. The default is [time.Now]. It must be safe
-// for concurrent use. Staleness does not depend on it.
+// WithClock sets the wall clock, for tests. It must be safe for concurrent use. The
+// default is [time.Now]. Staleness does not depend on it.
 func WithClock(clock func() time.Time) Option {
 	return func(c *config) error {
 		if c.clock = clock; clock == nil {
@@ -90,8 +89,8 @@ func WithClock(clock func() time.Time) Option {
 	}
 }
 
-// WithLogger sets where [List.Run] logs that the log cannot be read, and can be again.
-// The default is [slog.Default].
+// WithLogger sets where [List.Run] logs that the log cannot be read, and that it can be
+// read again. The default is [slog.Default].
 func WithLogger(logger *slog.Logger) Option {
 	return func(c *config) error {
 		if c.logger = logger; logger == nil {

@@ -1,39 +1,90 @@
-// Package revoke revokes tokens before they expire: one token, those of a session,
-// or all that were issued up to now to a subject or for a container. A request costs
-// one look-up in memory, however long the list is and however many servers share it.
+// Package revoke revokes tokens before they expire: one token, those of a session, or all
+// that were issued so far to a subject or for a container. A request costs one look-up in
+// memory, however long the list is and however many servers share it.
 //
 //	list, err := revoke.New(revoke.NewMemory())
+//	if err != nil {
+//		log.Fatal(err)
+//	}
+//	go list.Run(ctx)
 //	auth, err := jwtauth.New(key, jwtauth.WithIssuer("https://api.example.com"), jwtauth.WithRevocations(list))
-//	...
+//	if err != nil {
+//		log.Fatal(err)
+//	}
 //	err = list.RevokeToken(ctx, claims.Issuer, claims.ID, claims.ExpiresAt)
 //	err = list.RevokeContainer(ctx, auth.Issuer(), "my-container")
 //
-// Each Auth tells its list which issuers it has. A revocation for another issuer is
-// [ErrIssuer], since it would revoke nothing.
+// Most programs need only [New], [List.Run] and one of [List.RevokeToken],
+// [List.RevokeSubject] and [List.RevokeContainer], or [List.Handler]. [List.Sync] and
+// [List.Status] are for servers with a readiness check or monitoring.
 //
-// [List.Handler] revokes tokens over HTTP (RFC 7009). The entries are in a [Store], a
-// log that all servers append to and follow. [NewMemory] is the log of a single
-// process, and is gone when that ends. The logs of packages store/sqlstore and
-// store/redisstore are kept.
+// The entries are in a [Store], a log that all servers append to and follow. [NewMemory]
+// is the log of one process, and is gone when the process ends. Packages store/sqlstore
+// and store/redisstore have lasting logs.
+//
+// Each Auth tells its list which issuers it accepts. Revoking for another issuer would
+// revoke nothing, and is [ErrIssuer].
 //
 // # What is promised
 //
 // In the process that revokes: once a method has returned nil, every token that was
-// issued before the call is rejected, and every one that is issued from then on is
-// accepted, whatever the clock does. This holds for tokens that an Auth with this list
-// issued: they carry a microsecond stamp. For other tokens iat counts, and one that is
-// issued within the second of the revocation is rejected too. The clock of another
-// issuer may be ahead, by 5 seconds or the leeway of the Auth, whichever is more: for as
-// long after the revocation its new tokens are rejected.
+// issued before the call is rejected. Every token issued from then on is accepted,
+// whatever the clock does. This holds for tokens that an Auth with this list issued,
+// since they carry a stamp in microseconds. For other tokens iat counts, so one that is
+// issued within the second of the revocation is rejected, too. The clock of another
+// issuer may be ahead, by 5 seconds or the leeway of the Auth, whichever is more. For
+// that long after the revocation its new tokens are rejected.
 //
-// In other processes the same holds once they have read the entry. While all is well
-// that takes the time of [WithInterval]. It never takes longer than the bound of
-// [WithStaleness], since past it nothing is accepted any more. Their clocks may differ:
-// until the entry is read, plus [WithSkew], tokens that they issue to a revoked subject
-// or container may be rejected. No revoked token is accepted for that reason.
+// In other processes the same holds once they have read the entry. That usually takes the
+// time of [WithInterval]. It never takes longer than [WithStaleness], since after that
+// time no token is accepted any more. The clocks of the processes may differ: until the
+// entry is read, plus [WithSkew], tokens that they issue to a revoked subject or
+// container may be rejected. Revoked tokens are never accepted for that reason.
 //
-// It fails closed: a list that was never read, or not for too long, is an error of
-// [List.Revoked], which a request sees as 503. See [InsecureAcceptStale].
+// A list fails closed: if it was never read, or not for too long, [List.Revoked] returns
+// an error, and requests get 503. See [InsecureAcceptStale].
+//
+// # Revocation over HTTP
+//
+// [List.Handler] implements RFC 7009. A client posts the parameter token in a form
+// (application/x-www-form-urlencoded). token_type_hint is ignored, since there is one
+// kind of token.
+//
+// authorize is called for every well-formed request, before the response tells anything
+// about the token. It gets the claims of an authentic token, even of one that is not
+// valid yet, expired or revoked. It does two things, in this order:
+//
+//   - It authenticates the client by the request alone (HTTP Basic, a session, a client
+//     certificate), and returns an error if that fails. So a client that is not
+//     authenticated gets the same response for every token, and learns nothing.
+//   - It compares the client with the claims, such as c.Container, and returns an error
+//     if the token belongs to another client. For the zero Claims it returns nil: nothing
+//     is revoked, and RFC 7009, section 2.2, requires 200.
+//
+// An authenticated client thus learns whether a token is authentic and another client's,
+// as it would by sending the token to any route. If every client that holds a token may
+// revoke it, authorize returns nil at once. The request that authorize gets contains
+// neither the query nor the token. Further parameters of the body are in its PostForm.
+//
+// All responses have Cache-Control: no-store. Errors have the form of RFC 6749, section
+// 5.2:
+//
+//   - 200, empty: the token is rejected from now on. Or it was rejected before, since it
+//     is not authentic, has expired or is revoked.
+//   - 400 invalid_request: another media type, a form that does not parse, no token, or
+//     more than one. A token in the query does not count.
+//   - 400 unsupported_token_type (RFC 7009, section 2.2.1): a token without a jti, or
+//     with one longer than [MaxText]. It cannot be revoked on its own, and stays valid.
+//   - 403 access_denied: authorize returned an error, or the request comes from a page of
+//     another origin (see [http.CrossOriginProtection]), even one that auth trusts.
+//   - 405: the method is not POST. 413: the body is larger than 64 KiB.
+//   - 500 server_error: auth does not use this list, and still accepts the live token.
+//   - 503 temporarily_unavailable with Retry-After: authorize returned
+//     [jwtauth.ErrUnavailable], keys or revocations cannot be consulted, or the store
+//     failed. The client must assume that the token is still valid, and try again.
+//
+// It fails closed: 200 for a live token means that the entry is in the store. No response
+// and no log line contains a token.
 package revoke
 
 import (
@@ -50,28 +101,28 @@ import (
 	"github.com/joinednode/jwtauth/internal/revocation"
 )
 
-// ErrStale: the log was not read for longer than the bound, or never, so that it is
-// not known whether a token was revoked. jwtauth makes it ErrUnavailable.
+// ErrStale: the log was never read, or not within [WithStaleness], so it is not known
+// whether a token was revoked. Package jwtauth turns it into ErrUnavailable.
 var ErrStale = errors.New("revoke: the list is not up to date")
 
-// ErrIssuer: the Auths that ask the list do not know the issuer of a revocation, which
-// would revoke nothing.
+// ErrIssuer: no Auth that uses the list accepts the issuer, so revoking would have no
+// effect.
 var ErrIssuer = errors.New("revoke: no Auth with this list has the issuer")
 
-// Defaults.
+// The defaults of the options.
 const (
-	DefaultMaxLifetime = 14 * 24 * time.Hour // as long as refresh tokens live
+	DefaultMaxLifetime = 14 * 24 * time.Hour // the default lifetime of refresh tokens
 	DefaultStaleness   = 10 * time.Second
 	DefaultInterval    = 250 * time.Millisecond
-	DefaultSkew        = time.Second // where processes share the log
+	DefaultSkew        = time.Second // with a shared log
 
-	// margin is how much longer an entry is kept than the tokens it is about: an
-	// Auth may accept them for that long after their expiry.
+	// margin is how much longer an entry is kept than the tokens it is about. An Auth
+	// with leeway accepts them for that long after their expiry.
 	margin = jwtauth.MaxLeeway
-	// sessionSpare is how much longer an entry about a session is kept, so that one which
-	// is revoked again needs no other for as long.
+	// sessionSpare is how much longer an entry about a session is kept, so that a session
+	// which is revoked again within that time needs no new entry.
 	sessionSpare = time.Hour
-	// unstampedAhead is how far the iat of a token may lie ahead of the clock here, for an
+	// unstampedAhead is how far the iat of a token may be ahead of this clock, for an
 	// Auth without leeway.
 	unstampedAhead = 5 * time.Second
 	// batch is how many entries are read at once.
@@ -80,36 +131,36 @@ const (
 	purgeEvery = time.Hour
 )
 
-// List is a revocation list, for [jwtauth.WithRevocations]. It is safe for
-// concurrent use. A request that asks it takes no lock.
+// List is a revocation list, for [jwtauth.WithRevocations]. It is safe for concurrent
+// use. A look-up takes no lock.
 type List struct {
 	link
 	config
 	store   Store
 	local   bool // the store is a Memory
 	seen    set
-	started time.Time   // what the times below count from, by the monotonic clock
-	past    *past.Clock // by which entries are dropped
+	started time.Time   // the start of the times below, by the monotonic clock
+	past    *past.Clock // decides when entries are dropped; never ahead
 
-	epoch   atomic.Int64 // the highest that was applied: E of a subject or container
-	stamped atomic.Int64 // the latest stamp that was given to a token
-	read    atomic.Int64 // when the last successful read began, in nanoseconds since started; 0: never
+	epoch   atomic.Int64 // the highest epoch of an applied entry
+	stamped atomic.Int64 // the latest stamp of an issued token
+	read    atomic.Int64 // when the last successful read began, in nanoseconds since started; 0 for never
 
 	following sync.Mutex // held while the log is read
 	cursor    string
 	purged    time.Time
 
-	failure   atomic.Pointer[error] // of the last read, nil if it was good
-	unwritten sync.Map              // of place: what is revoked here, and not written yet
+	failure   atomic.Pointer[error] // the error of the last read, or nil
+	unwritten sync.Map              // by place: revoked here, and not yet written to the log
 }
 
-// link is embedded under a name of its own, so that it is no part of the API.
+// link is embedded under an unexported name, so that it is not part of the API.
 type link = revocation.Link
 
-// New returns a list of what is in the store's log. It reads nothing yet: until
-// [List.Run] or [List.Sync] has read the log, [List.Revoked] returns [ErrStale].
-// A list over [NewMemory] needs neither: it knows all entries at once, is never
-// stale, and drops what has expired as it revokes.
+// New returns a list of the entries in the store's log. It does not read the log: until
+// [List.Run] or [List.Sync] has read it, [List.Revoked] returns [ErrStale]. A list over
+// [NewMemory] needs neither. It knows all entries at once, is never stale, and drops
+// expired entries when it revokes.
 func New(store Store, opts ...Option) (*List, error) {
 	if store == nil {
 		return nil, errors.New("revoke: New: the store is nil; give it one, such as revoke.NewMemory()")
@@ -138,17 +189,17 @@ func New(store Store, opts ...Option) (*List, error) {
 	return l, nil
 }
 
-// forever is the time of a read that never gets old.
+// forever is the time of a read that never becomes stale.
 const forever = 1<<63 - 1
 
-// Revoked reports whether the token with these claims has been revoked. Its only
-// error is [ErrStale]: the list cannot say.
+// Revoked reports whether the token with these claims has been revoked. Its only error is
+// [ErrStale].
 func (l *List) Revoked(_ context.Context, c jwtauth.Claims) (bool, error) {
 	if !l.accept && l.stale() {
 		return false, ErrStale
 	}
 	stamp := c.Stamp
-	if stamp == 0 { // another issuer's clock may be ahead, and its token outlive "up to now"
+	if stamp == 0 { // another issuer's clock may be ahead, which must not save its older tokens
 		stamp = c.IssuedAt.Add(-revocation.Ahead(&l.link, c.Issuer, unstampedAhead)).UnixMicro()
 	}
 	return l.seen.has(Token, c.Issuer, c.ID, 0) ||
@@ -157,10 +208,10 @@ func (l *List) Revoked(_ context.Context, c jwtauth.Claims) (bool, error) {
 		l.seen.has(Container, c.Issuer, c.Container, stamp), nil
 }
 
-// MaxLifetime returns what [WithMaxLifetime] set.
+// MaxLifetime returns the value of [WithMaxLifetime].
 func (l *List) MaxLifetime() time.Duration { return l.maxLifetime }
 
-// inner is a List as an Auth sees it, beside its API.
+// inner has the methods of a List that an Auth calls, apart from the API.
 type inner List
 
 func (i *inner) list() *List { return (*List)(i) }
@@ -191,36 +242,36 @@ func raise(to *atomic.Int64, n int64) {
 	}
 }
 
-// RevokeToken revokes one token, identified by its issuer and jti. expires is its
-// exp: the list keeps the revocation until then. It is an error if jti is empty or
-// expires is zero. For a token that has expired nothing is written.
+// RevokeToken revokes one token, identified by its issuer and jti. expires is its exp:
+// the list keeps the revocation until then. It is an error if jti is empty or expires is
+// zero. For a token that has expired nothing is written.
 //
 // If the store fails, or takes longer than 5 seconds to write, RevokeToken returns an
 // error. This process then rejects the token, and other processes may or may not: call
-// RevokeToken again. The same holds for the other three methods. [List.RevokeSubject]
-// and [List.RevokeContainer] also read the log first.
+// RevokeToken again. The same holds for the other three methods. [List.RevokeSubject] and
+// [List.RevokeContainer] also read the log first.
 func (l *List) RevokeToken(ctx context.Context, issuer, jti string, expires time.Time) error {
 	if expires.IsZero() {
 		return errors.New("revoke: RevokeToken: expires is zero; give it the token's exp, Claims.ExpiresAt")
 	}
-	if expires.After(endOfTime) { // to which one cannot add, and no token lives longer
+	if expires.After(endOfTime) { // no token lives longer, and adding to it could overflow
 		expires = endOfTime
 	}
 	return l.revoke(ctx, "RevokeToken", Entry{Kind: Token, Issuer: issuer, ID: jti, Expires: l.outliving(expires)})
 }
 
-// RevokeSession revokes all tokens of a session, identified by its issuer and sid:
-// also those that are issued within the next [WithMaxLifetime].
+// RevokeSession revokes all tokens of a session, identified by its issuer and sid,
+// including those issued within the next [WithMaxLifetime].
 func (l *List) RevokeSession(ctx context.Context, issuer, sid string) error {
 	return l.revoke(ctx, "RevokeSession", Entry{Kind: Session, Issuer: issuer, ID: sid, Expires: l.keptFor(l.latest()).Add(sessionSpare)})
 }
 
-// RevokeSubject revokes every token that was issued to a subject up to now.
+// RevokeSubject revokes every token issued to a subject so far.
 func (l *List) RevokeSubject(ctx context.Context, issuer, subject string) error {
 	return l.revoke(ctx, "RevokeSubject", Entry{Kind: Subject, Issuer: issuer, ID: subject})
 }
 
-// RevokeContainer revokes every token of a container that was issued up to now.
+// RevokeContainer revokes every token issued for a container so far.
 func (l *List) RevokeContainer(ctx context.Context, issuer, container string) error {
 	return l.revoke(ctx, "RevokeContainer", Entry{Kind: Container, Issuer: issuer, ID: container})
 }
@@ -236,20 +287,20 @@ func (l *List) revoke(ctx context.Context, method string, e Entry) error {
 		return fmt.Errorf("revoke: %s: %w %q, so that nothing would be revoked; they have %s, where \"\" is one without jwtauth.WithIssuer", method, ErrIssuer, e.Issuer, have)
 	}
 	if e.Kind == Token && e.Expires.Before(l.past.Now()) {
-		return nil // as has the token that it is about
+		return nil // the token has expired, too
 	}
 	if l.isKnown(e) {
-		return nil // a token that is revoked again and again must not make the log grow
+		return nil // revoking a token again and again must not make the log grow
 	}
 	upToNow := e.Kind == Subject || e.Kind == Container
 	if upToNow {
 		l.setEpoch(&e)
 	}
 	l.unwritten.Store(e.place(), true)
-	l.reject(e) // here, whatever becomes of the log
+	l.reject(e) // in this process, even if the log fails
 	var errs []error
 	if upToNow && !l.local {
-		// Other processes give stamps that lie behind the epochs that they know. This
+		// Other processes issue stamps later than the epochs that they know. This
 		// process may not have read those epochs yet.
 		errs = append(errs, l.Sync(ctx))
 		l.setEpoch(&e)
@@ -259,8 +310,8 @@ func (l *List) revoke(ctx context.Context, method string, e Entry) error {
 		return fmt.Errorf("revoke: %s: %w", method, err)
 	}
 	l.unwritten.Delete(e.place())
-	// Not before other processes can read it: what is issued from here on has a later
-	// stamp, which their entries must reach, too.
+	// Only now can other processes read the entry. Tokens issued from now on get a later
+	// stamp, and the next entry of another process must reach them, too.
 	raise(&l.epoch, e.Epoch)
 	if l.local {
 		l.following.Lock()
@@ -270,8 +321,9 @@ func (l *List) revoke(ctx context.Context, method string, e Entry) error {
 	return nil
 }
 
-// isKnown reports whether the log holds an entry that hits the same tokens for as long.
-// An entry that could not be written counts here, and is written when it is revoked again.
+// isKnown reports whether the log already holds an entry that revokes the same tokens for
+// as long. An entry that could not be written is not known, so that it is written when it
+// is revoked again.
 func (l *List) isKnown(e Entry) bool {
 	if e.Kind != Token && e.Kind != Session {
 		return false
@@ -286,7 +338,7 @@ func (l *List) isKnown(e Entry) bool {
 	return l.seen.until(e) >= needed.UnixMicro()
 }
 
-// place is what an entry is about.
+// place identifies what an entry is about.
 type place struct {
 	kind       Kind
 	issuer, id string
@@ -294,8 +346,7 @@ type place struct {
 
 func (e Entry) place() place { return place{e.Kind, e.Issuer, e.ID} }
 
-// appendTimeout is how long a revocation waits for the log, so that no request hangs
-// with it.
+// appendTimeout is how long a revocation waits for the log, so that no request hangs.
 const appendTimeout = 5 * time.Second
 
 func (l *List) append(ctx context.Context, e Entry) error {
@@ -304,23 +355,24 @@ func (l *List) append(ctx context.Context, e Entry) error {
 	return l.store.Append(ctx, e)
 }
 
-// setEpoch gives an entry an epoch. No token that was issued before has a later stamp.
+// setEpoch sets the epoch of an entry. No token that was issued before has a later stamp.
 func (l *List) setEpoch(e *Entry) {
 	e.Epoch = l.latest()
 	e.Expires = l.keptFor(e.Epoch)
 }
 
-// latest returns the latest stamp that any process may have given out.
+// latest returns the latest stamp that any process may have issued.
 func (l *List) latest() int64 {
 	return max(l.clock().Add(l.skew).UnixMicro(), l.epoch.Load()+1, l.stamped.Load())
 }
 
-// keptFor returns until when an entry that hits tokens up to a stamp must be kept.
+// keptFor returns until when an entry that revokes tokens up to a stamp must be kept.
 func (l *List) keptFor(stamp int64) time.Time {
 	return l.outliving(time.UnixMicro(stamp).Add(l.maxLifetime))
 }
 
-// outliving returns the Expires of an entry about tokens that are gone at a time.
+// outliving returns the Expires of an entry whose tokens have all expired at the time
+// gone.
 func (l *List) outliving(gone time.Time) time.Time {
 	if kept := gone.Add(margin + l.skew); kept.Before(endOfTime) {
 		return kept
@@ -328,11 +380,11 @@ func (l *List) outliving(gone time.Time) time.Time {
 	return endOfTime
 }
 
-// reject makes this process reject what an entry hits, for good. The entry may come
-// again, and out of order.
+// reject makes this process reject the tokens of an entry for good. The same entry may
+// come again later, in any order.
 func (l *List) reject(e Entry) { l.seen.add(e, l.past.Now().UnixMicro()) }
 
-// apply makes an entry of the log count.
+// apply takes over an entry of the log.
 func (l *List) apply(e Entry) {
 	raise(&l.epoch, e.Epoch)
 	l.reject(e)
@@ -353,14 +405,15 @@ func (l *List) stale() bool {
 
 // Status is the state of a list, for monitoring.
 type Status struct {
-	// Ready: tokens are checked. If not, [List.Revoked] returns [ErrStale].
+	// Ready reports whether tokens are checked. If not, [List.Revoked] returns
+	// [ErrStale].
 	Ready bool
-	// Age is how long ago the log was last read successfully, -1 for never, and 0
-	// for a list over [NewMemory].
+	// Age is how long ago the log was last read successfully, -1 for never. It is 0 for a
+	// list over [NewMemory].
 	Age time.Duration
-	// Entries is how many entries are kept, of all kinds. Some may have expired.
+	// Entries is the number of entries of all kinds. Some may have expired.
 	Entries int
-	// Err is the failure of the last read, nil if it was good.
+	// Err is the error of the last read, nil if it succeeded.
 	Err error
 }
 

@@ -10,17 +10,17 @@ import (
 	"sync/atomic"
 )
 
-// set holds the entries of a list. A look-up takes no lock, and allocates nothing while
-// the issuer is that of the last look-up: tables only grow, and one that is full, or
-// full of what has expired, is replaced by another.
+// set holds the entries of a list. A look-up takes no lock, and allocates nothing if the
+// issuer is that of the last look-up. Tables only grow: a table that is full, or full of
+// expired entries, is replaced.
 //
-// Issuer and id are kept as 128 bits of two hashes with secret seeds. An attacker
-// cannot choose values that collide. That two collide by chance is less likely than an
-// error of the machine; it would reject a good token, never accept a bad one.
+// Issuer and ID are kept as two 64-bit hashes with secret seeds, so an attacker cannot
+// choose values that collide. A collision by chance is less likely than a hardware error.
+// It would reject a good token, and never accept a bad one.
 type set struct {
 	ids, issuers [2]maphash.Seed
-	issuer       atomic.Pointer[hashedIssuer]         // the last one: most services have only one
-	tables       [Container + 1]atomic.Pointer[table] // by Kind; nil while there is nothing of it
+	issuer       atomic.Pointer[hashedIssuer]         // of the last look-up; most services have only one
+	tables       [Container + 1]atomic.Pointer[table] // by Kind; nil without entries
 
 	mu sync.Mutex // held while an entry is added
 }
@@ -33,14 +33,14 @@ type hashedIssuer struct {
 // table is a hash table with open addressing, at most three quarters full.
 type table struct {
 	slots []slot
-	used  int // under the set's lock
+	used  int // guarded by the set's lock
 }
 
-// slot is one entry. The writer fills in hash[0] last, and readers look at it
-// first; it is 0 in a free one.
+// slot is one entry. The writer fills in hash[0] last, and readers read it first. It is 0
+// in a free slot.
 type slot struct {
 	hash    [2]atomic.Uint64
-	epoch   atomic.Int64 // microseconds since 1970; the greatest for kinds that hit whatever the stamp
+	epoch   atomic.Int64 // microseconds since 1970; the highest value for kinds that ignore stamps
 	expires atomic.Int64 // microseconds since 1970
 }
 
@@ -52,8 +52,8 @@ func (s *set) init() {
 	}
 }
 
-// has reports whether there is an entry that hits a token with this stamp. It computes
-// the second hash only if the first was found.
+// has reports whether an entry revokes a token with this stamp. It computes the second
+// hash only if the first one was found.
 func (s *set) has(kind Kind, issuer, id string, stamp int64) bool {
 	t := s.tables[kind].Load()
 	if t == nil || id == "" {
@@ -67,8 +67,8 @@ func (s *set) has(kind Kind, issuer, id string, stamp int64) bool {
 	return false
 }
 
-// until returns when an entry about the same as e expires, in microseconds since 1970,
-// or 0 if there is none.
+// until returns when an entry about the same as e expires, in microseconds since 1970, or
+// 0 if there is none.
 func (s *set) until(e Entry) int64 {
 	t := s.tables[e.Kind].Load()
 	if t == nil {
@@ -82,7 +82,7 @@ func (s *set) until(e Entry) int64 {
 	return 0
 }
 
-// lacks reports whether there is no entry of any kind with one of these first hashes.
+// lacks reports whether no entry of any kind has one of these first hashes.
 func (s *set) lacks(firsts [Container]uint64) bool {
 	for i, first := range firsts {
 		if t := s.tables[i+1].Load(); t != nil {
@@ -94,8 +94,8 @@ func (s *set) lacks(firsts [Container]uint64) bool {
 	return true
 }
 
-// add keeps an entry, or raises what is kept of it. It may drop entries that expired
-// before now.
+// add keeps an entry. If there is one about the same, it raises its epoch and expiry. It
+// may drop entries that expired before now.
 func (s *set) add(e Entry, now int64) {
 	epoch := e.Epoch
 	if e.Kind == Token || e.Kind == Session {
@@ -110,13 +110,13 @@ func (s *set) add(e Entry, now int64) {
 		defer s.tables[e.Kind].Store(t)
 	}
 	expires := e.Expires
-	if expires.After(endOfTime) { // which microseconds could not hold
+	if expires.After(endOfTime) { // an int64 of microseconds could overflow
 		expires = endOfTime
 	}
 	t.put(hash, epoch, expires.UnixMicro())
 }
 
-// len returns how many entries there are, of all kinds.
+// len returns the number of entries of all kinds.
 func (s *set) len() (n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -128,7 +128,7 @@ func (s *set) len() (n int) {
 	return n
 }
 
-// first returns the first hash, which is never 0: that is a free slot.
+// first returns the first hash. It is never 0, which marks a free slot.
 func (s *set) first(issuer, id string) uint64 {
 	last := s.issuer.Load()
 	if last == nil || last.issuer != issuer {
@@ -162,14 +162,14 @@ func (t *table) alike(first uint64) iter.Seq[*slot] {
 	}
 }
 
-// start returns where the search for an entry begins: the hash as a fraction of the
-// table, which may have any size.
+// start returns where the search for an entry begins: the hash scaled to the size of the
+// table, which need not be a power of two.
 func (t *table) start(first uint64) int {
 	i, _ := bits.Mul64(first, uint64(len(t.slots)))
 	return int(i)
 }
 
-// put adds an entry, or raises it. There must be a free slot.
+// put adds an entry, or raises an existing one. There must be a free slot.
 func (t *table) put(hash [2]uint64, epoch, expires int64) {
 	s := t.slotFor(hash)
 	raise(&s.epoch, epoch)
@@ -178,7 +178,7 @@ func (t *table) put(hash [2]uint64, epoch, expires int64) {
 	s.hash[0].Store(hash[0])
 }
 
-// slotFor returns the slot of an entry, or a free one for it.
+// slotFor returns the slot of an entry, or a free slot for it.
 func (t *table) slotFor(hash [2]uint64) *slot {
 	for s := range t.alike(hash[0]) {
 		if s.hash[1].Load() == hash[1] {
@@ -195,8 +195,7 @@ func (t *table) slotFor(hash [2]uint64) *slot {
 	return &t.slots[i]
 }
 
-// renewed returns a table with room, and with the entries that have not expired. t may
-// be nil.
+// renewed returns a larger table with the entries that have not expired. t may be nil.
 func (t *table) renewed(now int64) *table {
 	live := 0
 	if t != nil {
@@ -206,7 +205,7 @@ func (t *table) renewed(now int64) *table {
 			}
 		}
 	}
-	// Half full: with slots of 32 bytes, an entry takes 43 to 60.
+	// About half full: with slots of 32 bytes, an entry takes 43 to 60 bytes.
 	grown := &table{slots: make([]slot, max(live*15/8, leastSlots))}
 	if t != nil {
 		for i := range t.slots {

@@ -1,4 +1,4 @@
-// Package authtest holds what the tests of several packages share.
+// Package authtest has helpers for the tests of several packages.
 package authtest
 
 import (
@@ -30,10 +30,10 @@ func IssuedAt(t time.Time) jwtauth.IssueOption {
 	return func(i *revocation.Issue) { i.IssuedAt = t }
 }
 
-// now is what every test's clock says unless a test moves it.
+// Now is the time of every test's clock, unless a test moves it.
 var Now = time.Date(2026, time.March, 14, 15, 9, 26, 0, time.UTC)
 
-// secret is the key of every test that is not about keys.
+// Secret is the key of every test that is not about keys.
 var Secret = []byte("0123456789abcdef0123456789abcdef")
 
 const (
@@ -58,8 +58,8 @@ func Issue(t testing.TB, auth *jwtauth.Auth, container string, opts ...jwtauth.I
 	return token
 }
 
-// sign makes a token of any header and payload with the test key, by the
-// standard library alone.
+// Sign returns a token of any header and payload, signed with the test key by the
+// standard library.
 func Sign(header, payload string) string {
 	return SignWith(Secret, header, payload)
 }
@@ -73,8 +73,8 @@ func SignWith(secret []byte, header, payload string) string {
 
 func B64(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
 
-// claimsJSON is a good payload of the container demo with members replaced or
-// added: the value nil takes one out.
+// ClaimsJSON returns a good payload for the container demo, with members replaced or
+// added. The value nil removes a member.
 func ClaimsJSON(changes map[string]any) string {
 	claims := map[string]any{
 		"container": "demo",
@@ -94,16 +94,16 @@ func ClaimsJSON(changes map[string]any) string {
 	return string(text)
 }
 
-// goodToken is a token of the container demo that every default Auth accepts.
+// GoodToken returns a token for the container demo that every default Auth accepts.
 func GoodToken() string { return Sign(Header, ClaimsJSON(nil)) }
 
-// badToken is a token, and the error that rejects it.
+// BadToken is a token, and the error with which it is rejected.
 type BadToken struct {
 	Token string
 	Want  error
 }
 
-// badTokens are the tokens that a default Auth refuses, by what is wrong.
+// BadTokens returns tokens that a default Auth rejects, by what is wrong with them.
 func BadTokens() map[string]BadToken {
 	with := func(name string, value any) string { return Sign(Header, ClaimsJSON(map[string]any{name: value})) }
 	good := GoodToken()
@@ -130,13 +130,13 @@ func BadTokens() map[string]BadToken {
 	}
 }
 
-// splice puts the payload of one token under the signature of another.
+// Splice returns the payload of one token with the signature of another.
 func Splice(token, other string) string {
 	parts, others := strings.Split(token, "."), strings.Split(other, ".")
 	return parts[0] + "." + others[1] + "." + parts[2]
 }
 
-// flip changes the first character to another one of base64url.
+// Flip changes the first character to another one of base64url.
 func Flip(s string) string {
 	if s[0] == 'A' {
 		return "B" + s[1:]
@@ -148,7 +148,7 @@ func Bearer(token string) http.Header {
 	return http.Header{"Authorization": {"Bearer " + token}}
 }
 
-// request makes a request as a server receives it.
+// Request returns a request as a server receives it.
 func Request(method, target string, header http.Header) *http.Request {
 	r := httptest.NewRequest(method, target, nil)
 	for name, values := range header {
@@ -157,7 +157,7 @@ func Request(method, target string, header http.Header) *http.Request {
 	return r
 }
 
-// seen is what a handler saw of the request that reached it.
+// Seen is what a handler saw of its request.
 type Seen struct {
 	Ran    bool
 	R      *http.Request
@@ -171,8 +171,8 @@ func (s *Seen) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	io.WriteString(w, "handler")
 }
 
-// serve sends r through a mux that has the handler wrapped by wrap, at the
-// seeds' route.
+// Serve sends r to a mux whose handler is wrapped by wrap, at the route
+// /run/{container}/{recipe}.
 func Serve(wrap func(http.Handler) http.Handler, r *http.Request) (*httptest.ResponseRecorder, *Seen) {
 	var s Seen
 	mux := http.NewServeMux()
@@ -182,7 +182,7 @@ func Serve(wrap func(http.Handler) http.Handler, r *http.Request) (*httptest.Res
 	return w, &s
 }
 
-// denialBody is the body of a denial.
+// DenialBody is the body of a denial.
 type DenialBody struct {
 	Code   string `json:"code"`
 	Detail string `json:"detail"`
@@ -195,7 +195,7 @@ func BodyOf(t testing.TB, w *httptest.ResponseRecorder) (b DenialBody) {
 	return b
 }
 
-// logBuffer keeps what a logger writes.
+// LogBuffer keeps what a logger writes.
 type LogBuffer struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -217,7 +217,7 @@ func (l *LogBuffer) Logger() *slog.Logger {
 	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
-// captureDefaultLog gives the test the lines of the default logger.
+// CaptureDefaultLog makes the default logger write to a LogBuffer until the test ends.
 func CaptureDefaultLog(t *testing.T) *LogBuffer {
 	var log LogBuffer
 	before := slog.Default()
@@ -226,17 +226,17 @@ func CaptureDefaultLog(t *testing.T) *LogBuffer {
 	return &log
 }
 
-// sourceFunc is a source of keys of a test's own.
+// SourceFunc makes a key source of a function.
 type SourceFunc func(ctx context.Context, kid string) (*keys.Set, error)
 
 func (f SourceFunc) Keys(ctx context.Context, kid string) (*keys.Set, error) { return f(ctx, kid) }
 
-// checkerFunc is a revocation list of a test's own.
+// CheckerFunc makes a revocation checker of a function.
 type CheckerFunc func(ctx context.Context, c jwtauth.Claims) (bool, error)
 
 func (f CheckerFunc) Revoked(ctx context.Context, c jwtauth.Claims) (bool, error) { return f(ctx, c) }
 
-// decodePayload returns the payload of a token as it stands.
+// DecodePayload returns the payload of a token as it was encoded.
 func DecodePayload(t testing.TB, token string) string {
 	t.Helper()
 	payload, err := base64.RawURLEncoding.DecodeString(strings.Split(token, ".")[1])
@@ -244,8 +244,7 @@ func DecodePayload(t testing.TB, token string) string {
 	return string(payload)
 }
 
-// hostilePaths are request targets as they stand on the wire, each of which two
-// programs take for two places.
+// HostilePaths are request targets that two programs can take for two different places.
 var HostilePaths = map[string]string{
 	"an escaped .. segment":                   "/run/demo/%2e%2e/notify",
 	"an escaped .. segment, half escaped":     "/run/demo/.%2E/notify",
@@ -264,8 +263,7 @@ var HostilePaths = map[string]string{
 	"an escaped slash at the container's end": "/run/demo%2F/notify",
 }
 
-// rawDots are targets that ServeMux redirects, so that only a bare middleware
-// ever sees them.
+// RawDots are targets that ServeMux redirects. Only a middleware without a mux sees them.
 var RawDots = map[string]string{
 	"a .. segment":         "/run/demo/../other/notify",
 	"a . segment":          "/run/demo/./notify",
@@ -275,7 +273,7 @@ var RawDots = map[string]string{
 	"two slashes at last":  "/run/demo/notify//",
 }
 
-// plainPaths look odd, and mean one place only.
+// PlainPaths look odd, and have one meaning only.
 var PlainPaths = map[string]string{
 	"a slash at the end":             "/run/demo/notify/",
 	"dots within a segment":          "/run/demo/a..b",
@@ -293,7 +291,7 @@ var PlainPaths = map[string]string{
 	"an absolute target without one": "http://api.example.com",
 }
 
-// policies are the middleware that pass a request on with a good token.
+// Policies returns the middlewares that allow a request with a good token.
 func Policies(auth *jwtauth.Auth) map[string]func(http.Handler) http.Handler {
 	return map[string]func(http.Handler) http.Handler{
 		"Private":  auth.Private,
@@ -303,8 +301,8 @@ func Policies(auth *jwtauth.Auth) map[string]func(http.Handler) http.Handler {
 	}
 }
 
-// leaks fails the test if text holds a token, whole or in any of its segments.
-// The first one, the header, is the same in most tokens, and no secret.
+// Leaks fails the test if text contains a token or one of its segments. The first
+// segment, the header, is the same in most tokens, and no secret.
 func Leaks(t *testing.T, where, text, token string) {
 	t.Helper()
 	for i, segment := range strings.Split(token, ".") {

@@ -20,7 +20,8 @@ func Apply[C any, O ~func(*C) error](c *C, opts []O) error {
 	return errors.Join(errs...)
 }
 
-// Logger returns the logger that an option set, or the default one of this time.
+// Logger returns the logger that an option set or, if set is nil, the current default
+// logger.
 func Logger(set *slog.Logger) *slog.Logger {
 	if set == nil {
 		return slog.Default()

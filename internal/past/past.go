@@ -1,5 +1,5 @@
-// Package past tells how late it is for sure, for programs that forget what has expired:
-// a wall clock that is wrong for a while must not make them forget what still counts.
+// Package past has a clock for programs that delete what has expired. A wall clock that
+// is wrong for a while must not make them delete what is still needed.
 package past
 
 import (
@@ -8,27 +8,27 @@ import (
 )
 
 const (
-	// plausibleAfter is how long a wall clock that was set forward must go on like that to
-	// be right. A machine without a clock of its own starts in 1970.
+	// plausibleAfter is how long a wall clock that was set forward must stay so to be
+	// believed. A machine without a battery-backed clock starts in 1970.
 	plausibleAfter = 24 * time.Hour
-	// drift is how much a clock that is right may be set back within that time.
+	// drift is by how much a correct clock may be set back within that time.
 	drift = time.Minute
 )
 
-// Clock returns times that have come for sure. It is safe for concurrent use.
+// Clock returns times that have surely come. It is safe for concurrent use.
 type Clock struct {
 	wall    func() time.Time
 	started time.Time // by the monotonic clock
-	at      time.Time // what the wall clock said then
+	at      time.Time // the wall clock's time then
 
 	mu    sync.Mutex
-	ahead time.Duration // how far the wall clock was set forward since, and is right
-	// A wall clock that is further ahead may be right: by how much it is, and since when.
+	ahead time.Duration // by how much the wall clock has since been set forward, as believed
+	// If the wall clock is further ahead than that: by how much, and since when.
 	maybe time.Duration
-	since time.Duration // since started; below zero while there is nothing to decide
+	since time.Duration // counted from started; negative if it is not further ahead
 }
 
-// New returns a Clock of a wall clock, which is right when New is called, or behind.
+// New returns a Clock for a wall clock, which must be right or behind when New is called.
 func New(wall func() time.Time) *Clock {
 	return &Clock{wall: wall, started: time.Now(), at: wall(), since: -1}
 }

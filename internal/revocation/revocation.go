@@ -1,5 +1,5 @@
-// Package revocation is what an Auth and a revocation list tell each other, and no user
-// needs to know.
+// Package revocation is the interface between an Auth and a revocation list that users do
+// not see.
 package revocation
 
 import (
@@ -13,25 +13,26 @@ import (
 	"time"
 )
 
-// List is what a revocation list does for an Auth besides answering it.
+// List is what a revocation list offers an Auth, besides Revoked.
 type List interface {
-	// Stamp returns when a token that is issued now was issued, in microseconds since
-	// 1970: later than everything that was revoked before.
+	// Stamp returns the stamp of a token that is issued now, in microseconds since 1970.
+	// It is later than every revocation so far.
 	Stamp(now time.Time) int64
-	// MaxLifetime returns how long a token may live that the list is asked about.
+	// MaxLifetime returns for how long the list keeps revocations. Tokens may not live
+	// longer.
 	MaxLifetime() time.Duration
-	// Marks returns the marks of a token, which an Auth keeps with it.
+	// Marks returns the marks of a token. An Auth keeps them with a cached token.
 	Marks(issuer, id, session, subject, container string) Marks
-	// Clear reports whether the list surely holds nothing about a token with these
-	// marks. If it cannot tell, it returns false.
+	// Clear reports whether the list surely has no entry about a token with these marks.
+	// It returns false if that is not certain.
 	Clear(Marks) bool
 }
 
-// Marks belong to one token and one list.
+// Marks are hashes of one token's claims, made by one list.
 type Marks [4]uint64
 
-// Link ties a list to the Auths that ask it. A list embeds it: its only method is not
-// exported, and is promoted to every type that embeds the list. It is safe for
+// Link connects a list with the Auths that use it. A list embeds it. Its only method is
+// unexported, and is promoted to every type that embeds the list. It is safe for
 // concurrent use.
 type Link struct {
 	list  List
@@ -40,15 +41,15 @@ type Link struct {
 	auths atomic.Pointer[auths]
 }
 
-// auths is what all of them say together. It never changes.
+// auths is what all Auths told the list. It is immutable.
 type auths struct {
 	issuers map[string]time.Duration
-	any     bool // an Auth accepts tokens of any issuer
+	any     bool // some Auth accepts tokens of any issuer
 }
 
 func (l *Link) link() *Link { return l }
 
-// Connect completes the link that a list embeds. owner is the list as an Auth gets it.
+// Connect initialises the link that a list embeds. owner is the list as callers see it.
 func Connect(l *Link, owner any, list List) { l.owner, l.list = owner, list }
 
 func linkOf(checker any) *Link {
@@ -58,9 +59,9 @@ func linkOf(checker any) *Link {
 	return nil
 }
 
-// Of returns the list that a checker is or embeds, nil for none. A type that embeds a
-// list may have a Revoked of its own, so whole reports whether the checker is the list
-// itself: only then may its marks take the place of asking it.
+// Of returns the list that a checker is or embeds, or nil. whole reports whether the
+// checker is the list itself. A type that embeds a list may have a Revoked of its own,
+// and then the list's marks must not replace a call of it.
 func Of(checker any) (list List, whole bool) {
 	l := linkOf(checker)
 	if l == nil || l.list == nil {
@@ -69,9 +70,9 @@ func Of(checker any) (list List, whole bool) {
 	return l.list, checker == l.owner
 }
 
-// Tell tells a checker, if it is or embeds a list, about an Auth that asks it: which
-// issuers it accepts, "" if it does not look at issuers. Each has how far ahead of the
-// clock here the iat of its tokens may lie: 0 where they are issued here.
+// Tell tells a list about an Auth that uses it: which issuers the Auth accepts ("" if it
+// ignores issuers), and how far the iat of their tokens may be ahead of this clock. That
+// is 0 for tokens issued here. It does nothing if checker neither is nor embeds a list.
 func Tell(checker any, issuers map[string]time.Duration) {
 	l := linkOf(checker)
 	if l == nil {
@@ -90,8 +91,9 @@ func Tell(checker any, issuers map[string]time.Duration) {
 	l.auths.Store(all)
 }
 
-// Ahead returns how far ahead of the clock here an iat of an issuer may lie: the most of
-// all where the issuer is not known, and least where no Auth was told of.
+// Ahead returns how far ahead of this clock an iat of an issuer may be. For an unknown
+// issuer it returns the largest value of all issuers, and least if no Auth has been told
+// of.
 func Ahead(l *Link, issuer string, least time.Duration) time.Duration {
 	all := l.auths.Load()
 	if all == nil {
@@ -106,9 +108,9 @@ func Ahead(l *Link, issuer string, least time.Duration) time.Duration {
 	return least
 }
 
-// Unknown returns which issuers the Auths have, in words, if an issuer is none of them,
-// else "". Where no Auth was told of, any may be right. A token's own issuer is known to an
-// Auth that does not look at issuers.
+// Unknown returns "" if some Auth accepts the issuer, and otherwise the accepted issuers,
+// in words. It returns "" if no Auth has been told of, since any issuer may then be
+// right. An Auth that ignores issuers counts as accepting a token's own issuer.
 func Unknown(l *Link, issuer string, ofToken bool) string {
 	all := l.auths.Load()
 	if all == nil || ofToken && all.any {
@@ -132,19 +134,19 @@ type Issue struct {
 	NotBefore              time.Time
 	Private                map[string]any
 
-	// IssuedAt is iat, from which the lifetime counts, and Stamp is what a revocation
-	// up to now compares. The zero time is now. Only package session sets them: for a
-	// refresh token that is issued again as it was, and that only continues a login.
+	// IssuedAt is the iat, from which the lifetime counts. Stamp is the time that
+	// revocations compare. The zero time means now. Only package session sets them: a
+	// refresh token that is given again keeps its times, and belongs to the login.
 	IssuedAt, Stamp time.Time
 }
 
 type unobserved struct{}
 
-// Unobserved returns a context whose decisions are neither counted nor logged: those by
-// which this library checks its own work.
+// Unobserved returns a context whose decisions are neither counted nor logged. This
+// library uses it to check its own work.
 func Unobserved(ctx context.Context) context.Context {
 	return context.WithValue(ctx, unobserved{}, true)
 }
 
-// IsUnobserved reports whether a context came from [Unobserved].
+// IsUnobserved reports whether a context comes from [Unobserved].
 func IsUnobserved(ctx context.Context) bool { return ctx.Value(unobserved{}) != nil }

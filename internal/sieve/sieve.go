@@ -1,9 +1,8 @@
-// Package sieve is a cache whose readers take no lock and write nothing that
-// others read, except one bit of an entry.
+// Package sieve is a cache. Readers take no lock, and write only one bit of an entry.
 //
-// It evicts by SIEVE (Zhang et al., "SIEVE is Simpler than LRU", NSDI 2024): an
-// entry that was read since the hand last passed it stays, so that entries which
-// are read once, however many, push out each other and not the ones in use.
+// It evicts by SIEVE (Zhang et al., "SIEVE is Simpler than LRU", NSDI 2024): an entry
+// stays if it was read since the hand last passed it. So entries that are read only once,
+// however many, evict each other and not the entries in use.
 package sieve
 
 import (
@@ -14,39 +13,38 @@ import (
 	"unsafe"
 )
 
-// Cache maps texts to values. It is safe for concurrent use and starts no
-// goroutines.
+// Cache maps strings to values. It is safe for concurrent use and starts no goroutines.
 type Cache[V any] struct {
 	seed   maphash.Seed
 	shards []shard[V] // a power of two
-	shift  uint       // brings a hash down to its shard
+	shift  uint       // of a hash, to get its shard
 }
 
-// shard is a hash table with chains. Writers hold its lock; a reader walks a
-// chain from its head, which every writer leaves whole: an entry that is taken
-// out still leads to those behind it.
+// shard is a hash table with chains. Writers hold its lock. A reader walks a chain from
+// its head without a lock: writers keep every chain intact, and a removed entry still
+// points to those after it.
 type shard[V any] struct {
 	heads []atomic.Pointer[entry[V]] // a power of two
-	_     [64]byte                   // what is written below is not what readers read above
+	_     [64]byte                   // keeps what writers write below out of the readers' cache line
 
 	mu             sync.Mutex
-	size, limit    int       // bytes
-	newest, oldest *entry[V] // the queue, in the order in which they came
-	hand           *entry[V] // where the search for a victim goes on; nil is the oldest
-	_              [64]byte  // nor what readers of the next shard read
+	size, limit    int       // in bytes
+	newest, oldest *entry[V] // the ends of the queue
+	hand           *entry[V] // where the search for a victim continues; nil means the oldest
+	_              [64]byte  // keeps the next shard out of this cache line
 }
 
-// entry begins with what readers look at, in as few lines of memory as may be.
+// entry begins with the fields that readers use, in as few cache lines as possible.
 type entry[V any] struct {
 	hash    uint64
-	next    atomic.Pointer[entry[V]] // of the chain
+	next    atomic.Pointer[entry[V]] // in the chain
 	key     string
 	visited atomic.Bool // read since the hand last passed
 	value   V
 
-	// Under the lock:
+	// Guarded by the lock:
 	cost         int
-	newer, older *entry[V] // of the queue
+	newer, older *entry[V] // in the queue
 }
 
 const maxShards = 64
@@ -54,7 +52,7 @@ const maxShards = 64
 // New returns a cache for about entries values of at most limit bytes in all.
 func New[V any](entries, limit int) *Cache[V] {
 	shards := 1
-	for shards < maxShards && entries/shards >= 256 { // few entries are not worth uneven shards
+	for shards < maxShards && entries/shards >= 256 { // small shards would fill unevenly
 		shards *= 2
 	}
 	c := &Cache[V]{seed: maphash.MakeSeed(), shards: make([]shard[V], shards), shift: 64 - uint(bits.TrailingZeros(uint(shards)))}
@@ -66,13 +64,13 @@ func New[V any](entries, limit int) *Cache[V] {
 	return c
 }
 
-// Get returns the value of key, nil if there is none. It is shared with all who
-// ask: it must not be changed.
+// Get returns the value of key, or nil. All callers share the value, so it must not be
+// changed.
 func (c *Cache[V]) Get(key string) *V {
 	hash := c.hash(key)
 	for e := c.shard(hash).head(hash).Load(); e != nil; e = e.next.Load() {
 		if e.hash == hash && e.key == key {
-			if !e.visited.Load() { // a write would take the line from all other cores
+			if !e.visited.Load() { // a write would take the cache line from all other cores
 				e.visited.Store(true)
 			}
 			return &e.value
@@ -81,9 +79,9 @@ func (c *Cache[V]) Get(key string) *V {
 	return nil
 }
 
-// Put keeps a value of so many bytes, besides what the cache itself needs,
-// and forgets the one that key had and as many others as it takes. It keeps key,
-// which must not be part of a larger text that would be kept alive with it.
+// Put stores a value of the given size in bytes, not counting what the cache itself
+// needs. It replaces the key's former value, and evicts as many others as necessary. It
+// keeps key, which must not be part of a larger string that would be kept alive with it.
 func (c *Cache[V]) Put(key string, value V, bytes int) {
 	hash := c.hash(key)
 	e := &entry[V]{hash: hash, key: key, value: value, cost: bytes + Overhead[V]()}
@@ -106,14 +104,14 @@ func (c *Cache[V]) Put(key string, value V, bytes int) {
 	s.enqueue(e)
 	link := s.head(hash)
 	next := link.Load()
-	if known != nil { // take its place, or a reader on its way might meet neither
+	if known != nil { // replaced in place, or a reader could miss both entries
 		link, next = s.link(known), known.next.Load()
 	}
 	e.next.Store(next)
 	link.Store(e)
 }
 
-// Delete forgets key.
+// Delete removes key.
 func (c *Cache[V]) Delete(key string) {
 	hash := c.hash(key)
 	s := c.shard(hash)
@@ -124,12 +122,12 @@ func (c *Cache[V]) Delete(key string) {
 	}
 }
 
-// Overhead is what an entry costs besides its texts: itself, and its share of
-// the table.
+// Overhead returns the size of an entry without its strings, in bytes: itself, and its
+// share of the table.
 func Overhead[V any]() int { return int(unsafe.Sizeof(entry[V]{})) + 16 }
 
-// hash looks at the end of a key alone: a token ends in its signature, so that
-// no two that are kept end alike, and no client can make many that do.
+// hash uses only the end of a key. A token ends in its signature, so no two cached tokens
+// end alike, and no client can make many that do.
 func (c *Cache[V]) hash(key string) uint64 {
 	return maphash.String(c.seed, key[max(len(key)-64, 0):])
 }
@@ -149,7 +147,7 @@ func (s *shard[V]) find(hash uint64, key string) *entry[V] {
 	return nil
 }
 
-// link returns what points to e in its chain.
+// link returns the pointer to e in its chain.
 func (s *shard[V]) link(e *entry[V]) *atomic.Pointer[entry[V]] {
 	link := s.head(e.hash)
 	for link.Load() != e {
@@ -189,20 +187,20 @@ func (s *shard[V]) dequeue(e *entry[V]) {
 	} else {
 		s.oldest = e.newer
 	}
-	// Whoever still holds e's value must not keep alive, through its neighbours
-	// and theirs, all that ever came after it.
+	// A caller that still holds e's value must not keep alive, through its neighbours
+	// and theirs, every entry that ever came after it.
 	e.newer, e.older = nil, nil
 }
 
-// evict takes out the first entry from the hand on, towards the newest, that
-// was not read since the hand last passed.
+// evict removes the first entry, from the hand towards the newest, that was not read
+// since the hand last passed.
 func (s *shard[V]) evict() {
 	for rounds := 0; ; s.hand = s.hand.newer {
 		if s.hand == nil {
 			s.hand = s.oldest
 			rounds++
 		}
-		// After a whole round one has to go, however fast readers mark them again.
+		// After a whole round an entry must go, however fast readers mark them again.
 		if rounds > 1 || !s.hand.visited.CompareAndSwap(true, false) {
 			s.remove(s.hand)
 			return

@@ -6,33 +6,33 @@ import (
 	"time"
 )
 
-// Claims are the registered claims of a payload (RFC 7519, section 4.1), and
-// the container. A claim that is absent is its zero value; a time that is
-// present is never the zero time.Time, since it lies in or after 1970.
+// Claims are the registered claims of a payload (RFC 7519, section 4.1), and the
+// container. An absent claim is its zero value. A time that is present is never the zero
+// time.Time, since it is in or after 1970.
 type Claims struct {
 	Issuer, Subject, ID, SessionID, Container string
-	Audience                                  []string // not nil if there is one, even an empty list
+	Audience                                  []string // not nil if there is an aud, even an empty list
 	IssuedAt, NotBefore, ExpiresAt            time.Time
 	Stamp                                     int64 // microseconds since 1970, 0 if there is none
 }
 
-// StampClaim is the claim that says more exactly than iat when a token was
-// issued, in microseconds since 1970.
+// StampClaim is the claim that says when a token was issued, in microseconds since 1970.
+// It is more exact than iat.
 const StampClaim = "iat_us"
 
 // registered are the claims whose meaning no user can change.
 var registered = []string{"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "sid", StampClaim}
 
-// Reserved reports whether name is a registered claim or the container's, or
-// would be taken for one by a reader that ignores case.
+// Reserved reports whether name is a registered claim or the container's, or differs from
+// one only in case.
 func Reserved(name, containerClaim string) bool {
 	return foldsTo(name, registered) || foldsTo(name, []string{containerClaim})
 }
 
-// ReadClaims reads a payload, usually one whose signature is known to be good:
-// where the issuer says whose keys verify that, it is an unknown client's, and costs no
-// more than time in proportion to its size.
-// containerClaim is the name of the container's claim.
+// ReadClaims reads a payload. containerClaim is the name of the container's claim.
+// Usually the signature is known to be good. With several issuers it is not, since the
+// payload says whose keys verify it: then an unknown client wrote the payload, and
+// reading it takes time in proportion to its size.
 func ReadClaims(payload, containerClaim string) (Claims, error) {
 	var c Claims
 	err := object(payload, func(s *scanner, name string) (err error) {
@@ -90,13 +90,13 @@ func (s *scanner) audience() ([]string, error) {
 	return all, err
 }
 
-// maxDate is the last second of the year 9999, the last that RFC 3339, and
-// with it time.Time's JSON form, can write.
+// maxDate is the last second of the year 9999, the latest time that RFC 3339 and
+// time.Time's JSON can write.
 const maxDate = 253402300799
 
-// numericDate reads a NumericDate (RFC 7519, section 2): seconds since 1970,
-// fractions allowed. Strings, negative numbers and anything past the year 9999
-// are refused: an overflow must never become "valid for ever".
+// numericDate reads a NumericDate (RFC 7519, section 2): seconds since 1970, with or
+// without a fraction. Strings, negative numbers and times after the year 9999 are errors:
+// an overflow must never become "valid for ever".
 func (s *scanner) numericDate(otherwise Error) (time.Time, error) {
 	if c := s.peek(); c < '0' || c > '9' {
 		return time.Time{}, otherwise
@@ -116,7 +116,7 @@ func (s *scanner) numericDate(otherwise Error) (time.Time, error) {
 	return time.Unix(int64(whole), int64(fraction*1e9)).UTC(), nil
 }
 
-// stamp reads microseconds since 1970, as this package's own tokens have them.
+// stamp reads microseconds since 1970, as written by this package.
 func (s *scanner) stamp() (int64, error) {
 	const wrong = Error("the claim iat_us is not a whole number of microseconds between 1 and the year 9999")
 	if c := s.peek(); c < '1' || c > '9' {
@@ -133,8 +133,8 @@ func (s *scanner) stamp() (int64, error) {
 	return n, nil
 }
 
-// wholeSeconds reads a number without fraction and exponent that is within
-// reach of maxDate.
+// wholeSeconds reads a number without fraction and exponent that is not larger than
+// maxDate.
 func wholeSeconds(text string) (seconds int64, ok bool) {
 	for i := range len(text) {
 		if text[i] < '0' || text[i] > '9' {

@@ -1,8 +1,8 @@
-// Package strict reads compact JWS tokens and their claims, and refuses
-// everything that two readers could understand differently.
+// Package strict reads compact JWS tokens and their claims. It rejects everything that
+// two readers could understand differently.
 //
-// It decides nothing about trust: what it returns is well formed, not authentic.
-// Every refusal fails closed, and no error text repeats a byte of the token.
+// It decides nothing about trust: what it returns is well formed, not authentic. It fails
+// closed, and no error contains a byte of the token.
 package strict
 
 import (
@@ -10,41 +10,40 @@ import (
 	"strings"
 )
 
-// Error is the reason why something is not well formed. It holds no input.
+// Error is the reason why something is not well formed. It contains no input.
 type Error string
 
 func (e Error) Error() string { return string(e) }
 
-// Token is a compact JWS (RFC 7515, section 7.1) taken apart, not verified.
+// Token is a parsed compact JWS (RFC 7515, section 7.1), not verified.
 type Token struct {
 	Header
 	// Signed is what the signature covers: the first two segments as received.
 	Signed string
 	// Signature is the decoded third segment.
 	Signature []byte
-	// Payload is the decoded second segment, not looked at yet: claims are read
-	// only once the signature is known to be good, or to know whose key verifies it.
+	// Payload is the decoded second segment, not parsed. Claims are read only once the
+	// signature is known to be good, or to learn whose key verifies it.
 	Payload string
 }
 
-// Parse takes a token of at most limit bytes apart and reads its header.
-//
-// Length and alphabet are checked before anything is decoded or allocated, so
-// that garbage costs no more than a look at limit bytes.
+// Parse parses a token of at most limit bytes and reads its header. It checks length and
+// alphabet before it decodes or allocates anything, so garbage costs no more than one
+// pass over limit bytes.
 func Parse(token string, limit int) (Token, error) {
 	t, _, err := ParseKnowing(nil, token, limit)
 	return t, err
 }
 
-// KnownHeader is a header that was read before, and its segment of the token.
+// KnownHeader is a parsed header, and its segment of the token.
 type KnownHeader struct {
 	Segment string
 	Header
 }
 
-// ParseKnowing is [Parse], and spares itself to read a header again: tokens of
-// one key have the same one. known may be nil. It also returns the token in
-// memory that only its parts share, to be kept.
+// ParseKnowing is like [Parse], but does not parse the header again if it is known:
+// tokens of one key have the same one. known may be nil. It also returns a copy of the
+// token that shares memory only with its parts, and can be kept.
 func ParseKnowing(known *KnownHeader, token string, limit int) (t Token, own string, err error) {
 	if len(token) > limit {
 		return Token{}, "", Error("longer than the largest token accepted")
@@ -61,7 +60,7 @@ func ParseKnowing(known *KnownHeader, token string, limit int) (t Token, own str
 	if t.Signature, err = decode(nil, token[second+1:]); err != nil {
 		return Token{}, "", err
 	}
-	var room [1 << 10]byte // on the stack: a typical token needs no memory but what is kept of it
+	var room [1 << 10]byte // on the stack, so that a typical token allocates only what is kept
 	text := room[:0]
 	if most := len(token) + canonical.DecodedLen(second-first-1); most > len(room) {
 		text = make([]byte, 0, most)
@@ -83,8 +82,8 @@ func parseHeader(segment string) (Header, error) {
 	return readHeader(string(text))
 }
 
-// segments returns the places of the two dots of a token whose three segments
-// are not empty and hold base64url characters only.
+// segments returns the positions of the two dots of a token whose three segments are not
+// empty and contain only base64url characters.
 func segments(token string) (first, second int, err error) {
 	first = strings.IndexByte(token, '.')
 	second = first + 1 + strings.IndexByte(token[first+1:], '.')
@@ -95,8 +94,8 @@ func segments(token string) (first, second int, err error) {
 	return 0, 0, diagnose(token)
 }
 
-// Only reports whether text holds bytes of a set alone. It looks at eight at once, since
-// it is asked about every byte of every token.
+// Only reports whether text consists of bytes of a set. It checks eight bytes at a time,
+// since it is called for every byte of every token.
 func Only(text string, set *[256]bool) bool {
 	ok := true
 	for ; len(text) >= 8; text = text[8:] {
@@ -118,7 +117,7 @@ func Set(bytes string) *[256]bool {
 	return &set
 }
 
-// diagnose says what is wrong with a token that is not three segments.
+// diagnose returns what is wrong with a token that does not have three segments.
 func diagnose(token string) error {
 	dots := 0
 	for i := range len(token) {
@@ -138,15 +137,15 @@ func diagnose(token string) error {
 	return Error("an empty segment")
 }
 
-// base64url marks the alphabet of RFC 4648, section 5. encoding/base64 skips
-// line breaks even when strict, so the alphabet is checked before it is asked.
+// base64url is the alphabet of RFC 4648, section 5. It is checked before decoding, since
+// encoding/base64 skips line breaks even in strict mode.
 var base64url = Set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
 
-// canonical refuses trailing bits that are not zero: without it up to sixteen
-// texts would decode to the same bytes.
+// canonical rejects trailing bits that are not zero. Otherwise up to sixteen strings
+// would decode to the same bytes.
 var canonical = base64.RawURLEncoding.Strict()
 
-// decode appends what a segment encodes.
+// decode appends the decoded segment to to.
 func decode(to []byte, segment string) ([]byte, error) {
 	b, err := canonical.AppendDecode(to, []byte(segment))
 	if err != nil {

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// Header is what is looked at in a JOSE header (RFC 7515, section 4.1). Key
-// material and URLs in it (jwk, jku, x5c, x5u) are never read or fetched.
+// Header holds the parameters of a JOSE header (RFC 7515, section 4.1) that are used. Key
+// material and URLs in it (jwk, jku, x5c, x5u) are never used or fetched.
 type Header struct {
 	Algorithm string
 	KeyID     string // "" if there is none
@@ -14,7 +14,7 @@ type Header struct {
 	HasType   bool
 }
 
-// headerNames are the parameters that this reader gives a meaning to.
+// headerNames are the parameters that have a meaning here.
 var headerNames = []string{"alg", "kid", "typ", "cty", "crit", "b64", "zip"}
 
 func readHeader(text string) (Header, error) {
@@ -37,8 +37,8 @@ func readHeader(text string) (Header, error) {
 				err = Error("a nested token")
 			}
 		case "crit", "b64", "zip":
-			// RFC 7515, section 4.1.11: what is marked critical and not
-			// understood must be refused, and none is understood here.
+			// RFC 7515, section 4.1.11: a critical parameter that is not
+			// understood must be rejected, and none is understood here.
 			err = Error("a header with crit, b64 or zip")
 		default:
 			if foldsTo(name, headerNames) {
@@ -62,9 +62,9 @@ func (s *scanner) stringValue(otherwise Error) (string, error) {
 	return s.string()
 }
 
-// foldsTo reports whether name is one of names, except for case. encoding/json
-// would take such a name for the other one, Unicode's odd folds included
-// (U+017F folds to s, U+212A to k).
+// foldsTo reports whether name differs from one of names only in case. encoding/json
+// would take such a name for the other one, even with Unicode's special cases (U+017F
+// folds to s, U+212A to k).
 func foldsTo(name string, names []string) bool {
 	return slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(name, n) })
 }

@@ -6,19 +6,19 @@ import (
 	"unicode/utf8"
 )
 
-// maxDepth bounds how deep objects and arrays may nest, and with it the stack
-// that a token can make the scanner use.
+// maxDepth limits how deep objects and arrays may nest, and so the stack that a token can
+// make the scanner use.
 const maxDepth = 64
 
-// Object checks whether text is exactly one JSON object (RFC 8259) that every
-// reader understands alike: valid UTF-8, no lone surrogates, names unique at
-// every depth, numbers that fit a float64, nothing behind it.
+// Object checks that text is exactly one JSON object (RFC 8259) that every reader
+// understands alike: valid UTF-8, no lone surrogates, unique names at every depth,
+// numbers that fit a float64, nothing after it.
 func Object(text string) error {
 	return object(text, func(s *scanner, _ string) error { return s.skip() })
 }
 
-// object reads text as one JSON object and calls member with each decoded name
-// of the outermost level; member must consume exactly the value.
+// object reads text as one JSON object, and calls member with each decoded name of the
+// outermost level. member must consume exactly the value.
 func object(text string, member func(s *scanner, name string) error) error {
 	if !utf8.ValidString(text) {
 		return Error("JSON that is not valid UTF-8")
@@ -38,18 +38,18 @@ func object(text string, member func(s *scanner, name string) error) error {
 	return nil
 }
 
-// scanner walks over JSON text that is known to be valid UTF-8.
+// scanner walks over JSON that is known to be valid UTF-8.
 type scanner struct {
 	text  string
 	pos   int
 	depth int
 }
 
-// errSyntax is for whatever the grammar of RFC 8259 does not allow.
+// errSyntax is the error for everything that the grammar of RFC 8259 does not allow.
 const errSyntax = Error("JSON that does not parse")
 
-// peek returns the byte at hand, or 0 at the end; a NUL is valid nowhere
-// outside a string, so the two need no telling apart.
+// peek returns the next byte, or 0 at the end. A NUL is valid nowhere outside of a
+// string, so the two need not be distinguished.
 func (s *scanner) peek() byte {
 	if s.pos < len(s.text) {
 		return s.text[s.pos]
@@ -68,7 +68,7 @@ func (s *scanner) space() {
 	}
 }
 
-// take consumes c, or reports false.
+// take consumes c if it is the next byte, and reports whether it was.
 func (s *scanner) take(c byte) bool {
 	if s.peek() != c {
 		return false
@@ -116,7 +116,7 @@ func (s *scanner) object(member func(s *scanner, name string) error) error {
 	return nil
 }
 
-// array calls element before each element; element must consume it.
+// array calls element for each element of an array. element must consume it.
 func (s *scanner) array(element func() error) error {
 	if err := s.enter(); err != nil {
 		return err
@@ -199,7 +199,7 @@ func (s *scanner) string() (string, error) {
 	return "", errSyntax
 }
 
-// escaped goes on where string met its first backslash.
+// escaped continues where string found its first backslash.
 func (s *scanner) escaped(start int) (string, error) {
 	out := []byte(s.text[start:s.pos])
 	for s.pos < len(s.text) {
@@ -242,8 +242,8 @@ func (s *scanner) escaped(start int) (string, error) {
 	return "", errSyntax
 }
 
-// codePoint reads what stands behind \u, a surrogate pair included. A lone
-// surrogate is refused: readers disagree about what it becomes.
+// codePoint reads the digits after \u, and a whole surrogate pair. A lone surrogate is an
+// error: readers disagree about its meaning.
 func (s *scanner) codePoint() (rune, error) {
 	r, err := s.hex4()
 	if err != nil || r < 0xD800 || r > 0xDFFF {
@@ -303,7 +303,7 @@ func (s *scanner) number() (string, error) {
 		}
 	}
 	text := s.text[start:s.pos]
-	// Without an exponent only a number of over 300 digits can overflow.
+	// Without an exponent, only a number of more than 300 digits can overflow.
 	if exponent || len(text) > 300 {
 		if f, err := strconv.ParseFloat(text, 64); err != nil || math.IsInf(f, 0) {
 			return "", Error("a number that is not finite")
@@ -320,8 +320,8 @@ func (s *scanner) digits() bool {
 	return s.pos > start
 }
 
-// nameSet finds names that stand twice. Typical objects fit few; a hostile one
-// with thousands of names goes to a map, so that none costs quadratic time.
+// nameSet finds duplicate names. Typical objects have few. Many names go into a map, so
+// that a hostile object with thousands of them does not cost quadratic time.
 type nameSet struct {
 	few  [16]string
 	n    int

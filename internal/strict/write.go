@@ -5,8 +5,8 @@ import (
 	"strconv"
 )
 
-// Writer writes claims as one JSON object, which [ReadClaims] must read back. It checks
-// no name and no value.
+// Writer writes claims as one JSON object that [ReadClaims] can read. It checks neither
+// names nor values.
 type Writer struct{ json []byte }
 
 // Bytes returns the object. Nothing may be written afterwards.
@@ -38,7 +38,7 @@ func (w *Writer) Number(name string, value int64) {
 	w.json = strconv.AppendInt(w.json, value, 10)
 }
 
-// Any writes a claim that encoding/json encodes, and returns its error.
+// Any writes a claim encoded with encoding/json, and returns its error.
 func (w *Writer) Any(name string, value any) error {
 	text, err := json.Marshal(value)
 	w.name(name)
@@ -46,13 +46,14 @@ func (w *Writer) Any(name string, value any) error {
 	return err
 }
 
-// appendString appends a JSON string. What is not plain is left to encoding/json.
+// appendString appends a JSON string. It leaves characters that need escapes to
+// encoding/json.
 func appendString(to []byte, value string) []byte {
 	for i := range len(value) {
 		if c := value[i]; c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
 			quoted, err := json.Marshal(value)
 			if err != nil {
-				panic("jwtauth: " + err.Error()) // there is no such string
+				panic("jwtauth: " + err.Error()) // no string causes an error
 			}
 			return append(to, quoted...)
 		}

@@ -1,7 +1,7 @@
 // Package urltoken finds tokens in the URL of a request, and cuts them out of the request
-// that is passed on. A middleware further in still finds what one further out has cut.
+// that handlers see. An inner middleware still finds what an outer one has cut.
 //
-// It knows nothing about the response. What cannot be read is cut as a whole.
+// It does nothing to the response. A query that cannot be read is cut as a whole.
 package urltoken
 
 import (
@@ -13,13 +13,14 @@ import (
 	"strings"
 )
 
-// cutMark is the RawFragment of a URL out of which tokens were cut. A copy of the URL
-// keeps it, as http.StripPrefix makes one; a URL that a handler makes has none. No
-// server reads a fragment, and nothing prints a RawFragment without one.
+// cutMark is the RawFragment of a URL from which tokens were cut. A copy of the URL keeps
+// it, such as the one that http.StripPrefix makes. A URL that a handler makes does not
+// have it. No server receives a fragment, and a RawFragment without a fragment is not
+// printed.
 const cutMark = "jwtauth: cut"
 
-// sent is the context of a request out of whose URL tokens were cut: it keeps the query
-// as the client sent it. That is a pointer, so that no verb of fmt prints a token.
+// sent is the context of a request from whose URL tokens were cut. It keeps the query as
+// the client sent it, behind a pointer, so that no fmt verb prints a token.
 type sent struct {
 	context.Context
 	query *string
@@ -34,12 +35,12 @@ func (s *sent) Value(key any) any {
 	return s.Context.Value(key)
 }
 
-// String keeps the query out of a context that is printed.
+// String keeps the query out of a printed context.
 func (s *sent) String() string { return "jwtauth.Context" }
 
-// Query returns the query of a request as the client sent it. A request that a handler
-// makes, even in the context of this one or by Clone, sends nothing that its own URL does
-// not hold.
+// Query returns the query of a request as the client sent it. For a request that a
+// handler makes, even with the context or by Clone of this one, it returns only what that
+// request's own URL holds.
 func Query(r *http.Request) string {
 	if r.URL.RawFragment == cutMark {
 		if s, ok := r.Context().Value(sentKey{}).(*sent); ok {
@@ -49,7 +50,8 @@ func Query(r *http.Request) string {
 	return r.URL.RawQuery
 }
 
-// Sent returns a request as the client sent it: r itself if nothing was cut, else a copy.
+// Sent returns the request as the client sent it: r itself if nothing was cut, otherwise
+// a copy.
 func Sent(r *http.Request) *http.Request {
 	query := Query(r)
 	if query == r.URL.RawQuery {
@@ -66,21 +68,21 @@ func withQuery(u *url.URL, query string) *url.URL {
 	return &u2
 }
 
-// Tokens is what was found in the URL of a request that must not be passed on.
+// Tokens is what was found in the URL of a request that handlers must not see.
 type Tokens struct {
-	names []string // the parameters that were looked for
+	names []string // the parameters that Find looked for
 
-	Found  bool // the request holds one of them
-	Broken bool // its query does not parse
+	Found  bool // the request has one of them
+	Broken bool // the query does not parse
 }
 
-// Possible reports whether a request has a place for parameters. Most have none.
+// Possible reports whether a request could have URL parameters. Most have none.
 func Possible(r *http.Request) bool {
 	return r.URL.RawQuery != "" || r.Form != nil || strings.IndexByte(r.RequestURI, '?') >= 0 || Query(r) != ""
 }
 
-// Find looks for parameters in every copy of a request's URL: something outside may have
-// changed one of them, and left the others.
+// Find looks for parameters in every copy of a request's URL. An outer middleware may
+// have changed only one of them.
 func Find(r *http.Request, names []string) Tokens {
 	t := Tokens{names: names}
 	if len(names) == 0 {
@@ -98,10 +100,9 @@ func Find(r *http.Request, names []string) Tokens {
 	return t
 }
 
-// Cut returns the request without the tokens of its URL, wherever they were copied to,
-// and r itself if there is nothing to cut. The caller's request stays as it is. The other
-// parameters keep their bytes and their order; a query that does not parse goes as a
-// whole.
+// Cut returns the request without the tokens of its URL, in every copy of the URL. It
+// returns r itself if there is nothing to cut, and never changes r. Other parameters keep
+// their bytes and their order. A query that does not parse is removed as a whole.
 func (t Tokens) Cut(r *http.Request) *http.Request {
 	if !t.Found && !t.Broken {
 		return r
@@ -141,8 +142,9 @@ func (t Tokens) cutQuery(query string) string {
 	return strings.Join(kept, "&")
 }
 
-// cutForm leaves of the parameters what the body said: form holds both. Which fields form
-// took from a query that does not parse is not known, so all of it goes.
+// cutForm returns the parameters of form, which holds those of the query and the body,
+// without those of the query that hold a token. If the query does not parse, it returns
+// only those of the body.
 func (t Tokens) cutForm(form, body url.Values) url.Values {
 	if t.Broken {
 		return maps.Clone(body)
@@ -158,9 +160,10 @@ func (t Tokens) cutForm(form, body url.Values) url.Values {
 }
 
 // Scan returns the first value of the parameters with these names, how many there are,
-// and whether the query parses as [url.ParseQuery] says. It allocates for escapes only.
+// and whether the query parses according to [url.ParseQuery]. It allocates only for
+// escapes.
 func Scan(query string, names []string) (value string, n int, ok bool) {
-	const most = 10000 // parameters; net/url parses no more by default
+	const most = 10000 // parameters; by default net/url parses no more
 	if strings.Count(query, "&") >= most {
 		return "", 0, false
 	}
@@ -179,7 +182,7 @@ func Scan(query string, names []string) (value string, n int, ok bool) {
 	return value, n, ok
 }
 
-// escapesParse reports whether each % of a query's value begins an escape.
+// escapesParse reports whether each % in a query's value begins a valid escape.
 func escapesParse(value string) bool {
 	for {
 		i := strings.IndexByte(value, '%')
