@@ -1,31 +1,37 @@
-// Package otel tells OpenTelemetry what package jwtauth decides: a counter of
-// decisions, attributes on the span of the request, and how far a process is behind
-// the revocation list.
+// Package otel reports the decisions of package jwtauth to OpenTelemetry: a counter, and
+// attributes on the span of the request. It also has gauges for a revocation list.
 //
 //	observe, err := otel.Observer()
-//	...
+//	if err != nil {
+//		log.Fatal(err)
+//	}
 //	auth, err := jwtauth.New(key, jwtauth.WithObserver(observe))
+//	if err != nil {
+//		log.Fatal(err)
+//	}
 //	sessions, err := session.New(key, store, session.WithObserver(observe))
+//
+// Most programs need only [Observer], and [ObserveRevocations] if they have a revocation
+// list.
 //
 // # What is measured
 //
-// The counter jwtauth.decisions ({decision}) has these attributes, each of which has
-// few values, so that no client can make series of its own choosing, and those of
-// [WithAttributes]:
+// The counter jwtauth.decisions ({decision}) has the following attributes and those of
+// [WithAttributes]. Each has few values, so no client can create series of its own
+// choosing.
 //
-//	jwtauth.operation   request, verify, recheck, mint; login, refresh of package session
-//	jwtauth.policy      private, public, optional; of a request alone, and private where
-//	                    a rule of Protect gave none
+//	jwtauth.operation   request, verify, recheck, mint; login and refresh of package session
+//	jwtauth.policy      private, public, optional; only for a request
 //	jwtauth.allowed     true, false
-//	jwtauth.reason      why no token counts, such as expired; absent if one does.
-//	                    Package session adds some, and retried of a refresh that is allowed
+//	jwtauth.reason      why there is no good token, such as expired; absent if there is one;
+//	                    package session adds some, and retried for an allowed refresh
 //	jwtauth.in          header, query, form, cookie; absent if it was no request, if no
-//	                    token was found, or a custom extractor does not say where
-//	jwtauth.cached      true if the token had been accepted before
+//	                    token was found, or if a custom extractor does not say where
+//	jwtauth.cached      true if the token was in the cache
 //
-// They are also set on the span of the context, if it is recorded: what is absent is
-// "" there, and of several decisions the last one stands. No token, no claim and no text that a client
-// chose is among them.
+// The attributes are also set on the span of the context, if it is recorded. An absent
+// one is "" there. If a request has several decisions, the span shows the last one. No
+// attribute contains a token, a claim, or a string that a client chose.
 //
 // [ObserveRevocations] adds the gauges jwtauth.revocations.age (s),
 // jwtauth.revocations.entries ({entry}) and jwtauth.revocations.ready (1 or 0).
@@ -59,7 +65,7 @@ type config struct {
 // Option configures [Observer] and [ObserveRevocations].
 type Option func(*config) error
 
-// WithMeterProvider sets who makes the instruments: the global provider unless set.
+// WithMeterProvider sets the provider of the instruments. The default is the global one.
 func WithMeterProvider(provider metric.MeterProvider) Option {
 	return func(c *config) error {
 		if c.provider = provider; provider == nil {
@@ -69,9 +75,9 @@ func WithMeterProvider(provider metric.MeterProvider) Option {
 	}
 }
 
-// WithAttributes adds attributes to all that is measured and to spans, such as a name for
-// each of several Auths, or lists: two lists of one provider without are one to its
-// gauges, and the last one registered hides the other.
+// WithAttributes adds attributes to all measurements and spans, such as a name for each
+// of several Auths or lists. Without one, two lists with the same provider share their
+// gauges, and only the one registered last is shown.
 func WithAttributes(attributes ...attribute.KeyValue) Option {
 	return func(c *config) error {
 		for _, a := range attributes {
@@ -99,9 +105,9 @@ func configure(opts []Option) (c config, m metric.Meter, err error) {
 	return c, c.provider.Meter(scope), errors.Join(errs...)
 }
 
-// Observer returns a function for [jwtauth.WithObserver] and for WithObserver of
-// package session. One may serve any number of them. It is safe for concurrent use.
-// Errors name the option, or are those of the meter.
+// Observer returns a function for [jwtauth.WithObserver] and for WithObserver of package
+// session. It may serve any number of Auths and Managers, and is safe for concurrent use.
+// An error names the option, or comes from the meter.
 func Observer(opts ...Option) (func(ctx context.Context, d jwtauth.Decision), error) {
 	c, m, err := configure(opts)
 	if err != nil {
@@ -112,7 +118,7 @@ func Observer(opts ...Option) (func(ctx context.Context, d jwtauth.Decision), er
 	if err != nil {
 		return nil, fmt.Errorf("otel: Observer: %w", err)
 	}
-	var known sync.Map // of told, by Decision: there are few
+	var known sync.Map // told values by Decision; there are few
 	return func(ctx context.Context, d jwtauth.Decision) {
 		found, ok := known.Load(d)
 		if !ok {
@@ -126,9 +132,9 @@ func Observer(opts ...Option) (func(ctx context.Context, d jwtauth.Decision), er
 	}, nil
 }
 
-// told is a Decision as OpenTelemetry has it.
+// told holds a Decision in the form of OpenTelemetry.
 type told struct {
-	attributes []attribute.KeyValue // all, so that none of an earlier decision stays on a span
+	attributes []attribute.KeyValue // all of them, so that none of an earlier decision stays on a span
 	options    []metric.AddOption
 }
 
@@ -155,10 +161,10 @@ func tell(d jwtauth.Decision, more []attribute.KeyValue) told {
 	return told{attributes, []metric.AddOption{metric.WithAttributeSet(attribute.NewSet(present...))}}
 }
 
-// ObserveRevocations has the meter ask a list how it does whenever metrics are
-// collected, until the registration is taken back by Unregister. Age is the time
-// since the log was last read, and absent if it never was. Ready is 0 while the list
-// refuses to answer, which denies every request with 503.
+// ObserveRevocations reads the status of a list whenever metrics are collected, until
+// Unregister of the registration is called. Age is the time since the log was last read,
+// and absent if it never was. Ready is 0 while the list cannot answer, so that every
+// request is denied with 503.
 func ObserveRevocations(list *revoke.List, opts ...Option) (metric.Registration, error) {
 	c, m, err := configure(opts)
 	if list == nil {

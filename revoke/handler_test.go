@@ -568,7 +568,7 @@ func TestHandler_IsSafeForConcurrentUse(t *testing.T) {
 
 func TestHandler_PanicsWithoutAnAuthOrAuthorize(t *testing.T) {
 	list := newList(t, revoke.NewMemory())
-	require.PanicsWithValue(t, "revoke: Handler: auth is nil, and nothing could tell a genuine token", func() {
+	require.PanicsWithValue(t, "revoke: Handler: auth is nil, and without it no token can be verified", func() {
 		list.Handler(nil, func(*http.Request, jwtauth.Claims) error { return nil })
 	})
 	require.PanicsWithValue(t, "revoke: Handler: authorize is nil, and without it anyone could ask about any token", func() {

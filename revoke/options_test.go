@@ -44,7 +44,7 @@ func TestNew_RefusesWrongOptions(t *testing.T) {
 func TestWithMaxLifetime_RefusesAnAuthWhoseTokensOutliveTheList(t *testing.T) {
 	list := newList(t, revoke.NewMemory(), revoke.WithMaxLifetime(time.Hour))
 	_, err := jwtauth.New(keys.HS256(secret), jwtauth.WithRevocations(list))
-	require.ErrorContains(t, err, "forgets after 1h0m0s, and tokens may live 240h0m0s")
+	require.ErrorContains(t, err, "keeps revocations for 1h0m0s, but tokens may live 240h0m0s")
 	_, err = jwtauth.New(keys.HS256(secret), jwtauth.WithRevocations(list), jwtauth.WithTTL(time.Hour), jwtauth.WithMaxLifetime(time.Hour))
 	require.NoError(t, err)
 }

@@ -240,7 +240,7 @@ func (m *Manager) open(source keys.Source) (err error) {
 		}
 	}
 	if most := max(m.accessTTL, m.refreshTTL); m.list.MaxLifetime() < most {
-		return fmt.Errorf("WithRevocations was given a list that forgets after %v, and tokens may live %v; give it revoke.WithMaxLifetime(%[2]v) or more", m.list.MaxLifetime(), most)
+		return fmt.Errorf("WithRevocations was given a list that keeps revocations for %v, but tokens may live %v; give it revoke.WithMaxLifetime(%[2]v) or more", m.list.MaxLifetime(), most)
 	}
 	if m.access, err = m.openAccess(source); err != nil {
 		return fmt.Errorf("access tokens: %w", err)

@@ -47,7 +47,7 @@ func TestNew_RefusesABadConfigurationAndNamesIt(t *testing.T) {
 		"no token at all":                     {session.NewMemory(), []session.Option{session.WithoutAccess(), session.WithoutRefresh()}, "leave no token"},
 		"containers without WithClaims":       {session.NewMemory(), []session.Option{session.WithContainers()}, "needs WithClaims"},
 		"a bad option of the access tokens":   {session.NewMemory(), []session.Option{session.WithAccess(jwtauth.WithIssuer(""))}, "access tokens: jwtauth: New: WithIssuer"},
-		"a list that forgets before they end": {session.NewMemory(), []session.Option{session.WithRevocations(short)}, "WithRevocations was given a list that forgets after 1h0m0s, and tokens may live 336h0m0s; give it revoke.WithMaxLifetime(336h0m0s)"},
+		"a list that forgets before they end": {session.NewMemory(), []session.Option{session.WithRevocations(short)}, "WithRevocations was given a list that keeps revocations for 1h0m0s, but tokens may live 336h0m0s; give it revoke.WithMaxLifetime(336h0m0s)"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := session.New(keys.HS256(secret), test.store, test.opts...)

@@ -12,18 +12,43 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The program of the package comment, with the driver that it names.
+// before is what the package comment leaves out.
+const before = `package main
+
+import (
+	"context"
+	"database/sql"
+	"log"
+
+	"github.com/joinednode/jwtauth/keys"
+	"github.com/joinednode/jwtauth/revoke"
+	"github.com/joinednode/jwtauth/session"
+	"github.com/joinednode/jwtauth/store/sqlstore"
+	_ "modernc.org/sqlite"
+)
+
+func main() {
+	ctx := context.Background()
+	key, err := keys.LoadOrCreate("auth.jwk", "EdDSA")
+	if err != nil {
+		log.Fatal(err)
+	}
+`
+
+// The code of the package comment must run, with the driver that it names.
 func TestTheProgramOfTheDocumentationRuns(t *testing.T) {
 	file, err := parser.ParseFile(token.NewFileSet(), "../../store/sqlstore/sqlstore.go", nil, parser.ParseComments|parser.PackageClauseOnly)
 	require.NoError(t, err)
 	var program strings.Builder
+	program.WriteString(before)
 	for line := range strings.Lines(file.Doc.Text()) {
-		if code, ok := strings.CutPrefix(line, "\t"); ok || program.Len() > 0 && strings.TrimSpace(line) == "" {
+		if code, ok := strings.CutPrefix(line, "\t"); ok || program.Len() > len(before) && strings.TrimSpace(line) == "" {
 			program.WriteString(code)
-		} else if program.Len() > 0 {
+		} else if program.Len() > len(before) {
 			break
 		}
 	}
+	program.WriteString("\n_ = sessions\n}\n")
 	folder := t.TempDir()
 	source, binary := filepath.Join(folder, "main.go"), filepath.Join(folder, "program")
 	require.NoError(t, os.WriteFile(source, []byte(program.String()), 0o600))

@@ -13,13 +13,12 @@ import (
 // ErrUnsafe: the server may lose what it has confirmed.
 var ErrUnsafe = errors.New("redisstore: unsafe settings")
 
-// Check returns an error if a setting of the server, or of any master of a cluster, makes
-// it lose what it has confirmed. Call it at the start, and log what it says. The error
-// names each setting, what it is, what it should be and what would be lost, and is
-// [ErrUnsafe]; any other error is an outage. It asks INFO, and CONFIG GET where that is
-// allowed.
+// Check returns an error if a setting of the server, or of any master of a cluster, lets
+// it lose what it has confirmed. Call it at the start, and log the error. The error is
+// [ErrUnsafe], and names each setting, its value, the right value, and what would be
+// lost. Any other error is an outage. Check calls INFO and, where allowed, CONFIG GET.
 func (db *DB) Check(ctx context.Context) error {
-	var mu sync.Mutex // masters are asked beside each other
+	var mu sync.Mutex // masters are asked concurrently
 	var errs []error
 	check := func(ctx context.Context, server *redis.Client) error {
 		bad, err := unsafe(ctx, server)

@@ -1,54 +1,62 @@
-// Package redisstore keeps sessions and revocations in Redis or Valkey, for
-// services of several processes: on one server, with Sentinel, or in a cluster.
+// Package redisstore keeps sessions and revocations in Redis or Valkey, for services of
+// several processes. It supports a single server, Sentinel and clusters.
 //
 //	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:6379", ContextTimeoutEnabled: true})
 //	db, err := redisstore.New(client)
+//	if err != nil {
+//		log.Fatal(err)
+//	}
 //	list, err := revoke.New(db.Revocations())
-//	...
+//	if err != nil {
+//		log.Fatal(err)
+//	}
 //	go list.Run(ctx)
 //	sessions, err := session.New(key, db.Sessions(), session.WithRevocations(list))
 //
-// It needs Redis 6.2 or later, or Valkey. Every step is one Lua script whose keys are
-// declared and lie in one slot. Nothing has to be set up.
+// Most programs need only [New], [DB.Sessions], [DB.Revocations] and, at the start,
+// [DB.Check].
 //
-// # What the server must be told
+// It needs Redis 6.2 or later, or Valkey. Every step is one Lua script, whose keys are
+// declared and are in one slot. No set-up is needed.
 //
-// Redis is a cache unless it is told otherwise. What the store promises it keeps
-// only as well as the server does:
+// # Settings of the server
 //
-//   - maxmemory-policy noeviction. Any other policy may throw the log of revocations
-//     away, and then a process that starts later accepts tokens that were revoked:
-//     it fails open, and nobody is told. Sessions that are thrown away log their users
-//     out. With noeviction a full server refuses to write, an outage: 503.
-//   - appendonly yes and appendfsync always, for what was acknowledged to be there
-//     after a crash. With appendfsync everysec, a second or two of it may be lost, and
-//     without appendonly everything since the last snapshot, or everything.
-//   - Replication is asynchronous: a failover may lose writes that were acknowledged,
-//     also with appendfsync always. WAIT is not used, and would only make it
-//     rarer. What users see then: a user who has just logged in must do so again; a session that was
-//     just refreshed goes on; a logout is undone, though the processes that had read its revocation go on
-//     refusing its tokens until they restart. min-replicas-to-write bounds how much that
-//     can be.
+// By default Redis may lose data. The stores keep their promises only as well as the
+// server does:
+//   - maxmemory-policy must be noeviction. Any other policy may evict the log of
+//     revocations. A process that starts later then accepts revoked tokens: this fails
+//     open, and without any error. Evicted sessions log their users out. With noeviction
+//     a full server rejects writes, which is an outage: 503.
+//   - appendonly must be yes and appendfsync always, so that acknowledged writes survive
+//     a crash. With appendfsync everysec a second or two may be lost. Without appendonly
+//     everything since the last snapshot may be lost, or everything.
+//   - Replication is asynchronous, so a failover may lose acknowledged writes, even with
+//     appendfsync always. WAIT would only make that rarer, and is not used. A user who
+//     has just logged in must then log in again. A session that was just refreshed goes
+//     on. A logout is undone, although processes that had read its revocation still
+//     reject its tokens until they restart. min-replicas-to-write limits how much can be
+//     lost.
 //
-// Every process reads the whole log again after the server restarted, another one took
-// over, or the log was emptied (FLUSHALL), replaced or put back from a backup. So no
-// process misses an entry that came in the place of a lost one. What the log lost stays
-// lost for processes that start later: revoke it again.
+// If the server restarts, another one takes over, or the log is emptied (FLUSHALL),
+// replaced or restored, every process reads the whole log again. So no process misses an
+// entry that took the place of a lost one. Processes that start later do not have the
+// lost entries: revoke again.
 //
-// Rows expire by the clock of the server, a day after the session did or up to a week
-// later, so that it may be off by less than a day.
+// Rows expire by the server's clock, between one and eight days after their session. That
+// clock may be off by less than a day.
 //
 // # Outages
 //
-// Errors of the server and the network are errors of the stores, and so is an answer
-// that is not what was asked for: nothing is guessed. Each call returns at the deadline of
-// its context; what it asked for may happen still, except a refresh. With ContextTimeoutEnabled in
-// the client's options, which is how it should be, go-redis sees to that. Without, each
-// call costs a goroutine that does, and its connection is in use until the
-// client's ReadTimeout. A context that never ends leaves a call to the time-outs and
-// retries of the client, some 12 seconds by default, and so does, with
-// ContextTimeoutEnabled, one that is cancelled before its deadline. A script that the
-// client sends again, because the first answer was lost, is known for the same one.
+// Errors of the server and the network, and unexpected responses, are errors of the
+// stores. Each call returns at the deadline of its context. What it asked for may still
+// happen afterwards, except for a refresh.
+//
+// Set ContextTimeoutEnabled in the client's options. Then go-redis ends calls at their
+// deadline. Without it, each call starts a goroutine that does so, and its connection is
+// in use until the client's ReadTimeout. A context without a deadline leaves a call to
+// the client's timeouts and retries, about 12 seconds by default. With
+// ContextTimeoutEnabled, so does a context that is cancelled before its deadline. If the
+// client sends a script again because the first response was lost, the script notices.
 package redisstore
 
 import (
@@ -65,13 +73,13 @@ import (
 	"github.com/joinednode/jwtauth/session"
 )
 
-// DefaultPrefix is what the names of all keys begin with.
+// DefaultPrefix is the default prefix of all keys.
 const DefaultPrefix = "jwtauth:"
 
-// maxPrefix is the most bytes that a prefix may have.
+// maxPrefix is the longest prefix, in bytes.
 const maxPrefix = 128
 
-// DB is a pair of stores on one server or cluster. It is safe for concurrent use.
+// DB has the two stores of one server or cluster. It is safe for concurrent use.
 type DB struct {
 	client redis.UniversalClient
 	prefix string
@@ -85,9 +93,9 @@ type config struct {
 // Option configures [New].
 type Option func(*config) error
 
-// WithPrefix sets what the names of all keys begin with: "jwtauth:" unless set. Stores
-// with different prefixes have nothing in common. It is 1 to 128 printable characters
-// of ASCII without spaces and braces, which are what cluster slots go by.
+// WithPrefix sets the prefix of all keys: 1 to 128 printable ASCII characters without
+// spaces, and without braces, which select a cluster's slots. The default is "jwtauth:".
+// Stores with different prefixes share nothing.
 func WithPrefix(prefix string) Option {
 	return func(c *config) error {
 		c.prefix = prefix
@@ -101,15 +109,15 @@ func WithPrefix(prefix string) Option {
 	}
 }
 
-// New returns the stores that a client reaches: one of redis.NewClient,
-// NewFailoverClient or NewClusterClient. It sends nothing: an outage shows at the
-// first call. The client stays the caller's, who closes it.
+// New returns the stores that a client reaches: one of redis.NewClient, NewFailoverClient
+// or NewClusterClient. It sends nothing, so an outage shows at the first call. The caller
+// closes the client.
 //
-// A redis.Ring is refused: it looks for keys on another server while one is down, where
-// nothing was revoked and nobody is logged in. Everything is asked of masters, also by
-// a cluster client that may read from replicas (ReadOnly, RouteByLatency). A server
-// that is a replica is an error to read from, too, since what it has may be old; and so
-// is one that has lost its own, where it has min-replicas-to-write.
+// A redis.Ring is an error: while a server is down, it looks for keys on another one,
+// where nothing was revoked. All commands go to masters, even with a cluster client that
+// may read from replicas (ReadOnly, RouteByLatency). A replica is an error, since its
+// data may be old. So is a master without enough replicas, if min-replicas-to-write is
+// set.
 func New(client redis.UniversalClient, opts ...Option) (*DB, error) {
 	var errs []error
 	missing := errors.New("the client is nil; give it one, such as redis.NewClient(&redis.Options{Addr: \"127.0.0.1:6379\", ContextTimeoutEnabled: true})")
@@ -152,8 +160,8 @@ func (db *DB) Sessions() session.Store { return sessions{db} }
 // Revocations returns the log of revocations.
 func (db *DB) Revocations() revoke.Store { return newRevocations(db) }
 
-// micros are times in microseconds since 1970, of the years 1 to 9999: what lies beyond
-// would come back as another time.
+// micros returns times in microseconds since 1970. Times outside of the years 1 to 9999,
+// which would come back as other times, are errors.
 func micros(times ...time.Time) ([]string, error) {
 	all := make([]string, len(times))
 	for i, t := range times {
@@ -165,8 +173,8 @@ func micros(times ...time.Time) ([]string, error) {
 	return all, nil
 }
 
-// later is a > b for whole numbers in decimal. Lua's own numbers are exact up to 2^53
-// only, which is the year 2255 in microseconds.
+// later compares a > b for whole decimal numbers. Lua's own numbers are exact only up to
+// 2^53, which is the year 2255 in microseconds.
 const later = `
 local function later(a, b)
 	local minus = b:sub(1, 1) == '-'
@@ -177,10 +185,9 @@ local function later(a, b)
 end
 `
 
-// run runs a script, and returns when ctx ends if that is earlier. A client without
-// ContextTimeoutEnabled waits longer: it runs the script in a goroutine, which ends
-// with the client's time-outs, and of which there is one for each connection of its pool
-// at most that is waiting for the server.
+// run runs a script, and returns at the latest when ctx ends. If the client has no
+// ContextTimeoutEnabled, it runs the script in a goroutine, which ends at the client's
+// timeouts. There is at most one such goroutine for each connection of the client's pool.
 func (db *DB) run(ctx context.Context, what string, script *redis.Script, keys []string, args ...any) (value any, err error) {
 	do := func() (any, error) { return script.Run(ctx, db.client, keys, args...).Result() }
 	switch {
@@ -192,7 +199,7 @@ func (db *DB) run(ctx context.Context, what string, script *redis.Script, keys [
 		value, err = abandon(ctx, do)
 	}
 	if err != nil && ctx.Err() != nil {
-		err = ctx.Err() // and not the time-out that go-redis makes of it
+		err = ctx.Err() // instead of go-redis's timeout error
 	}
 	if err != nil {
 		return nil, fmt.Errorf("redisstore: %s: %w", what, err)
@@ -200,7 +207,7 @@ func (db *DB) run(ctx context.Context, what string, script *redis.Script, keys [
 	return value, nil
 }
 
-// abandon returns when ctx ends, whether do has ended or not.
+// abandon calls do, and returns when do or ctx ends, whichever is first.
 func abandon(ctx context.Context, do func() (any, error)) (any, error) {
 	type answer struct {
 		value any
@@ -219,7 +226,7 @@ func abandon(ctx context.Context, do func() (any, error)) (any, error) {
 	}
 }
 
-// decide runs a script that answers yes or no.
+// decide runs a script that returns yes or no.
 func (db *DB) decide(ctx context.Context, what string, script *redis.Script, keys []string, args ...any) (bool, error) {
 	value, err := db.run(ctx, what, script, keys, args...)
 	if err != nil {
@@ -234,7 +241,7 @@ func (db *DB) decide(ctx context.Context, what string, script *redis.Script, key
 	return false, unexpected(what, value)
 }
 
-// list runs a script that answers with an array.
+// list runs a script that returns an array.
 func (db *DB) list(ctx context.Context, what string, script *redis.Script, keys []string, args ...any) ([]any, error) {
 	value, err := db.run(ctx, what, script, keys, args...)
 	if err != nil {
@@ -251,7 +258,7 @@ func unexpected(what string, value any) error {
 	return fmt.Errorf("redisstore: %s: the server's answer is a %T of another shape than was asked for", what, value)
 }
 
-// texts are the strings of an array, if it has so many and nothing else.
+// texts returns the strings of an array, if it consists of n strings.
 func texts(value any, n int) ([]string, bool) {
 	all, ok := value.([]any)
 	if !ok || len(all) != n {

@@ -13,15 +13,15 @@ import (
 	"github.com/joinednode/jwtauth/revoke"
 )
 
-// revocations is a stream and, in a key beside it, the random identity of the log. The
-// server numbers entries in the order in which they can be seen. The stream is
-// never deleted, nor trimmed: an empty one remembers its last number.
+// revocations is a stream and, in another key, the random identity of the log. The server
+// numbers entries in the order in which they become visible. The stream is never deleted
+// or trimmed: an empty stream still knows its last number.
 //
 // A server that restarts or takes over may have lost entries, and give their numbers to
-// others. It has a replication ID of its own then, which is part of each cursor.
+// others. It then has another replication ID, which is part of each cursor.
 type revocations struct {
 	db   *DB
-	keys []string // the identity's, the stream's
+	keys []string // of the identity and of the stream
 }
 
 func newRevocations(db *DB) revocations {
@@ -30,23 +30,23 @@ func newRevocations(db *DB) revocations {
 }
 
 const (
-	// maxPage is the most entries that one script reads, or looks at to purge them: some
-	// milliseconds in which the server does nothing else.
+	// maxPage is the most entries that one script reads or checks for purging. The server
+	// does nothing else for these few milliseconds.
 	maxPage = 500
 	// start is the place before the first entry.
 	start = "0-0"
 )
 
 var (
-	// A log of which either key was missing is another log: a stream that was begun
-	// anew may use numbers again.
+	// appendScript appends an entry. If either key is missing, the log gets a new identity:
+	// a new stream may use numbers again.
 	appendScript = redis.NewScript(`
 if redis.call('EXISTS', KEYS[1], KEYS[2]) < 2 then redis.call('SET', KEYS[1], ARGV[1]) end
 redis.call('XADD', KEYS[2], '*', 'kind', ARGV[2], 'iss', ARGV[3], 'id', ARGV[4], 'epoch', ARGV[5], 'exp', ARGV[6])
 return 1
 `)
-	// It answers with the identity of the log on this server, the last number given out,
-	// and the entries. Only a log that lost its identity is given one here.
+	// sinceScript returns the identity of the log on this server, the last number and the
+	// entries. It gives a log that has lost its identity a new one.
 	sinceScript = redis.NewScript(later + `
 redis.call('XDEL', KEYS[2], '0-0') -- a fence: see that of the sessions
 local fresh, identity, ms, seq, count = unpack(ARGV)
@@ -69,7 +69,7 @@ if identity == own and not later(ms, lastMs) and not (ms == lastMs and later(seq
 end
 return {own, last, redis.call('XRANGE', KEYS[2], from, '+', 'COUNT', count)}
 `)
-	// It answers with where to go on, or with "".
+	// purgeScript returns where to continue, or "".
 	purgeScript = redis.NewScript(later + `
 local from, before, count = unpack(ARGV)
 local entries = redis.call('XRANGE', KEYS[1], from, '+', 'COUNT', count)
@@ -102,8 +102,8 @@ func (r revocations) Append(ctx context.Context, e revoke.Entry) error {
 	return err
 }
 
-// Since implements [revoke.Store]. It returns at most 500 entries, so that other
-// clients of the server get their turn.
+// Since implements [revoke.Store]. It returns at most 500 entries, so that other clients
+// of the server are not held up.
 func (r revocations) Since(ctx context.Context, cursor string, limit int) (revoke.Page, error) {
 	const what = "reading revocations"
 	limit = min(max(limit, 1), maxPage)
@@ -138,10 +138,9 @@ func (r revocations) Since(ctx context.Context, cursor string, limit int) (revok
 	return page, nil
 }
 
-// Purge implements [revoke.Store]. It reads the log from its beginning, since entries are
-// not in the order in which they expire, in pieces between which other clients get
-// their turn. When ctx ends, what was taken out until then is gone, and the rest stays
-// until its turn comes: no entry stays for long after those before it have expired.
+// Purge implements [revoke.Store]. Entries are not in the order in which they expire, so
+// it reads the whole log, in pieces so that other clients are not held up. When ctx ends,
+// the rest stays for the next purge.
 func (r revocations) Purge(ctx context.Context, before time.Time) error {
 	const what = "purging revocations"
 	times, err := micros(before)
@@ -164,8 +163,8 @@ func (r revocations) Purge(ctx context.Context, before time.Time) error {
 	}
 }
 
-// place takes a cursor apart. Of what is none the identity is empty, which no log's
-// is. Numbers are canonical, so that the script can compare them.
+// place parses a cursor. For a string that is no cursor, it returns an empty identity,
+// which no log has. Numbers are in canonical form, so that the script can compare them.
 func place(cursor string) (identity, ms, seq string) {
 	identity, at, _ := strings.Cut(cursor, "/")
 	if !number(at) || len(identity) > 128 {
@@ -175,7 +174,7 @@ func place(cursor string) (identity, ms, seq string) {
 	return identity, ms, seq
 }
 
-// number reports that a text is the number of an entry, as the server writes it.
+// number reports whether a string is the number of an entry, as the server writes it.
 func number(text string) bool {
 	ms, seq, _ := strings.Cut(text, "-")
 	for _, part := range []string{ms, seq} {
@@ -187,7 +186,7 @@ func number(text string) bool {
 	return true
 }
 
-// read reads an entry, and its number.
+// read parses an entry and its number.
 func read(what string, value any) (e revoke.Entry, at string, err error) {
 	pair, ok := value.([]any)
 	if !ok || len(pair) != 2 {

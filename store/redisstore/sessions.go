@@ -16,28 +16,28 @@ import (
 	"github.com/joinednode/jwtauth/session"
 )
 
-// sessions has a hash for each session and, for each subject, a sorted set of the ids
-// by when their rows expire. Their names are tagged by a hash of the subject, so that
-// a script finds what it needs in one slot of a cluster; the subject itself is
-// in the row and decides.
+// sessions has a hash for each session and, for each subject, a sorted set of session
+// IDs, ordered by when their rows expire. The names of the keys have a hash of the
+// subject as their hash tag, so that a script finds all it needs in one slot of a
+// cluster. The row contains the subject itself, which is compared.
 //
-// Times are microseconds since 1970 in decimal. The field op is the random
-// name of the last step that changed the row, by which a step that the client
-// sent twice knows itself.
+// Times are decimal microseconds since 1970. The field op is the random name of the last
+// step that changed the row. With it, a script recognises a step that the client sent
+// twice.
 type sessions struct{ db *DB }
 
 // atOnce is how many rows one script reads.
 const atOnce = 200
 
 const (
-	// fence is a write that changes nothing: a server that has become a replica, or
-	// has lost its own below min-replicas-to-write, refuses it, and with it the script.
-	// What it has may be old, and would be taken for the truth.
+	// fence is a write that changes nothing. A server that has become a replica, or a
+	// master with fewer replicas than min-replicas-to-write, rejects it and so the whole
+	// script: its data may be old.
 	fence = `
 redis.call('HDEL', KEYS[1], '-')
 `
-	// mine tells the row of a subject from none and another's. A key that is no
-	// session is an error.
+	// mine distinguishes a row of the subject from a missing row and from another
+	// subject's. A key of another type is an error.
 	mine = `
 local function mine(row, subject)
 	if not row[1] and redis.call('EXISTS', KEYS[1]) == 1 then
@@ -46,13 +46,12 @@ local function mine(row, subject)
 	return row[1] == subject
 end
 `
-	// keep has a row expire a day after the session, and the set of ids with the last of
-	// its rows. So that not every step sets this anew, it is set up to a week ahead, and
-	// remembered in the field "until". Ids whose rows have gone leave the set, so that
-	// it does not grow with the years. Rows of which the id is missing could not be
-	// listed, so that the set comes first, and in it what a server without memory
-	// refuses: it asks a script only before the first write. Moments here are
-	// milliseconds.
+	// keep makes a row expire at least a day after its session, and the set of IDs with
+	// the last of its rows. So that not every step must set this again, it is set up to a
+	// week ahead, and stored in the field "until". IDs whose row is gone are removed from
+	// the set. The set is written before the row: a server without memory rejects a
+	// script only at its first write, and a row without its ID could not be listed. Times
+	// here are in milliseconds.
 	keep = later + `
 local day = 86400000
 local function keep(id, idle, most, known)
@@ -66,12 +65,11 @@ local function keep(id, idle, most, known)
 	return at
 end
 `
-	// fields are what a session is read from. Rows of earlier versions lack the last two.
+	// fields are the fields of a row. Rows of earlier versions lack the last two.
 	fields = `'sub', 'gen', 'created', 'rotated', 'idle', 'max', 'revoked', 'reason', 'label', 'prev', 'given'`
-	// nFields is how many they are, with the clock behind them.
+	// nFields is the number of fields, plus the server's clock.
 	nFields = 12
-	// clock is the server's, in microseconds. It is read when the script runs, not when it
-	// was sent.
+	// clock is the server's clock in microseconds, read when the script runs.
 	clock = `
 local function clock()
 	local now = redis.call('TIME')
@@ -133,8 +131,8 @@ return 1
 redis.call('ZREM', KEYS[1], '-') -- a fence, too
 return redis.call('ZRANGE', KEYS[1], 0, -1)
 `)
-	// The first key is the set of ids, and each argument the id of a key that follows. Those whose
-	// row has gone leave the set.
+	// rowsScript reads rows. The first key is the set of IDs. Each argument is the ID of a key that follows. IDs
+	// whose row is gone are removed from the set.
 	rowsScript = redis.NewScript(whole + `
 local rows = {}
 for i, id in ipairs(ARGV) do
@@ -149,8 +147,8 @@ return rows
 `)
 )
 
-// tag is what the keys of a subject have in common. Whoever finds two subjects with
-// the same one shares a slot and a set of ids between them, and nothing else.
+// tag returns the hash tag of a subject's keys. If two subjects have the same tag, they
+// share a slot and a set of IDs, and nothing else.
 func (s sessions) tag(subject string) string {
 	sum := sha256.Sum256([]byte(subject))
 	return s.db.prefix + "{" + base64.RawURLEncoding.EncodeToString(sum[:])[:22] + "}:"
@@ -161,7 +159,7 @@ func (s sessions) keys(subject, id string) []string {
 	return []string{tag + "s:" + id, tag + "ids"}
 }
 
-// Create implements [session.Store]. An id is taken if the subject has it.
+// Create implements [session.Store]. An ID is taken if the same subject has it.
 func (s sessions) Create(ctx context.Context, row session.Session) error {
 	const what = "creating a session"
 	times, err := micros(row.Created, row.Rotated, row.IdleExpires, row.MaxExpires, row.RevokedAt, row.Given)
@@ -202,7 +200,7 @@ func (s sessions) Advance(ctx context.Context, from, next session.Session, now t
 	if err != nil {
 		return false, fmt.Errorf("redisstore: %s: %w", what, err)
 	}
-	until := "" // of the server's clock
+	until := "" // by the server's clock
 	if deadline, bounded := ctx.Deadline(); bounded {
 		until = strconv.FormatInt(deadline.Add(from.ClockAhead).UnixMicro(), 10)
 	}
@@ -215,7 +213,7 @@ func (s sessions) Advance(ctx context.Context, from, next session.Session, now t
 func (s sessions) Revoke(ctx context.Context, subject, id, reason string, at time.Time) (bool, error) {
 	const what = "ending a session"
 	times, err := micros(at)
-	if err == nil && at.IsZero() { // which would mean that it was not
+	if err == nil && at.IsZero() { // a zero time would mean that the session was not revoked
 		err = errors.New("the moment of its end is zero")
 	}
 	if err != nil {
@@ -224,9 +222,9 @@ func (s sessions) Revoke(ctx context.Context, subject, id, reason string, at tim
 	return s.db.decide(ctx, what, revokeScript, s.keys(subject, id)[:1], subject, rand.Text(), times[0], reason)
 }
 
-// List implements [session.Store]. It asks for the ids, and then for their rows, as
-// scripts must be told the keys they read: what others create in between may be
-// missing.
+// List implements [session.Store]. It first reads the IDs and then their rows, since a
+// script must be given the keys that it reads. It may miss sessions that are created in
+// between.
 func (s sessions) List(ctx context.Context, subject string, now time.Time) ([]session.Session, error) {
 	const what = "listing sessions"
 	tag := s.tag(subject)
@@ -260,7 +258,7 @@ func (s sessions) List(ctx context.Context, subject string, now time.Time) ([]se
 			if err != nil {
 				return nil, err
 			}
-			row.ClockAhead = 0 // which is for Advance
+			row.ClockAhead = 0 // only Advance uses it
 			if row.Subject == subject && row.RevokedAt.IsZero() && now.Before(row.IdleExpires) && now.Before(row.MaxExpires) {
 				all = append(all, row)
 			}
@@ -269,8 +267,8 @@ func (s sessions) List(ctx context.Context, subject string, now time.Time) ([]se
 	return all, nil
 }
 
-// Purge implements [session.Store]. It has nothing to do: rows expire by themselves, a
-// day to eight days after the sessions.
+// Purge implements [session.Store]. It does nothing: rows expire on their own, one to
+// eight days after the sessions.
 func (s sessions) Purge(ctx context.Context, _ time.Time) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("redisstore: purging sessions: %w", err)
@@ -278,7 +276,7 @@ func (s sessions) Purge(ctx context.Context, _ time.Time) error {
 	return nil
 }
 
-// parse reads a row that was asked for at a time.
+// parse parses a row. asked is when it was asked for.
 func parse(what, id string, fields any, asked time.Time) (session.Session, error) {
 	f, ok := texts(fields, nFields)
 	if !ok {

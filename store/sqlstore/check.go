@@ -8,10 +8,10 @@ import (
 	"strings"
 )
 
-// ErrUnsafe: the database may lose what it has confirmed, or show less than there is.
+// ErrUnsafe: the database may lose what it has confirmed, or return less than it holds.
 var ErrUnsafe = errors.New("sqlstore: unsafe settings")
 
-// setting is one that the database should have, and what is lost if it has not.
+// setting is a setting that the database should have, and what is lost without it.
 type setting struct {
 	name  string
 	good  func(value string) bool
@@ -55,11 +55,11 @@ var settings = map[Dialect][]setting{
 	},
 }
 
-// Check returns an error if a setting of the database makes it lose what it has
-// confirmed, or show less than there is. Call it at the start, and log what it says. The
-// error names each setting, what it is, what it should be and what would be lost, and is
-// [ErrUnsafe]; any other error is an outage. Settings that another connection has are not
-// looked at.
+// Check returns an error if a setting lets the database lose what it has confirmed, or
+// return less than it holds. Call it at the start, and log the error. The error is
+// [ErrUnsafe], and names each setting, its value, the right value, and what would be
+// lost. Any other error is an outage. Check sees the settings of one connection: others
+// may have different ones.
 func (s *DB) Check(ctx context.Context) error {
 	values, err := s.settings(ctx)
 	if err != nil {
@@ -74,8 +74,8 @@ func (s *DB) Check(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// settings returns the values of those that are looked at. One that a version of the
-// database lacks is not among them.
+// settings returns the values of the settings. One that this version of the database does
+// not have is missing.
 func (s *DB) settings(ctx context.Context) (map[string]string, error) {
 	values := map[string]string{}
 	if s.dialect == SQLite {

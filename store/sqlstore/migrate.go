@@ -12,34 +12,34 @@ import (
 	"time"
 )
 
-// version is that of the tables that this package makes. Tables of a later one say
-// which is the oldest that can use them, so that processes of two versions can work
-// side by side while services are replaced. Version 2 added prev and given to sessions:
-// a process of version 1 would not write them, and a right client be taken for a thief.
+// version is the version of the tables that this package makes. The tables also say which
+// is the oldest version that can use them, so that processes of two versions can work
+// side by side during a deployment. Version 2 added prev and given to sessions. A process
+// of version 1 would not write them, and right clients would be taken for thieves.
 const version = 2
 
-// ErrNewer: a later version of this package made the tables such that this one
+// ErrNewer: a later version of this package has changed the tables so that this one
 // cannot use them.
 var ErrNewer = errors.New("sqlstore: the tables are of a later version")
 
-// settle is how long Migrate lets SQLite refuse. It cannot tell a file that is
-// locked from one that cannot be written, since drivers have errors of their own.
+// settle is how long Migrate retries on SQLite. It cannot tell a locked file from one
+// that cannot be written, since each driver has its own errors.
 const settle = 15 * time.Second
 
-// Migrate makes the tables, or brings them to what this version of the package
-// needs: call it at the start of each process, or once for all where those may not
-// make tables, since where all is in place it only reads. Any number may call it at
-// the same time: they wait for each other. It never deletes anything. An error is an
-// outage, ctx's included, after which it can be called again, or [ErrNewer].
+// Migrate creates the tables, or changes them to what this version needs. Call it at the
+// start of each process, or once before if the processes may not create tables: if
+// nothing is to be done, it only reads. Several calls wait for each other. It never
+// deletes anything.
 //
-// ctx bounds how long it waits. On SQLite a try waits for the connection's
-// busy_timeout all the same, and there is none later than after 15 seconds.
+// An error is [ErrNewer], or an outage, including the end of ctx, after which Migrate may
+// be called again. ctx limits how long it waits. On SQLite a try also waits for the
+// connection's busy_timeout, and there is no try after 15 seconds.
 func (s *DB) Migrate(ctx context.Context) error {
 	if err := s.begin(ctx); err != nil {
 		return fmt.Errorf("sqlstore: Migrate: %w", err)
 	}
 	done, err := s.inPlace(ctx, s.db)
-	if err != nil || !done { // there may be no tables to be read
+	if err != nil || !done { // there may be no tables yet
 		switch s.dialect {
 		case SQLite:
 			err = s.migrateSQLite(ctx)
@@ -61,8 +61,8 @@ type runner interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
-// inPlace reports that there is nothing to do. Its error is ErrNewer, or says nothing:
-// without tables they cannot be read.
+// inPlace reports whether nothing is to be done. An error other than ErrNewer may just
+// mean that there are no tables.
 func (s *DB) inPlace(ctx context.Context, db runner) (bool, error) {
 	var have, oldest, logs int
 	err := db.QueryRowContext(ctx, "SELECT version, oldest FROM "+s.table("meta")+" WHERE one = 1").Scan(&have, &oldest)
@@ -79,8 +79,8 @@ func (s *DB) inPlace(ctx context.Context, db runner) (bool, error) {
 	return err == nil && have >= version && logs == 1, err
 }
 
-// migrate is what is done by one at a time. MySQL commits after each statement that
-// makes a table, so that all of it can be repeated from any point; the version is
+// migrate does the work, by one process at a time. MySQL commits after each statement
+// that creates a table, so all of it can be repeated from any point. The version is
 // written last.
 func (s *DB) migrate(ctx context.Context, db runner) error {
 	meta, log := s.table("meta"), s.table("log")
@@ -89,7 +89,7 @@ func (s *DB) migrate(ctx context.Context, db runner) error {
 	}
 	var have int
 	switch err := db.QueryRowContext(ctx, "SELECT version FROM "+meta+" WHERE one = 1").Scan(&have); {
-	case errors.Is(err, sql.ErrNoRows): // have is 0
+	case errors.Is(err, sql.ErrNoRows): // have stays 0
 	case err != nil:
 		return err
 	default:
@@ -112,8 +112,8 @@ func (s *DB) migrate(ctx context.Context, db runner) error {
 		}
 	}
 
-	// The log's row, which is not made again: its identity and number are for good.
-	// Were it lost, cursors are of no log, and numbers go on behind those of entries.
+	// The log's row is created only once, since its identity and number must stay.
+	// If it is lost, old cursors become invalid, and numbers continue after the entries.
 	var logs int
 	if err := db.QueryRowContext(ctx, "SELECT COUNT(*) FROM "+log).Scan(&logs); err != nil {
 		return err
@@ -137,8 +137,8 @@ func (s *DB) migrate(ctx context.Context, db runner) error {
 	return err
 }
 
-// second are the statements that make version 2 of version 1, unless they ran already: on
-// MySQL the process may have ended between them and the version.
+// second returns the statements that change version 1 to version 2, unless they have
+// already run: on MySQL the process may have ended between them and the version.
 func (s *DB) second(ctx context.Context, db runner) ([]string, error) {
 	name := s.prefix + "sessions"
 	alter := "ALTER TABLE " + s.table("sessions")
@@ -162,15 +162,15 @@ func (s *DB) second(ctx context.Context, db runner) ([]string, error) {
 
 func (s *DB) engine() string {
 	if s.dialect == MySQL {
-		return " ENGINE=InnoDB" // the default may be one without transactions
+		return " ENGINE=InnoDB" // the default may have no transactions
 	}
 	return ""
 }
 
-// tables are the statements that make the tables. Texts are compared byte for byte
-// everywhere: SQLite does so unless told otherwise, PostgreSQL by the collation "C",
-// whose order no update of the system changes under an index, and MySQL for
-// VARBINARY alone, which neither folds case nor ignores spaces at the end.
+// tables returns the statements that create the tables. All databases must compare
+// strings byte for byte. SQLite does so by default. PostgreSQL does with the collation
+// "C", whose order no update of the system changes under an index. MySQL does only for
+// VARBINARY, which neither folds case nor ignores trailing spaces.
 func (s *DB) tables() []string {
 	sessions, log, revocations := s.table("sessions"), s.table("log"), s.table("revocations")
 	text := func(int) string { return "TEXT" }
@@ -182,7 +182,7 @@ func (s *DB) tables() []string {
 	case MySQL:
 		text = func(most int) string { return fmt.Sprintf("VARBINARY(%d)", most) }
 		bytes = text(1024)
-		subject = "(255)" // all that older row formats take
+		subject = "(255)" // the limit of older row formats
 	}
 	indexes := []struct{ table, name, column string }{
 		{"sessions", "sessions_subject", "subject" + subject},
@@ -190,7 +190,7 @@ func (s *DB) tables() []string {
 		{"sessions", "sessions_max", "max_exp"},
 		{"revocations", "revocations_expires", "expires"},
 	}
-	// MySQL knows no CREATE INDEX IF NOT EXISTS, so that indexes come with the table.
+	// MySQL has no CREATE INDEX IF NOT EXISTS, so indexes are created with the table.
 	inline := map[string]string{}
 	var apart []string
 	for _, i := range indexes {
@@ -216,14 +216,14 @@ func (s *DB) tables() []string {
 	}, apart...)
 }
 
-// hash is what those who migrate the same tables have in common.
+// hash returns a value that is the same for all callers that migrate the same tables.
 func (s *DB) hash(database string) []byte {
 	sum := sha256.Sum256([]byte("github.com/joinednode/jwtauth/store/sqlstore\x00" + database + "\x00" + s.schema + "\x00" + s.prefix))
 	return sum[:]
 }
 
 func (s *DB) migratePostgres(ctx context.Context) error {
-	// At another level it would not see what those did for whom it waited.
+	// At another level it would not see the changes of the callers that it waited for.
 	tx, err := s.db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
 	if err != nil {
 		return err
@@ -245,7 +245,7 @@ func (s *DB) migrateMySQL(ctx context.Context) (err error) {
 		return err
 	}
 	defer conn.Close()
-	// Names of locks are those of the server.
+	// The names of locks are shared by all databases of the server.
 	var database sql.NullString
 	if err := conn.QueryRowContext(ctx, "SELECT DATABASE()").Scan(&database); err != nil {
 		return err
@@ -265,8 +265,8 @@ func (s *DB) migrateMySQL(ctx context.Context) (err error) {
 	return s.migrate(ctx, conn)
 }
 
-// leave runs what a connection must do before others may have it, and closes one
-// that does not.
+// leave runs what a connection must do before it goes back to the pool, and closes the
+// connection if that fails.
 func (s *DB) leave(ctx context.Context, conn *sql.Conn, query string, args ...any) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
@@ -295,8 +295,8 @@ func (s *DB) migrateSQLiteOnce(ctx context.Context) error {
 		return err
 	}
 	defer conn.Close()
-	// Neither end is cut off by ctx, else nobody knew whether the connection, which
-	// others will have, is in a transaction. busy_timeout bounds them.
+	// ctx must not interrupt COMMIT or ROLLBACK: it would be unknown whether the
+	// connection, which goes back to the pool, is in a transaction. busy_timeout limits them.
 	bounded := context.WithoutCancel(ctx)
 	if _, err := conn.ExecContext(bounded, "BEGIN IMMEDIATE"); err != nil {
 		return err

@@ -13,12 +13,12 @@ import (
 	"github.com/joinednode/jwtauth/revoke"
 )
 
-// revocations is a table of entries with numbers, and one of a single row, the
-// log: its random identity, and the last number. Each transaction that appends
-// takes the next number there, and holds the row until it has ended, so that the
-// order of numbers is the order in which they were committed. A sequence, or
-// AUTO_INCREMENT, would give numbers to transactions that end in another order: who has read
-// the later one would never see the earlier.
+// revocations is a table of numbered entries, and a table with a single row, the log: its
+// random identity and the last number. A transaction that appends takes the next number
+// there, and holds the row until it ends. So the order of numbers is the order of
+// commits. A sequence or AUTO_INCREMENT would give numbers to transactions that end in
+// another order, and a reader that has seen the later number would never see the earlier
+// one.
 type revocations struct {
 	*DB
 	name, log                string
@@ -41,7 +41,7 @@ func newRevocations(s *DB) revocations {
 	return r
 }
 
-// errNoLog: Append, Since and NewLog found no row of the log.
+// errNoLog is returned if the log's row is missing.
 var errNoLog = errors.New("there is no log; call Migrate")
 
 // Append implements [revoke.Store].
@@ -52,7 +52,7 @@ func (r *revocations) Append(ctx context.Context, e revoke.Entry) error {
 		expires, err = micros(e.Expires)
 	}
 	if err == nil {
-		// Bytes: an id may be anything, and texts of databases may not.
+		// An ID may be any bytes. A string of a database may not.
 		err = r.append(ctx, int64(e.Kind), []byte(e.Issuer), []byte(e.ID), e.Epoch, expires)
 	}
 	if err != nil {
@@ -68,9 +68,9 @@ func (r *revocations) append(ctx context.Context, args ...any) error {
 	if err := r.begin(ctx); err != nil {
 		return err
 	}
-	// It begins with a write, and with the row that all want: SQLite then waits for
-	// the lock, where one that has read first would fail at once, and InnoDB has no
-	// snapshot yet that could be too old.
+	// It begins with a write of the row that all appends need. SQLite then waits for
+	// the lock; after a read it would fail at once. And InnoDB has no snapshot yet
+	// that could be too old.
 	tx, err := r.db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
@@ -85,7 +85,7 @@ func (r *revocations) append(ctx context.Context, args ...any) error {
 	return tx.Commit()
 }
 
-// one requires that a statement found the row of the log.
+// one returns an error unless a statement found the log's row.
 func one(n int64, err error) error {
 	if err == nil && n != 1 {
 		err = errNoLog
@@ -93,7 +93,7 @@ func one(n int64, err error) error {
 	return err
 }
 
-// maxPage is how many entries Since returns at most, however many are asked for.
+// maxPage is the most entries that Since returns.
 const maxPage = 10_000
 
 // Since implements [revoke.Store].
@@ -105,11 +105,10 @@ func (r *revocations) Since(ctx context.Context, cursor string, limit int) (revo
 	return page, nil
 }
 
-// page reads the end of the log, and then, by a statement of its own, the entries up
-// to there. By one statement it would miss some: what MariaDB shows is not of one
-// moment while it is busy, and was seen to have an entry without the one before. But
-// whoever sees a number knows that all before it had been committed when it was
-// taken, and a statement that begins now shows them.
+// page reads the end of the log, and then, in a second statement, the entries up to
+// there. One statement could miss entries: what a busy MariaDB returns is not one
+// snapshot, and was seen to have an entry without the one before. A number is visible
+// only when all earlier entries were committed, so a statement that begins now sees them.
 func (r *revocations) page(ctx context.Context, cursor string, limit int) (page revoke.Page, err error) {
 	if err := r.begin(ctx); err != nil {
 		return page, err
@@ -127,7 +126,7 @@ func (r *revocations) page(ctx context.Context, cursor string, limit int) (page 
 		return page, errReplica
 	}
 	id, after := place(cursor)
-	if id != logID || after > last { // of another log, or put back
+	if id != logID || after > last { // the cursor is of another log, or the log was restored
 		after = 0
 	}
 	if after < last {
@@ -144,7 +143,7 @@ func (r *revocations) page(ctx context.Context, cursor string, limit int) (page 
 	return page, nil
 }
 
-// between reads entries behind one number, up to another.
+// between reads the entries after one number, up to another.
 func (r *revocations) between(ctx context.Context, after, last int64, limit int) (entries []revoke.Entry, numbers []int64, err error) {
 	rows, err := r.db.QueryContext(ctx, r.since, after, last, limit)
 	if err != nil {
@@ -165,8 +164,8 @@ func (r *revocations) between(ctx context.Context, after, last int64, limit int)
 	return entries, numbers, errors.Join(rows.Err(), rows.Close())
 }
 
-// place takes a cursor apart: the log's identity, and the number of the entry that
-// it stands behind. What is no cursor is of no log.
+// place parses a cursor: the log's identity, and the number of the entry before it. A
+// string that is no cursor belongs to no log.
 func place(cursor string) (id string, n int64) {
 	id, number, _ := strings.Cut(cursor, "/")
 	n, err := strconv.ParseInt(number, 10, 64)
@@ -178,7 +177,8 @@ func place(cursor string) (id string, n int64) {
 
 func newLogID() string { return rand.Text() }
 
-// isLogID keeps from the database what it might choke on.
+// isLogID reports whether a string looks like an identity. Other strings could be errors
+// in the database.
 func isLogID(id string) bool {
 	return len(id) == len(newLogID()) && strings.Trim(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") == ""
 }
@@ -195,15 +195,14 @@ func (r *revocations) Purge(ctx context.Context, before time.Time) error {
 	return nil
 }
 
-// NewLog gives the log of revocations a new identity, so that every list that
-// follows it reads all of it again. Nothing is deleted.
+// NewLog gives the log of revocations a new identity, so that every list reads all of it
+// again. It deletes nothing.
 //
-// Call it once after the database was put back from a backup, or an asynchronous
-// replica took over, before services write to it again. A list whose place lies
-// behind the end of the older log notices by itself, and reads all again. One that
-// looks only after the log has grown past that place does not: it would miss the
-// entries that took the numbers of those that were lost, without knowing.
-// What was lost is lost: revoke it again.
+// Call it once after the database was restored from a backup, or an asynchronous replica
+// took over, before services write again. Lost revocations stay lost: revoke again. A
+// list whose place is after the end of the restored log reads everything again on its
+// own. But if the log has grown past that place before the list looks, the list misses
+// the entries that took the numbers of the lost ones.
 func (s *DB) NewLog(ctx context.Context) error {
 	if err := one(s.changed(ctx, s.bind("UPDATE "+s.table("log")+" SET log_id = ? WHERE one = 1"), newLogID())); err != nil {
 		return fmt.Errorf("sqlstore: NewLog: %w", err)

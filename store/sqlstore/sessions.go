@@ -11,16 +11,16 @@ import (
 	"github.com/joinednode/jwtauth/session"
 )
 
-// The most bytes of the columns. They are checked here: MySQL, if it is not strict,
-// would cut what is longer, and take two texts for one.
+// The sizes of the columns, in bytes. They are checked here, since MySQL without strict mode
+// would truncate a longer value, and two values could become one.
 const (
 	maxID     = 64
 	maxReason = 32
 	maxLabel  = 256
 )
 
-// sessions is a table of a row for each. revoked_at is 0 for those that were not.
-// There is nothing secret in it.
+// sessions is a table with a row for each session. revoked_at is 0 for sessions that were
+// not revoked. Nothing in it is secret.
 type sessions struct {
 	*DB
 	name                             string
@@ -34,10 +34,10 @@ func newSessions(s *DB) sessions {
 		DB: s, name: name,
 		create: s.bind("INSERT INTO " + name + " (" + columns + ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"),
 		get:    s.bind("SELECT " + columns + ", " + extra + " FROM " + name + " WHERE id = ? AND subject = ?"),
-		// The row is locked and compared as it is then: of many at once one finds its
-		// generation. gen or given changes in any case, so that MySQL counts the row. MySQL
+		// The row is compared after it was locked, so only one of many finds its
+		// generation. gen or given always changes, so MySQL counts the row. MySQL
 		// and SQLite read the clock after they have waited for the lock. PostgreSQL reads it
-		// before, and is told by the driver to cancel.
+		// before that, and the driver cancels the statement.
 		advance: s.bind("UPDATE " + name + " SET gen = ?, prev = ?, rotated = ?, given = ?, idle_exp = ?" +
 			" WHERE id = ? AND subject = ? AND gen = ? AND revoked_at = 0 AND idle_exp > ? AND max_exp > ? AND " + s.clock() + " <= ?"),
 		end:   s.bind("UPDATE " + name + " SET revoked_at = ?, reason = ? WHERE id = ? AND subject = ? AND revoked_at = 0"),
@@ -45,8 +45,8 @@ func newSessions(s *DB) sessions {
 	}
 }
 
-// fits refuses what not every database can keep: PostgreSQL has no NUL, and UTF-8
-// alone.
+// fits rejects strings that not every database can store. PostgreSQL requires UTF-8
+// without NUL.
 func fits(name, s string, most int) error {
 	if len(s) > most {
 		return fmt.Errorf("the %s has %d bytes, and %d are the most", name, len(s), most)
@@ -57,21 +57,21 @@ func fits(name, s string, most int) error {
 	return nil
 }
 
-// absent reports that there can be no such session, so that what a client made up
-// is a miss on every database, and no outage.
+// absent reports whether there cannot be such a session. A string that a client made up
+// is then a miss on every database, and not an outage.
 func absent(subject, id string) bool {
 	return fits("id", id, maxID) != nil || fits("subject", subject, session.MaxText) != nil
 }
 
-// ended is the column of a moment at which a session was ended, which is never 0. The
-// zero time would mean that it was not.
+// ended returns the column for the time at which a session was revoked. It is never 0,
+// which means not revoked.
 func ended(at time.Time) (int64, error) {
 	if at.IsZero() {
 		return 0, errors.New("the moment of a session's end is zero")
 	}
 	us, err := micros(at)
 	if us == 0 {
-		us = 1 // else it would be live
+		us = 1 // 0 would mean that the session is live
 	}
 	return us, err
 }
@@ -124,7 +124,7 @@ func (s *sessions) Advance(ctx context.Context, from, next session.Session, now 
 	idle, err2 := micros(next.IdleExpires)
 	at, err3 := micros(now)
 	given, err4 := micros(next.Given)
-	until := lastMoment // of the server's clock
+	until := lastMoment // by the server's clock
 	if deadline, bounded := ctx.Deadline(); bounded {
 		until = min(deadline.Add(from.ClockAhead).UnixMicro(), until)
 	}
@@ -170,7 +170,7 @@ func (s *sessions) List(ctx context.Context, subject string, now time.Time) ([]s
 		return nil, fmt.Errorf("sqlstore: listing sessions: %w", err)
 	}
 	for i := range all {
-		all[i].ClockAhead = 0 // which is for Advance
+		all[i].ClockAhead = 0 // only Advance uses it
 	}
 	return all, nil
 }
@@ -222,7 +222,7 @@ func (s *sessions) read(ctx context.Context, query string, args ...any) (all []s
 		row.Given, errs[5] = moment(given)
 		if revoked != 0 {
 			row.RevokedAt, errs[4] = moment(revoked)
-			if errs[4] == nil && row.RevokedAt.IsZero() { // which would mean that it was not
+			if errs[4] == nil && row.RevokedAt.IsZero() { // a zero time would mean not revoked
 				errs[4] = errors.New("the row was revoked in the year 1")
 			}
 		}

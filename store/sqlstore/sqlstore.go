@@ -1,102 +1,77 @@
 // Package sqlstore keeps sessions and revocations in SQLite, PostgreSQL, MySQL or
-// MariaDB, by database/sql. It brings no driver: import the one you use.
+// MariaDB, with database/sql. It contains no driver: import the one you use.
 //
-//	package main
-//
-//	import (
-//		"context"
-//		"database/sql"
-//		"log"
-//
-//		"github.com/joinednode/jwtauth/keys"
-//		"github.com/joinednode/jwtauth/revoke"
-//		"github.com/joinednode/jwtauth/session"
-//		"github.com/joinednode/jwtauth/store/sqlstore"
-//		_ "modernc.org/sqlite"
-//	)
-//
-//	func main() {
-//		ctx := context.Background()
-//		db, err := sql.Open("sqlite", "file:auth.db?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)")
-//		if err != nil {
-//			log.Fatal(err)
-//		}
-//		store, err := sqlstore.New(db, sqlstore.SQLite)
-//		if err != nil {
-//			log.Fatal(err)
-//		}
-//		if err := store.Migrate(ctx); err != nil {
-//			log.Fatal(err)
-//		}
-//		key, err := keys.LoadOrCreate("auth.jwk", "EdDSA")
-//		if err != nil {
-//			log.Fatal(err)
-//		}
-//		list, err := revoke.New(store.Revocations())
-//		if err != nil {
-//			log.Fatal(err)
-//		}
-//		go list.Run(ctx)
-//		sessions, err := session.New(key, store.Sessions(), session.WithRevocations(list))
-//		if err != nil {
-//			log.Fatal(err)
-//		}
-//		go sessions.Run(ctx)
-//		// mux.Handle("/auth/jwt/", sessions.Handler(checkPassword))
+//	db, err := sql.Open("sqlite", "file:auth.db?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)")
+//	if err != nil {
+//		log.Fatal(err)
 //	}
+//	store, err := sqlstore.New(db, sqlstore.SQLite)
+//	if err != nil {
+//		log.Fatal(err)
+//	}
+//	if err := store.Migrate(ctx); err != nil {
+//		log.Fatal(err)
+//	}
+//	list, err := revoke.New(store.Revocations())
+//	if err != nil {
+//		log.Fatal(err)
+//	}
+//	go list.Run(ctx)
+//	sessions, err := session.New(key, store.Sessions(), session.WithRevocations(list))
+//
+// Most programs need only [New], [DB.Migrate], [DB.Sessions], [DB.Revocations] and, at
+// the start, [DB.Check]. [DB.NewLog] is for the rare case of a restored backup.
 //
 // # What it costs
 //
-// Each method of a session.Store is one statement, and a second where nothing was
-// found. Of a revoke.Store, Since is one while nothing was appended, else two, and
-// Append one on PostgreSQL; elsewhere it is a transaction of two. Appends wait for
-// each other on one row: some hundreds a second, which is far more than people log
-// out. Purge deletes 500 rows in each statement, each a transaction of its own, so
-// that nobody waits for it for long; on MySQL it reads their keys first.
+// Each method of the session.Store is one statement, and a second one if nothing was
+// found. Since of the revoke.Store is one statement, and two if something was appended.
+// Append is one on PostgreSQL, and elsewhere a transaction of two. Appends wait for each
+// other on one row: there can be some hundreds per second, far more than users log out.
+// Purge deletes 500 rows per statement, each in its own transaction, so that no request
+// waits for it for long. On MySQL it reads their keys first.
 //
-// Statements are not prepared here: a [sql.Stmt] is prepared again on each
-// connection, and poolers that share connections lose it. Drivers do it better:
-// pgx keeps statements by itself, and the one of MySQL needs one round trip instead
-// of three with interpolateParams=true.
+// Statements are not prepared: a [sql.Stmt] is prepared again on each connection, and
+// poolers that share connections lose it. Drivers do it better. pgx keeps statements
+// itself. The MySQL driver needs one round trip instead of three with
+// interpolateParams=true.
 //
-// Every statement that waits for a row holds none that another may want, or takes
-// them in one order, so that it does not deadlock; where the database ends one
-// nonetheless, or for a lock that was held for too long, that is an outage like any
-// other: the request gets a 503 and the client tries again. Nothing is repeated
-// here.
+// Statements lock rows in one order, so they should not deadlock with each other. If the
+// database ends one nevertheless, or ends it because a lock was held for too long, that
+// is an outage: the request gets 503, and the client tries again. This package retries
+// nothing.
 //
-// # What the database must do
+// # Settings of the database
 //
-// It must keep what it has confirmed. A crash of one that does not loses sessions, whose
-// users must log in again, and revocations:
+// The database must keep what it has confirmed. If it does not, a crash loses sessions,
+// whose users must log in again, and revocations.
+//   - SQLite: synchronous=FULL. busy_timeout of some seconds on every connection, since
+//     there is one writer at a time, and without it the others fail at once.
+//     journal_mode=WAL, so that readers do not wait. The file must be on a local disk,
+//     shared by all processes. A statement that waits for the lock notices the end of its
+//     context only after busy_timeout. With ":memory:" each connection is a database of
+//     its own: use db.SetMaxOpenConns(1) and db.SetConnMaxLifetime(0), or a file.
+//   - PostgreSQL: synchronous_commit=on and default_transaction_isolation='read
+//     committed', which are the defaults. At a higher level, two transactions that meet
+//     are an outage for one of them.
+//   - MySQL, MariaDB: innodb_flush_log_at_trx_commit=1, which is the default, and
+//     sync_binlog=1 if a replica may take over. autocommit=1, completion_type=NO_CHAIN,
+//     and character_set_connection equal to character_set_client. These are the defaults,
+//     and anything else is an error. Any isolation level works except READ UNCOMMITTED,
+//     any SQL mode except EMPTY_STRING_IS_NULL, and any character set and time zone. Put
+//     innodb_lock_wait_timeout=5 and lock_wait_timeout=5 into the DSN. By default a
+//     statement whose caller has gone waits 50 seconds for a locked row, and holds its
+//     connection. Long locks have used up all 151 connections.
 //
-//   - SQLite: synchronous=FULL, and busy_timeout of some seconds on every
-//     connection, for writers are one at a time and fail at once without; WAL, so
-//     that readers do not wait. The file must lie on a local disk, for all processes
-//     the same. A statement that waits for the lock notices the end of its context
-//     only after busy_timeout. With ":memory:" each connection is a database of its
-//     own: use db.SetMaxOpenConns(1) and db.SetConnMaxLifetime(0), or a file.
-//   - PostgreSQL: synchronous_commit=on and default_transaction_isolation =
-//     'read committed', which are the defaults; at a higher level two that meet are an outage
-//     for one of them.
-//   - MySQL, MariaDB: innodb_flush_log_at_trx_commit=1, which is the default;
-//     sync_binlog=1 where replicas may take over. autocommit=1,
-//     completion_type=NO_CHAIN, and character_set_connection as character_set_client:
-//     the defaults, without which everything here is an error. Any isolation level but
-//     READ UNCOMMITTED, any SQL mode but EMPTY_STRING_IS_NULL, any character set and
-//     time zone: texts are bytes here, and times are numbers. Put
-//     innodb_lock_wait_timeout=5 and lock_wait_timeout=5 into the DSN: a statement whose
-//     caller has gone waits for a locked row all the same, 50 seconds by default, and
-//     holds a connection. Rows that were locked for long have taken up all 151.
+// All statements must go to the primary (with pgx: target_session_attrs=read-write). A
+// Manager would take a replica's old rows for current ones, and a list would believe that
+// it is up to date. Reading is therefore an error on a server that says that it is a
+// replica (pg_is_in_recovery, read_only, innodb_read_only).
 //
-// All of it goes to the primary (with pgx: target_session_attrs=read-write). A replica
-// that lags behind must not be read from, since a Manager would take its old rows for
-// the truth, and a list would believe to be up to date: what reads is an error on a
-// server that says it is one (pg_is_in_recovery, read_only, innodb_read_only). Where
-// an asynchronous one takes over after a crash, what had not
-// reached it is lost: sessions that had been created, rotations (the session goes on),
-// logouts and revocations (what was revoked lives on until it expires, but in the
-// processes that have read it). Then, and when a backup was put back, call [DB.NewLog].
+// If an asynchronous replica takes over after a crash, what had not reached it is lost:
+// new sessions, rotations (the session goes on), logouts and revocations. A revoked token
+// is then accepted until it expires, except by processes that have read its revocation.
+// After that, and after a backup was restored, call [DB.NewLog].
 package sqlstore
 
 import (
@@ -115,14 +90,14 @@ import (
 	"github.com/joinednode/jwtauth/session"
 )
 
-// Dialect is the kind of a database.
+// Dialect is the kind of database.
 type Dialect int
 
 // The dialects.
 const (
 	SQLite   Dialect = 1
 	Postgres Dialect = 2 // 9.6 or later
-	MySQL    Dialect = 3 // with InnoDB; MariaDB too
+	MySQL    Dialect = 3 // with InnoDB; also MariaDB
 )
 
 // String returns the name of the dialect.
@@ -138,12 +113,12 @@ func (d Dialect) String() string {
 	return "Dialect(" + strconv.Itoa(int(d)) + ")"
 }
 
-// DefaultPrefix is what the names of tables begin with.
+// DefaultPrefix is the default prefix of table names.
 const DefaultPrefix = "jwtauth_"
 
 const (
-	// maxPrefix leaves room for the longest name of an index in the 63 bytes that
-	// PostgreSQL has, and would silently cut it to.
+	// maxPrefix leaves room for the longest index name in PostgreSQL's 63 bytes.
+	// PostgreSQL would silently truncate a longer one.
 	maxPrefix = 40
 	maxSchema = 63
 
@@ -155,12 +130,12 @@ type config struct {
 	schema string
 }
 
-// Option configures [New]. New checks what it is given, and its error names
-// the option.
+// Option configures [New], which checks it. The error names the option.
 type Option func(*config) error
 
-// WithPrefix sets what the names of tables and indexes begin with: [DefaultPrefix]
-// unless set, 1 to 40 of a-z, 0-9 and _. Several stores can share a database so.
+// WithPrefix sets the prefix of the names of tables and indexes: 1 to 40 of a-z, 0-9 and
+// _. The default is [DefaultPrefix]. With different prefixes, several stores can share a
+// database.
 func WithPrefix(prefix string) Option {
 	return func(c *config) error {
 		if c.prefix = prefix; prefix == "" || len(prefix) > maxPrefix || strings.Trim(prefix, letters) != "" {
@@ -170,8 +145,8 @@ func WithPrefix(prefix string) Option {
 	}
 }
 
-// WithSchema sets the schema that the tables are in, which must be there already:
-// the first of the search_path unless set. 1 to 63 of a-z, 0-9 and _; Postgres alone.
+// WithSchema sets the schema of the tables, which must exist: 1 to 63 of a-z, 0-9 and _.
+// It is for Postgres only. The default is the first schema of the search_path.
 func WithSchema(schema string) Option {
 	return func(c *config) error {
 		if c.schema = schema; schema == "" || len(schema) > maxSchema || strings.Trim(schema, letters) != "" {
@@ -181,21 +156,20 @@ func WithSchema(schema string) Option {
 	}
 }
 
-// DB is the tables in a database. It is safe for concurrent use, also by several
-// processes, holds nothing but the *sql.DB, and starts no goroutine: whoever opened
-// the *sql.DB closes it.
+// DB is the set of tables in a database. It is safe for concurrent use, also by several
+// processes. It holds only the *sql.DB, which the caller closes, and starts no goroutine.
 type DB struct {
 	config
 	db      *sql.DB
 	dialect Dialect
-	ready   atomic.Bool // see begin
+	ready   atomic.Bool // begin has checked the connection's settings
 
 	sessions    sessions
 	revocations revocations
 }
 
-// New returns the tables of a database, which [DB.Migrate] makes. It does not call
-// the database: an error is about what it was given.
+// New returns a DB for tables that [DB.Migrate] creates. It does not call the database:
+// an error is about the arguments.
 func New(db *sql.DB, d Dialect, opts ...Option) (*DB, error) {
 	c := config{prefix: DefaultPrefix}
 	var errs []error
@@ -217,13 +191,15 @@ func New(db *sql.DB, d Dialect, opts ...Option) (*DB, error) {
 	return s, nil
 }
 
-// Sessions returns the sessions. [DB.Migrate] must have run, ever.
+// Sessions returns the store of sessions. [DB.Migrate] must have run before, in any
+// process.
 func (s *DB) Sessions() session.Store { return &s.sessions }
 
-// Revocations returns the log of revocations. [DB.Migrate] must have run, ever.
+// Revocations returns the log of revocations. [DB.Migrate] must have run before, in any
+// process.
 func (s *DB) Revocations() revoke.Store { return &s.revocations }
 
-// quote makes a name of a table or an index, which may begin with a digit.
+// quote returns the quoted name of a table or an index. A name may begin with a digit.
 func (s *DB) quote(name string) string {
 	if s.dialect == MySQL {
 		return "`" + name + "`"
@@ -231,7 +207,7 @@ func (s *DB) quote(name string) string {
 	return `"` + name + `"`
 }
 
-// table is the full name of a table.
+// table returns the full name of a table.
 func (s *DB) table(name string) string {
 	name = s.quote(s.prefix + name)
 	if s.schema != "" {
@@ -240,8 +216,8 @@ func (s *DB) table(name string) string {
 	return name
 }
 
-// bind numbers the placeholders of a statement for PostgreSQL. No statement here
-// has a question mark otherwise.
+// bind numbers the placeholders of a statement for PostgreSQL. No statement here contains
+// a question mark otherwise.
 func (s *DB) bind(query string) string {
 	if s.dialect != Postgres {
 		return query
@@ -256,9 +232,9 @@ func (s *DB) bind(query string) string {
 	return b.String()
 }
 
-// begin must have been called before anything is asked for. On MySQL a connection may
-// be set to keep what it is told to itself, and what it sees as it was; or to make one
-// text of two, which had bytes that another character set lacks.
+// begin must be called before any other statement. On MySQL the settings of a connection
+// can make it keep changes to itself, see old data, or turn two strings with bytes of
+// another character set into one. begin returns an error for such settings.
 func (s *DB) begin(ctx context.Context) error {
 	if s.dialect != MySQL || s.ready.Load() {
 		return nil
@@ -278,7 +254,7 @@ func (s *DB) begin(ctx context.Context) error {
 	return nil
 }
 
-// changed runs a statement and says how many rows it changed.
+// changed runs a statement and returns how many rows it changed.
 func (s *DB) changed(ctx context.Context, query string, args ...any) (int64, error) {
 	if err := s.begin(ctx); err != nil {
 		return 0, err
@@ -293,8 +269,8 @@ func affected(done sql.Result, err error) (int64, error) {
 	return done.RowsAffected()
 }
 
-// replica is an expression that is 0 on a server that is nobody's replica, as far as
-// it knows: others may be late.
+// replica returns an SQL expression that is 0 on a server that is not a replica, as far
+// as the server knows.
 func (s *DB) replica() string {
 	switch s.dialect {
 	case Postgres:
@@ -305,8 +281,7 @@ func (s *DB) replica() string {
 	return "0"
 }
 
-// clock is an expression of what the server's clock says when it is evaluated, in
-// microseconds since 1970.
+// clock returns an SQL expression for the server's clock, in microseconds since 1970.
 func (s *DB) clock() string {
 	switch s.dialect {
 	case Postgres:
@@ -319,7 +294,8 @@ func (s *DB) clock() string {
 
 var errReplica = errors.New("the server is read-only or a replica; connect to the primary")
 
-// primary is an error unless the server is one: asked where nothing was found.
+// primary returns an error unless the server is a primary. It is called if nothing was
+// found.
 func (s *DB) primary(ctx context.Context) error {
 	if s.dialect == SQLite {
 		return nil
@@ -332,8 +308,8 @@ func (s *DB) primary(ctx context.Context) error {
 	return err
 }
 
-// text is a parameter. Of a text MySQL might want that it is one in the connection's
-// character set, and of bytes it does not.
+// text returns a parameter. It is passed as bytes, since MySQL might require a string to
+// be valid in the connection's character set.
 func (s *DB) text(v string) any {
 	if s.dialect == MySQL {
 		return []byte(v)
@@ -341,13 +317,13 @@ func (s *DB) text(v string) any {
 	return v
 }
 
-// batch is how many rows one statement deletes: few enough to be done in a moment,
-// and for the parameters of any database.
+// batch is how many rows one statement deletes. It is small enough to take little time,
+// and to fit the parameters of every database.
 const batch = 500
 
 // purge deletes the rows whose column is less than before. Each statement is a
-// transaction, and repeats the condition for the rows that it has locked: one that
-// was advanced in between stays. K is the type of the key.
+// transaction, and checks the condition again for the rows that it has locked, so that a
+// session which was advanced in between stays. K is the type of the key.
 func purge[K string | int64](ctx context.Context, s *DB, table, key, column string, before int64) error {
 	some := "SELECT " + key + " FROM " + table + " WHERE " + column + " < ? ORDER BY " + column + " LIMIT " + strconv.Itoa(batch)
 	del := "DELETE FROM " + table + " WHERE " + column + " < ? AND " + key
@@ -357,9 +333,9 @@ func purge[K string | int64](ctx context.Context, s *DB, table, key, column stri
 	case SQLite:
 		del += " IN (" + some + ")"
 	case Postgres:
-		// It waits for no row, so that two that purge cannot wait for each other: what
-		// is locked is being advanced, or purged by another. As an array the keys are
-		// looked up once; IN might do it for each row, with more than a batch in all.
+		// It waits for no row, so two purges cannot wait for each other. A locked row is
+		// being advanced, or purged by another process. The keys are an array, so that they
+		// are looked up once. IN might do so for each row, and delete more than a batch.
 		del += " = ANY (ARRAY(" + some + " FOR UPDATE SKIP LOCKED))"
 	}
 	for {
@@ -376,11 +352,11 @@ func purge[K string | int64](ctx context.Context, s *DB, table, key, column stri
 	}
 }
 
-// purgeKeys deletes some for InnoDB, which locks what a DELETE looks at, in the order
-// in which it does. By the index of the column it would meet those who change a row,
-// and then its entry there, from the other side: a deadlock. Keys that were read
-// without a lock are deleted as everyone else takes them, row first, and in order:
-// the statement is told to go by the key.
+// purgeKeys deletes rows on InnoDB, which locks what a DELETE reads, in the order in
+// which it reads. If it went by the index of the column, it could deadlock with a
+// statement that changes a row and then its index entry. So it reads keys without a lock,
+// and deletes those rows in the order of the keys, row first, as every other statement
+// locks them.
 func purgeKeys[K string | int64](ctx context.Context, s *DB, some, del string, before int64) (found int64, err error) {
 	if err := s.begin(ctx); err != nil {
 		return 0, err
@@ -410,14 +386,14 @@ func purgeKeys[K string | int64](ctx context.Context, s *DB, some, del string, b
 	return int64(len(keys)), err
 }
 
-// Times are microseconds since 1970, of years 1 to 9999, which is what every
-// driver and every client of a database can show.
+// Times are microseconds since 1970, in the years 1 to 9999, which every
+// driver and every client of a database can handle.
 var (
 	firstMoment = time.Time{}.UnixMicro()
 	lastMoment  = time.Date(9999, time.December, 31, 23, 59, 59, 999_999_000, time.UTC).UnixMicro()
 )
 
-// micros cuts a time to microseconds.
+// micros truncates a time to microseconds.
 func micros(t time.Time) (int64, error) {
 	if t.Before(time.UnixMicro(firstMoment)) || t.After(time.UnixMicro(lastMoment).Add(time.Microsecond-1)) {
 		return 0, fmt.Errorf("the time %v is not of the years 1 to 9999", t)
@@ -425,7 +401,7 @@ func micros(t time.Time) (int64, error) {
 	return t.UnixMicro(), nil
 }
 
-// moment is the time of a row.
+// moment returns the time of a column.
 func moment(us int64) (time.Time, error) {
 	if us < firstMoment || us > lastMoment {
 		return time.Time{}, fmt.Errorf("the row says %d, which is no time in microseconds", us)
