@@ -1,16 +1,5 @@
-// Package jwtauthtest is for the tests of programs that use package jwtauth: an
-// Auth with a fixed key, a clock to move, and tokens in every bad state.
-//
-//	package notify_test
-//
-//	import (
-//		"net/http"
-//		"net/http/httptest"
-//		"testing"
-//
-//		"github.com/joinednode/jwtauth"
-//		"github.com/joinednode/jwtauth/jwtauthtest"
-//	)
+// Package jwtauthtest helps to test programs that use package jwtauth. It has an Auth
+// with a fixed key, a clock that the test moves, and tokens in every bad state.
 //
 //	func TestNotifyIsPrivate(t *testing.T) {
 //		auth := jwtauthtest.New(t, jwtauth.WithIssuer("https://api.example.com"))
@@ -26,9 +15,6 @@
 //		if got := status(good); got != http.StatusNoContent {
 //			t.Errorf("a good token: status %d", got)
 //		}
-//		if got := status(""); got != http.StatusForbidden {
-//			t.Errorf("no token: status %d", got)
-//		}
 //		for _, bad := range auth.Bad("demo") {
 //			if got := status(bad.Token); got != http.StatusForbidden {
 //				t.Errorf("a token %s: status %d", bad.Name, got)
@@ -40,26 +26,55 @@
 //		}
 //	}
 //
-//	func notify(w http.ResponseWriter, r *http.Request) {
-//		w.WriteHeader(http.StatusNoContent)
-//	}
+// Most tests need only [New], [Auth.Token], [Auth.Bad] and [Request], or [Context] for a
+// handler alone. [New] takes the options of the program's Auth. If a constructor of the
+// program makes that Auth, see [Auth.For]. [TestSessionStore] and [TestRevocationStore]
+// are only for authors of stores.
 //
-// [New] takes the options of the Auth that the program has; where a constructor
-// of its own makes that Auth, see [Auth.For].
+// # Only in tests
 //
-// # Never outside of tests
-//
-// The key is in this package's source, so whoever has read that can sign with
-// it. Therefore [Key] and [New] panic in a program that "go test" did not build:
-// it fails closed.
+// The key is in this package's source, so anyone can sign with it. Therefore [Key] and
+// [New] panic in a program that "go test" did not build.
 //
 // # Concurrency
 //
-// Nothing here starts a goroutine or looks at the time of day, so all of it
-// works in parallel tests and in the bubbles of testing/synctest. What fails
-// fails the test that New was given, and ends the calling goroutine: call New in
-// the subtest that uses it, and not the methods of [Auth] in goroutines that a
-// test starts.
+// Nothing here starts a goroutine or reads the wall clock, so all of it works in parallel
+// tests and in the bubbles of testing/synctest. A failure fails the test that New was
+// given, and ends the calling goroutine. So call New in the subtest that uses it, and do
+// not call the methods of [Auth] in goroutines that a test starts.
+//
+// # Testing a store
+//
+// A test of a store calls the suite with a function that returns a new, empty store each
+// time:
+//
+//	func TestSessions(t *testing.T) {
+//		jwtauthtest.TestSessionStore(t, func(t *testing.T) session.Store {
+//			db := open(t) // and t.Cleanup(...)
+//			return db.Sessions()
+//		})
+//	}
+//
+// Stores may share a database, with different names of tables or keys, and a test holds
+// several of them at once. Each subtest calls the function with its own t, and can run
+// alone. Up to 64 goroutines call a store at once. TestSessionStore makes some 5,500
+// calls, and one subtest waits some seconds for sessions to expire. TestRevocationStore
+// appends some 1,100 entries and reads some 1,500 times.
+//
+// The suites do not depend on how fast a store is, except that a call whose context has
+// ended must return within 30 seconds. A store may delete sessions that have expired by
+// the wall clock. It may return the Expires of an entry truncated to the microsecond, or
+// up to a second late.
+//
+// Each store needs tests of its own for what the suites cannot test:
+//   - Rows, entries and cursors outlive a restart or a crash.
+//   - Several processes, and connections that hold transactions open for long.
+//   - A context that ends during a call ([TestHeldStep] tests one such case), and
+//     outages.
+//   - Replicas that lag behind, and a log that was restored from a backup.
+//   - Purge deletes anything at all.
+//   - An ID is taken for all subjects. The suites do not test this, since a store may
+//     keep each subject apart, and IDs are random.
 package jwtauthtest
 
 import (
@@ -79,15 +94,14 @@ import (
 	"github.com/joinednode/jwtauth/keys"
 )
 
-// TB is what this package needs of a test: a *testing.T, *testing.B or
-// *testing.F, or what another framework has in its place. Fatalf must not
-// return.
+// TB is the part of a test that this package needs: a *testing.T, *testing.B or
+// *testing.F, or what another framework has instead. Fatalf must not return.
 type TB interface {
 	Helper()
 	Fatalf(format string, args ...any)
 }
 
-// keyID is the kid of [Key]: a key without one would ignore what a token names.
+// keyID is the kid of [Key]. A key without one would ignore the kid of a token.
 const keyID = "jwtauthtest"
 
 var (
@@ -96,16 +110,15 @@ var (
 	key      = keys.Signer(private).WithID(keyID)
 )
 
-// fixed is the same private key for the same text, everywhere and always.
+// fixed returns a private key that depends only on text.
 func fixed(text string) ed25519.PrivateKey {
 	seed := sha256.Sum256([]byte(text))
 	return ed25519.NewKeyFromSeed(seed[:])
 }
 
-// Key returns the key of every [Auth] of this package: EdDSA, with an id, and
-// always the same. Give it to what makes an Auth by itself; see [Auth.For].
-//
-// It is known to everyone. Key panics in a program that "go test" did not build.
+// Key returns the key of every [Auth] of this package: EdDSA, with a key ID, and always
+// the same. Pass it to a constructor that makes an Auth itself, see [Auth.For]. The key
+// is public. Key panics in a program that "go test" did not build.
 func Key() keys.Key {
 	inTestsAlone()
 	return key
@@ -117,16 +130,15 @@ func inTestsAlone() {
 	}
 }
 
-// Auth is a [jwtauth.Auth] for tests: it issues and verifies as any other, by a
-// clock that the test moves, and also makes tokens that it refuses: see
-// [Auth.Bad], and the methods that make one each.
+// Auth is a [jwtauth.Auth] for tests. It issues and verifies tokens by a clock that the
+// test moves, and also makes tokens that it rejects: see [Auth.Bad], and the methods that
+// each make one.
 //
-// Those take the container that the request will name, and options as
-// [jwtauth.Auth.Issue] does. What they return is a good token but for the one
-// thing that they are named after, so it is refused for that alone, also with
-// the leeway of [jwtauth.WithLeeway]; unless an option makes a bad token by
-// itself, as jwtauth.NotBefore and jwtauth.Audience may, or the good one hardly
-// fits into [jwtauth.WithMaxTokenSize]. What cannot be made is fatal to the test.
+// Those methods take the container that the request will name, and options of
+// [jwtauth.Auth.Issue]. They return a token that is good except for the one thing that
+// they are named after. It is rejected for that alone, whatever the leeway. An option
+// such as jwtauth.NotBefore can make the token bad in another way, too. If a token cannot
+// be made, the test fails.
 type Auth struct {
 	*jwtauth.Auth
 	Clock *Clock // never nil
@@ -134,11 +146,9 @@ type Auth struct {
 	t TB
 }
 
-// New returns an Auth made with [Key], a new [Clock] and these options, which
-// should be the program's own. [jwtauth.WithClock] among them counts for
-// nothing. Options that jwtauth.New refuses are fatal to the test.
-//
-// New panics in a program that "go test" did not build.
+// New returns an Auth made with [Key], a new [Clock] and these options, which should be
+// those of the program. [jwtauth.WithClock] has no effect. If jwtauth.New returns an
+// error, the test fails. New panics in a program that "go test" did not build.
 func New(t TB, opts ...jwtauth.Option) *Auth {
 	t.Helper()
 	inTestsAlone()
@@ -150,10 +160,10 @@ func New(t TB, opts ...jwtauth.Option) *Auth {
 	return &Auth{Auth: auth, Clock: clock, t: t}
 }
 
-// For returns the same for an Auth that the program made by itself, with options
-// that the test need not know. It must have been made with [Key], else it is
-// fatal to the test, since it would refuse all tokens for their key; and it goes
-// by a.Clock only if it was made with jwtauth.WithClock(a.Clock.Now).
+// For returns an Auth like a around one that the program made itself, with options that
+// the test need not know. If that was not made with [Key], the test fails, since every
+// token would be rejected for its key. It uses a.Clock only if it was made with
+// jwtauth.WithClock(a.Clock.Now).
 func (a *Auth) For(auth *jwtauth.Auth) *Auth {
 	a.t.Helper()
 	if auth == nil {
@@ -164,8 +174,8 @@ func (a *Auth) For(auth *jwtauth.Auth) *Auth {
 	return b
 }
 
-// Token returns a good token, as [jwtauth.Auth.Issue] does. Where that has an
-// error, it is fatal to the test.
+// Token returns a good token, as [jwtauth.Auth.Issue] does. If that returns an error, the
+// test fails.
 func (a *Auth) Token(container string, opts ...jwtauth.IssueOption) string {
 	a.t.Helper()
 	return a.issue("Token", container, opts)
@@ -180,9 +190,8 @@ func (a *Auth) issue(method, container string, opts []jwtauth.IssueOption) strin
 	return token
 }
 
-// Claims returns the claims of a token that was issued with these options and
-// verified, so that [jwtauth.Claims.Decode] works. A token that is refused is
-// fatal to the test.
+// Claims returns the claims of a token that was issued with these options and verified,
+// so that [jwtauth.Claims.Decode] works. If the token is rejected, the test fails.
 func (a *Auth) Claims(container string, opts ...jwtauth.IssueOption) jwtauth.Claims {
 	a.t.Helper()
 	return a.claims("Claims", container, opts)
@@ -197,23 +206,23 @@ func (a *Auth) claims(method, container string, opts []jwtauth.IssueOption) jwta
 	return claims
 }
 
-// Claims returns what [Auth.Claims] does of an Auth without options, for tests
-// that need no Auth. The container may be "".
+// Claims is like [Auth.Claims] for an Auth without options. It is for tests that need no
+// Auth. The container may be "".
 func Claims(t TB, container string, opts ...jwtauth.IssueOption) jwtauth.Claims {
 	t.Helper()
 	return New(t, jwtauth.WithAnyContainer()).claims("Claims", container, opts)
 }
 
-// Context returns a context in which [jwtauth.FromContext] finds [Claims]: for
-// tests of a handler by itself, without a token and what verifies it.
+// Context returns a context in which [jwtauth.FromContext] finds [Claims]. It is for
+// tests of a handler alone, without a token and a middleware.
 func Context(t TB, container string, opts ...jwtauth.IssueOption) context.Context {
 	t.Helper()
 	return jwtauth.NewContext(context.Background(), New(t, jwtauth.WithAnyContainer()).claims("Context", container, opts))
 }
 
-// Request returns a request as a server receives it, with the token in
-// "Authorization: Bearer" (RFC 6750, section 2.1), or without one if token is
-// "". It panics where [httptest.NewRequest] does.
+// Request returns a request as a server receives it, with the token in "Authorization:
+// Bearer" (RFC 6750, section 2.1). If token is "", it has none. It panics if
+// [httptest.NewRequest] does.
 func Request(method, target, token string) *http.Request {
 	r := httptest.NewRequest(method, target, nil)
 	if token != "" {
@@ -222,8 +231,7 @@ func Request(method, target, token string) *http.Request {
 	return r
 }
 
-// QueryRequest is [Request] with the token in the URL: target with the parameter
-// "token" added to its query.
+// QueryRequest is like [Request], with the token in the URL parameter "token".
 func QueryRequest(method, target, token string) *http.Request {
 	if token != "" {
 		separator := "?"
@@ -235,9 +243,8 @@ func QueryRequest(method, target, token string) *http.Request {
 	return httptest.NewRequest(method, target, nil)
 }
 
-// Clock is a clock that only a test moves. It starts at 2026-01-01 00:00:00 UTC;
-// its zero value is ready. It is safe for concurrent use, and must not be
-// copied.
+// Clock is a clock that only a test moves. It starts at 2026-01-01 00:00:00 UTC. The zero
+// Clock is ready to use. It is safe for concurrent use, and must not be copied.
 type Clock struct {
 	mu    sync.Mutex
 	moved bool
@@ -246,28 +253,28 @@ type Clock struct {
 
 var start = time.Date(2026, time.January, 1, 0, 0, 0, 0, time.UTC)
 
-// Now returns the time. The method is what [jwtauth.WithClock] wants.
+// Now returns the time. Pass the method to [jwtauth.WithClock].
 func (c *Clock) Now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.read()
 }
 
-// Advance moves the clock on, or back if d is negative.
+// Advance moves the clock forward, or back if d is negative.
 func (c *Clock) Advance(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.now, c.moved = c.read().Add(d), true
 }
 
-// Set moves the clock to a time, which may lie in its past.
+// Set moves the clock to a time, which may be earlier.
 func (c *Clock) Set(t time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.now, c.moved = t.Round(0), true // without the monotonic reading, which moves by itself
+	c.now, c.moved = t.Round(0), true // without the monotonic reading
 }
 
-// read returns the time; c.mu is held.
+// read returns the time. The caller holds c.mu.
 func (c *Clock) read() time.Time {
 	if !c.moved {
 		return start

@@ -560,10 +560,25 @@ func main() {
 func TestTheProgramOfThePackageCommentRuns(t *testing.T) {
 	file, err := parser.ParseFile(token.NewFileSet(), "jwtauthtest.go", nil, parser.ParseComments|parser.PackageClauseOnly)
 	require.NoError(t, err)
-	var code []string
+	code := []string{`package notify_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/joinednode/jwtauth"
+	"github.com/joinednode/jwtauth/jwtauthtest"
+)
+
+func notify(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }
+
+`}
 	for line := range strings.Lines(file.Doc.Text()) {
-		if strings.HasPrefix(line, "\t") || strings.TrimSpace(line) == "" {
+		if strings.HasPrefix(line, "\t") {
 			code = append(code, strings.TrimPrefix(line, "\t"))
+		} else if len(code) > 1 && strings.TrimSpace(line) != "" {
+			break
 		}
 	}
 	out, err := goCommand(t, "notify_test.go", strings.Join(code, ""), "test", "-v")

@@ -25,17 +25,17 @@ import (
 	"github.com/joinednode/jwtauth/session"
 )
 
-// house is several Managers over one store, as several processes would have them,
-// that hear of a logout at once.
+// house has several Managers over one store, like several processes. All of them learn of
+// a logout at once.
 type house struct {
 	managers []*session.Manager
-	ahead    atomic.Int64 // how far their clock is ahead of the wall clock
+	ahead    atomic.Int64 // how far the Managers' clock is ahead of the wall clock
 	mu       sync.Mutex
 	events   []session.EventKind
 }
 
-// newHouse has the longest grace there is, and much patience, so that a retry is in
-// time, and an answer, however slow the store is.
+// newHouse uses the longest grace and long timeouts, so that a retry is in time however
+// slow the store is.
 func newHouse(t *testing.T, store session.Store, managers int) *house {
 	t.Helper()
 	h := &house{}
@@ -52,7 +52,7 @@ func newHouse(t *testing.T, store session.Store, managers int) *house {
 
 func (h *house) now() time.Time { return time.Now().Add(time.Duration(h.ahead.Load())) }
 
-// settle lets so much time pass that the tokens that were given rotate.
+// settle moves the clock until the tokens that were given out rotate.
 func (h *house) settle() { h.ahead.Add(int64(11 * time.Minute)) }
 
 func (h *house) report(e session.Event) {
@@ -69,7 +69,7 @@ func (h *house) login(t *testing.T, subject string) session.Pair {
 	return pair
 }
 
-// row is the session of a pair.
+// row returns the session of a pair.
 func row(t *testing.T, store session.Store, pair session.Pair) session.Session {
 	t.Helper()
 	s, found, err := store.Get(t.Context(), pair.Subject, pair.SessionID)
@@ -78,7 +78,7 @@ func row(t *testing.T, store session.Store, pair session.Pair) session.Session {
 	return s
 }
 
-// generation is that of a pair's refresh token.
+// generation returns the generation of a pair's refresh token.
 func generation(t *testing.T, pair session.Pair) int64 {
 	t.Helper()
 	parts := strings.Split(pair.RefreshToken, ".")
@@ -125,10 +125,10 @@ func refreshesRotateOnce(t *testing.T, store session.Store, managers int) {
 	require.EqualValues(t, 3, row(t, store, first).Generation)
 }
 
-// nothingIsLeft requires that no token of a session is of any use.
+// nothingIsLeft requires that no token of these sessions works any more.
 func (h *house) nothingIsLeft(t *testing.T, store session.Store, pairs ...session.Pair) {
 	t.Helper()
-	// One that has not heard of the logout: there, the row alone ends the session.
+	// The last Manager has not heard of the logout. There the row alone ends the session.
 	managers := append(slices.Clone(h.managers), newHouse(t, store, 1).managers...)
 	for _, pair := range pairs {
 		for _, m := range managers {
@@ -198,11 +198,11 @@ func theftEndsTheSession(t *testing.T, newStore func(t *testing.T) session.Store
 	require.NoError(t, err, "another session of the same subject")
 }
 
-// unreliable is a store one of whose methods fails.
+// unreliable is a store with one method that fails.
 type unreliable struct {
 	session.Store
 	fails string // the name of the method
-	late  bool   // after it has done what it should, and only the answer is lost
+	late  bool   // the method takes effect, and only its response is lost
 }
 
 var errDown = errors.New("the store is down")
@@ -241,8 +241,8 @@ func (u *unreliable) List(ctx context.Context, subject string, now time.Time) (a
 	return all, err
 }
 
-// ask sends a request to the handler of a Manager. A 503 that says when to come
-// again is ErrUnavailable.
+// ask sends a request to the handler of a Manager. It returns ErrUnavailable for a 503
+// with Retry-After.
 func ask(t *testing.T, h http.Handler, method, path, accessToken string, body map[string]any) error {
 	t.Helper()
 	text, err := json.Marshal(body)
@@ -274,7 +274,7 @@ func outagesLogNobodyOut(t *testing.T, newStore func(t *testing.T) session.Store
 	})
 	for i, call := range []struct {
 		name, fails string
-		ends        bool // whether it is a logout, which can be repeated
+		ends        bool // it is a logout, which can be repeated
 		do          func(p session.Pair) error
 	}{
 		{"Login", "Create", false, func(p session.Pair) error { _, err := m.Login(t.Context(), p.Subject); return err }},

@@ -17,29 +17,8 @@ import (
 	"github.com/joinednode/jwtauth/revoke"
 )
 
-// TestRevocationStore tests what [revoke.Store] promises. Whoever writes a store
-// calls it from a test of their own:
-//
-//	func TestRevocations(t *testing.T) {
-//		jwtauthtest.TestRevocationStore(t, func(t *testing.T) revoke.Store {
-//			db := open(t) // and t.Cleanup(...)
-//			return db.Revocations()
-//		})
-//	}
-//
-// newStore returns a new, empty log each time it is called. Logs may share a
-// database, told apart by the names of their tables or keys, and a test holds
-// several of them at once. Each subtest asks for its own, with its own t, and
-// runs by itself; together they append some 1,100 entries and read some 1,500 times.
-//
-// Nothing here depends on how fast a store is, except that one which is given a
-// context that has ended must return within 30 seconds. Expires may come back
-// cut to its microsecond, or up to a second late.
-//
-// What it cannot test, and each store must by tests of its own: that entries and
-// cursors outlive a restart or a crash; several processes, or several
-// connections that hold transactions open for long; a context that ends while a
-// call is under way; a log that was put back from a backup; and outages.
+// TestRevocationStore tests what [revoke.Store] promises. newStore returns a new, empty
+// log each time it is called. See "Testing a store" in the package comment.
 func TestRevocationStore(t *testing.T, newStore func(t *testing.T) revoke.Store) {
 	for _, check := range []struct {
 		name string
@@ -69,28 +48,28 @@ func TestRevocationStore(t *testing.T, newStore func(t *testing.T) revoke.Store)
 }
 
 const (
-	// late is how much later an entry may expire than it was told: that of stores
-	// that count in seconds.
+	// late is how much later an entry may expire than requested, for stores that count in
+	// seconds.
 	late = time.Second
-	// maxParts is more than any log here has.
+	// maxParts is more pages than any log here has.
 	maxParts = 5000
 )
 
 var errNoEnd = fmt.Errorf("after %d parts there is still More", maxParts)
 
-// token is an entry that is live for an hour.
+// token returns an entry that is live for an hour.
 func token(id string) revoke.Entry {
 	return revoke.Entry{Kind: revoke.Token, Issuer: "https://api.example.com", ID: id, Expires: time.Now().Add(time.Hour)}
 }
 
-// expired is an entry that may be purged.
+// expired returns an entry that may be purged.
 func expired(id string) revoke.Entry {
 	e := token(id)
 	e.Expires = time.Now().Add(-time.Hour)
 	return e
 }
 
-// tokens are so many live entries.
+// tokens returns n live entries.
 func tokens(prefix string, n int) (entries []revoke.Entry) {
 	for i := range n {
 		entries = append(entries, token(fmt.Sprint(prefix, i)))
@@ -105,8 +84,8 @@ func add(t *testing.T, store revoke.Store, entries ...revoke.Entry) {
 	}
 }
 
-// follow reads from a cursor to the end. Goroutines may call it: it fails no
-// test.
+// follow reads from a cursor to the end. It never fails the test, so goroutines may call
+// it.
 func follow(ctx context.Context, store revoke.Store, cursor string, limit int) (entries []revoke.Entry, end string, err error) {
 	for range maxParts {
 		page, err := store.Since(ctx, cursor, limit)
@@ -124,7 +103,7 @@ func follow(ctx context.Context, store revoke.Store, cursor string, limit int) (
 	return nil, "", errNoEnd
 }
 
-// since is follow where nothing may fail.
+// since is follow, and fails the test on an error.
 func since(t *testing.T, store revoke.Store, cursor string) (entries []revoke.Entry, end string) {
 	t.Helper()
 	entries, end, err := follow(t.Context(), store, cursor, 1000)
@@ -132,7 +111,7 @@ func since(t *testing.T, store revoke.Store, cursor string) (entries []revoke.En
 	return entries, end
 }
 
-// places are the cursors before, between and behind the entries of a log.
+// places returns the cursors before, between and after the entries of a log.
 func places(t *testing.T, store revoke.Store) []string {
 	t.Helper()
 	cursors := []string{""}
@@ -150,7 +129,7 @@ func places(t *testing.T, store revoke.Store) []string {
 	return nil
 }
 
-// same compares entries, with what Expires may differ by.
+// same compares entries, and allows for the difference in Expires.
 func same(t *testing.T, want, got []revoke.Entry, message ...any) {
 	t.Helper()
 	got = slices.Clone(got)
@@ -167,22 +146,21 @@ func same(t *testing.T, want, got []revoke.Entry, message ...any) {
 	require.Equal(t, want, got, message...)
 }
 
-// live are the entries that no purge of this package may have taken out.
+// live returns the entries that no purge of this package may have removed.
 func live(entries []revoke.Entry) []revoke.Entry {
 	return slices.DeleteFunc(slices.Clone(entries), func(e revoke.Entry) bool { return e.Expires.Before(time.Now()) })
 }
 
 func ids(entries []revoke.Entry) []string {
-	all := []string{} // never nil, so that none equals none
+	all := []string{} // not nil, so that two empty lists are equal
 	for _, e := range entries {
 		all = append(all, e.ID)
 	}
 	return all
 }
 
-// texts are issuers and ids that stores have been known to change, or to take for
-// one another. A database that compares without case, or pads with spaces, keeps
-// them apart only if it is told to.
+// texts are issuers and IDs that stores have been known to change or to confuse. A
+// database that ignores case or pads with spaces must be told to keep them apart.
 var texts = []string{
 	"alice", "Alice", "ALICE", "alice ", "alice  ", " alice", "alice\t", "alice\n", "\r\nalice", " ",
 	"\u00e1lice", "a\u0301lice", "a\u0301lice ", "stra\u00dfe", "strasse", "\u017ftrasse", "\u0130", "i", "\u0131",
@@ -201,7 +179,7 @@ func entriesComeBack(t *testing.T, newStore func(t *testing.T) revoke.Store) {
 			varied = append(varied, revoke.Entry{Kind: kind, Issuer: issuer, ID: "alice", Expires: soon})
 		}
 	}
-	last := time.Date(9999, time.December, 31, 23, 59, 58, 999_999_000, time.UTC) // and late
+	last := time.Date(9999, time.December, 31, 23, 59, 58, 999_999_000, time.UTC) // late later, the year 9999 ends
 	for _, epoch := range []int64{-1, 1, time.Now().UnixMicro(), 1<<53 + 1, last.UnixMicro()} {
 		varied = append(varied, revoke.Entry{Kind: revoke.Subject, ID: fmt.Sprint("epoch ", epoch), Epoch: epoch, Expires: soon})
 	}
@@ -257,7 +235,7 @@ func entriesAreSeenAtOnce(t *testing.T, newStore func(t *testing.T) revoke.Store
 	}
 }
 
-// Whether it is kept once or twice is the store's choice.
+// An entry that is added twice may be kept once or twice.
 func entriesMayBeAddedAgain(t *testing.T, newStore func(t *testing.T) revoke.Store) {
 	store := newStore(t)
 	twice, other := token("twice"), token("other")
@@ -295,7 +273,7 @@ func partsKeepToTheLimit(t *testing.T, newStore func(t *testing.T) revoke.Store)
 
 func endsStayGood(t *testing.T, newStore func(t *testing.T) revoke.Store) {
 	store := newStore(t)
-	var ends []string // each of them with all that was appended since
+	var ends []string // cursors, each after some of the entries
 	var missing [][]revoke.Entry
 	for _, e := range tokens("t", 4) {
 		cursor := ""
@@ -351,9 +329,9 @@ func foreignCursorsAreTheBeginning(t *testing.T, newStore func(t *testing.T) rev
 	}
 }
 
-// A store's cursors are its own, so that this can only lengthen one. Where it ends
-// in a number, that is behind the end; where it does not, it is another cursor of
-// no log, or the same.
+// Cursors are opaque, so this test can only append characters to one. If a cursor ends in
+// a number, the result is past the end of the log. If not, it is no cursor of the log, or
+// the same one.
 func cursorsBehindTheEndMissNothing(t *testing.T, newStore func(t *testing.T) revoke.Store) {
 	store := newStore(t)
 	add(t, store, tokens("t", 3)...)
@@ -388,7 +366,7 @@ func purgeKeepsWhatIsLive(t *testing.T, newStore func(t *testing.T) revoke.Store
 		}
 		isExpired := func(e revoke.Entry) bool { return e.Expires.Before(before) }
 		got, _ := since(t, store, "")
-		// What stays may say that it expires later, so that it is told by its id.
+		// An entry that stays may expire later than requested, so entries are compared by ID.
 		stays := ids(slices.DeleteFunc(slices.Clone(entries), isExpired))
 		got = slices.DeleteFunc(got, func(e revoke.Entry) bool { return !slices.Contains(stays, e.ID) })
 		require.Equal(t, stays, ids(got), "what expires before %v", d)
@@ -404,8 +382,8 @@ func cursorsOutliveSome(t *testing.T, newStore func(t *testing.T) revoke.Store) 
 	cursors := places(t, store)
 	require.Len(t, cursors, len(entries)+1)
 	require.NoError(t, store.Purge(t.Context(), time.Now()))
-	// As many again as were purged and more: a number that is used twice would hide
-	// one of them.
+	// More entries than were purged: a number that is used twice would hide one of
+	// them.
 	for round := range entries {
 		for i, cursor := range cursors {
 			got, _ := since(t, store, cursor)
@@ -492,7 +470,7 @@ func partsAreCopies(t *testing.T, newStore func(t *testing.T) revoke.Store) {
 	}
 }
 
-// hopelessEntries would make every list that reads them stale.
+// A list that reads such an entry becomes stale.
 func hopelessEntries(t *testing.T, newStore func(t *testing.T) revoke.Store) {
 	store := newStore(t)
 	for name, change := range map[string]func(e *revoke.Entry){
@@ -538,8 +516,8 @@ func logsAreApart(t *testing.T, newStore func(t *testing.T) revoke.Store) {
 
 const writers, perWriter = 8, 50
 
-// inParallel has every writer append its entries, while readers follow the log,
-// and each returns what it read along its cursor up to the end.
+// inParallel lets every writer append its entries while readers follow the log. It
+// returns what each reader has read up to the end.
 func inParallel(t *testing.T, store revoke.Store, write func(writer, n int) error) (read [3][]revoke.Entry) {
 	t.Helper()
 	var reading, writing sync.WaitGroup
@@ -549,7 +527,7 @@ func inParallel(t *testing.T, store revoke.Store, write func(writer, n int) erro
 			for cursor, last := "", false; !last; {
 				select {
 				case <-written:
-					last = true // what is read from here on has everything
+					last = true // the next read must find everything
 				case <-time.After(time.Millisecond):
 				}
 				entries, end, err := follow(t.Context(), store, cursor, []int{2, 3, 7}[r])
@@ -577,7 +555,7 @@ func inParallel(t *testing.T, store revoke.Store, write func(writer, n int) erro
 
 func readersFollowWriters(t *testing.T, newStore func(t *testing.T) revoke.Store) {
 	store := newStore(t)
-	// Writers read too, each to its own entry: they come to the end of the log more
+	// Writers also read, up to their own entry. They reach the end of the log more
 	// often than any reader.
 	var ends [writers]string
 	var seen [writers][]revoke.Entry
@@ -646,14 +624,14 @@ func purgesLoseNothing(t *testing.T, newStore func(t *testing.T) revoke.Store) {
 	}
 }
 
-// process is what one of several processes has over a log.
+// process has the list and the Auth of one of several processes.
 type process struct {
 	list *revoke.List
 	auth *jwtauth.Auth
 }
 
-// plain hides a revoke.Memory, so that lists read it as any other store, and ends
-// what a log without an end would have them do for ever.
+// plain hides a revoke.Memory, so that lists treat it as any other store. It stops lists
+// that would read a log for ever.
 type plain struct {
 	revoke.Store
 	parts atomic.Int64
@@ -668,7 +646,7 @@ func (p *plain) Since(ctx context.Context, cursor string, limit int) (revoke.Pag
 
 func newProcess(t *testing.T, store revoke.Store) process {
 	t.Helper()
-	// An hour, so that it is not stale however slow the store is.
+	// With an hour it is not stale, however slow the store is.
 	list, err := revoke.New(&plain{Store: store}, revoke.WithStaleness(time.Hour))
 	require.NoError(t, err)
 	require.NoError(t, list.Sync(t.Context()))
@@ -677,14 +655,14 @@ func newProcess(t *testing.T, store revoke.Store) process {
 	return process{list, auth}
 }
 
-// issue makes a token whose container, subject and session have a name.
+// issue returns a token whose container, subject and session contain name.
 func (p process) issue(t *testing.T, name string) string {
 	t.Helper()
 	issued, err := p.auth.Issue("container "+name, jwtauth.Subject("subject "+name))
 	require.NoError(t, err)
 	d, err := takeApart(issued)
 	require.NoError(t, err)
-	set(d.claims, "sid", "session "+name) // which Issue leaves to those who keep sessions
+	set(d.claims, "sid", "session "+name)
 	return d.sign()
 }
 
@@ -732,7 +710,7 @@ func listsShareALog(t *testing.T, newStore func(t *testing.T) revoke.Store) {
 			require.Equal(t, revocation.forGood, err != nil, "%s, issued later by process %d: %v", revocation.name, i, err)
 		}
 
-		// And the other way round.
+		// The same in the other direction.
 		require.NoError(t, revocation.revoke(there.list, claims))
 		require.NoError(t, here.list.Sync(t.Context()))
 		_, err = here.verify(t, other)

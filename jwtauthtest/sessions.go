@@ -19,31 +19,9 @@ import (
 	"github.com/joinednode/jwtauth/session"
 )
 
-// TestSessionStore tests what [session.Store] promises, and what Managers make of
-// it. Whoever writes a store calls it from a test of their own:
-//
-//	func TestSessions(t *testing.T) {
-//		jwtauthtest.TestSessionStore(t, func(t *testing.T) session.Store {
-//			db := open(t) // and t.Cleanup(...)
-//			return db.Sessions()
-//		})
-//	}
-//
-// newStore returns a new, empty store each time it is called. Stores may share a
-// database, told apart by the names of their tables or keys, and a test holds two
-// of them at once. Each subtest asks for its own, with its own t, and runs by
-// itself. Up to 64 goroutines call a store at once. Together that is some 5,500
-// calls, and a few seconds in which one subtest waits for sessions to expire.
-//
-// Nothing here depends on how fast a store is, except that one which is given a
-// context that has ended must return within 30 seconds. Stores may take out by
-// themselves what has expired by the wall clock.
-//
-// What it cannot test, and each store must by tests of its own: that sessions
-// outlive a restart or a crash; several processes; replicas that lag behind; a
-// context that ends while a call is under way; outages of the store itself; that
-// Purge takes out anything at all; and that an id is taken among the subjects of
-// all, since a store may keep each subject in a place of its own. Ids are random.
+// TestSessionStore tests what [session.Store] promises, and Managers over the store.
+// newStore returns a new, empty store each time it is called. See "Testing a store" in
+// the package comment.
 func TestSessionStore(t *testing.T, newStore func(t *testing.T) session.Store) {
 	for _, check := range []struct {
 		name string
@@ -81,12 +59,12 @@ func TestSessionStore(t *testing.T, newStore func(t *testing.T) session.Store) {
 	}
 }
 
-// many is how many contend for a session.
+// many is how many goroutines contend for a session.
 const many = 64
 
-// sessionOf is a session that is live for a day. It expires after every moment that
-// a test calls now, unless it says otherwise: what has expired by the wall clock a
-// store may have taken out.
+// sessionOf returns a session that is live for a day. It expires after every time that a
+// test uses as now, unless the test changes that: a store may delete sessions that have
+// expired by the wall clock.
 func sessionOf(subject string) session.Session {
 	now := time.Now().UTC().Truncate(time.Microsecond)
 	day := 24 * time.Hour
@@ -96,13 +74,13 @@ func sessionOf(subject string) session.Session {
 	}
 }
 
-// before is what Advance starts from to make next the next generation.
+// before returns the session from which Advance makes next.
 func before(next session.Session) session.Session {
 	next.Generation--
 	return next
 }
 
-// after is a session after its rotation.
+// after returns a session after its rotation.
 func after(s session.Session) session.Session {
 	s.Prev = s.Generation
 	s.Generation++
@@ -140,7 +118,7 @@ func list(t *testing.T, store session.Store, subject string, now time.Time) []se
 	return all
 }
 
-// is requires that a store has a session, as it is told here.
+// is requires that a store has exactly this session.
 func is(t *testing.T, store session.Store, want session.Session, message ...any) {
 	t.Helper()
 	got, found, err := store.Get(t.Context(), want.Subject, want.ID)
@@ -149,7 +127,7 @@ func is(t *testing.T, store session.Store, want session.Session, message ...any)
 	require.Equal(t, normal(want, want), normal(want, got), message...)
 }
 
-// isNot requires that there is none.
+// isNot requires that a store does not have a session.
 func isNot(t *testing.T, store session.Store, subject, id string, message ...any) {
 	t.Helper()
 	_, found, err := store.Get(t.Context(), subject, id)
@@ -157,7 +135,7 @@ func isNot(t *testing.T, store session.Store, subject, id string, message ...any
 	require.False(t, found, message...)
 }
 
-// have requires that a list has these sessions, in any order.
+// have requires that a list has exactly these sessions, in any order.
 func have(t *testing.T, want, got []session.Session, message ...any) {
 	t.Helper()
 	require.Equal(t, sessionIDs(want), sessionIDs(got), message...)
@@ -176,8 +154,8 @@ func sessionIDs(sessions []session.Session) []string {
 	return all
 }
 
-// normal is a session whose times have no zone, and are those of want where
-// they differ by less than a microsecond.
+// normal returns a session in a form that can be compared: its times have no zone, and
+// are those of want if they differ by less than a microsecond.
 func normal(want, s session.Session) session.Session {
 	near := func(want, at time.Time) time.Time {
 		if want.IsZero() == at.IsZero() && at.Sub(want).Abs() < time.Microsecond {
@@ -191,7 +169,7 @@ func normal(want, s session.Session) session.Session {
 	return s
 }
 
-// atOnce runs so many goroutines that begin together, and waits for them.
+// atOnce runs n goroutines that start together, and waits for them.
 func atOnce(n int, do func(i int)) {
 	var all sync.WaitGroup
 	begin := make(chan struct{})
@@ -205,14 +183,14 @@ func atOnce(n int, do func(i int)) {
 	all.Wait()
 }
 
-// subjects are those of texts that a subject may be.
+// subjects returns the texts that can be subjects.
 func subjects() []string {
 	return slices.DeleteFunc(slices.Clone(texts), func(text string) bool {
 		return text == "" || !utf8.ValidString(text) || len(text) > session.MaxText || strings.ContainsFunc(text, unicode.IsControl)
 	})
 }
 
-// labels are those of texts that a label may be.
+// labels returns the texts that can be labels.
 func labels() []string {
 	return append(slices.DeleteFunc(subjects(), func(text string) bool { return len(text) > 256 }), "", strings.Repeat("x", 256), strings.Repeat("\U0001f98a", 64))
 }
@@ -325,7 +303,7 @@ func absentSessions(t *testing.T, newStore func(t *testing.T) session.Store) {
 	require.Empty(t, list(t, store, "alice", now), "an empty store")
 	require.NoError(t, store.Purge(t.Context(), now), "an empty store")
 
-	// Clients may name the session that they log out.
+	// A client can name any session when it logs out.
 	alices, bobs := sessionOf("alice"), sessionOf("bob")
 	create(t, store, alices, bobs)
 	for _, id := range []string{"", bobs.ID, alices.ID + "A", alices.ID[1:], strings.ToLower(alices.ID), strings.Repeat("x", 64)} {
@@ -391,7 +369,7 @@ func advanceSetsFiveFields(t *testing.T, newStore func(t *testing.T) session.Sto
 		is(t, store, want)
 		s = want
 	}
-	// Times need not grow: a clock may have been set back.
+	// Times need not increase: a clock may have been set back.
 	back := after(s)
 	back.Rotated, back.IdleExpires = s.Rotated.Add(-time.Microsecond), s.IdleExpires.Add(-time.Second)
 	require.True(t, advance(t, store, back, s.Created.Add(-time.Hour)))
@@ -429,7 +407,7 @@ func advanceHasConditions(t *testing.T, newStore func(t *testing.T) session.Stor
 		{"it is not too old, by a microsecond", func(s, _, next *session.Session, now *time.Time) {
 			s.IdleExpires, *now = s.MaxExpires.Add(time.Hour), s.MaxExpires.Add(-time.Microsecond)
 		}, true},
-		// The row counts, not what is to come.
+		// The expiries of the row count, not those of next.
 		{"next says that it is not too old", func(s, _, next *session.Session, now *time.Time) {
 			s.IdleExpires, *now, next.MaxExpires = s.MaxExpires.Add(time.Hour), s.MaxExpires, s.MaxExpires.Add(time.Hour)
 		}, false},
@@ -495,7 +473,7 @@ func revokeEndsOnce(t *testing.T, newStore func(t *testing.T) session.Store) {
 	is(t, store, other)
 	have(t, []session.Session{other}, list(t, store, "alice", at))
 
-	// One that has expired can be ended: whoever asks does not know.
+	// An expired session can be revoked: the caller may not know that it has expired.
 	s = sessionOf("bob")
 	create(t, store, s)
 	require.True(t, end(t, store, s, session.ReasonLogout, s.MaxExpires.Add(time.Hour)))
@@ -531,7 +509,7 @@ func revokeIsFinal(t *testing.T, newStore func(t *testing.T) session.Store) {
 				revoked.Store(true)
 				return
 			}
-			// Until Revoke has returned, and a few times from then on.
+			// Advance until Revoke has returned, and a few times afterwards.
 			next, last := after(s), 3
 			for last > 0 {
 				late := revoked.Load()
@@ -546,7 +524,7 @@ func revokeIsFinal(t *testing.T, newStore func(t *testing.T) session.Store) {
 					won.Add(1)
 					assert.False(t, late, "Advance after Revoke has returned")
 				}
-				// Whoever lost may have been overtaken.
+				// Another goroutine may have been faster.
 				if row, found, err := store.Get(t.Context(), s.Subject, s.ID); assert.NoError(t, err) && assert.True(t, found) {
 					next = after(row)
 				}
@@ -566,7 +544,7 @@ func listReturnsWhatIsLive(t *testing.T, newStore func(t *testing.T) session.Sto
 	live, ended, old, another := sessionOf("alice"), sessionOf("alice"), sessionOf("alice"), sessionOf("bob")
 	old.IdleExpires = live.IdleExpires.Add(time.Hour)
 	old.MaxExpires = old.IdleExpires.Add(-30 * time.Minute)
-	live.MaxExpires = live.IdleExpires.Add(time.Hour) // so that one expiry decides about each
+	live.MaxExpires = live.IdleExpires.Add(time.Hour) // so that IdleExpires alone decides
 	create(t, store, live, ended, old, another)
 	require.True(t, end(t, store, ended, session.ReasonLogout, time.Now()))
 
@@ -583,7 +561,7 @@ func listReturnsWhatIsLive(t *testing.T, newStore func(t *testing.T) session.Sto
 	at(most)
 	at(most.Add(time.Microsecond))
 	at(most.Add(time.Hour))
-	at(time.Now(), live, old) // it has taken nothing out
+	at(time.Now(), live, old) // List has deleted nothing
 
 	require.True(t, advance(t, store, after(live), live.Rotated))
 	at(idle, after(live), old)
@@ -594,7 +572,7 @@ func listFollowsLogins(t *testing.T, newStore func(t *testing.T) session.Store) 
 	store := newStore(t)
 	const each = 20
 	var mu sync.Mutex
-	var made []string // by alice, and Create has returned
+	var made []string // IDs of alice's sessions whose Create has returned
 	atOnce(8, func(i int) {
 		subject := []string{"alice", "alice", "bob"}[i%3]
 		for n := range each {
@@ -636,7 +614,7 @@ func purgeKeepsSessions(t *testing.T, newStore func(t *testing.T) session.Store)
 	store := newStore(t)
 	require.NoError(t, store.Purge(t.Context(), time.Now()), "an empty store")
 	base := time.Now().UTC().Truncate(time.Second).Add(24 * time.Hour)
-	// Each expires at base and so much; some are revoked, some were advanced.
+	// kept is a session, how long after base it expires, and whether it was revoked or advanced.
 	type kept struct {
 		session.Session
 		until time.Time
@@ -670,7 +648,7 @@ func purgeKeepsSessions(t *testing.T, newStore func(t *testing.T) session.Store)
 			}
 		}
 	}
-	// What is left of them can be used as before.
+	// The remaining sessions work as before.
 	last := all[len(all)-1].Session
 	require.True(t, advance(t, store, after(last), last.Rotated))
 	is(t, store, after(last))
@@ -686,7 +664,7 @@ func purgeLosesNoSession(t *testing.T, newStore func(t *testing.T) session.Store
 			for n := range each {
 				s := sessionOf(fmt.Sprint("subject ", i))
 				s.IdleExpires, s.MaxExpires = before.Add(-time.Hour), before.Add(48*time.Hour)
-				if n == 0 { // else it may be taken out until it is advanced
+				if n == 0 { // otherwise it could be purged before it is advanced
 					s.IdleExpires = before
 				}
 				create(t, store, s)
@@ -701,7 +679,7 @@ func purgeLosesNoSession(t *testing.T, newStore func(t *testing.T) session.Store
 			want[i] = append(want[i], next)
 		}
 		atOnce(advancing+2, func(i int) {
-			i = (i + round) % (advancing + 2) // so that now these begin, now those
+			i = (i + round) % (advancing + 2) // so that different goroutines begin
 			if i >= advancing {
 				assert.NoError(t, store.Purge(t.Context(), before))
 				return
@@ -724,7 +702,7 @@ func purgeLosesNoSession(t *testing.T, newStore func(t *testing.T) session.Store
 				is(t, store, s, "one that was advanced")
 			}
 		}
-		// It goes by what they were advanced to.
+		// Purge uses the expiries after the last Advance.
 		require.NoError(t, store.Purge(t.Context(), before))
 		for _, advanced := range want {
 			for _, s := range advanced {
@@ -734,14 +712,14 @@ func purgeLosesNoSession(t *testing.T, newStore func(t *testing.T) session.Store
 	}
 }
 
-// For stores that have rows expire by themselves: by a time that is out of date, or
-// together with another's.
+// Some stores let rows expire on their own. They must not use an old expiry, or that of
+// another session.
 func sessionsOutliveTheirFirstExpiry(t *testing.T, newStore func(t *testing.T) session.Store) {
 	store := newStore(t)
 	long, ended := sessionOf("alice"), sessionOf("bob")
 	create(t, store, long, ended)
 	var advanced session.Session
-	// Longer, should it be too short for the store.
+	// If the store is too slow for this life, a longer one is tried.
 	for life := time.Second; ; life *= 2 {
 		require.Less(t, life, time.Minute, "a session that is live cannot be advanced")
 		s := sessionOf("alice")
@@ -806,7 +784,7 @@ func sessionsWithEndedContexts(t *testing.T, newStore func(t *testing.T) session
 	is(t, store, after(another))
 }
 
-// A step may be sent in time and arrive late.
+// A step may be sent before its deadline and arrive after it.
 func stepsPastTheirDeadline(t *testing.T, newStore func(t *testing.T) session.Store) {
 	store := newStore(t)
 	s := sessionOf("alice")
@@ -837,15 +815,15 @@ func stepsPastTheirDeadline(t *testing.T, newStore func(t *testing.T) session.St
 	require.True(t, advance(t, store, after(s), s.Rotated), "it goes on as before")
 }
 
-// TestHeldStep tests that a step of a [session.Store] which was held for longer than its
-// caller waited changes nothing once it is let go. hold makes the store's server hold
-// every step of the session, by a lock on its row or by standing still, until release is
-// called. Each store has a test of its own that calls it.
+// TestHeldStep tests that a step of a [session.Store] changes nothing if the server held
+// it for longer than its caller waited. hold makes the server hold every step of the
+// session, by a lock on its row or by stopping, until release is called. Each store calls
+// it from a test of its own.
 func TestHeldStep(t *testing.T, store session.Store, hold func(t *testing.T, s session.Session) (release func())) {
 	t.Helper()
 	s, other := sessionOf("alice"), sessionOf("bob")
 	create(t, store, s, other)
-	require.True(t, advance(t, store, after(other), other.Rotated)) // what a store prepares is prepared
+	require.True(t, advance(t, store, after(other), other.Rotated)) // the store may prepare statements
 	from, found, err := store.Get(t.Context(), s.Subject, s.ID)
 	require.NoError(t, err)
 	require.True(t, found)
@@ -867,7 +845,7 @@ func TestHeldStep(t *testing.T, store session.Store, hold func(t *testing.T, s s
 	for end := time.Now().Add(2 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		is(t, store, s, "a step whose caller had given up")
 	}
-	// A later step is not held up by those.
+	// The abandoned steps must not hold up a later one.
 	require.True(t, advance(t, store, after(s), s.Rotated))
 	is(t, store, after(s))
 }

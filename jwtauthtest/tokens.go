@@ -14,24 +14,23 @@ import (
 	"github.com/joinednode/jwtauth"
 )
 
-// maxLeeway, in seconds, is more than any Auth forgives: which leeway one has
-// cannot be seen, and no token may become good by it.
+// maxLeeway is the largest leeway of an Auth, in seconds. The leeway of an Auth cannot be
+// seen, and no token may become good by it.
 const maxLeeway = int64(jwtauth.MaxLeeway / time.Second)
 
-// BadToken is a token that is refused for one reason.
+// BadToken is a token that is rejected for one reason.
 type BadToken struct {
-	Name  string // what is wrong, to be read behind "a token": "of another issuer"
+	Name  string // what is wrong, to be read after "a token", such as "of another issuer"
 	Token string
-	Err   error // what it is refused for, for errors.Is
+	Err   error // the error with which it is rejected, for errors.Is
 }
 
-// Bad returns one token in each bad state that this Auth can tell from a good
-// one, always in the same order: what its methods named after a state return.
-// The container is the one that the request will name.
+// Bad returns one token in each bad state, always in the same order: the results of the
+// methods that are named after a state. container is the one that the request will name.
 //
-// Left out are [Auth.WrongIssuer] without [jwtauth.WithIssuer], and
-// [Auth.WrongContainer] with [jwtauth.WithAnyContainer], where neither is
-// compared. That a request without any token is denied is left to the test too.
+// It leaves out [Auth.WrongIssuer] without [jwtauth.WithIssuer], and
+// [Auth.WrongContainer] with [jwtauth.WithAnyContainer], since those are not compared. A
+// request without any token is for the test to send.
 func (a *Auth) Bad(container string, opts ...jwtauth.IssueOption) []BadToken {
 	a.t.Helper()
 	_, err := a.Issue("")
@@ -64,15 +63,14 @@ func (a *Auth) Bad(container string, opts ...jwtauth.IssueOption) []BadToken {
 	return bad
 }
 
-// Malformed returns a token without its last page, the signature:
-// [jwtauth.ErrMalformed].
+// Malformed returns a token without its last part, the signature: [jwtauth.ErrMalformed].
 func (a *Auth) Malformed(container string, opts ...jwtauth.IssueOption) string {
 	a.t.Helper()
 	return a.draft("Malformed", container, opts).message()
 }
 
-// Unsigned returns a token with the alg "none" and an empty signature, as RFC
-// 7519, section 6, has them: [jwtauth.ErrMalformed].
+// Unsigned returns a token with the alg "none" and an empty signature (RFC 7519, section
+// 6): [jwtauth.ErrMalformed].
 func (a *Auth) Unsigned(container string, opts ...jwtauth.IssueOption) string {
 	a.t.Helper()
 	d := a.draft("Unsigned", container, opts)
@@ -81,9 +79,9 @@ func (a *Auth) Unsigned(container string, opts ...jwtauth.IssueOption) string {
 	return d.message() + "."
 }
 
-// WrongAlgorithm returns a token with the alg HS256, signed with the public key
-// for a secret, by which libraries were deceived that take the algorithm from
-// the token (RFC 8725, section 2.1): [jwtauth.ErrUnknownKey].
+// WrongAlgorithm returns a token with the alg HS256, signed with the public key as the
+// secret. Libraries that take the algorithm from the token accepted such tokens (RFC
+// 8725, section 2.1): [jwtauth.ErrUnknownKey].
 func (a *Auth) WrongAlgorithm(container string, opts ...jwtauth.IssueOption) string {
 	a.t.Helper()
 	d := a.draft("WrongAlgorithm", container, opts)
@@ -93,7 +91,7 @@ func (a *Auth) WrongAlgorithm(container string, opts ...jwtauth.IssueOption) str
 	return d.withSignature(mac.Sum(nil))
 }
 
-// UnknownKey returns a token that names another key (kid), though ours signed
+// UnknownKey returns a token whose kid names another key, although the Auth's key signed
 // it: [jwtauth.ErrUnknownKey].
 func (a *Auth) UnknownKey(container string, opts ...jwtauth.IssueOption) string {
 	a.t.Helper()
@@ -102,16 +100,16 @@ func (a *Auth) UnknownKey(container string, opts ...jwtauth.IssueOption) string 
 	return d.sign()
 }
 
-// Forged returns a token that names our key, but was signed with another one of
-// its algorithm: [jwtauth.ErrSignature].
+// Forged returns a token whose kid names the Auth's key, signed with another key of the
+// same algorithm: [jwtauth.ErrSignature].
 func (a *Auth) Forged(container string, opts ...jwtauth.IssueOption) string {
 	a.t.Helper()
 	d := a.draft("Forged", container, opts)
 	return d.withSignature(ed25519.Sign(stranger, []byte(d.message())))
 }
 
-// Tampered returns a token whose claims were changed after it was signed: it has
-// another jti. [jwtauth.ErrSignature].
+// Tampered returns a token whose jti was changed after it was signed:
+// [jwtauth.ErrSignature].
 func (a *Auth) Tampered(container string, opts ...jwtauth.IssueOption) string {
 	a.t.Helper()
 	d := a.draft("Tampered", container, opts)
@@ -119,7 +117,7 @@ func (a *Auth) Tampered(container string, opts ...jwtauth.IssueOption) string {
 	return d.withSignature(d.signature)
 }
 
-// WithoutExpiry returns a token without exp, that would live for ever:
+// WithoutExpiry returns a token without exp, which would never expire:
 // [jwtauth.ErrMalformed].
 func (a *Auth) WithoutExpiry(container string, opts ...jwtauth.IssueOption) string {
 	a.t.Helper()
@@ -128,8 +126,8 @@ func (a *Auth) WithoutExpiry(container string, opts ...jwtauth.IssueOption) stri
 	return d.sign()
 }
 
-// WrongType returns a token with another typ, a genuine token of another kind
-// (RFC 8725, section 3.11): [jwtauth.ErrType].
+// WrongType returns an authentic token with another typ (RFC 8725, section 3.11):
+// [jwtauth.ErrType].
 func (a *Auth) WrongType(container string, opts ...jwtauth.IssueOption) string {
 	a.t.Helper()
 	d := a.draft("WrongType", container, opts)
@@ -137,9 +135,8 @@ func (a *Auth) WrongType(container string, opts ...jwtauth.IssueOption) string {
 	return d.sign()
 }
 
-// Expired returns a token that expired five minutes ago, the largest leeway that
-// there is. It has the lifetime of any other, but was issued that much earlier:
-// [jwtauth.ErrExpired].
+// Expired returns a token that expired five minutes ago, the largest leeway. It has the
+// usual lifetime, and was issued earlier: [jwtauth.ErrExpired].
 func (a *Auth) Expired(container string, opts ...jwtauth.IssueOption) string {
 	a.t.Helper()
 	d := a.draft("Expired", container, opts)
@@ -155,9 +152,9 @@ func (a *Auth) Expired(container string, opts ...jwtauth.IssueOption) string {
 	return d.sign()
 }
 
-// NotYetValid returns a token whose nbf lies five minutes and a second ahead,
-// more than any leeway; one that lives no longer than that expires a second
-// after its nbf. [jwtauth.ErrNotYetValid].
+// NotYetValid returns a token whose nbf is five minutes and a second ahead, more than any
+// leeway: [jwtauth.ErrNotYetValid]. If its lifetime is shorter than that, it expires a
+// second after its nbf.
 func (a *Auth) NotYetValid(container string, opts ...jwtauth.IssueOption) string {
 	a.t.Helper()
 	d := a.draft("NotYetValid", container, opts)
@@ -167,8 +164,8 @@ func (a *Auth) NotYetValid(container string, opts ...jwtauth.IssueOption) string
 	return d.sign()
 }
 
-// choosesKeysByIssuer reports that the Auth has [jwtauth.WithTrustedIssuer]: then a
-// token of nobody's issuer is refused before its signature is looked at.
+// choosesKeysByIssuer reports whether the Auth has [jwtauth.WithTrustedIssuer]. It then
+// rejects a token of an unknown issuer before it verifies the signature.
 func (a *Auth) choosesKeysByIssuer(container string, opts []jwtauth.IssueOption) bool {
 	a.t.Helper()
 	d := a.draft("Bad", container, opts)
@@ -178,8 +175,8 @@ func (a *Auth) choosesKeysByIssuer(container string, opts []jwtauth.IssueOption)
 }
 
 // WrongIssuer returns a token of another issuer: [jwtauth.ErrIssuer], or
-// [jwtauth.ErrUnknownKey] with [jwtauth.WithTrustedIssuer]. Without
-// [jwtauth.WithIssuer] no issuer is compared, so that it is fatal to the test.
+// [jwtauth.ErrUnknownKey] with [jwtauth.WithTrustedIssuer]. Without [jwtauth.WithIssuer]
+// no issuer is compared, and the test fails.
 func (a *Auth) WrongIssuer(container string, opts ...jwtauth.IssueOption) string {
 	a.t.Helper()
 	d := a.draft("WrongIssuer", container, opts)
@@ -190,8 +187,8 @@ func (a *Auth) WrongIssuer(container string, opts ...jwtauth.IssueOption) string
 	return d.sign()
 }
 
-// WrongAudience returns a token for another audience, which is refused without
-// [jwtauth.WithAudience] too: [jwtauth.ErrAudience].
+// WrongAudience returns a token for another audience: [jwtauth.ErrAudience]. It is also
+// rejected without [jwtauth.WithAudience].
 func (a *Auth) WrongAudience(container string, opts ...jwtauth.IssueOption) string {
 	a.t.Helper()
 	d := a.draft("WrongAudience", container, opts)
@@ -199,10 +196,9 @@ func (a *Auth) WrongAudience(container string, opts ...jwtauth.IssueOption) stri
 	return d.sign()
 }
 
-// WrongContainer returns a genuine token of another container than this one:
-// [jwtauth.ErrContainer]. With [jwtauth.WithAnyContainer] the container is
-// compared by Verify and by rules that name one, but on no other route. No
-// container is another one than "", which is fatal to the test.
+// WrongContainer returns an authentic token of another container: [jwtauth.ErrContainer].
+// If container is "", the test fails. With [jwtauth.WithAnyContainer] only Verify, and
+// rules that name a container, compare it.
 func (a *Auth) WrongContainer(container string, opts ...jwtauth.IssueOption) string {
 	a.t.Helper()
 	if container == "" {
@@ -211,34 +207,34 @@ func (a *Auth) WrongContainer(container string, opts ...jwtauth.IssueOption) str
 	return a.draft("WrongContainer", other(container), opts).sign()
 }
 
-// other is another text than s, and none that a program would have chosen.
+// other returns a string that differs from s, and that no program would choose.
 func other(s string) string { return "other-than-" + s + "-6PXA4MQ2" }
 
-// draft is a token that the Auth has issued, taken apart to change one thing.
+// draft is an issued token, decoded so that a method can change one thing.
 type draft struct {
 	header, claims map[string]json.RawMessage
 	signature      []byte
 
 	typ, id, issuer string
-	audience        string // as it stands in the JSON
-	issued, expires int64  // Unix time in seconds, as notBefore
+	audience        string // as in the JSON
+	issued, expires int64  // seconds since 1970, like notBefore
 	notBefore       *int64 // nil if there is none
 }
 
-// draft issues a token for the named method.
+// draft issues a token for the method of this name.
 func (a *Auth) draft(method, container string, opts []jwtauth.IssueOption) draft {
 	a.t.Helper()
 	token := a.issue(method, container, opts)
 	d, err := takeApart(token)
 	if err != nil {
-		// With another key every token would be refused, so that tests which
-		// expect that of a bad one would pass whatever they test.
+		// With another key every token would be rejected, so that tests which
+		// expect that of a bad one would always pass.
 		a.t.Fatalf("jwtauthtest: %s: this Auth does not sign with jwtauthtest.Key(); make it with that key (%v)", method, err)
 	}
 	return d
 }
 
-// takeApart reads a token that was signed with the key of this package.
+// takeApart decodes a token that was signed with this package's key.
 func takeApart(token string) (d draft, err error) {
 	var h struct {
 		Algorithm string `json:"alg"`
@@ -274,8 +270,8 @@ func takeApart(token string) (d draft, err error) {
 	return d, ours.Verify(h.Algorithm, h.KeyID, []byte(parts[0]+"."+parts[1]), d.signature)
 }
 
-// message is what is signed (RFC 7515, section 5.1): header and claims as they
-// now are.
+// message returns what is signed (RFC 7515, section 5.1): header and claims as they are
+// now.
 func (d draft) message() string {
 	return encode(d.header) + "." + encode(d.claims)
 }
@@ -284,7 +280,7 @@ func (d draft) withSignature(signature []byte) string {
 	return d.message() + "." + base64.RawURLEncoding.EncodeToString(signature)
 }
 
-// sign makes a genuine token of what the draft now says.
+// sign returns an authentic token with the claims as they are now.
 func (d draft) sign() string {
 	return d.withSignature(ed25519.Sign(private, []byte(d.message())))
 }
@@ -297,8 +293,7 @@ func encode(object map[string]json.RawMessage) string {
 	return base64.RawURLEncoding.EncodeToString(mustMarshal(object))
 }
 
-// mustMarshal encodes texts, numbers and what was JSON before: nothing of which
-// encoding/json refuses.
+// mustMarshal encodes values that encoding/json always accepts.
 func mustMarshal(value any) []byte {
 	text, err := json.Marshal(value)
 	if err != nil {
