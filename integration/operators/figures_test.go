@@ -27,7 +27,7 @@ func TestTheDefaultsOfThePages(t *testing.T) {
 		production: {
 			"`WithMaxTokenSize` " + "8 KiB",
 			day(jwtauth.DefaultTTL) + " for tokens of containers, " + day(session.DefaultRefreshTTL) + " for sessions",
-			"`revoke.WithSkew`, " + fmt.Sprint(revoke.DefaultSkew.Seconds()) + " s unless set",
+			"`revoke.WithSkew`, " + fmt.Sprint(revoke.DefaultSkew.Seconds()) + " s |",
 			"past " + fmt.Sprint(revoke.DefaultStaleness.Seconds()) + " s all calls are 503",
 			fmt.Sprint(session.DefaultGrace.Seconds()) + " s of grace",
 			"past " + fmt.Sprint(keys.DefaultMaxStale.Hours()) + " h every token is 503",
