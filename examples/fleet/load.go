@@ -22,14 +22,14 @@ import (
 	"github.com/joinednode/jwtauth/keys"
 )
 
-// fleet is what the crowd of clients knows.
+// fleet is what the clients know.
 type fleet struct {
 	issuer, ownerKey string
 	verifiers        []*verifier
-	broken           atomic.Int64 // calls without an answer, or with one that none should have
+	broken           atomic.Int64 // calls without a response, or with an unexpected one
 }
 
-// verifier is one, and what the crowd counted there.
+// verifier is one verifier, and what the clients counted there.
 type verifier struct {
 	name, url                        string
 	accepted, unsure, refused, letIn atomic.Int64
@@ -37,7 +37,7 @@ type verifier struct {
 
 var client = &http.Client{Timeout: time.Minute, Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
 
-// count says what was counted, and is an error if anything went wrong.
+// count returns what was counted, and an error if anything went wrong.
 func (f *fleet) count() (says string, err error) {
 	for _, v := range f.verifiers {
 		says += fmt.Sprintf("%s: %d accepted, %d answered 503 and asked again; ", v.name, v.accepted.Load(), v.unsure.Load())
@@ -51,7 +51,7 @@ func (f *fleet) count() (says string, err error) {
 	return strings.TrimSuffix(says, "; "), err
 }
 
-// sum is a count over all verifiers.
+// sum adds up a counter of all verifiers.
 func (f *fleet) sum(of func(*verifier) *atomic.Int64) (n int64) {
 	for _, v := range f.verifiers {
 		n += of(v).Load()
@@ -78,7 +78,7 @@ func (f *fleet) send(ctx context.Context, path string) ([]byte, error) {
 	return body, err
 }
 
-// tell has the issuer take a step of a rotation.
+// tell makes the issuer take a step of a rotation.
 func (f *fleet) tell(ctx context.Context, step string) error {
 	_, err := f.send(ctx, "/"+step)
 	return err
@@ -93,7 +93,7 @@ func (f *fleet) mint(ctx context.Context) (string, error) {
 	return answer.Token, err
 }
 
-// call is the status of a call with a token, and the answer.
+// call returns the status and the body of a call with a token.
 func (v *verifier) call(ctx context.Context, token string) (int, string, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, v.url+"/run/"+container+"/hello", nil)
 	if err != nil {
@@ -109,7 +109,7 @@ func (v *verifier) call(ctx context.Context, token string) (int, string, error) 
 	return response.StatusCode, string(body), err
 }
 
-// load is a crowd that calls until it is told to finish.
+// load starts clients that call until finish is called.
 func (f *fleet) load(ctx context.Context, crowd int) (finish func()) {
 	ctx, stop := context.WithCancel(ctx)
 	var all sync.WaitGroup
@@ -125,8 +125,8 @@ func (f *fleet) load(ctx context.Context, crowd int) (finish func()) {
 	return func() { stop(); all.Wait() }
 }
 
-// visit mints a token and calls with it while it is young, as clients do; and once with
-// one that a stranger signed in the issuer's name.
+// visit gets a token and calls with it while it is young, as clients do. It also calls
+// once with a token that an attacker signed in the issuer's name.
 func (f *fleet) visit(ctx context.Context, v *verifier) {
 	minted := time.Now()
 	token, err := f.mint(ctx)
@@ -155,7 +155,7 @@ func (f *fleet) visit(ctx context.Context, v *verifier) {
 		case status == http.StatusServiceUnavailable:
 			v.unsure.Add(1)
 			time.Sleep(100 * time.Millisecond)
-		case strings.Contains(body, `"reason":"expired"`): // on a machine that is busy elsewhere
+		case strings.Contains(body, `"reason":"expired"`): // possible on a busy machine
 			return
 		default:
 			v.refused.Add(1)
@@ -163,7 +163,8 @@ func (f *fleet) visit(ctx context.Context, v *verifier) {
 	}
 }
 
-// broke counts what nobody should see, unless the crowd was told to go home.
+// broke counts an error that no client should see, unless the clients were told to
+// finish.
 func (f *fleet) broke(ctx context.Context, v *verifier, err error) {
 	if ctx.Err() == nil {
 		f.broken.Add(1)
@@ -172,7 +173,7 @@ func (f *fleet) broke(ctx context.Context, v *verifier, err error) {
 	}
 }
 
-// forge makes the token that a stranger would, who knows all but the key.
+// forge returns the token of an attacker who knows everything except the key.
 func forge(token string) (string, error) {
 	header, _, _ := strings.Cut(token, ".")
 	text, err := base64.RawURLEncoding.DecodeString(header)
@@ -198,7 +199,7 @@ var strangersKey = func() keys.Key {
 	return keys.Signer(private)
 }()
 
-// meets503 waits until a client that called was told that the verifier cannot know.
+// meets503 waits until a client got a 503 from the verifier.
 func (v *verifier) meets503(ctx context.Context) error {
 	for before := v.unsure.Load(); v.unsure.Load() == before; {
 		if err := sleep(ctx, 10*time.Millisecond); err != nil {
@@ -208,7 +209,8 @@ func (v *verifier) meets503(ctx context.Context) error {
 	return nil
 }
 
-// accepts waits until more calls were accepted than before, for a minute at most.
+// accepts waits, for a minute at most, until the verifier has accepted more calls than
+// before.
 func (v *verifier) accepts(ctx context.Context, before int64) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -220,7 +222,7 @@ func (v *verifier) accepts(ctx context.Context, before int64) error {
 	return nil
 }
 
-// recovers waits until a verifier accepts what is signed now.
+// recovers waits until a verifier accepts new tokens.
 func (f *fleet) recovers(ctx context.Context, v *verifier) error {
 	for ctx.Err() == nil {
 		token, err := f.mint(ctx)
@@ -235,7 +237,7 @@ func (f *fleet) recovers(ctx context.Context, v *verifier) error {
 	return ctx.Err()
 }
 
-// link is the way from a verifier to the issuer, which can be cut.
+// link is the connection from a verifier to the issuer, which can be cut.
 type link struct {
 	*httptest.Server
 	broken atomic.Bool
@@ -250,7 +252,7 @@ func newLink(issuer string) (*link, error) {
 	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(u) }}
 	l.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if l.broken.Load() {
-			panic(http.ErrAbortHandler) // no answer, as of a cable that was pulled
+			panic(http.ErrAbortHandler) // no response, as if a cable was pulled
 		}
 		proxy.ServeHTTP(w, r)
 	}))

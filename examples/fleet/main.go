@@ -1,13 +1,13 @@
-// Command fleet shows keys that rotate under load: an issuer and two verifiers, each a
-// process of its own, and a crowd of clients.
+// Command fleet shows keys that rotate under load. There are an issuer and two verifiers,
+// each in its own process, and many clients.
 //
 //	go run ./examples/fleet
 //
-// The verifiers know the issuer by its JWK Set alone. While clients call both, the
-// issuer's key is rotated, the old one is retired, one verifier is cut off from the
-// issuer during the next rotation, and recovers. It prints what happens, and ends with
-// how many requests were wrongly refused, and how many wrong tokens were let in: none,
-// or it fails.
+// The verifiers know only the issuer's JWK Set. While clients call both, the issuer's key
+// is rotated, and the old one is retired. During the next rotation one verifier is cut
+// off from the issuer, and then recovers. The program prints what happens. At the end it
+// prints how many requests were wrongly denied, and how many wrong tokens were accepted.
+// If there are any, it fails.
 package main
 
 import (
@@ -27,7 +27,7 @@ import (
 	"time"
 )
 
-// role makes this program one of the processes.
+// role is the variable that makes this program one of the processes.
 const role = "FLEET_ROLE"
 
 func main() {
@@ -89,7 +89,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	cut := false
 	steps := []struct {
 		says   string
-		cutOff bool // verifier 2 cannot know the key that signs
+		cutOff bool // verifier 2 cannot fetch the key that signs
 		do     func() error
 	}{
 		{fmt.Sprintf("%d clients call each verifier", *crowd), false, func() error { return nil }},
@@ -133,7 +133,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	finish()
 	says, err := f.count()
 	say("in all: %s", says)
-	fmt.Fprintf(stdout, "wrongly refused: %d\nwrong tokens let in: %d\n",
+	fmt.Fprintf(stdout, "wrongly denied: %d\nwrong tokens accepted: %d\n",
 		f.sum(func(v *verifier) *atomic.Int64 { return &v.refused }), f.sum(func(v *verifier) *atomic.Int64 { return &v.letIn }))
 	return err
 }
@@ -147,8 +147,8 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// start starts this program in another role, and returns the address that it prints. It
-// ends with ctx, or when this process does, which closes its input.
+// start starts this program in another role, and returns the address that it prints. The
+// process ends with ctx. It also ends with this process, which closes its input.
 func start(ctx context.Context, env ...string) (string, error) {
 	exe, err := os.Executable()
 	if err != nil {

@@ -22,7 +22,7 @@ func TestNobodyIsWronglyRefusedWhileKeysRotate(t *testing.T) {
 	var out strings.Builder
 	require.NoError(t, run(t.Context(), []string{"-step", "500ms", "-clients", "3"}, &out), "%s", &out)
 	t.Log(out.String())
-	require.Contains(t, out.String(), "\nwrongly refused: 0\nwrong tokens let in: 0\n")
+	require.Contains(t, out.String(), "\nwrongly denied: 0\nwrong tokens accepted: 0\n")
 	require.Contains(t, out.String(), "verifier 2 reaches the issuer again")
 	require.Regexp(t, `in all: verifier 1: [1-9]\d* accepted, 0 answered 503 and asked again; verifier 2: [1-9]\d* accepted, [1-9]\d* answered 503`, out.String())
 }

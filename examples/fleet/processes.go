@@ -19,12 +19,12 @@ const (
 	issuerName = "https://issuer.example.com"
 	jwksPath   = "/.well-known/jwks.json"
 	container  = "fleet"
-	// tokenTTL is short, so that nobody waits long for the end of a rotation.
+	// tokenTTL is short, so that a rotation ends soon.
 	tokenTTL = 3 * time.Second
 )
 
-// issue is the process that signs. Its ring is in memory: a service keeps it in a file,
-// by keys.LoadOrCreateRing.
+// issue is the process that signs. Its ring is in memory. A service would keep it in a
+// file, with keys.LoadOrCreateRing.
 func issue(ctx context.Context) error {
 	first, err := keys.Generate("EdDSA")
 	if err != nil {
@@ -64,7 +64,7 @@ func issue(ctx context.Context) error {
 		},
 		"retire": func() error { return ring.Retire(old.ID()) },
 	} {
-		// They come one after the other, from the program that started this one.
+		// The program that started this one calls one step after the other.
 		mux.HandleFunc("POST /"+step, func(w http.ResponseWriter, r *http.Request) {
 			if err := owner(r); err != nil {
 				http.Error(w, err.Error(), http.StatusForbidden)
@@ -76,9 +76,9 @@ func issue(ctx context.Context) error {
 	return serve(ctx, mux)
 }
 
-// verify is a process that has no secret: it knows the issuer's JWK Set alone.
+// verify is a process without a secret. It knows only the issuer's JWK Set.
 func verify(ctx context.Context) error {
-	// All are on this machine. Elsewhere it is https, and no option.
+	// All processes are on this machine. Elsewhere use https, without the option.
 	remote, err := keys.NewRemote(os.Getenv("FLEET_JWKS"), keys.InsecureAllowHTTP())
 	if err != nil {
 		return err
@@ -95,8 +95,7 @@ func verify(ctx context.Context) error {
 	return serve(ctx, mux)
 }
 
-// serve prints its address, and serves until ctx ends or whoever started this process
-// does.
+// serve prints its address, and serves until ctx or the parent process ends.
 func serve(ctx context.Context, handler http.Handler) error {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -1,13 +1,13 @@
-// Command login is a small service that users log in to, with access tokens that
-// live for minutes and refresh tokens that replace each other:
+// Command login is a small service with logins. Access tokens live for minutes, and
+// refresh tokens replace each other:
 //
 //	go run ./examples/login
 //
-// It serves a page at / that logs in, calls and refreshes by axios, and prints curl
-// lines for every kind of call, theft of a refresh token among them. Its keys are kept
-// in a file, and its sessions in a SQLite file beside it, or in the database of -store,
-// which several processes may share. To watch tokens expire, and refresh tokens that
-// rotate after 20 seconds:
+// It serves a page at / that logs in, calls and refreshes with axios, and prints curl
+// commands for every kind of call, including the theft of a refresh token. Its keys are
+// in a file. Its sessions are in a SQLite file beside it, or in the database of -store,
+// which several processes may share. To watch tokens expire, and refresh tokens rotate
+// after 20 seconds:
 //
 //	go run ./examples/login -access-ttl 20s -grace 0s
 package main
@@ -39,8 +39,8 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	// From the first signal on, a second one kills: nobody has to wait for a
-	// shutdown that hangs.
+	// After the first signal, a second one kills the program, in case the
+	// shutdown hangs.
 	context.AfterFunc(ctx, stop)
 	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
 		fmt.Fprintln(os.Stderr, "login:", err)
@@ -48,11 +48,10 @@ func main() {
 	}
 }
 
-// run is the program: it serves until ctx ends, and then returns nil once the
-// requests under way are answered.
+// run serves until ctx ends. It returns nil once all requests have been answered.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("login", flag.ContinueOnError)
-	flags.SetOutput(io.Discard) // main prints the error, once
+	flags.SetOutput(io.Discard) // main prints the error
 	addr := flags.String("addr", "127.0.0.1:8080", "`address` to serve on")
 	data := flags.String("data", ".login", "`folder` that keeps the keys, in keys.jwks, and the sessions")
 	where := flags.String("store", "", stores.Usage)
@@ -80,7 +79,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		level = slog.LevelDebug
 	}
 	logger := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
-	slog.SetDefault(logger) // by which a ring reports what became of its file
+	slog.SetDefault(logger) // Ring.Run logs to it
 
 	ring, err := openRing(filepath.Join(*data, "keys.jwks"))
 	if err != nil {
@@ -95,7 +94,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	// Once, before anything is served: a list that was never read lets nobody in.
+	// A list that was never read denies every request, so read it before serving.
 	if err := list.Sync(ctx); err != nil {
 		return err
 	}
@@ -115,20 +114,19 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	banner.url = baseURL(listener.Addr())
 	fmt.Fprint(stdout, banner)
 
-	// What runs beside the server ends with it, and before run does.
+	// The goroutines end with the server, and before run returns.
 	ctx, stop := context.WithCancel(ctx)
 	var beside sync.WaitGroup
 	defer beside.Wait()
 	defer stop()
-	beside.Go(func() { ring.Run(ctx) }) // its error is that of ctx
+	beside.Go(func() { ring.Run(ctx) }) // the error is that of ctx
 	beside.Go(func() { list.Run(ctx) })
 	beside.Go(func() { sessions.Run(ctx) })
 	return serve(ctx, newServer(newHandler(sessions, users), logger), listener, logger)
 }
 
-// openRing loads the keys, or makes one at the first start. Only this account
-// may enter the folder, and LoadOrCreateRing refuses a file that strangers may
-// read.
+// openRing opens the file of keys, or creates it at the first start. Only this account
+// can enter the folder, and LoadOrCreateRing rejects a file that other accounts can read.
 func openRing(file string) (*keys.Ring, error) {
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		return nil, err
@@ -136,8 +134,8 @@ func openRing(file string) (*keys.Ring, error) {
 	return keys.LoadOrCreateRing(file, "EdDSA")
 }
 
-// newServer bounds what one client can keep busy: a zero time-out of net/http
-// means for ever.
+// newServer returns a server with limits for what one client can occupy. net/http's
+// default timeouts never end.
 func newServer(handler http.Handler, logger *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler:           handler,
@@ -145,13 +143,13 @@ func newServer(handler http.Handler, logger *slog.Logger) *http.Server {
 		ReadTimeout:       15 * time.Second,
 		WriteTimeout:      15 * time.Second,
 		IdleTimeout:       time.Minute,
-		MaxHeaderBytes:    16 << 10, // the largest token accepted has 8 KiB
+		MaxHeaderBytes:    16 << 10, // a token may have 8 KiB
 		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
 	}
 }
 
-// shutdownTimeout is how long the requests under way have: longer than any may
-// take by the time-outs above.
+// shutdownTimeout is how long current requests may take at a shutdown: longer than the
+// timeouts above allow any request.
 const shutdownTimeout = 20 * time.Second
 
 func serve(ctx context.Context, server *http.Server, listener net.Listener, logger *slog.Logger) error {
@@ -160,7 +158,7 @@ func serve(ctx context.Context, server *http.Server, listener net.Listener, logg
 	go func() { served <- server.Serve(listener) }()
 	select {
 	case err := <-served:
-		return err // it never served, or cannot go on
+		return err // the server did not start, or failed
 	case <-ctx.Done():
 	}
 	logger.Info("shutting down")
@@ -173,8 +171,8 @@ func serve(ctx context.Context, server *http.Server, listener net.Listener, logg
 	return nil
 }
 
-// baseURL is where this machine reaches the server; one that listens on every
-// address it reaches on loopback.
+// baseURL returns the address at which this machine reaches the server. If the server
+// listens on all addresses, that is the loopback one.
 func baseURL(addr net.Addr) string {
 	host, port, _ := net.SplitHostPort(addr.String()) // a TCP address has both
 	if net.ParseIP(host).IsUnspecified() {
@@ -183,12 +181,12 @@ func baseURL(addr net.Addr) string {
 	return "http://" + net.JoinHostPort(host, port)
 }
 
-// instructions are printed at the start: lines for a shell, to be pasted one by
-// one or as a whole.
+// instructions are shell commands, printed at the start. They can be pasted one by one or
+// all at once.
 type instructions struct {
 	url        string
 	store      string
-	alice, bob string // their passwords
+	alice, bob string // the passwords
 	grace      time.Duration
 }
 
@@ -197,10 +195,10 @@ func (i instructions) String() string {
 	return strings.NewReplacer("{url}", i.url, "{store}", i.store, "{alice}", i.alice, "{bob}", i.bob, "{grace}", i.grace.String(), "{rest}", strconv.Itoa(int(rest(i.grace)/time.Second))).Replace(lines)
 }
 
-// rest is how long a refresh token is given again before it rotates.
+// rest returns how long a refresh token is given out again before it rotates.
 func rest(grace time.Duration) time.Duration { return grace + 20*time.Second }
 
-// These show the answer, and keep the tokens that are in it.
+// These print the response, and keep its tokens in variables.
 const (
 	keep = `; printf '%s\n' "$PAIR"
 ACCESS=$(printf '%s\n' "$PAIR" | sed -n -E 's/.*"access_token":"([^"]+)".*/\1/p')
@@ -210,11 +208,11 @@ REFRESH=$(printf '%s\n' "$PAIR" | sed -n -E 's/.*"refresh_token":"([^"]+)".*/\1/
 	refresh = `PAIR=$(curl -sS -i -H "Content-Type: application/json" -d '{"refresh_token":"'"$REFRESH"'"}' "{url}/auth/jwt/refresh/")` + keep
 )
 
-// Each step is headed by a comment that ends in the status to expect.
+// Each step begins with a comment that ends in the expected status.
 const curlLines = `# Serving on {url} until Ctrl-C
-# Sessions are in {store}: a restart logs nobody out
-# The page to log in by, with the passwords below: {url}/
-# The lines below are for a second terminal
+# Sessions are in {store}, and survive a restart
+# To log in on a page, with the passwords below: {url}/
+# Paste the lines below into a second terminal
 
 # The passwords of alice@example.com and bob@example.com, made for this run
 ALICE={alice}
@@ -240,20 +238,20 @@ FIRST=$REFRESH
 sleep {rest}
 {refresh}
 
-# The replaced one once more, as a second tab would send it: it gives the same successor: 200
+# The replaced token again, as a second tab would send it. It returns the same successor: 200
 curl -sS -i -H "Content-Type: application/json" -d '{"refresh_token":"'"$FIRST"'"}' "{url}/auth/jwt/refresh/"
 
-# Refresh with the successor, so that the first one is no longer needed: 200
+# Refresh with the successor, which makes the first token useless: 200
 sleep {rest}
 {refresh}
 
-# Theft: two clients have the first one, and the session ends: 401
+# Theft: the first token is used again, and the session ends: 401
 curl -sS -i -H "Content-Type: application/json" -d '{"refresh_token":"'"$FIRST"'"}' "{url}/auth/jwt/refresh/"
 
-# After which the newest access token is dead: 401
+# The newest access token no longer works: 401
 curl -sS -i -H "Authorization: Bearer $ACCESS" "{url}/api/me"
 
-# And so is the newest refresh token: 401
+# Nor does the newest refresh token: 401
 curl -sS -i -H "Content-Type: application/json" -d '{"refresh_token":"'"$REFRESH"'"}' "{url}/auth/jwt/refresh/"
 
 # Log in again: 200

@@ -183,7 +183,7 @@ func TestARestartLogsNobodyOut(t *testing.T) {
 	storestest.Each(t, func(t *testing.T, flags ...string) {
 		flags = append(flags, "-data", filepath.Join(t.TempDir(), "data"))
 		first := start(t, flags...)
-		require.Contains(t, first.banner, ": a restart logs nobody out")
+		require.Contains(t, first.banner, ", and survive a restart")
 		ended := signIn(t, first.url, "bob@example.com", first.password(t, "bob"))
 		require.Equal(t, 204, logOut(t, first.url, ended.AccessToken).status)
 		p := signIn(t, first.url, "bob@example.com", first.password(t, "bob"))

@@ -8,13 +8,13 @@ import (
 //go:embed static
 var static embed.FS
 
-// contentSecurityPolicy lets the page load its own files, call its own server, and
-// nothing else: no inline script, no form that could carry a password into a URL, no
-// frame around it.
+// contentSecurityPolicy allows the page to load its own files and to call its own server.
+// It forbids inline scripts, forms that could put a password into a URL, and frames
+// around the page.
 const contentSecurityPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
 
-// handlePage serves the page and what belongs to it.
+// handlePage serves the page and its files.
 func handlePage(mux *http.ServeMux) {
 	const script = "text/javascript; charset=utf-8"
 	for pattern, file := range map[string]struct{ name, contentType string }{
@@ -28,7 +28,7 @@ func handlePage(mux *http.ServeMux) {
 	} {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			header := w.Header()
-			// Said here: net/http would ask the operating system, which may differ.
+			// net/http would take the type from the operating system.
 			header.Set("Content-Type", file.contentType)
 			header.Set("Content-Security-Policy", contentSecurityPolicy)
 			header.Set("Cross-Origin-Opener-Policy", "same-origin")

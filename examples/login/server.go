@@ -16,8 +16,8 @@ import (
 	"github.com/joinednode/jwtauth/session"
 )
 
-// newSessions keeps sessions in a store that outlives the program, and that other
-// processes may share.
+// newSessions returns a Manager whose store survives the program, and may be shared by
+// several processes.
 func newSessions(ring *keys.Ring, store session.Store, list *revoke.List, accessTTL, grace time.Duration, logger *slog.Logger) (*session.Manager, error) {
 	return session.New(ring, store,
 		session.WithRevocations(list),
@@ -28,14 +28,15 @@ func newSessions(ring *keys.Ring, store session.Store, list *revoke.List, access
 			logger.Info("session", "event", e.Kind, "subject", e.Subject, "session", e.SessionID, "reason", e.Reason)
 		}),
 		session.WithCookies(session.Cookies{Path: "/auth/cookie/"}),
-		// Not from the query: what is in a URL ends up in histories and logs.
+		// Tokens are not read from the query, since URLs end up in histories and logs.
 		session.WithAccess(jwtauth.WithLogger(logger), jwtauth.WithExtractors(
 			jwtauth.FromHeader("Authorization", "Bearer"), jwtauth.FromCookie(session.AccessCookie))),
 	)
 }
 
-// newHandler returns the whole service: for clients that keep tokens themselves, for
-// browsers that keep them in cookies, and a page that can do both.
+// newHandler returns the whole service: endpoints for clients that keep tokens
+// themselves, endpoints for browsers that keep them in cookies, and a page that can use
+// both.
 func newHandler(sessions *session.Manager, all users) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/auth/jwt/", sessions.JSONHandler(all.authenticate))
@@ -45,23 +46,23 @@ func newHandler(sessions *session.Manager, all users) http.Handler {
 	return mux
 }
 
-// users are those of a demonstration. A real service asks a database at every
-// login, and returns its errors as they are: they are answered with 503.
+// users are the users of a demonstration. A real service asks a database at every login,
+// and returns its errors, which are answered with 503.
 type users struct {
 	byEmail map[string]user
-	nobody  user // has a password that nobody knows
+	nobody  user // compared if there is no such user; its password is unknown
 }
 
 type user struct {
-	// subject is what tokens and logs name: never the e-mail, which is personal, and
-	// which its owner may change. It stays the same for as long as there is the user:
+	// subject names the user in tokens and logs. It is not the e-mail, which is personal, and
+	// which the user may change. It must never change, since
 	// sessions are found by it.
 	subject string
 	hash    []byte
 	tries   *rate.Limiter
 }
 
-// newUsers makes alice and bob, with these passwords.
+// newUsers returns alice and bob, with these passwords.
 func newUsers(alice, bob string) (users, error) {
 	all := users{byEmail: map[string]user{}}
 	var err error
@@ -79,21 +80,21 @@ func newUsers(alice, bob string) (users, error) {
 	return all, nil
 }
 
-// hashCost is lowered by tests alone, which would take minutes.
+// Only tests lower hashCost, since they would take minutes otherwise.
 var hashCost = bcrypt.DefaultCost
 
 func newUser(subject, password string) (user, error) {
 	hash, err := bcrypt.GenerateFromPassword([]byte(password), hashCost)
-	// Ten guesses at once, and another every minute.
+	// Ten tries at once, and another one every minute.
 	return user{subject, hash, rate.NewLimiter(rate.Every(time.Minute), 10)}, err
 }
 
-// authenticate is for Manager.Handler, which answers all that is wrong alike. So
-// that time does not tell either, whether there is such a user and whether there
-// were too many tries, a hash is compared in any case.
+// authenticate is the callback of Manager.Handler. It compares a hash even if there is no
+// such user or there were too many tries, so that neither the response nor its time tells
+// a client which.
 //
-// Too many tries shut the right user out, too, until they cease: a real service
-// limits them by the client's address as well, before anything is hashed.
+// Too many tries also lock out the right user for a while. A real service also limits
+// tries by the client's address, before it hashes anything.
 func (all users) authenticate(r *http.Request, c session.Credentials) (string, []session.LoginOption, error) {
 	u, exists := all.byEmail[c.Email]
 	if !exists {
@@ -106,13 +107,13 @@ func (all users) authenticate(r *http.Request, c session.Credentials) (string, [
 	return u.subject, []session.LoginOption{session.Label(r.UserAgent())}, nil
 }
 
-// me says who calls. Require stands before it.
+// me returns the user. Require has already allowed the request.
 func me(w http.ResponseWriter, r *http.Request) {
 	claims, _ := jwtauth.FromContext(r.Context())
 	header := w.Header()
 	header.Set("Content-Type", "application/json")
-	header.Set("Cache-Control", "no-store") // it is one user's
-	json.NewEncoder(w).Encode(struct {      // a client that is gone needs no answer
+	header.Set("Cache-Control", "no-store") // the response is for one user
+	json.NewEncoder(w).Encode(struct {      // an error means that the client is gone
 		Subject string    `json:"subject"`
 		Session string    `json:"session"`
 		Expires time.Time `json:"expires"`

@@ -6,19 +6,18 @@ import (
 	"github.com/joinednode/jwtauth"
 )
 
-// recipe is something to run, and who may run it.
+// recipe is a recipe, and who may run it.
 type recipe struct {
 	policy jwtauth.Policy
 	// run does the recipe's work and returns its message.
 	run func(r *http.Request) string
 }
 
-// catalogue holds the recipes by container and name. In a real service it is a
-// table that owners change at any time, which is why it is asked on every
-// request.
+// catalogue holds the recipes by container and name. In a real service it is a table that
+// owners change at any time, so it is read on every request.
 type catalogue map[string]map[string]recipe
 
-// demoCatalogue has a public and a private recipe in each of two containers.
+// demoCatalogue returns a public and a private recipe in each of two containers.
 func demoCatalogue() catalogue {
 	c := catalogue{}
 	for _, container := range []string{"demo", "other"} {
@@ -26,7 +25,7 @@ func demoCatalogue() catalogue {
 			"hello": {jwtauth.Public, func(*http.Request) string {
 				return "Hello from " + container + "."
 			}},
-			// A real one sends an e-mail or writes to a channel: not for everyone.
+			// A real recipe would send an e-mail or write to a channel.
 			"notify": {jwtauth.Private, func(*http.Request) string {
 				return "The team of " + container + " was notified."
 			}},
@@ -41,9 +40,9 @@ func (c catalogue) of(r *http.Request) (recipe, bool) {
 	return found, ok
 }
 
-// rule is for Auth.Protect. What does not exist is private, so that only those
-// who may see the container's recipes learn which there are. A look-up that can
-// fail returns its error here, which is answered with 503: it fails closed.
+// rule is the rule of Auth.Protect. A recipe that does not exist is private, so that only
+// clients with a token of the container learn which ones exist. A look-up that can fail
+// would return its error here, which is answered with 503: it fails closed.
 func (c catalogue) rule(r *http.Request) (jwtauth.Rule, error) {
 	found, ok := c.of(r)
 	if !ok {

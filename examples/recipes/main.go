@@ -1,14 +1,13 @@
-// Command recipes is a small service with public and private recipes, the whole
-// of what jwtauth is for:
+// Command recipes is a small service with public and private recipes in containers, as
+// package jwtauth was made for:
 //
 //	go run ./examples/recipes
 //
-// It prints curl lines for every kind of call, and serves a page on which the
-// same can be done by clicking. Its keys are kept in a file: tokens outlive a
-// restart, and whoever changes the file rotates the keys without one. What was
-// revoked is kept in a SQLite file beside them, or in the database of -store, which
-// several processes may share. Services that only verify find the public keys on
-// /.well-known/jwks.json. To watch a rotation, in printed steps:
+// It prints curl commands for every kind of call, and serves a page with buttons for the
+// same calls. Its keys are in a file, so tokens survive a restart, and a change of the
+// file rotates the keys. Revocations are in a SQLite file beside it, or in the database
+// of -store, which several processes may share. Services that only verify find the public
+// keys at /.well-known/jwks.json. To watch a rotation in printed steps:
 //
 //	go run ./examples/recipes -rotate 10s
 package main
@@ -38,8 +37,8 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	// From the first signal on, a second one kills: nobody has to wait for a
-	// shutdown that hangs.
+	// After the first signal, a second one kills the program, in case the
+	// shutdown hangs.
 	context.AfterFunc(ctx, stop)
 	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
 		fmt.Fprintln(os.Stderr, "recipes:", err)
@@ -47,11 +46,10 @@ func main() {
 	}
 }
 
-// run is the program: it serves until ctx ends, and then returns nil once the
-// requests under way are answered.
+// run serves until ctx ends. It returns nil once all requests have been answered.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("recipes", flag.ContinueOnError)
-	flags.SetOutput(io.Discard) // main prints the error, once
+	flags.SetOutput(io.Discard) // main prints the error
 	addr := flags.String("addr", "127.0.0.1:8080", "`address` to serve on")
 	data := flags.String("data", ".recipes", "`folder` that keeps the keys, in keys.jwks, and what was revoked")
 	where := flags.String("store", "", stores.Usage)
@@ -70,7 +68,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	case flags.NArg() > 0:
 		return fmt.Errorf("unexpected argument %q (see -help)", flags.Arg(0))
 	case *rotate != 0 && *rotate < time.Second:
-		// Ring.Run looks at the file every second, and would miss steps.
+		// Ring.Run checks the file every second, and would miss steps.
 		return fmt.Errorf("-rotate is %v; use 1s or more, or 0 for never (see -help)", *rotate)
 	}
 
@@ -79,7 +77,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		level = slog.LevelDebug
 	}
 	logger := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
-	slog.SetDefault(logger) // by which a ring reports what became of its file
+	slog.SetDefault(logger) // Ring.Run logs to it
 
 	file := filepath.Join(*data, "keys.jwks")
 	ring, err := openRing(file, *alg)
@@ -100,7 +98,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	// Once, before anything is served: a list that was never read lets nobody in.
+	// A list that was never read denies every request, so read it before serving.
 	if err := list.Sync(ctx); err != nil {
 		return err
 	}
@@ -119,22 +117,21 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	fmt.Fprint(stdout, banner)
 
-	// What runs beside the server ends with it, and before run does.
+	// The goroutines end with the server, and before run returns.
 	ctx, stop := context.WithCancel(ctx)
 	var beside sync.WaitGroup
 	defer beside.Wait()
 	defer stop()
-	beside.Go(func() { ring.Run(ctx) }) // its error is that of ctx
-	beside.Go(func() { list.Run(ctx) }) // alike
+	beside.Go(func() { ring.Run(ctx) }) // the error is that of ctx
+	beside.Go(func() { list.Run(ctx) })
 	if *rotate > 0 {
 		beside.Go(func() { rotating.run(ctx) })
 	}
 	return serve(ctx, newServer(handler, logger), listener, logger)
 }
 
-// openRing loads the keys, or makes one at the first start. Only this account
-// may enter the folder, and LoadOrCreateRing refuses a file that strangers may
-// read.
+// openRing opens the file of keys, or creates it at the first start. Only this account
+// can enter the folder, and LoadOrCreateRing rejects a file that other accounts can read.
 func openRing(file, alg string) (*keys.Ring, error) {
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		return nil, err
@@ -142,8 +139,8 @@ func openRing(file, alg string) (*keys.Ring, error) {
 	return keys.LoadOrCreateRing(file, alg)
 }
 
-// newServer bounds what one client can keep busy: a zero time-out of net/http
-// means for ever.
+// newServer returns a server with limits for what one client can occupy. net/http's
+// default timeouts never end.
 func newServer(handler http.Handler, logger *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler:           handler,
@@ -151,13 +148,13 @@ func newServer(handler http.Handler, logger *slog.Logger) *http.Server {
 		ReadTimeout:       15 * time.Second,
 		WriteTimeout:      15 * time.Second,
 		IdleTimeout:       time.Minute,
-		MaxHeaderBytes:    16 << 10, // the largest token accepted has 8 KiB
+		MaxHeaderBytes:    16 << 10, // a token may have 8 KiB
 		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
 	}
 }
 
-// shutdownTimeout is how long the requests under way have: longer than any may
-// take by the time-outs above.
+// shutdownTimeout is how long current requests may take at a shutdown: longer than the
+// timeouts above allow any request.
 const shutdownTimeout = 20 * time.Second
 
 func serve(ctx context.Context, server *http.Server, listener net.Listener, logger *slog.Logger) error {
@@ -166,7 +163,7 @@ func serve(ctx context.Context, server *http.Server, listener net.Listener, logg
 	go func() { served <- server.Serve(listener) }()
 	select {
 	case err := <-served:
-		return err // it never served, or cannot go on
+		return err // the server did not start, or failed
 	case <-ctx.Done():
 	}
 	logger.Info("shutting down")
@@ -179,8 +176,8 @@ func serve(ctx context.Context, server *http.Server, listener net.Listener, logg
 	return nil
 }
 
-// baseURL is where this machine reaches the server; one that listens on every
-// address it reaches on loopback.
+// baseURL returns the address at which this machine reaches the server. If the server
+// listens on all addresses, that is the loopback one.
 func baseURL(addr net.Addr) string {
 	host, port, _ := net.SplitHostPort(addr.String()) // a TCP address has both
 	if net.ParseIP(host).IsUnspecified() {
@@ -189,17 +186,17 @@ func baseURL(addr net.Addr) string {
 	return "http://" + net.JoinHostPort(host, port)
 }
 
-// instructions are printed at the start: lines for a shell, to be pasted one by
-// one or as a whole.
+// instructions are shell commands, printed at the start. They can be pasted one by one or
+// all at once.
 type instructions struct {
 	url      string
-	ownerKey string // "" if the person who started the program chose it
+	ownerKey string // "" if it was given with -owner-key
 	jwks     bool   // whether the public keys are served
-	schedule string // of the rotation, "" if there is none
+	schedule string // of the rotation, "" without one
 }
 
-// String never repeats an owner key that somebody chose: it would end up in the
-// scrollback and in logs.
+// String never prints an owner key that was given with -owner-key. It would end up in
+// logs and in the terminal's scrollback.
 func (i instructions) String() string {
 	ownerKey := "# Put the -owner-key of this run into OWNER_KEY first"
 	if i.ownerKey != "" {
@@ -212,16 +209,16 @@ func (i instructions) String() string {
 	return strings.NewReplacer("{url}", i.url, "{owner key}", ownerKey, "{schedule}", i.schedule).Replace(lines)
 }
 
-// Each step is headed by a comment that ends in the status to expect.
-const curlLines = `# A page to click through is on {url}/ and Ctrl-C ends the program
-{schedule}# The lines below are for a second terminal
+// Each step begins with a comment that ends in the expected status.
+const curlLines = `# Open {url}/ for a page with these calls. Ctrl-C ends the program
+{schedule}# Paste the lines below into a second terminal
 
 {owner key}
 
-# Mint a token of the container demo, as its owner: 200
+# Create a token for the container demo, as its owner: 200
 curl -sS -i -X POST -u "demo:$OWNER_KEY" "{url}/create-token/demo"
 
-# The same without the headers, kept for what follows; and one of the container other
+# Keep such a token for the next calls, and one for the container other
 TOKEN=$(curl -sS -X POST -u "demo:$OWNER_KEY" "{url}/create-token/demo" | sed -E 's/.*"token":"([^"]+)".*/\1/')
 OTHER=$(curl -sS -X POST -u "other:$OWNER_KEY" "{url}/create-token/other" | sed -E 's/.*"token":"([^"]+)".*/\1/')
 
@@ -240,20 +237,20 @@ curl -sS -i -H "Authorization: Bearer $OTHER" "{url}/run/demo/notify"
 # A public recipe, without a token: 200
 curl -sS -i "{url}/run/demo/hello"
 
-# Revoke the token, as the owner of its container; a restart does not forget it: 200
+# Revoke the token, as the owner of its container. It stays revoked after a restart: 200
 curl -sS -i -u "demo:$OWNER_KEY" -d "token=$TOKEN" "{url}/revoke"
 
 # The same private recipe with the revoked token: 403
 curl -sS -i -H "Authorization: Bearer $TOKEN" "{url}/run/demo/notify"
 
-# Revoke all tokens of the container, among them a new one: 204
+# Revoke all tokens of the container, including a new one: 204
 TOKEN=$(curl -sS -X POST -u "demo:$OWNER_KEY" "{url}/create-token/demo" | sed -E 's/.*"token":"([^"]+)".*/\1/')
 curl -sS -i -X POST -u "demo:$OWNER_KEY" "{url}/revoke-all/demo"
 
 # With the new token: 403
 curl -sS -i -H "Authorization: Bearer $TOKEN" "{url}/run/demo/notify"
 
-# With one that is minted afterwards, at once: 200
+# With a token that was created afterwards: 200
 TOKEN=$(curl -sS -X POST -u "demo:$OWNER_KEY" "{url}/create-token/demo" | sed -E 's/.*"token":"([^"]+)".*/\1/')
 curl -sS -i -H "Authorization: Bearer $TOKEN" "{url}/run/demo/notify"
 

@@ -12,31 +12,29 @@ import (
 	"github.com/joinednode/jwtauth/keys"
 )
 
-// rotation rotates the signing key of a ring's file, again and again, one step
-// at a time. Of all programs that share the file one may do it: two that save
-// at the same moment would undo each other's step.
+// rotation rotates the signing key in a ring's file again and again, one step at a time.
+// Only one program may do so with a file: two that save at the same time would undo each
+// other's step.
 //
-// A step changes the file alone, and what the file holds at that time. The
-// server learns of it by Ring.Run, as of every change of the file, and so do
-// others that share it. So memory and file cannot part ways: a step that fails
+// A step changes only the file. Every server that shares the file, this one included,
+// learns of the change from Ring.Run. So memory and file cannot differ: a step that fails
 // has changed neither, and is tried again.
 type rotation struct {
 	file   string
 	every  time.Duration
 	stdout io.Writer
 	logger *slog.Logger
-	// halfDone: the file held more than one key at the start. That is what a
-	// program leaves behind that ended between two steps, and nobody knows
-	// between which. So the first step is then to retire whatever does not sign.
-	// Tokens of those keys are no younger than this program, and had their time
-	// until then, as in every round.
+	// halfDone is set if the file held more than one key at the start: a program ended
+	// between two steps, and it is unknown which. The first step then retires every key
+	// that does not sign. Tokens of those keys are at least as old as this program, and
+	// get their time until that step.
 	halfDone bool
 }
 
-// step changes a ring. It returns what it did, and the step that comes after.
+// step changes a ring. It returns what it did, and the next step.
 type step func(*keys.Ring) (did string, then step, err error)
 
-// run takes a step every so often, until ctx ends.
+// run takes a step at each interval, until ctx ends.
 func (r rotation) run(ctx context.Context) {
 	ticker := time.NewTicker(r.every)
 	defer ticker.Stop()
@@ -59,7 +57,7 @@ func (r rotation) run(ctx context.Context) {
 	}
 }
 
-// take takes a step, and prints what it did once that is in the file.
+// take takes a step, and prints what it did once the file has been saved.
 func (r rotation) take(due step) (then step, err error) {
 	ring, err := keys.OpenRing(r.file)
 	if err != nil {
@@ -76,8 +74,8 @@ func (r rotation) take(due step) (then step, err error) {
 	return then, nil
 }
 
-// publish is the first step. If it is tried again it makes another key: the one
-// that may have reached the file before is retired with the others.
+// publish is the first step. If it is tried again, it makes another key. If the first one
+// has reached the file, it is later retired with the others.
 func publish(ring *keys.Ring) (string, step, error) {
 	alg, err := signingAlgorithm(ring)
 	if err != nil {
@@ -93,11 +91,11 @@ func publish(ring *keys.Ring) (string, step, error) {
 	return fmt.Sprintf("published: %q verifies; %q still signs", next.ID(), ring.IDs()[0]), sign(next), nil
 }
 
-// sign is the second step, for the key that the first one published.
+// sign is the second step. next is the key that publish has added.
 func sign(next keys.Key) step {
 	return func(ring *keys.Ring) (string, step, error) {
 		if !slices.Contains(ring.IDs(), next.ID()) {
-			// Whoever did that had a reason, and verifiers may not know the key.
+			// There may have been a reason, and verifiers may not know the key.
 			return fmt.Sprintf("starting over: %q was taken out of the file by another program", next.ID()), publish, nil
 		}
 		if err := ring.Rotate(next); err != nil {
@@ -107,7 +105,7 @@ func sign(next keys.Key) step {
 	}
 }
 
-// retire is the third step: it leaves nothing but the key that signs.
+// retire is the third step. It removes every key except the one that signs.
 func retire(ring *keys.Ring) (string, step, error) {
 	ids := ring.IDs()
 	for _, kid := range ids[1:] {
@@ -118,7 +116,7 @@ func retire(ring *keys.Ring) (string, step, error) {
 	return fmt.Sprintf("retired: %s; %q signs", quoted(ids[1:]), ids[0]), publish, nil
 }
 
-// quoted lists ids, which may be any text in a file that somebody wrote.
+// quoted returns a list of key IDs. An ID in a file may be any string.
 func quoted(ids []string) string {
 	if len(ids) == 0 {
 		return "none"
@@ -126,7 +124,7 @@ func quoted(ids []string) string {
 	return strings.Trim(fmt.Sprintf("%q", ids), "[]")
 }
 
-// signingAlgorithm is that of the key that signs.
+// signingAlgorithm returns the algorithm of the key that signs.
 func signingAlgorithm(ring *keys.Ring) (string, error) {
 	set, err := ring.Keys(context.Background(), "")
 	if err != nil {
@@ -136,8 +134,7 @@ func signingAlgorithm(ring *keys.Ring) (string, error) {
 	return alg, err
 }
 
-// schedule says when a rotation that starts now takes its steps, as comments
-// for a shell.
+// schedule returns, as shell comments, when a rotation that starts now takes its steps.
 func (r rotation) schedule(now time.Time) string {
 	const retired = "what does not sign is retired: its tokens are refused"
 	steps := []string{"the next key is published, and verifies", "it signs, and the one before still verifies", retired}

@@ -20,8 +20,8 @@ import (
 	"github.com/joinednode/jwtauth/revoke"
 )
 
-// newHandler returns the whole service. Its patterns name the container, which
-// is what a token is compared with.
+// newHandler returns the whole service. Its patterns name the container with which a
+// token is compared.
 func newHandler(ring *keys.Ring, list *revoke.List, recipes catalogue, ownerKey string, logger *slog.Logger) (http.Handler, error) {
 	auth, err := jwtauth.New(ring, jwtauth.WithRevocations(list), jwtauth.WithLogger(logger))
 	if err != nil {
@@ -33,8 +33,8 @@ func newHandler(ring *keys.Ring, list *revoke.List, recipes catalogue, ownerKey 
 	mux.Handle("/revoke", list.Handler(auth, owner.mayRevoke))
 	mux.Handle("/revoke-all/{container}", revokeAll(list, auth.Issuer(), owner, logger))
 	run := auth.Protect(recipes.rule)(runRecipe(recipes, logger))
-	// CORS is outermost: a preflight carries no token, and pages of other sites
-	// may read a denial too. Only recipes are open to them.
+	// CORS is outermost: a preflight has no token, and pages of other sites
+	// may also read a denial. Only recipes are open to them.
 	mux.Handle("/run/{container}/{recipe}", anyOrigin().Handler(run))
 	if hasPublicKey(ring) {
 		mux.Handle("GET /.well-known/jwks.json", ring.JWKS())
@@ -43,25 +43,25 @@ func newHandler(ring *keys.Ring, list *revoke.List, recipes catalogue, ownerKey 
 	return withoutRedirects(mux), nil
 }
 
-// hasPublicKey reports whether there is anything to publish: whoever verifies by
-// a secret could sign with it. It is asked at the start; a file that changes from
-// a secret to a key pair wants a restart.
+// hasPublicKey reports whether there is a key to publish: a service that verifies with a
+// secret could also sign with it. It is called only at the start, so changing the file
+// from a secret to a key pair needs a restart.
 func hasPublicKey(ring *keys.Ring) bool {
 	alg, err := signingAlgorithm(ring)
 	return err == nil && !strings.HasPrefix(alg, "HS")
 }
 
-// errNotOwner is all that anybody is told.
+// errNotOwner is the same for every reason, so that a client learns nothing.
 var errNotOwner = errors.New("not the owner of this container")
 
-// owners finds the container whose owner makes a request.
+// owners returns the container whose owner sent a request.
 type owners func(*http.Request) (container string, err error)
 
-// ownersBy asks for HTTP Basic, with the container as the user. A real service
-// asks its user database or its session here. Whatever is wrong is refused alike.
+// ownersBy authenticates owners with HTTP Basic, with the container as the user. A real
+// service would use its user database or a session. The error is always the same.
 func ownersBy(recipes catalogue, ownerKey string) owners {
-	// Hashes are equally long, and ConstantTimeCompare tells nothing of equally
-	// long strings.
+	// Hashes have the same length, and for such strings ConstantTimeCompare takes
+	// the same time.
 	want := sha256.Sum256([]byte(ownerKey))
 	return func(r *http.Request) (string, error) {
 		user, password, _ := r.BasicAuth()
@@ -74,7 +74,7 @@ func ownersBy(recipes catalogue, ownerKey string) owners {
 	}
 }
 
-// mayChange lets only the owner of this container pass.
+// mayChange returns an error unless the owner of this container sent the request.
 func (o owners) mayChange(r *http.Request, container string) error {
 	own, err := o(r)
 	if err == nil && own != container {
@@ -83,13 +83,13 @@ func (o owners) mayChange(r *http.Request, container string) error {
 	return err
 }
 
-// mayMint is for the token endpoint.
+// mayMint is the authorize function of the token endpoint.
 func (o owners) mayMint(r *http.Request, container string) ([]jwtauth.IssueOption, error) {
 	return nil, o.mayChange(r, container)
 }
 
-// mayRevoke is for List.Handler. A token that is nobody's (the zero Claims) may be
-// sent by any owner: nothing is done about it.
+// mayRevoke is the authorize function of List.Handler. Any owner may send a token that is
+// not authentic (the zero Claims), since nothing is done with it.
 func (o owners) mayRevoke(r *http.Request, c jwtauth.Claims) error {
 	if c.ExpiresAt.IsZero() {
 		_, err := o(r)
@@ -98,10 +98,10 @@ func (o owners) mayRevoke(r *http.Request, c jwtauth.Claims) error {
 	return o.mayChange(r, c.Container)
 }
 
-// revokeAll lets the owner of a container revoke every token that was issued for
-// it up to now. One that is minted from then on is good.
+// revokeAll lets the owner of a container revoke every token issued for it so far. Tokens
+// issued afterwards are valid.
 func revokeAll(list *revoke.List, issuer string, owner owners, logger *slog.Logger) http.Handler {
-	// A browser may remember the owner key: no page of another origin may use it.
+	// A browser may have stored the owner key. No page of another origin may use it.
 	crossOrigin := http.NewCrossOriginProtection()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
@@ -121,7 +121,7 @@ func revokeAll(list *revoke.List, issuer string, owner owners, logger *slog.Logg
 			return
 		}
 		if err := list.RevokeContainer(r.Context(), issuer, container); err != nil {
-			// This process refuses the tokens already; others may not.
+			// This process already rejects the tokens. Other processes may not.
 			logger.ErrorContext(r.Context(), "not revoked everywhere", "container", container, "error", err)
 			w.Header().Set("Retry-After", "5")
 			writeProblem(w, http.StatusServiceUnavailable, "unavailable", "The tokens cannot be revoked now. Try again.")
@@ -131,9 +131,9 @@ func revokeAll(list *revoke.List, issuer string, owner owners, logger *slog.Logg
 	})
 }
 
-// anyOrigin lets pages of all sites call, with a token that they hold, and read
-// the answer. It never allows credentials that browsers send by themselves:
-// with those, any site could act as whoever visits it.
+// anyOrigin allows pages of all sites to send requests with a token that they hold, and
+// to read the response. It never allows credentials that browsers send by themselves:
+// with those, any site could act as its visitor.
 func anyOrigin() *cors.Cors {
 	return cors.New(cors.Options{
 		AllowedOrigins: []string{"*"},
@@ -144,26 +144,27 @@ func anyOrigin() *cors.Cors {
 	})
 }
 
-// maxBody is how much data a recipe takes, in bytes.
+// maxBody is the largest body of a request, in bytes.
 const maxBody = 64 << 10
 
-// answer is what a recipe says.
+// answer is the response of a recipe.
 type answer struct {
 	Message string `json:"message"`
 	Caller  caller `json:"caller"`
-	// URL is the address as the recipe saw it: without the token.
+	// URL is the address as the recipe saw it, without the token.
 	URL  string          `json:"url"`
 	Data json.RawMessage `json:"data,omitempty"` // as it was posted
 }
 
-// caller is who called, as far as the token tells.
+// caller is who sent the request, according to the token.
 type caller struct {
 	Kind    string    `json:"kind"` // "anonymous" or "token"
 	TokenID string    `json:"token_id,omitempty"`
 	Expires time.Time `json:"expires,omitzero"`
 }
 
-// runRecipe runs the recipe that a request names. Protect stands before it.
+// runRecipe runs the recipe that a request names. Protect has already allowed the
+// request.
 func runRecipe(recipes catalogue, logger *slog.Logger) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		found, ok := recipes.of(r)
@@ -193,8 +194,8 @@ func runRecipe(recipes catalogue, logger *slog.Logger) http.Handler {
 	})
 }
 
-// readData reads the JSON of a body, nil if that is empty, or writes what is
-// wrong with it.
+// readData returns the JSON of a body, or nil for an empty one. It answers a bad body
+// itself.
 func readData(w http.ResponseWriter, r *http.Request) (json.RawMessage, bool) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	var tooLarge *http.MaxBytesError
@@ -212,8 +213,8 @@ func readData(w http.ResponseWriter, r *http.Request) (json.RawMessage, bool) {
 	return body, true
 }
 
-// writeProblem answers in the form of a denial of jwtauth, so that clients read
-// one form only.
+// writeProblem writes a response in the form of jwtauth's denials, so that clients need
+// to read only one form.
 func writeProblem(w http.ResponseWriter, status int, code, detail string) {
 	writeJSON(w, status, struct {
 		Code   string `json:"code"`
@@ -225,19 +226,19 @@ func writeJSON(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
-	json.NewEncoder(w).Encode(body) // a client that is gone needs no answer
+	json.NewEncoder(w).Encode(body) // an error means that the client is gone
 }
 
 //go:embed static
 var static embed.FS
 
-// contentSecurityPolicy lets the page load its own three files, call its own
-// server, and nothing else: no inline script, no form that could carry the owner
-// key into a URL, no frame around it.
+// contentSecurityPolicy allows the page to load its own files and to call its own server.
+// It forbids inline scripts, forms that could put the owner key into a URL, and frames
+// around the page.
 const contentSecurityPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
 
-// handlePage serves the page and what belongs to it.
+// handlePage serves the page and its files.
 func handlePage(mux *http.ServeMux) {
 	for pattern, file := range map[string]struct{ name, contentType string }{
 		"GET /{$}":         {"static/index.html", "text/html; charset=utf-8"},
@@ -247,7 +248,7 @@ func handlePage(mux *http.ServeMux) {
 	} {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			header := w.Header()
-			// Said here: net/http would ask the operating system, which may differ.
+			// net/http would take the type from the operating system.
 			header.Set("Content-Type", file.contentType)
 			header.Set("Content-Security-Policy", contentSecurityPolicy)
 			header.Set("Cross-Origin-Resource-Policy", "same-origin")
@@ -259,9 +260,9 @@ func handlePage(mux *http.ServeMux) {
 	}
 }
 
-// withoutRedirects answers 404 where ServeMux would redirect to the path
-// without dots and empty segments: the redirect would repeat the query, token
-// and all, in a response that caches may keep.
+// withoutRedirects answers 404 where ServeMux would redirect to the path without dots and
+// empty segments. The redirect would repeat the query with its token, in a response that
+// caches may keep.
 func withoutRedirects(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if path.Clean(r.URL.Path) != r.URL.Path {

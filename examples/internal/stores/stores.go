@@ -1,4 +1,4 @@
-// Package stores opens where the examples keep their sessions and revocations: a
+// Package stores opens the store in which the examples keep sessions and revocations: a
 // file, or a database that several processes share.
 package stores
 
@@ -26,23 +26,23 @@ import (
 	"github.com/joinednode/jwtauth/store/sqlstore"
 )
 
-// Usage is the help of the flag that names a store.
+// Usage is the help text of the flag that names a store.
 const Usage = "`URL` of the database that keeps sessions and revocations: postgres://, mysql:// or redis://; unless given, a SQLite file in -data"
 
 // Store is an open database.
 type Store struct {
 	Sessions    session.Store
 	Revocations revoke.Store
-	// Name is what to call it, without passwords.
+	// Name describes the store, without passwords.
 	Name  string
 	Close func() error
 }
 
-// openTimeout bounds how long a start waits for a database.
+// openTimeout is how long a start waits for a database.
 const openTimeout = 10 * time.Second
 
-// Open opens the database that a URL names, or the file in the folder data if it
-// is empty, and makes its tables where they are missing.
+// Open opens the database of a URL, or a file in the folder data if where is "". It
+// creates missing tables.
 func Open(ctx context.Context, where, data string) (*Store, error) {
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
@@ -51,7 +51,7 @@ func Open(ctx context.Context, where, data string) (*Store, error) {
 	}
 	u, err := url.Parse(where)
 	if err != nil {
-		return nil, errors.New("-store: this is no URL") // which may hold a password
+		return nil, errors.New("-store: this is not a URL") // not repeated, since it may contain a password
 	}
 	switch u.Scheme {
 	case "postgres", "postgresql":
@@ -68,8 +68,8 @@ func Open(ctx context.Context, where, data string) (*Store, error) {
 	return nil, fmt.Errorf("-store: %q is none of postgres://, mysql:// and redis://", u.Scheme)
 }
 
-// openFile opens a SQLite file that only this account may read. Whoever writes
-// waits for others, and what was written outlives a crash of the machine.
+// openFile opens a SQLite file that only this account can read. Writers wait for each
+// other, and what was written survives a crash of the machine.
 func openFile(ctx context.Context, path string) (*Store, error) {
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
@@ -101,7 +101,8 @@ func openSQL(ctx context.Context, driver, source string, dialect sqlstore.Dialec
 	return &Store{Sessions: store.Sessions(), Revocations: store.Revocations(), Name: name, Close: db.Close}, nil
 }
 
-// warn logs what a database may lose by its settings, and returns any other error.
+// warn logs what a database may lose because of its settings, and returns any other
+// error.
 func warn(err, unsafe error) error {
 	if errors.Is(err, unsafe) {
 		slog.Warn("the database may lose what it has confirmed", "error", err)
@@ -110,11 +111,12 @@ func warn(err, unsafe error) error {
 	return err
 }
 
-// dsn is a URL in the driver's own form, settings behind the question mark included.
+// dsn returns a URL in the form of the driver, including the settings after the question
+// mark.
 func dsn(u *url.URL) (string, error) {
 	c := mysql.NewConfig()
 	c.Net, c.Addr, c.User = "tcp", u.Host, u.User.Username()
-	// A statement whose caller has gone waits for no locked row for long.
+	// A statement whose caller has gone must not wait long for a locked row.
 	c.Params = map[string]string{"innodb_lock_wait_timeout": "5", "lock_wait_timeout": "5"}
 	if u.Port() == "" {
 		c.Addr = net.JoinHostPort(u.Hostname(), "3306")

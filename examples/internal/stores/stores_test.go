@@ -13,7 +13,7 @@ import (
 func TestOpenSaysWhatIsWrongAndNoPassword(t *testing.T) {
 	for _, c := range []struct{ name, where, want string }{
 		{"another database", "mongodb://user:letmein@127.0.0.1/db", `"mongodb" is none of postgres://, mysql:// and redis://`},
-		{"no URL", "postgres://user:letmein@127.0.0.1:port/db", "this is no URL"},
+		{"no URL", "postgres://user:letmein@127.0.0.1:port/db", "this is not a URL"},
 		{"a driver's own form", "user:letmein@tcp(127.0.0.1:3306)/db", `"user" is none of`},
 		{"a PostgreSQL that does not answer", "postgres://user:letmein@127.0.0.1:1/db", "opening postgres://user:xxxxx@127.0.0.1:1/db"},
 		{"a MySQL that does not answer", "mysql://user:letmein@127.0.0.1:1/db", "opening mysql://user:xxxxx@127.0.0.1:1/db"},

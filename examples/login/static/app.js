@@ -7,25 +7,25 @@ const modes = { storage: "Tokens in localStorage", cookie: "Tokens in cookies" }
 const endings = {
   logout: "You logged out.",
   everywhere: "You logged out everywhere.",
-  reused: "Your session was used elsewhere, with a token that had been replaced long before. Perhaps somebody copied it, so the session was ended. Please log in again.",
-  revoked: "This session was ended, perhaps from another device. Please log in again.",
-  expired: "This session was not used for too long. Please log in again.",
-  not_authenticated: "This browser has no token any more. Please log in again.",
-  changed: "Meanwhile somebody logged out or in, so this call was not repeated.",
+  reused: "Your session was used with an old token, which may have been copied. So the session was ended. Please log in again.",
+  revoked: "This session was ended, perhaps on another device. Please log in again.",
+  expired: "This session was unused for too long. Please log in again.",
+  not_authenticated: "This browser no longer has a token. Please log in again.",
+  changed: "Another tab logged out or in, so this call was not repeated.",
 };
 
 function explain(error) {
-  if (error instanceof Ended) return endings[error.reason] ?? "The server does not know this session any more. Please log in again.";
+  if (error instanceof Ended) return endings[error.reason] ?? "The server no longer knows this session. Please log in again.";
   const status = error.response?.status;
   const kept = current().id ? "You are still logged in: please try again" : "Please try again";
-  if (error.response?.data?.code === "credentials_not_valid") return "This e-mail and password do not fit.";
+  if (error.response?.data?.code === "credentials_not_valid") return "The e-mail or the password is wrong.";
   if (status === 503) {
     const after = Number(error.response.headers["retry-after"]);
-    return `The server cannot tell right now (503). ${kept}${after > 0 ? ` in ${after} s` : ""}.`;
+    return `The server is temporarily unavailable (503). ${kept}${after > 0 ? ` in ${after} s` : ""}.`;
   }
-  if (error.code === "ECONNABORTED" || error.code === "ETIMEDOUT") return `The server took too long to answer. ${kept}.`;
-  if (status) return `The server answered ${status} ${error.response.data?.code ?? ""}`.trim() + ". " + kept + ".";
-  if (error.isAxiosError) return `The server did not answer. ${kept}.`;
+  if (error.code === "ECONNABORTED" || error.code === "ETIMEDOUT") return `The server took too long to respond. ${kept}.`;
+  if (status) return `The server responded with ${status} ${error.response.data?.code ?? ""}`.trim() + ". " + kept + ".";
+  if (error.isAxiosError) return `The server did not respond. ${kept}.`;
   return `${error.message}. ${kept}.`;
 }
 
@@ -34,7 +34,7 @@ function say(text, kind = "") {
   byId("message").className = `message ${kind}`;
 }
 
-// attempt runs what a click asked for, and says what went wrong with it.
+// attempt runs work after a click, and shows its error.
 async function attempt(button, work) {
   button.setAttribute("aria-busy", "true");
   try {
@@ -47,7 +47,7 @@ async function attempt(button, work) {
   }
 }
 
-let shown; // the id of the login that is seen
+let shown; // the ID of the login that is shown
 
 // render shows the state that all tabs share.
 function render() {
@@ -70,7 +70,7 @@ function render() {
   } else if (now.ended) {
     say(explain(new Ended(now.ended)), now.ended === "logout" || now.ended === "everywhere" ? "" : "refused");
   }
-  // Only where somebody is at work: what had the focus is gone.
+  // Move the focus only in the tab that has it: the focused element is gone.
   if (shown !== undefined && document.hasFocus()) byId(now.id ? "call-button" : "password").focus();
   shown = now.id ?? "";
 }
@@ -83,7 +83,7 @@ function showStatus(element, status) {
 let calls = 0;
 
 async function call() {
-  const turn = ++calls; // whoever clicks twice sees the answer to the last click
+  const turn = ++calls; // after several clicks, show the response to the last one
   const show = (status, text) => {
     if (turn !== calls || !current().id) return;
     showStatus(byId("call-status"), status);
@@ -109,7 +109,7 @@ function element(name, properties = {}, ...children) {
 
 const time = (text) => element("time", { dateTime: text }, when.format(new Date(text)));
 
-// device is what people call a browser; the User-Agent names several others, too.
+// device returns the common name of a browser. Its User-Agent also names others.
 function device(label) {
   const browser = [[/Edg\//, "Edge"], [/OPR\//, "Opera"], [/Firefox\//, "Firefox"], [/Chrom(e|ium)\//, "Chrome"], [/Safari\//, "Safari"], [/^curl\//, "curl"]]
     .find(([pattern]) => pattern.test(label))?.[1];
@@ -147,7 +147,7 @@ async function list() {
   }));
 }
 
-// write adds a line to the log, the newest last.
+// write adds a line at the end of the log.
 function write(line) {
   const log = byId("log");
   const below = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
@@ -191,7 +191,7 @@ watch({
 });
 if (!isSecureContext) {
   byId("mode-cookie").disabled = true;
-  byId("mode-cookie-about").textContent = "Browsers keep these over HTTPS alone, or from this machine.";
+  byId("mode-cookie-about").textContent = "Browsers keep these only over HTTPS, or from this machine.";
   if (current().mode === "cookie") choose("storage");
 }
 render();

@@ -1,16 +1,16 @@
-// A session for axios that outlives its access tokens. It looks at no clock and into no
-// token: an access token is good until a call is answered with 401.
+// A session for axios that outlives its access tokens. It reads neither a clock nor a token:
+// an access token is good until a call gets 401.
 //
-// All tabs of a browser have one session, and share in localStorage
+// All tabs of a browser share one session, with these items in localStorage:
 //
 //   session         {mode, turn, id, email}, or {mode, turn, ended} when logged out. The
-//                   id is new with every login, the turn with every change of tokens.
-//   access_token    with mode "storage" alone; with mode "cookie" the browser keeps both,
-//   refresh_token   and no script can read them
+//                   id changes with every login, and the turn with every change of tokens.
+//   access_token    only with mode "storage". With mode "cookie" the browser keeps both
+//   refresh_token   tokens, and no script can read them.
 
 const endpoints = { storage: "/auth/jwt/", cookie: "/auth/cookie/" };
 
-// Ended says that this session is no more, and why.
+// Ended is thrown when the session has ended. reason says why.
 export class Ended extends Error {
   constructor(reason) {
     super(`the session has ended: ${reason}`);
@@ -18,37 +18,37 @@ export class Ended extends Error {
   }
 }
 
-// current is what the tabs share now; it has an id if somebody is logged in.
+// current returns what the tabs share now. It has an id if a user is logged in.
 export function current() {
   let stored = null;
   try {
     stored = JSON.parse(localStorage.getItem("session"));
   } catch {
-    // As if there were none: somebody else wrote it.
+    // Another script wrote it. Treat it as no session.
   }
   return { ...stored, mode: stored?.mode === "cookie" ? "cookie" : "storage" };
 }
 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-// soon gives up after a second: whoever has the lock must not keep it.
+// soon gives up after a second, so that a tab does not keep the lock.
 const soon = (promise) => Promise.race([promise, pause(1000)]).catch(() => {});
 
-// random needs no secure context, as crypto.randomUUID does.
+// random, unlike crypto.randomUUID, needs no secure context.
 const random = () => crypto.getRandomValues(new Uint32Array(2)).join("-");
 
-let told; // when other tabs can know of the last turn
+let told; // resolves when other tabs can know of the last turn
 
 function save(session) {
   const turn = random();
   localStorage.setItem("session", JSON.stringify({ ...session, turn }));
   told = soon(lastTurn(turn));
-  changed(); // a storage event is for the other tabs alone
+  changed(); // only other tabs get a storage event
 }
 
-// Browsers show a tab a little later what another wrote to localStorage, and hand on a
-// lock before. IndexedDB has no such delay, and tells whether there is more to come.
-// Without it two tabs could refresh, and the server would give both the same.
+// upToDate waits until this tab sees what other tabs wrote to localStorage. Browsers may pass
+// on a lock earlier than that. IndexedDB has no such delay, and holds the last turn. Without
+// it two tabs could refresh, and the server would give both the same token.
 async function upToDate() {
   const last = await soon(lastTurn());
   if (!last) return;
@@ -81,15 +81,15 @@ async function lastTurn(turn) {
   return request.result;
 }
 
-// keep stores what a login or a refresh gave. A 200 of something between, such as the
-// page of a hotel's network, must not replace tokens.
+// keep stores the result of a login or a refresh. A 200 that is not from the server, such as
+// a hotel's login page, must not replace tokens.
 function keep(session, pair) {
   const tokens = [pair?.refresh_token, pair?.access_token];
   if (!(pair?.expires_in > 0) || (session.mode === "storage" && !tokens.every((token) => typeof token === "string"))) {
-    throw new Error("the answer is not that of the server");
+    throw new Error("the response is not from the server");
   }
   if (session.mode === "storage") {
-    localStorage.setItem("refresh_token", pair.refresh_token); // first: it is the one not to lose
+    localStorage.setItem("refresh_token", pair.refresh_token); // first, since it must not be lost
     localStorage.setItem("access_token", pair.access_token);
   }
   save(session);
@@ -102,12 +102,12 @@ function forget(session, ended) {
   save({ mode: session.mode, ended });
 }
 
-// held tells what a call is sent with from what a refresh puts in its place.
+// held returns a value that changes when a refresh replaces the access token.
 const held = (session) => session.mode === "storage" ? localStorage.getItem("access_token") : session.turn;
 
-// alone runs work while no other tab, and nothing else here, logs in, refreshes or logs
-// out. A lock of a tab that is closed is free again. Pages that came by plain HTTP have
-// no locks: then tabs refresh at once, which the server allows for.
+// alone runs work while neither another tab nor this one logs in, refreshes or logs out. The
+// lock of a closed tab is released. Pages over plain HTTP have no locks. Their tabs may
+// refresh at the same time, which the server allows.
 let queue = Promise.resolve();
 const lock = (work) => navigator.locks
   ? navigator.locks.request("session", work)
@@ -123,7 +123,7 @@ const alone = (work) => lock(async () => {
 
 const plain = axios.create({ timeout: 5000 });
 
-// api is for calls: axios with the session of now. It sends tokens to this origin alone.
+// api is axios with the current session, for calls. It sends tokens only to this origin.
 export const api = axios.create({ timeout: 5000, baseURL: location.origin, allowAbsoluteUrls: false });
 
 for (const instance of [plain, api]) {
@@ -140,7 +140,7 @@ for (const instance of [plain, api]) {
 
 api.interceptors.request.use((config) => {
   const now = current();
-  // Never repeat the call of one user as another.
+  // Never repeat a call as another user.
   if (!now.id || (config.sent && config.sent.id !== now.id)) throw new Ended(now.ended ?? "changed");
   config.sent = { id: now.id, held: held(now) };
   config.headers.delete("Authorization");
@@ -148,8 +148,8 @@ api.interceptors.request.use((config) => {
   return config;
 });
 
-// A call that is answered with 401 is repeated: once with what was refreshed meanwhile,
-// if so, and once after a refresh of its own.
+// A call that gets 401 is repeated: once if the token was refreshed in the meantime, and once
+// after a refresh of its own.
 api.interceptors.response.use(undefined, async (error) => {
   const { config, response } = error;
   if (response?.status !== 401 || config.refreshed) throw error;
@@ -159,8 +159,8 @@ api.interceptors.response.use(undefined, async (error) => {
 
 let refreshedHere;
 
-// renew wants to be alone. It says whether somebody else has refreshed since the call was
-// sent: whoever waited for the lock behind a refresh needs none.
+// renew must run inside alone. It returns true if another tab or call has refreshed since this
+// call was sent, so that no refresh is needed.
 async function renew({ sent, adopted }) {
   const now = current();
   if (now.id !== sent.id) throw new Ended(now.ended ?? "changed");
@@ -172,7 +172,7 @@ async function renew({ sent, adopted }) {
   try {
     answer = await patiently(() => plain.post(`${endpoints[now.mode]}refresh/`, credentials(now)));
   } catch (error) {
-    // 401 alone ends a session: after all else the tokens may be as good as before.
+    // Only a 401 ends the session. After any other error the tokens may still be good.
     if (error.response?.status !== 401) throw error;
     const reason = reasonOf(error);
     forget(now, reason);
@@ -184,11 +184,11 @@ async function renew({ sent, adopted }) {
   return false;
 }
 
-// credentials are what a body has of a session: with cookies nothing.
+// credentials returns the part of a body that identifies the session. With cookies it is empty.
 const credentials = (session) => session.mode === "storage" ? { refresh_token: localStorage.getItem("refresh_token") } : {};
 
-// patiently asks again, once and soon: if only the answer was lost, the server gives it
-// again.
+// patiently tries again once after a second. If only the response was lost, the server sends
+// the same tokens again.
 async function patiently(send) {
   try {
     return await send();
@@ -202,13 +202,13 @@ async function patiently(send) {
 const reasonOf = (error) => error.response.data?.reason ?? error.response.data?.code ?? "unknown";
 
 export const login = (mode, email, password) => alone(async () => {
-  if (current().id) return; // in another tab, meanwhile
+  if (current().id) return; // another tab has logged in
   const answer = await plain.post(`${endpoints[mode]}create/`, { email, password });
   keep({ mode, id: random(), email }, answer.data);
 });
 
-// logout ends this session, with {everywhere: true} all of this user, and with
-// {session_id} another one. It goes by the refresh token, so it needs no refresh before.
+// logout ends this session, with {everywhere: true} all sessions of the user, and with
+// {session_id} another one. It uses the refresh token, so it needs no refresh before.
 export const logout = (which = {}) => alone(async () => {
   const now = current();
   if (!now.id) return;
@@ -224,7 +224,7 @@ export const logout = (which = {}) => alone(async () => {
 
 export const sessions = async () => (await api.get(`${endpoints[current().mode]}sessions/`)).data.sessions;
 
-// choose says where the next login keeps its tokens.
+// choose sets where the next login keeps its tokens.
 export const choose = (mode) => alone(async () => {
   const now = current();
   if (!now.id) save({ ...now, mode });
@@ -234,8 +234,8 @@ let changed = () => {};
 let note = () => {};
 let report = () => {};
 
-// watch calls back when a login or its end, in whatever tab, changes the session, and for
-// each request and remark, without tokens.
+// watch registers callbacks for changes of the session in any tab, for each request, and for
+// notes. They get no tokens.
 export function watch(callbacks) {
   changed = callbacks.changed;
   note = callbacks.note;
@@ -250,6 +250,6 @@ export function watch(callbacks) {
     if (event.key === "session" || event.key === null) changed();
   });
   addEventListener("pageshow", (event) => {
-    if (event.persisted) changed(); // events are not kept for a page that was left
+    if (event.persisted) changed(); // a page in the back/forward cache gets no events
   });
 }

@@ -1,41 +1,41 @@
-// Tokens live in this object alone: not in the page's URL, not in any storage.
-// By container: {value, expires, revoked}.
+// tokens holds the only copies, by container: {value, expires, revoked}. They are neither in
+// the page's URL nor in any storage.
 const tokens = {};
 
-// What each button sends, the status to expect, and what is to be seen in the
-// answer. A call wants the token of a container, or none; some want its owner.
+// calls has what each button sends, the expected status, and a remark about the response. A
+// call needs the token of a container, its owner, or neither.
 const calls = {
   header: {
     method: "POST", path: "/run/demo/notify", token: "demo", by: "header", expected: 200,
-    remark: "The recipe knows the caller by the token’s id.",
-    otherwise: "Was the token revoked meanwhile, or its key retired? Then mint another.",
+    remark: "The recipe identifies the caller by the token’s ID.",
+    otherwise: "Was the token revoked, or its key retired? Then create another one.",
   },
   query: {
     method: "GET", path: "/run/demo/notify", token: "demo", by: "query", expected: 200,
-    remark: "The “url” is what the recipe saw: the token was cut out before. And no cache may keep the answer.",
-    otherwise: "Was the token revoked meanwhile, or its key retired? Then mint another.",
+    remark: "The “url” is what the recipe saw: the token was removed from it. No cache may keep the response.",
+    otherwise: "Was the token revoked, or its key retired? Then create another one.",
   },
   none: {
     method: "POST", path: "/run/demo/notify", expected: 403,
-    remark: "Who is not authenticated gets 403, and learns nothing more.",
+    remark: "A client without a token gets 403, and learns nothing more.",
   },
   other: {
     method: "POST", path: "/run/demo/notify", token: "other", by: "header", expected: 403,
-    remark: "A genuine token, but of another container. Only its holder is told so.",
+    remark: "The token is authentic, and opens another container. Only for an authentic token is there a reason.",
   },
   public: {
     method: "POST", path: "/run/demo/hello", expected: 200,
-    remark: "A public recipe runs for anyone, here for an anonymous caller.",
+    remark: "A public recipe runs for every caller, here for an anonymous one.",
   },
   revoke: {
     method: "POST", path: "/revoke", token: "demo", by: "form", owner: "demo", expected: 200,
-    remark: "The token opens nothing any more: call the private recipe with it. An empty answer is all that RFC 7009 has.",
-    otherwise: "Only a container’s owner may revoke. Is this the owner key of this run?",
+    remark: "The token no longer works: call the private recipe with it. RFC 7009 requires an empty response.",
+    otherwise: "Only a container’s owner can revoke. Is this the owner key of this run?",
   },
   revokeAll: {
     method: "POST", path: "/revoke-all/demo", owner: "demo", expected: 204,
-    remark: "Every token of demo that was minted up to now opens nothing any more. One that is minted now is good at once.",
-    otherwise: "Only a container’s owner may revoke. Is this the owner key of this run?",
+    remark: "No token for demo that was created so far works any more. A new one works at once.",
+    otherwise: "Only a container’s owner can revoke. Is this the owner key of this run?",
   },
 };
 
@@ -43,11 +43,10 @@ const shownHeaders = ["Content-Type", "Cache-Control", "Referrer-Policy", "Vary"
 
 const byId = (id) => document.getElementById(id);
 
-// shorten keeps of a token what tells it from others; its beginning is the same
-// for all of one key.
+// shorten keeps the start and the end of a token. The start is the same for all tokens of a key.
 const shorten = (token) => `${token.slice(0, 8)}…${token.slice(-6)}`;
 
-// withoutTokens makes a text safe to be shown, over a shoulder or in a screenshot.
+// withoutTokens shortens the tokens in a text, so that it can be shown.
 function withoutTokens(text) {
   for (const token of Object.values(tokens)) {
     text = text.replaceAll(token.value, shorten(token.value));
@@ -63,13 +62,13 @@ function pretty(text) {
   }
 }
 
-// basic encodes as UTF-8, as curl does; btoa alone stops at Latin-1.
+// basic encodes as UTF-8, as curl does. btoa alone only supports Latin-1.
 function basic(user, password) {
   const bytes = new TextEncoder().encode(`${user}:${password}`);
   return "Basic " + btoa(String.fromCharCode(...bytes));
 }
 
-// asOwner is what of a request says that a container's owner makes it.
+// asOwner returns the headers of a request by a container's owner.
 function asOwner(container) {
   return {
     headers: { Authorization: basic(container, byId("owner-key").value) },
@@ -82,17 +81,16 @@ function showStatus(element, status, text) {
   element.className = "status " + (status >= 200 && status < 300 ? "good" : status === 403 ? "refused" : "bad");
 }
 
-// Whoever clicks twice sees the answer to the last click.
+// After several clicks, the page shows the response to the last one.
 let latest = 0;
 
-// exchange sends a request and shows it with its response. request.shownAs
-// stands in for headers that must not be seen. The remark is for the expected
-// status, otherwise for all else. learn gets the text of a success before
-// anything is shown.
+// exchange sends a request and shows it with its response. request.shownAs replaces headers
+// that must not be shown. remark is shown for the expected status, and otherwise for any
+// other one. learn is called with the body of a success before anything is shown.
 async function exchange(request, { expected, remark, otherwise, badge, learn = () => {} }) {
   const turn = ++latest;
   const url = new URL(request.url, location.origin);
-  let status = 0, label = "no answer", shown;
+  let status = 0, label = "no response", shown;
   try {
     const response = await fetch(url, {
       method: request.method,
@@ -112,7 +110,7 @@ async function exchange(request, { expected, remark, otherwise, badge, learn = (
       .map((name) => `${name}: ${response.headers.get(name)}`)
       .join("\n") + (text && "\n\n" + pretty(text));
   } catch (error) {
-    shown = `The server did not answer: ${error.message}`;
+    shown = `The server did not respond: ${error.message}`;
   }
   showStatus(badge, status, status || "none");
   if (turn !== latest) return;
@@ -123,19 +121,19 @@ async function exchange(request, { expected, remark, otherwise, badge, learn = (
       (request.body ? `\n\n${request.body}` : ""));
   showStatus(byId("status"), status, label);
   byId("response").textContent = withoutTokens(shown);
-  byId("remark").textContent = status === expected ? remark : otherwise ?? `Expected was ${expected}.`;
+  byId("remark").textContent = status === expected ? remark : otherwise ?? `The expected status is ${expected}.`;
   byId("hint").hidden = true;
   byId("exchange").hidden = false;
 }
 
-// refresh shows which tokens there are, and which calls they make possible.
+// refresh shows the tokens, and which calls are possible with them.
 function refresh() {
   for (const item of document.querySelectorAll(".tokens li")) {
     const token = tokens[item.dataset.container];
     if (!token) continue;
     const until = token.expires.toLocaleDateString(undefined, { dateStyle: "medium" });
     item.querySelector(".token").textContent = `${shorten(token.value)}, ${token.revoked ? "revoked" : `valid until ${until}`}`;
-    // Browsers have a clipboard only where the page came safely: https or this machine.
+    // Browsers have a clipboard only for pages from https or from this machine.
     item.querySelector("button").hidden = !navigator.clipboard;
   }
   for (const button of document.querySelectorAll("[data-call]")) {
@@ -150,7 +148,7 @@ function refresh() {
 
 byId("mint").addEventListener("submit", (event) => {
   event.preventDefault();
-  const container = event.submitter?.value ?? "demo"; // Enter presses the first button
+  const container = event.submitter?.value ?? "demo"; // Enter means the first button
   exchange({
     method: "POST",
     url: `/create-token/${container}`,
@@ -158,8 +156,8 @@ byId("mint").addEventListener("submit", (event) => {
   }, {
     badge: byId("minted"),
     expected: 200,
-    remark: `This token opens the recipes of ${container} only. The page shows it shortened.`,
-    otherwise: "Only a container’s owner may mint. Is this the owner key of this run?",
+    remark: `This token opens only the recipes of ${container}. The page shows it shortened.`,
+    otherwise: "Only a container’s owner can create tokens. Is this the owner key of this run?",
     learn(text) {
       const minted = JSON.parse(text);
       tokens[container] = { value: minted.token, expires: new Date(Date.now() + minted.expires_in * 1000) };
@@ -183,7 +181,7 @@ for (const button of document.querySelectorAll("[data-call]")) {
       request.headers["Content-Type"] = "application/json";
       request.body = byId("data").value;
     }
-    const held = tokens[call.owner]; // not one that is minted until the answer comes
+    const held = tokens[call.owner]; // not a token that is created before the response comes
     const learn = () => {
       if (!call.owner || !held) return;
       held.revoked = true;

@@ -1,4 +1,4 @@
-// Command chi has jwtauth in the groups of a chi router:
+// Command chi uses jwtauth in the groups of a chi router:
 //
 //	go run ./examples/routers/chi
 package main
@@ -20,12 +20,12 @@ import (
 	"github.com/joinednode/jwtauth/keys"
 )
 
-// newHandler wants an auth with WithContainer(container).
+// newHandler needs an Auth with WithContainer(container).
 func newHandler(auth *jwtauth.Auth) http.Handler {
 	router := chi.NewRouter()
-	// Not here: what Use puts at the top runs before chi has found a route, so
-	// there is no container yet. Private would deny everyone, and Public would
-	// take the claims of any container's token for good ones.
+	// Do not call Use here. A middleware at the top runs before chi has found a route, so
+	// there is no container yet. Private would deny every request, and Public would
+	// accept a token of any container.
 	router.Route("/run/{container}", func(r chi.Router) {
 		r.With(auth.Public).HandleFunc("/hello", run)
 		r.Group(func(r chi.Router) {
@@ -36,10 +36,10 @@ func newHandler(auth *jwtauth.Auth) http.Handler {
 	return router
 }
 
-// container is the container of a request, decoded once. Where a path has a
-// spelling of its own, such as a%2Fb, chi goes by r.URL.RawPath, and its
-// parameters are still encoded; otherwise by r.URL.Path, and they are not. To
-// decode always would take %2561 for "a". r.PathValue has the same values.
+// container returns the container of a request, decoded once. If a path has a spelling of
+// its own, such as a%2Fb, chi uses r.URL.RawPath, and its parameters are still encoded.
+// Otherwise it uses r.URL.Path, and they are decoded. Decoding always would turn %2561
+// into "a". r.PathValue has the same values.
 func container(r *http.Request) string {
 	value := chi.URLParam(r, "container")
 	if decoded, err := url.PathUnescape(value); err == nil && r.URL.RawPath != "" {
@@ -48,14 +48,14 @@ func container(r *http.Request) string {
 	return value
 }
 
-// run answers with what it sees.
+// run returns what it sees of the request.
 func run(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 64<<10))
 	if err != nil {
 		http.Error(w, "the body cannot be read", http.StatusBadRequest)
 		return
 	}
-	claims, _ := jwtauth.FromContext(r.Context()) // none for a stranger
+	claims, _ := jwtauth.FromContext(r.Context()) // empty without a token
 	json.NewEncoder(w).Encode(map[string]string{
 		"container": container(r), "caller": claims.Container, "body": string(body),
 		"uri": r.RequestURI, "query": r.URL.RawQuery,
@@ -66,7 +66,7 @@ func run(w http.ResponseWriter, r *http.Request) {
 func main() {
 	addr := flag.String("addr", "127.0.0.1:8080", "`address` to serve on")
 	flag.Parse()
-	secret := make([]byte, 32) // of this run; keys.LoadOrCreate keeps one
+	secret := make([]byte, 32) // for this run only; keys.LoadOrCreate would keep one
 	rand.Read(secret)
 	auth, err := jwtauth.New(keys.HS256(secret), jwtauth.WithContainer(container))
 	if err != nil {

@@ -1,4 +1,4 @@
-// Command echo has jwtauth in the groups of an echo router:
+// Command echo uses jwtauth in the groups of an echo router:
 //
 //	go run ./examples/routers/echo
 package main
@@ -19,25 +19,24 @@ import (
 	"github.com/joinednode/jwtauth/keys"
 )
 
-// newHandler needs no option of auth: decodeParams puts the container where
-// jwtauth looks for it.
+// newHandler needs no option of the Auth: decodeParams sets r.PathValue, where jwtauth
+// looks for the container.
 func newHandler(auth *jwtauth.Auth) http.Handler {
 	e := echo.New()
-	// Use, not Pre, which runs before echo has found a route.
+	// Pre would run before echo has found a route.
 	e.Use(decodeParams)
 
 	e.Any("/run/:container/hello", run, echo.WrapMiddleware(auth.Public))
-	// What the group does not know is private too: strangers get 403, not 404.
+	// Unknown paths of the group are private, too: without a token they are 403, not 404.
 	private := e.Group("/run/:container", echo.WrapMiddleware(auth.Private))
 	private.Any("/notify", run)
 	return e
 }
 
-// decodeParams decodes the parameters for c.Param and r.PathValue alike, so that
-// what is checked is what the handler sees. Where a path has a spelling of its
-// own, such as a%2Fb, echo goes by r.URL.RawPath, and its parameters are still
-// encoded; otherwise by r.URL.Path, and they are not. It stands at the top, since
-// twice would be once too often.
+// decodeParams decodes the parameters for both c.Param and r.PathValue, so that the
+// handler sees what was checked. If a path has a spelling of its own, such as a%2Fb, echo
+// uses r.URL.RawPath, and its parameters are still encoded. Otherwise it uses r.URL.Path,
+// and they are decoded. decodeParams must run only once, so it is at the top.
 func decodeParams(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		values := c.ParamValues()
@@ -52,14 +51,14 @@ func decodeParams(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// run answers with what it sees.
+// run returns what it sees of the request.
 func run(c echo.Context) error {
 	r := c.Request()
 	body, err := io.ReadAll(http.MaxBytesReader(c.Response(), r.Body, 64<<10))
 	if err != nil {
 		return echo.NewHTTPError(http.StatusBadRequest, "the body cannot be read")
 	}
-	claims, _ := jwtauth.FromContext(r.Context()) // none for a stranger
+	claims, _ := jwtauth.FromContext(r.Context()) // empty without a token
 	return c.JSON(http.StatusOK, map[string]string{
 		"container": c.Param("container"), "caller": claims.Container, "body": string(body),
 		"uri": r.RequestURI, "query": r.URL.RawQuery,
@@ -70,7 +69,7 @@ func run(c echo.Context) error {
 func main() {
 	addr := flag.String("addr", "127.0.0.1:8080", "`address` to serve on")
 	flag.Parse()
-	secret := make([]byte, 32) // of this run; keys.LoadOrCreate keeps one
+	secret := make([]byte, 32) // for this run only; keys.LoadOrCreate would keep one
 	rand.Read(secret)
 	auth, err := jwtauth.New(keys.HS256(secret))
 	if err != nil {

@@ -1,4 +1,4 @@
-// Command gin has jwtauth in the groups of a gin engine:
+// Command gin uses jwtauth in the groups of a gin engine:
 //
 //	go run ./examples/routers/gin
 package main
@@ -19,27 +19,27 @@ import (
 	"github.com/joinednode/jwtauth/keys"
 )
 
-// newHandler needs no option of auth: decodeParams puts the container where
-// jwtauth looks for it.
+// newHandler needs no option of the Auth: decodeParams sets r.PathValue, where jwtauth
+// looks for the container.
 func newHandler(auth *jwtauth.Auth) http.Handler {
-	engine := gin.New()          // gin.Default logs queries as they came, token and all
+	engine := gin.New()          // gin.Default logs queries with their tokens
 	engine.UseEscapedPath = true // by default a%2Fb would be two segments
-	// Gin decodes like a form, where a plus is a space: decodeParams does it.
+	// Gin would decode a plus as a space. decodeParams decodes instead.
 	engine.UnescapePathValues = false
-	// The redirect to the path without its last slash would repeat the token.
+	// A redirect to the path without its last slash would repeat the token.
 	engine.RedirectTrailingSlash = false
 	engine.Use(decodeParams)
 
 	engine.Group("/run/:container", wrap(auth.Public)).Any("/hello", run)
-	// The handlers of a group run for routes that match; what does not exist is
-	// 404 to everyone.
+	// The handlers of a group run only for routes that match. Other paths are
+	// 404, with or without a token.
 	engine.Group("/run/:container", wrap(auth.Private)).Any("/notify", run)
 	return engine
 }
 
-// decodeParams decodes the parameters for c.Param and r.PathValue alike, so that
-// what is checked is what the handler sees. It stands at the top, since twice
-// would be once too often; gin has found the route by then.
+// decodeParams decodes the parameters for both c.Param and r.PathValue, so that the
+// handler sees what was checked. It must run only once, so it is at the top, where gin
+// has already found the route.
 func decodeParams(c *gin.Context) {
 	for i, p := range c.Params {
 		if decoded, err := url.PathUnescape(p.Value); err == nil {
@@ -49,29 +49,29 @@ func decodeParams(c *gin.Context) {
 	}
 }
 
-// wrap makes a middleware of net/http one of gin's.
+// wrap turns a net/http middleware into a gin handler.
 func wrap(middleware func(http.Handler) http.Handler) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		passed := false
 		middleware(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 			passed = true
-			c.Request = r // with the claims, and without the token of the URL
+			c.Request = r // has the claims, and no token in the URL
 			c.Next()
 		})).ServeHTTP(c.Writer, c.Request)
 		if !passed {
-			c.Abort() // or gin would run the handler behind the denial
+			c.Abort() // otherwise gin would run the handler after the denial
 		}
 	}
 }
 
-// run answers with what it sees.
+// run returns what it sees of the request.
 func run(c *gin.Context) {
 	body, err := io.ReadAll(http.MaxBytesReader(c.Writer, c.Request.Body, 64<<10))
 	if err != nil {
 		c.String(http.StatusBadRequest, "the body cannot be read")
 		return
 	}
-	claims, _ := jwtauth.FromContext(c.Request.Context()) // none for a stranger
+	claims, _ := jwtauth.FromContext(c.Request.Context()) // empty without a token
 	c.JSON(http.StatusOK, gin.H{
 		"container": c.Param("container"), "caller": claims.Container, "body": string(body),
 		"uri": c.Request.RequestURI, "query": c.Request.URL.RawQuery,
@@ -83,7 +83,7 @@ func main() {
 	addr := flag.String("addr", "127.0.0.1:8080", "`address` to serve on")
 	flag.Parse()
 	gin.SetMode(gin.ReleaseMode)
-	secret := make([]byte, 32) // of this run; keys.LoadOrCreate keeps one
+	secret := make([]byte, 32) // for this run only; keys.LoadOrCreate would keep one
 	rand.Read(secret)
 	auth, err := jwtauth.New(keys.HS256(secret))
 	if err != nil {

@@ -1,4 +1,4 @@
-// Command gorilla has jwtauth in the subrouters of gorilla/mux:
+// Command gorilla uses jwtauth in the subrouters of gorilla/mux:
 //
 //	go run ./examples/routers/gorilla
 package main
@@ -20,14 +20,14 @@ import (
 	"github.com/joinednode/jwtauth/keys"
 )
 
-// newHandler wants an auth with WithContainer(container).
+// newHandler needs an Auth with WithContainer(container).
 func newHandler(auth *jwtauth.Auth) http.Handler {
 	router := mux.NewRouter().
-		// By default a path is decoded before it is matched, and a%2Fb would be
+		// By default gorilla decodes a path before it matches it, so a%2Fb would be
 		// two segments.
 		UseEncodedPath().
-		// By default a path that could be cleaned is redirected to the clean one,
-		// and the redirect repeats the query, token and all.
+		// By default gorilla redirects a path that could be cleaned,
+		// and the redirect repeats the query with its token.
 		SkipClean(true)
 
 	public := router.PathPrefix("/run/{container}").Subrouter()
@@ -35,13 +35,13 @@ func newHandler(auth *jwtauth.Auth) http.Handler {
 	public.HandleFunc("/hello", run)
 
 	private := router.PathPrefix("/run/{container}").Subrouter()
-	private.Use(auth.Private) // runs for routes that match; what does not exist is 404 to everyone
+	private.Use(auth.Private) // runs only for routes that match; other paths are 404
 	private.HandleFunc("/notify", run)
 	return router
 }
 
-// container is the container of a request, decoded once: with UseEncodedPath
-// the variables are always encoded, without it never.
+// container returns the container of a request, decoded once. With UseEncodedPath the
+// variables are always encoded, and without it never.
 func container(r *http.Request) string {
 	value := mux.Vars(r)["container"]
 	if decoded, err := url.PathUnescape(value); err == nil {
@@ -50,14 +50,14 @@ func container(r *http.Request) string {
 	return value
 }
 
-// run answers with what it sees.
+// run returns what it sees of the request.
 func run(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 64<<10))
 	if err != nil {
 		http.Error(w, "the body cannot be read", http.StatusBadRequest)
 		return
 	}
-	claims, _ := jwtauth.FromContext(r.Context()) // none for a stranger
+	claims, _ := jwtauth.FromContext(r.Context()) // empty without a token
 	json.NewEncoder(w).Encode(map[string]string{
 		"container": container(r), "caller": claims.Container, "body": string(body),
 		"uri": r.RequestURI, "query": r.URL.RawQuery,
@@ -68,7 +68,7 @@ func run(w http.ResponseWriter, r *http.Request) {
 func main() {
 	addr := flag.String("addr", "127.0.0.1:8080", "`address` to serve on")
 	flag.Parse()
-	secret := make([]byte, 32) // of this run; keys.LoadOrCreate keeps one
+	secret := make([]byte, 32) // for this run only; keys.LoadOrCreate would keep one
 	rand.Read(secret)
 	auth, err := jwtauth.New(keys.HS256(secret), jwtauth.WithContainer(container))
 	if err != nil {

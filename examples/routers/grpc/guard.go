@@ -13,23 +13,23 @@ import (
 	"github.com/joinednode/jwtauth"
 )
 
-// containerKey is the metadata that names a call's container. Its suffix lets
-// gRPC carry what is not ASCII.
+// containerKey is the metadata key that names a call's container. With its suffix, gRPC
+// carries values that are not ASCII.
 const containerKey = "container-bin"
 
 // guard checks calls by their metadata.
 type guard struct {
 	auth *jwtauth.Auth
-	// policies by full method. A method that is not listed is private, since
-	// that is the zero Policy: a method added later is never open by oversight.
+	// policies are by full method. A method that is not listed is private, since that is
+	// the zero Policy. So a new method is never public by mistake.
 	policies map[string]jwtauth.Policy
 }
 
 // bearer reads metadata as strictly as jwtauth reads a request's header.
 var bearer = jwtauth.FromHeader("Authorization", "Bearer")
 
-// claims returns what the token of a call says, if it is one of the container
-// that the call names.
+// claims returns the claims of a call's token, if it opens the container that the call
+// names.
 func (g guard) claims(ctx context.Context) (jwtauth.Claims, error) {
 	md, _ := metadata.FromIncomingContext(ctx)
 	presented, err := bearer(&http.Request{Header: http.Header{"Authorization": md.Get("authorization")}})
@@ -46,8 +46,8 @@ func (g guard) claims(ctx context.Context) (jwtauth.Claims, error) {
 	return g.auth.Verify(ctx, presented.Token, containers[0])
 }
 
-// check returns the context for the handler of a method. The container that was
-// checked is its claims'; one that the message names besides is not.
+// check returns the context for the handler of a method. Handlers must use the container
+// of its claims, and not one that the message names.
 func (g guard) check(ctx context.Context, method string) (context.Context, error) {
 	claims, err := g.claims(ctx)
 	switch policy := g.policies[method]; {
@@ -59,16 +59,17 @@ func (g guard) check(ctx context.Context, method string) (context.Context, error
 	return nil, denial(err)
 }
 
-// denial is what the client learns: nothing about a token that is not genuine.
+// denial returns the error for the client. It tells nothing about a token that is not
+// authentic.
 func denial(err error) error {
 	switch {
 	case errors.Is(err, jwtauth.ErrUnavailable):
-		return status.Error(codes.Unavailable, "the token cannot be judged now")
+		return status.Error(codes.Unavailable, "the token cannot be verified now; try again")
 	case errors.Is(err, jwtauth.ErrNoToken):
 		return status.Error(codes.Unauthenticated, "a token is needed")
 	case errors.Is(err, jwtauth.ErrContainer):
 		return status.Error(codes.PermissionDenied, "the token is of another container")
-	case errors.Is(err, jwtauth.ErrNoContainer): // here it is the client's to name one
+	case errors.Is(err, jwtauth.ErrNoContainer): // in gRPC the client names the container
 		return status.Error(codes.InvalidArgument, "the call names no container")
 	}
 	return status.Error(codes.Unauthenticated, "the token is not valid")
@@ -90,18 +91,18 @@ func (g guard) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServer
 	guarded := &guardedStream{ServerStream: stream, ctx: ctx, auth: g.auth}
 	err = handler(srv, guarded)
 	if guarded.err != nil {
-		return guarded.err // whatever the handler made of it
+		return guarded.err // even if the handler returned another error
 	}
 	return err
 }
 
-// guardedStream lets no message through, either way, once the token that opened
-// the stream is no longer good.
+// guardedStream passes no message in either direction once the token that opened the
+// stream is no longer valid.
 type guardedStream struct {
 	grpc.ServerStream
 	ctx  context.Context
 	auth *jwtauth.Auth
-	err  error // why nothing was sent; handlers send from one goroutine at a time
+	err  error // why nothing was sent; handlers must not send concurrently
 }
 
 func (s *guardedStream) Context() context.Context { return s.ctx }
@@ -109,7 +110,7 @@ func (s *guardedStream) Context() context.Context { return s.ctx }
 func (s *guardedStream) recheck() error {
 	claims, ok := jwtauth.FromContext(s.ctx)
 	if !ok {
-		return nil // a stranger on a public method
+		return nil // no token, on a public method
 	}
 	if err := s.auth.Recheck(s.ctx, claims); err != nil {
 		return denial(err)
@@ -121,7 +122,7 @@ func (s *guardedStream) SendMsg(m any) error {
 	if s.err == nil {
 		s.err = s.recheck()
 	}
-	if s.err != nil { // once is for good, so that no message is left out in between
+	if s.err != nil { // after a failure nothing more is sent, so that no message is skipped
 		return s.err
 	}
 	return s.ServerStream.SendMsg(m)
@@ -131,5 +132,5 @@ func (s *guardedStream) RecvMsg(m any) error {
 	if err := s.ServerStream.RecvMsg(m); err != nil {
 		return err
 	}
-	return s.recheck() // after the wait for the message
+	return s.recheck() // the wait for the message may have been long
 }

@@ -1,6 +1,6 @@
-// Command grpc has jwtauth in front of gRPC, with the standard health service as
-// the service: everyone may call Check, who has a container's token also List and
-// Watch. It serves, and with -token it calls:
+// Command grpc uses jwtauth in front of gRPC, with the standard health service. Every
+// client may call Check. Clients with a token for a container may also call List and
+// Watch. The program serves, and with -token it is a client:
 //
 //	go run ./examples/routers/grpc
 package main
@@ -38,7 +38,7 @@ func newServer(auth *jwtauth.Auth, containers containers) *grpc.Server {
 // containers holds a health service for each container.
 type containers map[string]*health.Server
 
-// of returns the service of the container that was checked.
+// of returns the health service of the container in the claims.
 func (c containers) of(ctx context.Context) (*health.Server, error) {
 	claims, _ := jwtauth.FromContext(ctx)
 	found, ok := c[claims.Container]
@@ -48,7 +48,7 @@ func (c containers) of(ctx context.Context) (*health.Server, error) {
 	return found, nil
 }
 
-// Check says that this server runs, which is all that a stranger learns.
+// Check reports that this server runs, which is all that a client without a token learns.
 func (c containers) Check(context.Context, *grpc_health_v1.HealthCheckRequest) (*grpc_health_v1.HealthCheckResponse, error) {
 	return &grpc_health_v1.HealthCheckResponse{Status: grpc_health_v1.HealthCheckResponse_SERVING}, nil
 }
@@ -80,7 +80,7 @@ func main() {
 		call(*addr, *token, *container)
 		return
 	}
-	secret := make([]byte, 32) // of this run; keys.LoadOrCreate keeps one
+	secret := make([]byte, 32) // for this run only; keys.LoadOrCreate would keep one
 	rand.Read(secret)
 	auth, err := jwtauth.New(keys.HS256(secret))
 	if err != nil {
@@ -99,8 +99,8 @@ func main() {
 	log.Fatal(newServer(auth, containers{"demo": health.NewServer(), "other": health.NewServer()}).Serve(listener))
 }
 
-// call shows what a client sends. Its connection is not encrypted, which is for
-// this machine alone: everywhere else tokens need TLS.
+// call shows what a client sends. Its connection is not encrypted, which is acceptable
+// only on one machine: otherwise tokens need TLS.
 func call(addr, token, container string) {
 	conn, err := grpc.NewClient("passthrough:///"+addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {

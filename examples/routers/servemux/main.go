@@ -1,4 +1,4 @@
-// Command servemux has jwtauth in front of the handlers of net/http's own mux:
+// Command servemux uses jwtauth with the handlers of http.ServeMux:
 //
 //	go run ./examples/routers/servemux
 package main
@@ -18,24 +18,24 @@ import (
 	"github.com/joinednode/jwtauth/keys"
 )
 
-// newHandler needs no option of auth: r.PathValue is where jwtauth looks for the
-// container, and ServeMux puts it there decoded once.
+// newHandler needs no option of the Auth: jwtauth looks for the container in r.PathValue,
+// where ServeMux puts it, decoded once.
 func newHandler(auth *jwtauth.Auth) http.Handler {
 	private := http.NewServeMux()
 	private.HandleFunc("/run/{container}/notify", run)
 
 	mux := http.NewServeMux()
 	mux.Handle("/run/{container}/hello", auth.Public(http.HandlerFunc(run)))
-	// A group is a mux of its own behind a pattern that names the container.
-	// What the group does not know is private too: strangers get 403, not 404.
-	// The pattern of the group does not end in a slash, which would make ServeMux
+	// A group is a mux of its own, behind a pattern that names the container.
+	// Unknown paths of the group are private, too: without a token they are 403, not 404.
+	// The pattern does not end in a slash, with which ServeMux would
 	// redirect /run/demo.
 	mux.Handle("/run/{container}/{recipe}", auth.Private(private))
 	return withoutRedirects(mux)
 }
 
-// withoutRedirects answers 404 where ServeMux would redirect to the path without
-// dots and empty segments: the redirect would repeat the query, token and all.
+// withoutRedirects answers 404 where ServeMux would redirect to the path without dots and
+// empty segments. The redirect would repeat the query with its token.
 func withoutRedirects(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if path.Clean(r.URL.Path) != r.URL.Path {
@@ -46,14 +46,14 @@ func withoutRedirects(next http.Handler) http.Handler {
 	})
 }
 
-// run answers with what it sees.
+// run returns what it sees of the request.
 func run(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 64<<10))
 	if err != nil {
 		http.Error(w, "the body cannot be read", http.StatusBadRequest)
 		return
 	}
-	claims, _ := jwtauth.FromContext(r.Context()) // none for a stranger
+	claims, _ := jwtauth.FromContext(r.Context()) // empty without a token
 	json.NewEncoder(w).Encode(map[string]string{
 		"container": r.PathValue("container"), "caller": claims.Container, "body": string(body),
 		"uri": r.RequestURI, "query": r.URL.RawQuery,
@@ -64,7 +64,7 @@ func run(w http.ResponseWriter, r *http.Request) {
 func main() {
 	addr := flag.String("addr", "127.0.0.1:8080", "`address` to serve on")
 	flag.Parse()
-	secret := make([]byte, 32) // of this run; keys.LoadOrCreate keeps one
+	secret := make([]byte, 32) // for this run only; keys.LoadOrCreate would keep one
 	rand.Read(secret)
 	auth, err := jwtauth.New(keys.HS256(secret))
 	if err != nil {

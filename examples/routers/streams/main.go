@@ -1,5 +1,5 @@
-// Command streams keeps a WebSocket and a stream of server-sent events open no
-// longer than the token that opened them is good:
+// Command streams has a WebSocket and a stream of server-sent events that end when the
+// token that opened them is no longer valid:
 //
 //	go run ./examples/routers/streams
 package main
@@ -19,7 +19,7 @@ import (
 	"github.com/joinednode/jwtauth/keys"
 )
 
-// ticker says when the streams are to send, and to ask about their tokens again.
+// ticker returns a channel that says when a stream sends and rechecks its token.
 type ticker func() (ticks <-chan time.Time, stop func())
 
 func everySecond() (<-chan time.Time, func()) {
@@ -27,7 +27,7 @@ func everySecond() (<-chan time.Time, func()) {
 	return t.C, t.Stop
 }
 
-// newHandler serves what browsers can open with a token in the query alone:
+// newHandler serves streams that browsers can open only with a token in the query:
 // neither new EventSource nor new WebSocket lets a page set header fields.
 func newHandler(auth *jwtauth.Auth, tick ticker) http.Handler {
 	mux := http.NewServeMux()
@@ -36,11 +36,11 @@ func newHandler(auth *jwtauth.Auth, tick ticker) http.Handler {
 	return mux
 }
 
-// events sends a line per tick until the token expires or is revoked. The
-// browser then connects again, and is denied.
+// events sends a line per tick until the token expires or is revoked. The browser then
+// connects again, and is denied.
 func events(auth *jwtauth.Auth, tick ticker) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		claims, _ := jwtauth.FromContext(r.Context()) // Private let nobody in without
+		claims, _ := jwtauth.FromContext(r.Context()) // Private requires a token
 		w.Header().Set("Content-Type", "text/event-stream")
 		stream := http.NewResponseController(w)
 		ticks, stop := tick()
@@ -53,7 +53,7 @@ func events(auth *jwtauth.Auth, tick ticker) http.Handler {
 			case <-r.Context().Done():
 				return
 			case now := <-ticks:
-				// Any error ends the stream, "cannot know now" too: it fails closed.
+				// Every error ends the stream, even an outage: it fails closed.
 				if auth.Recheck(r.Context(), claims) != nil {
 					io.WriteString(w, "event: end\ndata: the token is not valid any more\n\n")
 					return
@@ -64,15 +64,14 @@ func events(auth *jwtauth.Auth, tick ticker) http.Handler {
 	})
 }
 
-// socket does the same over a WebSocket. Accept refuses pages of other origins;
-// the token in the query would be proof enough, since browsers do not send that
-// by themselves.
+// socket does the same with a WebSocket. Accept rejects pages of other origins. The token
+// in the query would suffice, since browsers do not send it by themselves.
 func socket(auth *jwtauth.Auth, tick ticker) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		claims, _ := jwtauth.FromContext(r.Context())
 		conn, err := websocket.Accept(w, r, nil)
 		if err != nil {
-			return // Accept has answered
+			return // Accept has written the response
 		}
 		defer conn.CloseNow()
 		ctx := conn.CloseRead(r.Context()) // ends when the client goes
@@ -105,15 +104,15 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	token, err := auth.Issue("demo", jwtauth.TTL(time.Minute)) // to see it expire
+	token, err := auth.Issue("demo", jwtauth.TTL(time.Minute)) // short, to see it expire
 	if err != nil {
 		log.Fatal(err)
 	}
-	// Not every curl speaks ws:, but all can show the frames as they come.
+	// Not every curl supports ws:, but every one can print the frames.
 	fmt.Printf("curl -N 'http://%[1]s/run/demo/events?token=%[2]s'\n"+
 		"curl -N -o - -H 'Connection: Upgrade' -H 'Upgrade: websocket' -H 'Sec-WebSocket-Version: 13' "+
 		"-H 'Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==' 'http://%[1]s/run/demo/socket?token=%[2]s'\n", *addr, token)
-	// No WriteTimeout: it would end the streams.
+	// A WriteTimeout would end the streams.
 	server := &http.Server{Addr: *addr, Handler: newHandler(auth, everySecond), ReadHeaderTimeout: 5 * time.Second}
 	log.Fatal(server.ListenAndServe())
 }

@@ -1,4 +1,4 @@
-// Package storestest names the databases that the examples' tests may use.
+// Package storestest runs the examples' tests with every store.
 package storestest
 
 import (
@@ -9,9 +9,9 @@ import (
 	"github.com/go-sql-driver/mysql"
 )
 
-// Each runs a test with the flags of every store: the file in -data, and the
-// databases that the environment names, in the form of the driver each has there.
-// Those it does not name are skipped. What a test leaves behind stays.
+// Each runs a test with the flags for every store: the file in -data, and the databases
+// in the environment variables, in the form of their drivers. It skips databases whose
+// variable is not set. It leaves the test's data behind.
 func Each(t *testing.T, test func(t *testing.T, flags ...string)) {
 	t.Run("SQLite", func(t *testing.T) { test(t) })
 	for name, variable := range map[string]string{

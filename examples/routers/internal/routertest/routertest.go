@@ -1,6 +1,6 @@
-// Package routertest is what every router of these examples must pass: the
-// container that is checked is the one that the handler acts on, whichever way
-// the path was written, and a token in the URL does not get past the middleware.
+// Package routertest has the tests that every router of these examples must pass. The
+// container that is checked must be the one that the handler uses, however the path is
+// written. A token in the URL must not reach the handler.
 package routertest
 
 import (
@@ -19,14 +19,14 @@ import (
 	"github.com/joinednode/jwtauth/keys"
 )
 
-// Answer is what the programs' handlers say they saw.
+// Answer is what the programs' handlers saw of a request.
 type Answer struct {
 	Container string `json:"container"`
-	Caller    string `json:"caller"`  // the container of the claims, "" for a stranger
+	Caller    string `json:"caller"`  // the container of the claims, "" without a token
 	URI       string `json:"uri"`     // r.RequestURI
 	Query     string `json:"query"`   // r.URL.RawQuery
-	Token     string `json:"token"`   // the parameter, as the router's own accessor has it
-	Channel   string `json:"channel"` // another parameter, by the same accessor
+	Token     string `json:"token"`   // the parameter, from the router's own accessor
+	Channel   string `json:"channel"` // another parameter, from the same accessor
 	Body      string `json:"body"`
 }
 
@@ -40,7 +40,7 @@ func New(t *testing.T, opts ...jwtauth.Option) *jwtauth.Auth {
 	return auth
 }
 
-// Issue returns a token of a container.
+// Issue returns a token for a container.
 func Issue(t *testing.T, auth *jwtauth.Auth, container string, opts ...jwtauth.IssueOption) string {
 	t.Helper()
 	token, err := auth.Issue(container, opts...)
@@ -48,8 +48,7 @@ func Issue(t *testing.T, auth *jwtauth.Auth, container string, opts ...jwtauth.I
 	return token
 }
 
-// Send sends a request as a server would read it from the wire; bearer may
-// be "".
+// Send sends a request as a server reads it from the network. bearer may be "".
 func Send(t *testing.T, handler http.Handler, method, target, bearer, body string) *httptest.ResponseRecorder {
 	t.Helper()
 	r := httptest.NewRequestWithContext(t.Context(), method, target, strings.NewReader(body))
@@ -61,7 +60,7 @@ func Send(t *testing.T, handler http.Handler, method, target, bearer, body strin
 	return w
 }
 
-// Read returns the answer of a handler that ran, once.
+// Read returns the answer of a handler that ran once.
 func Read(t *testing.T, w *httptest.ResponseRecorder) Answer {
 	t.Helper()
 	require.Equal(t, 200, w.Code, w.Body.String())
@@ -70,7 +69,7 @@ func Read(t *testing.T, w *httptest.ResponseRecorder) Answer {
 	return answer
 }
 
-// RequireDenied requires a denial with nothing behind it: no handler ran.
+// RequireDenied requires a denial, and that no handler ran.
 func RequireDenied(t *testing.T, w *httptest.ResponseRecorder, code, reason string) {
 	t.Helper()
 	require.Equal(t, 403, w.Code, w.Body.String())
@@ -82,9 +81,8 @@ func RequireDenied(t *testing.T, w *httptest.ResponseRecorder, code, reason stri
 	require.Equal(t, reason, denial.Reason)
 }
 
-// RequireNoContainer requires that a handler denies a good token because its
-// middleware stands where no container is known yet, and that this is logged for
-// whoever put it there.
+// RequireNoContainer requires that a good token is denied because the middleware is at a
+// place where no container is known yet, and that this is logged.
 func RequireNoContainer(t *testing.T, build func(*jwtauth.Auth) http.Handler, opts ...jwtauth.Option) {
 	t.Helper()
 	var logs bytes.Buffer
@@ -137,7 +135,7 @@ func Run(t *testing.T, auth *jwtauth.Auth, handler http.Handler) {
 	t.Run("the container of a path is decoded once", func(t *testing.T) {
 		for name, c := range map[string]struct {
 			path, container string
-			never           []string // containers that a careless reading would see
+			never           []string // containers that a wrong reading would find
 		}{
 			"a space":                         {"/run/a%20b/notify", "a b", []string{"a%20b", "a+b"}},
 			"a letter beyond ASCII":           {"/run/caf%C3%A9/notify", "café", []string{"caf%C3%A9"}},
@@ -146,8 +144,8 @@ func Run(t *testing.T, auth *jwtauth.Auth, handler http.Handler) {
 			"a plus beside an encoded letter": {"/run/%61+b/notify", "a+b", []string{"a b", "%61+b"}},
 			"an encoded plus":                 {"/run/a%2Bb/notify", "a+b", []string{"a b", "a%2Bb"}},
 			"a per cent sign":                 {"/run/100%25/notify", "100%", []string{"100%25"}},
-			// Of the next two net/url keeps only the second one's RawPath, by
-			// which some routers go.
+			// Of the next two, net/url keeps the RawPath only for the second one, which
+			// some routers use.
 			"encoded twice":                          {"/run/%2561/notify", "%61", []string{"a", "%2561"}},
 			"encoded twice beside an encoded letter": {"/run/%2561%62/notify", "%61b", []string{"ab", "%2561%62"}},
 			"an escaped slash":                       {"/run/a%2Fb/notify", "a/b", []string{"a", "b", "a%2Fb"}},
