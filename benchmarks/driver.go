@@ -8,9 +8,8 @@ import (
 	"testing"
 )
 
-// driver presents requests to a handler at the same price for every library: one
-// request for all, of which only the Authorization field changes, and a response
-// that keeps nothing.
+// driver sends requests to a handler at the same cost for every library: one request for
+// all, in which only the Authorization field changes, and a response that keeps nothing.
 type driver struct {
 	handler       http.Handler
 	request       *http.Request
@@ -19,8 +18,8 @@ type driver struct {
 	_             apart
 }
 
-// apart keeps what one goroutine writes out of the cache lines of another: such
-// a meeting would be the harness's doing, not the library's.
+// apart keeps what one goroutine writes out of the cache lines of another. Otherwise the
+// harness would slow the library down.
 type apart [128]byte
 
 func newDriver(h http.Handler) *driver {
@@ -30,7 +29,7 @@ func newDriver(h http.Handler) *driver {
 		response: discard{header: http.Header{}},
 	}
 	d.request.Header["Authorization"] = d.authorization[:]
-	d.request.SetPathValue("container", container) // what a ServeMux would do
+	d.request.SetPathValue("container", container) // as a ServeMux would
 	return d
 }
 
@@ -42,7 +41,7 @@ func (d *driver) present(authorization string) {
 	d.handler.ServeHTTP(&d.response, d.request)
 }
 
-// discard is the least that is a ResponseWriter.
+// discard is a minimal ResponseWriter.
 type discard struct {
 	header http.Header
 	status int
@@ -63,8 +62,8 @@ func (d *discard) WriteHeader(status int) {
 	}
 }
 
-// counter is the no-op handler, which knows how often it ran. It is not for
-// several goroutines: an atomic would be timed with the library.
+// counter is a handler that counts its calls. It is not safe for concurrent use: an
+// atomic would be timed with the library.
 type counter struct {
 	ran int
 	_   apart
@@ -72,8 +71,8 @@ type counter struct {
 
 func (c *counter) ServeHTTP(http.ResponseWriter, *http.Request) { c.ran++ }
 
-// judge makes a run worthless in which the handler did not run as often as it
-// should have: what is fast because it is wrong is not timed.
+// judge returns an error if the handler did not run as often as it should have. A library
+// that is fast because it is wrong is not timed.
 func (c *counter) judge(want int) error {
 	if c.ran != want {
 		return fmt.Errorf("the handler ran %d times, not %d", c.ran, want)
@@ -83,9 +82,9 @@ func (c *counter) judge(want int) error {
 
 func bearer(token string) string { return "Bearer " + token }
 
-// accepting times a request that passes. What is seen before was seen in memory
-// of its own, as two requests of a real server share none: strings of one memory
-// compare without being read.
+// accepting times a request that is allowed. Its token was first seen in a string of its
+// own, since two requests of a real server share no memory. Strings at the same address
+// would be equal without being read.
 func accepting(name string, m middleware, token string) subject {
 	next := &counter{}
 	d := newDriver(m.wrap(next))
@@ -99,7 +98,7 @@ func accepting(name string, m middleware, token string) subject {
 	}}
 }
 
-// refusing times a request that does not pass.
+// refusing times a request that is denied.
 func refusing(name string, m middleware, token string) subject {
 	next := &counter{}
 	d := newDriver(m.wrap(next))

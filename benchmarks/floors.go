@@ -21,7 +21,7 @@ import (
 	"github.com/joinednode/jwtauth/internal/strict"
 )
 
-// Names of the floors: work that no library can do without, done by itself.
+// Names of the floors: work that no library can avoid, on its own.
 const (
 	floorHandler = "floor: the no-op handler"
 	floorCopy    = "floor: a copy of the request for the handler"
@@ -34,7 +34,7 @@ const (
 
 var errFloor = errors.New("the floor does not hold: it refuses the good token")
 
-// floors are for the same HS256 token and handler as the middlewares.
+// floors returns the floors for the same HS256 token and handler as the middlewares.
 func floors() []subject {
 	token := hs256().mint()
 	payload := string(taken(token).payload)
@@ -64,8 +64,8 @@ func floors() []subject {
 	}
 }
 
-// copying passes a copy of the request on, as every middleware must that has
-// something to say to the handler.
+// copying passes a copy of the request on. Every middleware must do so to give the
+// handler claims.
 func copying(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		next.ServeHTTP(w, r.WithContext(r.Context()))
@@ -87,8 +87,8 @@ func macing(token string) subject {
 	}}
 }
 
-// arithmetic is the verification of one signature over the same bytes, the
-// digest included. An ECDSA signature is turned into ASN.1 beforehand.
+// arithmetic verifies one signature over the same bytes, including the digest. An ECDSA
+// signature is converted to ASN.1 beforehand.
 func arithmetic(a algorithm, token string) subject {
 	t := taken(token)
 	var good func() bool
@@ -106,8 +106,8 @@ func arithmetic(a algorithm, token string) subject {
 			return ecdsa.VerifyASN1(&private.PublicKey, digest[:], signature)
 		}
 	case *rsa.PrivateKey:
-		// A key of its own, as from a file: one that was just made might hold
-		// what a verifier's does not.
+		// A parsed copy of the key, as from a file: a key that was just made may hold
+		// precomputed values that a verifier does not have.
 		public := must(x509.ParsePKCS1PublicKey(x509.MarshalPKCS1PublicKey(&private.PublicKey)))
 		good = func() bool {
 			digest := sha256.Sum256(t.signed)
@@ -124,7 +124,7 @@ func arithmetic(a algorithm, token string) subject {
 	}}
 }
 
-// pieces are what a floor needs of a token.
+// pieces are the parts of a token that a floor needs.
 type pieces struct{ signed, payload, signature []byte }
 
 func taken(token string) pieces {

@@ -13,13 +13,13 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// check is something that a token, or a request, can be refused for.
+// check is a reason for which a token or a request can be rejected.
 type check struct {
 	name string
-	what string // which a library lets pass that does not make it
+	what string // what a library without this check accepts
 }
 
-// Those that a subject may lack, in the order of the footnotes. Nobody may lack
+// Checks that a subject may lack, in the order of the footnotes. No subject may lack
 // the other two.
 var (
 	checkSignature = &check{"signature", "another key's token"}
@@ -39,13 +39,13 @@ var (
 	}
 )
 
-// hostile is a request with which exactly one thing is wrong. A library passes
-// it exactly if it is said to lack that check: a footnote that is not true would
-// be as bad as a figure that is not.
+// hostile is a request with exactly one thing wrong. A library must accept it if it is
+// said to lack that check, and otherwise reject it: a wrong footnote would be as bad as a
+// wrong figure.
 type hostile struct {
 	*check
 	token  string
-	target string // another URL than route; only middlewares see it
+	target string // a URL instead of route; only for middlewares
 }
 
 func hostileRequests(a algorithm) []hostile {
@@ -66,14 +66,13 @@ func hostileRequests(a algorithm) []hostile {
 	}
 }
 
-// judgeMiddleware returns what is wrong with a middleware, or with what is said
-// of it: the good token must reach the handler, and nothing else may that it
-// does not own up to.
+// judgeMiddleware returns an error if a middleware denies the good token, or allows a
+// request that it is not said to allow.
 func judgeMiddleware(m middleware, a algorithm) error {
 	next := &counter{}
 	d := newDriver(m.wrap(next))
 	usual, before := d.request.URL, fmt.Sprint(d.request)
-	for range 2 { // first seen, then seen before
+	for range 2 { // not cached, then cached
 		next.ran = 0
 		d.present(bearer(a.mint()))
 		if err := next.judge(1); err != nil {
@@ -88,7 +87,7 @@ func judgeMiddleware(m middleware, a algorithm) error {
 		}
 		next.ran = 0
 		d.present(bearer(h.token))
-		d.present(bearer(strings.Clone(h.token))) // refused once, refused for ever
+		d.present(bearer(strings.Clone(h.token))) // must be rejected the second time, too
 		passed := next.ran > 0
 		errs = append(errs, judgeClaim(m.name, m.lacks, h, passed))
 		if !passed && d.response.status < 400 {
@@ -134,8 +133,8 @@ func judgeClaim(name string, lacks []*check, h hostile, passed bool) error {
 	return nil
 }
 
-// judgeIssuers returns an error unless both issuers' tokens are genuine and have
-// the same claims as the tokens that are timed.
+// judgeIssuers returns an error unless both issuers' tokens are authentic and have the
+// same claims as the tokens that are timed.
 func judgeIssuers() error {
 	want := slices.Sorted(maps.Keys(typicalClaims()))
 	for name, issue := range map[string]func() (string, error){oursIssue: issueByOurs(), chiEncode: encodeByChi()} {
@@ -154,7 +153,7 @@ func judgeIssuers() error {
 	return nil
 }
 
-// judgeAll is asked before anything is timed.
+// judgeAll makes all these checks. It runs before anything is timed.
 func judgeAll() error {
 	errs := []error{judgeIssuers()}
 	for _, a := range []algorithm{hs256(), eddsa(), es256(), rs256()} {

@@ -16,18 +16,17 @@ import (
 	"github.com/joinednode/jwtauth"
 )
 
-// crowd is a number of live tokens that were all seen before, and the order, the
-// same in every run, in which they come again.
+// crowd is a number of live tokens that are cached, and the order in which they are used.
+// The order is the same in every run.
 type crowd struct {
 	wrap   func(next http.Handler) http.Handler
 	values []string
-	order  []uint32 // a power of two of them
+	order  []uint32 // its length is a power of two
 	next   uint
 }
 
-// newCrowd mints and presents n tokens, each of a user and a session of its own.
-// What is presented then is a copy: on a server no request shares memory with the
-// one before.
+// newCrowd issues n tokens, each for its own user and session, and sends each once. It
+// then uses copies: on a server, no two requests share memory.
 func newCrowd(n int, opts ...jwtauth.Option) *crowd {
 	a := hs256()
 	c := &crowd{wrap: ours(a, append(withCacheFor(n), opts...)...).wrap, values: make([]string, n)}
@@ -54,7 +53,8 @@ func newCrowd(n int, opts ...jwtauth.Option) *crowd {
 	return c
 }
 
-// pick goes on where the round before stopped, so that it finds no warm memory.
+// pick continues where the last round stopped, so that the tokens are not in the CPU's
+// caches.
 func (c *crowd) pick() string {
 	c.next++
 	return c.values[c.order[c.next&uint(len(c.order)-1)]]
@@ -65,7 +65,7 @@ func mapName(n int) string {
 	return fmt.Sprintf("floor: one of %s tokens in a Go map", thousands(n))
 }
 
-// among times a token of the crowd, and the same tokens as the keys of a map.
+// among times a token of the crowd, and the same tokens as keys of a map.
 func (c *crowd) among() []subject {
 	set := make(map[string]struct{}, len(c.values))
 	for _, value := range c.values {
@@ -84,7 +84,7 @@ func (c *crowd) among() []subject {
 	}
 }
 
-// arriving times a token of the crowd that comes from the network.
+// arriving times a token of the crowd that was just read from the network.
 func (c *crowd) arriving(name string) subject {
 	next := &counter{}
 	d := newDriver(c.wrap(next))
@@ -97,7 +97,7 @@ func (c *crowd) arriving(name string) subject {
 	}}
 }
 
-// passing times a token of the crowd, wherever in memory it is.
+// passing times a token of the crowd, wherever it is in memory.
 func (c *crowd) passing(name string) subject {
 	next := &counter{}
 	d := newDriver(c.wrap(next))
@@ -110,9 +110,9 @@ func (c *crowd) passing(name string) subject {
 	}}
 }
 
-// arrivals yields a token for each b.Loop. On a server a token was just copied
-// from the network, so that it is near the core, whatever it is compared with is
-// not: some tokens at a time are copied, untimed.
+// arrivals yields a token for each b.Loop. On a server a token was just copied from the
+// network, so it is in the CPU's caches, and the cached token is not. So some tokens at a
+// time are copied, untimed.
 func (c *crowd) arrivals(b *testing.B) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		batch := make([]string, 256)
@@ -132,7 +132,7 @@ func (c *crowd) arrivals(b *testing.B) iter.Seq[string] {
 	}
 }
 
-// Names of what runs on several cores.
+// Names of the subjects that run on several cores.
 const (
 	coresOurs = "**jwtauth**, one of 10,000 live tokens"
 	coresCopy = "floor: a copy of the request for the handler"
@@ -141,8 +141,8 @@ const (
 
 func onCores(name string, procs int) string { return fmt.Sprintf("%s, cores: %d", name, procs) }
 
-// parallel are the same goroutine once on each core. Each has its own request,
-// response and handler: what they share is the Auth alone.
+// parallel returns subjects that run the same goroutine once on each core. Each goroutine
+// has its own request, response and handler. They share only the Auth.
 func (c *crowd) parallel(procs int) []subject {
 	var start atomic.Uint32
 	return []subject{
@@ -173,8 +173,8 @@ func (c *crowd) parallel(procs int) []subject {
 	}
 }
 
-// spread runs work on as many cores as procs says. work returns one operation
-// and, where there is a handler, how often that ran.
+// spread runs work on as many cores as procs says. work returns one operation and, if
+// there is a handler, how often that ran.
 func spread(name string, procs int, work func() (operation func(), ran func() int)) subject {
 	return subject{name: onCores(name, procs), run: func(b *testing.B) error {
 		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(procs))
@@ -195,12 +195,11 @@ func spread(name string, procs int, work func() (operation func(), ran func() in
 	}}
 }
 
-// bytesPerToken is what the heap grows by for each token that is remembered.
-// Each value of a header is dropped once it was presented: whatever of it the
-// Auth goes on holding is counted.
+// bytesPerToken returns by how much the heap grows for each cached token. Each header
+// value is dropped after its request, so everything that the Auth keeps is counted.
 func bytesPerToken(n int) float64 {
 	a, next := hs256(), &counter{}
-	before := heap() // what New sets aside counts too
+	before := heap() // before New, whose table counts, too
 	d := newDriver(ours(a, withCacheFor(n)...).wrap(next))
 	for range n {
 		d.present(bearer(a.mint()))
@@ -214,8 +213,8 @@ func bytesPerToken(n int) float64 {
 	return (float64(after) - float64(before)) / float64(n)
 }
 
-// heap is what is in use once all garbage is gone, pools included, which survive
-// one collection.
+// heap returns the bytes in use after garbage collection. Pools survive one collection,
+// so it runs two.
 func heap() uint64 {
 	runtime.GC()
 	runtime.GC()

@@ -1,20 +1,20 @@
-// Command benchmarks runs this library and its peers on the same token, with the
-// same key and the same no-op handler, in one process, and prints the tables of
-// their costs and what became of this library's targets:
+// Command benchmarks runs this library and its peers on the same token, with the same key
+// and the same empty handler, in one process. It prints the tables of their costs, and
+// whether this library met its targets:
 //
 //	go run ./benchmarks                  # from the root of the repository
 //	cd benchmarks && GOWORK=off go run . # with this module's own build list
 //
-// Before anything is timed, every subject must let the good token pass and
-// refuse what it claims to refuse; while it is timed, the handler's runs are
-// counted. It takes some minutes and, for a million live tokens, some gigabytes
-// of memory. How the costs grow is a matter of the module's ordinary benchmarks:
+// Before anything is timed, every subject must accept the good token and reject what it
+// claims to reject. While it is timed, the handler's calls are counted. The program takes
+// some minutes and, for a million live tokens, some gigabytes of memory. The module's
+// ordinary benchmarks show how the costs grow:
 //
 //	go test -bench . ./benchmarks
 //
-// The stores are measured on SQLite, and on the servers that the environment names
-// as it does for the tests: JWTAUTH_TEST_POSTGRES, JWTAUTH_TEST_MYSQL and
-// JWTAUTH_TEST_REDIS. They alone, in some three minutes:
+// The stores are measured with SQLite, and with the servers that the tests' environment
+// variables name: JWTAUTH_TEST_POSTGRES, JWTAUTH_TEST_MYSQL and JWTAUTH_TEST_REDIS. To
+// measure only the stores, in about three minutes:
 //
 //	go run ./benchmarks -only stores
 package main
@@ -45,7 +45,7 @@ func main() {
 	}
 }
 
-// settings are the flags.
+// settings are the values of the flags.
 type settings struct {
 	rounds    int
 	benchtime time.Duration
@@ -57,7 +57,7 @@ type settings struct {
 	only        string
 }
 
-// fewLive is what many live tokens are compared with.
+// fewLive is the number of tokens with which many live tokens are compared.
 const fewLive = 1000
 
 func run(args []string, stdout, stderr io.Writer) error {
@@ -112,8 +112,8 @@ func (f figures) printDisturbed(w io.Writer) {
 	}
 }
 
-// benchtime tells testing.Benchmark, which knows only the flags of go test, how
-// long to run.
+// benchtime tells testing.Benchmark how long to run. It can only be set by a flag of go
+// test.
 func benchtime(d time.Duration) (restore func(), err error) {
 	testing.Init()
 	const name = "test.benchtime"

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// subject is one line of a table. run does the work once for each b.Loop, and
-// returns an error if it was not done: a failed run has no figure.
+// subject is one line of a table. run does the work once for each b.Loop. If it returns
+// an error, there is no figure.
 type subject struct {
 	name  string
 	lacks []*check
@@ -20,12 +20,12 @@ type subject struct {
 // cost is what one operation took in one round.
 type cost struct{ ns, bytes, allocs float64 }
 
-// results are the costs of subjects, one of each round.
+// results are the costs of subjects, one for each round.
 type results map[string][]cost
 
-// measure times every subject once a round, so that a slow minute of the machine
-// hits all of them. Every other round goes backwards: no subject always comes
-// after the same one.
+// measure times every subject once in each round, so that a slow minute of the machine
+// affects all of them. Every other round runs backwards, so that no subject always
+// follows the same one.
 func measure(progress io.Writer, rounds int, subjects []subject) (results, error) {
 	r := results{}
 	for round := range rounds {
@@ -64,7 +64,7 @@ func once(s subject) (cost, error) {
 	}, err
 }
 
-// of is the median cost of a subject.
+// of returns the median cost of a subject.
 func (r results) of(name string) cost {
 	rounds := r.rounds(name)
 	return cost{
@@ -74,8 +74,8 @@ func (r results) of(name string) cost {
 	}
 }
 
-// ratio is how many times as long as b the subject a took: the median of the
-// rounds' ratios, which compare what was timed a moment apart.
+// ratio returns how many times as long as b the subject a took. It is the median of the
+// rounds' ratios, whose two times were measured close to each other.
 func (r results) ratio(a, b string) float64 {
 	of := make([]float64, len(r.rounds(a)))
 	for i, c := range r.rounds(a) {
@@ -84,8 +84,8 @@ func (r results) ratio(a, b string) float64 {
 	return median(of, func(v float64) float64 { return v })
 }
 
-// rounds panics on a name that was not measured: a table with a hole would read
-// like a figure of zero.
+// rounds panics for a name that was not measured. Otherwise a missing figure would look
+// like zero.
 func (r results) rounds(name string) []cost {
 	c, ok := r[name]
 	if !ok {

@@ -17,7 +17,7 @@ import (
 	jwxjwt "github.com/lestrrat-go/jwx/v2/jwt"
 )
 
-// Names of the lines that targets speak of, and of the modules behind.
+// Names of the lines that targets mention, and of their modules.
 const (
 	chiName     = "go-chi/jwtauth Verifier and Authenticator"
 	auth0Name   = "auth0/go-jwt-middleware CheckJWT"
@@ -44,13 +44,12 @@ var peerModules = []string{
 	"fortio.org/fortio",
 }
 
-// unasked is what a middleware does not look at that takes no more than a
-// signature and a time from a token.
+// unasked are the checks that a middleware lacks if it uses only the signature and the
+// times of a token.
 var unasked = []*check{checkIssuer, checkAudience, checkContainer, checkNames, checkQuery, checkPath}
 
-// peers are the other middlewares, each set up as its own README says. What a
-// README does beyond that (loggers, a router around a middleware that needs
-// none) is left out, to the peer's advantage.
+// peers returns the other middlewares, each configured as in its own README. Loggers and
+// routers that a middleware does not need are left out, in favour of the peer.
 func peers() []middleware {
 	return []middleware{
 		{chiName, unasked, chi},
@@ -75,7 +74,7 @@ func auth0(next http.Handler) http.Handler {
 	return must(jwtmiddleware.New(jwtmiddleware.WithValidator(v))).CheckJWT(next)
 }
 
-// inEcho is a router of one route: echo's middlewares run nowhere else.
+// inEcho returns an echo router with one route, since echo's middlewares need a router.
 func inEcho(guard ...echo.MiddlewareFunc) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		e := echo.New()
@@ -88,10 +87,10 @@ func inEcho(guard ...echo.MiddlewareFunc) func(http.Handler) http.Handler {
 	}
 }
 
-// inGin is a router of one route: gin's middlewares run nowhere else.
+// inGin returns a gin router with one route, since gin's middlewares need a router.
 func inGin(guard ...gin.HandlerFunc) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
-		gin.SetMode(gin.ReleaseMode) // else it prints its routes
+		gin.SetMode(gin.ReleaseMode) // otherwise gin prints its routes
 		engine := gin.New()
 		engine.Use(guard...)
 		engine.GET("/run/:container/hello", func(c *gin.Context) {
@@ -110,11 +109,12 @@ func ginGuard() gin.HandlerFunc {
 	})).MiddlewareFunc()
 }
 
-// bareParsers are the libraries that parse and verify, called as their READMEs do.
+// bareParsers returns the libraries that only parse and verify, called as in their
+// READMEs.
 func bareParsers() []parser {
 	noClaims := []*check{checkIssuer, checkAudience, checkContainer, checkNames}
 	return []parser{
-		// Its claims are judged by the caller, by methods that are not timed.
+		// The caller checks the claims, with methods that are not timed.
 		{cristalName, append([]*check{checkExpiry, checkNotBefore}, noClaims...), func(token string) func() error {
 			verifier := must(cristal.NewVerifierHS(cristal.HS256, secret))
 			raw := []byte(token)

@@ -19,20 +19,20 @@ import (
 )
 
 const (
-	// followers are the processes besides the one that revokes.
+	// followers is the number of processes besides the one that revokes.
 	followers = 3
-	// asFollower is the variable by which this program starts itself as one.
+	// asFollower is the variable with which this program starts itself as a follower.
 	asFollower = "JWTAUTH_BENCHMARKS_FOLLOWER"
-	// patience is when a follower that goes on accepting is given up.
+	// patience is how long to wait for a follower that still accepts a revoked token.
 	patience = 30 * time.Second
-	// glance is how often a follower presents the token.
+	// glance is how often a follower checks the token.
 	glance = time.Millisecond
 
 	followed, accepted, refusedNow = "followed", "accepted", "refused"
 )
 
-// refused is how long it took from each call of RevokeToken until the last of the
-// followers refused the token, and how long the calls themselves took.
+// refused holds how long it took from each call of RevokeToken until the last follower
+// rejected the token, and how long the calls themselves took.
 type refused struct{ took, appended []time.Duration }
 
 // errand is the first line that a follower reads.
@@ -41,14 +41,15 @@ type errand struct {
 	Secret           []byte
 }
 
-// guarded is what each of the processes has: defaults, and the log they share.
+// guarded returns the list and the Auth of one process, with the defaults and the shared
+// log.
 func guarded(secret []byte, log revoke.Store) (*revoke.List, *jwtauth.Auth) {
 	list := must(revoke.New(log))
 	return list, must(jwtauth.New(keys.HS256(secret), jwtauth.WithIssuer(issuer), jwtauth.WithRevocations(list)))
 }
 
-// follow is the whole of a follower: it follows the log, and says for each token
-// that it is given when it accepts it and when it refuses it.
+// follow is a follower's main function. It follows the log, and prints when it accepts
+// and when it rejects each token that it is given.
 func follow(in io.Reader, out io.Writer) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -133,7 +134,7 @@ func startFollower(ctx context.Context, e errand, stderr io.Writer) (*follower, 
 	return f, err
 }
 
-// hear waits for what the follower must say next.
+// hear waits for the next line of the follower, which must be want.
 func (f *follower) hear(want string) (time.Time, error) {
 	select {
 	case got := <-f.says:
@@ -146,7 +147,7 @@ func (f *follower) hear(want string) (time.Time, error) {
 	}
 }
 
-// stop has it end by itself, and takes it down if it does not.
+// stop lets the process end, and kills it if it does not.
 func (f *follower) stop() {
 	f.in.Close()
 	end := time.AfterFunc(time.Second, func() { _ = f.process.Process.Kill() })
@@ -157,7 +158,7 @@ func (f *follower) stop() {
 }
 
 // revokeEverywhere revokes n tokens, one after the other, while three other processes
-// present them.
+// check them.
 func revokeEverywhere(ctx context.Context, p place, o *opened, n int, stderr io.Writer) (r refused, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -198,7 +199,7 @@ func revokeEverywhere(ctx context.Context, p place, o *opened, n int, stderr io.
 		if err := everyone(all, accepted, nil); err != nil {
 			return r, err
 		}
-		// At any moment between two readings, not right after one.
+		// A random wait, so that revocations do not always follow a reading.
 		time.Sleep(rand.N(revoke.DefaultInterval))
 		start := time.Now()
 		if err := list.RevokeToken(ctx, claims.Issuer, claims.ID, claims.ExpiresAt); err != nil {
@@ -217,7 +218,8 @@ func revokeEverywhere(ctx context.Context, p place, o *opened, n int, stderr io.
 	return r, nil
 }
 
-// everyone must say the same. last is when the last of them did.
+// everyone waits until all followers have printed want, and sets last to the time of the
+// last one.
 func everyone(all []*follower, want string, last *time.Time) error {
 	for _, f := range all {
 		at, err := f.hear(want)
@@ -231,7 +233,7 @@ func everyone(all []*follower, want string, last *time.Time) error {
 	return nil
 }
 
-// log opens the log of a place that another process has made.
+// log opens the log of a place that another process has created.
 func (p place) log() (revoke.Store, error) {
 	if p.driver == "" {
 		return redisLog(p)

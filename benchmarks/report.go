@@ -14,12 +14,12 @@ import (
 	"golang.org/x/text/message"
 )
 
-// figures are all that was measured.
+// figures are all measured figures.
 type figures struct {
 	settings settings
 	timed    results // guards, parsers, floors, asymmetric, issuers, refusals
 	served   []throughput
-	cores    results // nil where there is one core only
+	cores    results // nil with only one core
 	live     results
 	sessions results
 	revoked  revocations
@@ -27,7 +27,7 @@ type figures struct {
 	perToken float64
 }
 
-// printHeader says what the figures hold for: this machine, and these versions.
+// printHeader prints the machine and the versions for which the figures hold.
 func printHeader(w io.Writer, s settings) {
 	cpu := cpuid.CPU.BrandName
 	if cpu == "" {
@@ -43,7 +43,7 @@ func printHeader(w io.Writer, s settings) {
 	}
 }
 
-// version is that of the build, which is what was measured, whatever go.mod says.
+// version returns a module's version in this build, whatever go.mod says.
 func version(module string) string {
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, m := range info.Deps {
@@ -55,11 +55,11 @@ func version(module string) string {
 	return "of unknown version"
 }
 
-// base is a subject that the others of a table are compared with.
+// base is a subject with which the others of a table are compared.
 type base struct{ head, name string }
 
-// printTable prints one line for each subject. A ratio says how many times as
-// long as the base it takes.
+// printTable prints one line for each subject. A ratio says how many times as long as the
+// base it takes.
 func printTable(w io.Writer, title string, r results, subjects []subject, bases ...base) {
 	fmt.Fprintf(w, "\n## %s\n\n", title)
 	head := []string{"", "time"}
@@ -147,8 +147,8 @@ func duration(ns float64) string {
 	return fmt.Sprintf("%.1f µs", ns/1000)
 }
 
-// times prints a ratio with three digits, which is more than a shared machine
-// can promise.
+// times prints a ratio with three digits, which is more precise than a shared machine can
+// be.
 func times(ratio float64) string {
 	switch {
 	case ratio >= 100:

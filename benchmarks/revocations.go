@@ -14,11 +14,11 @@ import (
 	"github.com/joinednode/jwtauth/revoke"
 )
 
-// endless is a log of any length that costs nothing to keep or to read: what is
-// timed is the list alone. Its entries hit no token that is presented.
+// endless is a log of any length that costs nothing to keep or read, so that only the
+// list is timed. Its entries revoke no token that is used.
 type endless struct{ length int }
 
-// entry is one of each kind in turn.
+// entry returns an entry of each kind in turn.
 func entry(i int) revoke.Entry {
 	e := revoke.Entry{Kind: revoke.Kind(i%4 + 1), Issuer: issuer, ID: "entry-" + strconv.Itoa(i), Expires: time.Now().Add(lifetime)}
 	if e.Kind == revoke.Subject || e.Kind == revoke.Container {
@@ -40,7 +40,7 @@ func (l *endless) Since(_ context.Context, cursor string, limit int) (revoke.Pag
 func (l *endless) Append(context.Context, revoke.Entry) error { return nil }
 func (l *endless) Purge(context.Context, time.Time) error     { return nil }
 
-// replayed is what reading a log of n entries for the first time took, and left.
+// replayed is what the first reading of a log of n entries cost, in time and memory.
 type replayed struct {
 	list     *revoke.List
 	n        int
@@ -50,7 +50,7 @@ type replayed struct {
 
 func replay(n int) (replayed, error) {
 	before, start := heap(), time.Now()
-	// Nobody reads it again, and it is not to be stale when it is asked.
+	// The log is not read again, and the list must not become stale.
 	list := must(revoke.New(&endless{length: n}, revoke.WithStaleness(24*time.Hour)))
 	err := list.Sync(context.Background())
 	r := replayed{list: list, n: n, took: time.Since(start)}
@@ -61,15 +61,15 @@ func replay(n int) (replayed, error) {
 	return r, err
 }
 
-// revocations are the figures of lists of several lengths.
+// revocations are the figures for lists of several lengths.
 type revocations struct {
 	results
 	replays []replayed
 }
 
-// liveTokens are how many there are, of which each request brings one: the same
-// each time, as in the other tables, or so many that what a list keeps of them is
-// not at hand.
+// liveTokens are the numbers of live tokens. Each request brings one of them: always the
+// same one, as in the other tables, or one of so many that the list's data about them is
+// not in the CPU's caches.
 var liveTokens = []int{1, manyTokens}
 
 const manyTokens = 1000
@@ -88,7 +88,7 @@ const (
 
 func listName(n int) string { return fmt.Sprintf("a list of %s entries", thousands(n)) }
 
-// lengths of the lists, the last of which is a flag.
+// lengths returns the lengths of the lists. A flag sets the last one.
 func (s settings) lengths() []int {
 	all := []int{0, 1000, 1_000_000, s.revoked}
 	return slices.Compact(slices.DeleteFunc(all, func(n int) bool { return n > s.revoked }))
@@ -126,8 +126,7 @@ func measureRevocations(s settings, stdout, stderr io.Writer) (revocations, erro
 	return v, nil
 }
 
-// whileEntriesCome times the readers of a list while one writer is busy on
-// another core.
+// whileEntriesCome times the readers of a list while a writer is busy on another core.
 func whileEntriesCome() subject {
 	list := must(revoke.New(&endless{}, revoke.WithStaleness(24*time.Hour)))
 	if err := list.Sync(context.Background()); err != nil {

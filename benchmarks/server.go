@@ -15,8 +15,8 @@ import (
 	fortiolog "fortio.org/log"
 )
 
-// Of a thousand clients, each with its own token and its own connection that is
-// kept alive, this many have a request under way at any time.
+// There are a thousand clients, each with its own token and its own connection that is
+// kept alive. This many have a request under way at any time.
 const (
 	loadTokens = 1000
 	loadAtOnce = 16
@@ -25,10 +25,10 @@ const (
 // throughput is what one server did in one round, in requests per second.
 type throughput struct{ bare, private float64 }
 
-// serve asks a real server over the loopback interface, in turns for a bare
-// handler and for the same one behind Private. Both get the same requests, token
-// included. The callers are fortio's fast clients, which write bytes made
-// beforehand: a dearer client would hide what the server pays.
+// serve sends requests to a real server over the loopback interface, in turns to a bare
+// handler and to the same one behind Private. Both get the same requests, including the
+// token. The clients are fortio's fast ones, which write prepared bytes: slower clients
+// would hide the server's cost.
 func serve(progress io.Writer, rounds int, each time.Duration) ([]throughput, error) {
 	fortiolog.SetLogLevelQuiet(fortiolog.Error)
 	s, err := startServer()
@@ -47,7 +47,7 @@ func serve(progress io.Writer, rounds int, each time.Duration) ([]throughput, er
 	}
 	defer private.close()
 
-	for _, c := range []callers{bare, private} { // the first turn of all is slower
+	for _, c := range []callers{bare, private} { // the very first turn is slower
 		if _, err := s.load(c, each/4); err != nil {
 			return nil, err
 		}
@@ -73,8 +73,7 @@ func serve(progress io.Writer, rounds int, each time.Duration) ([]throughput, er
 	return all, nil
 }
 
-// server counts the handlers' runs: a request that was refused must not pass
-// for a fast one.
+// server counts the handlers' calls: a denied request must not count as a fast one.
 type server struct {
 	http   *http.Server
 	url    string
@@ -101,7 +100,7 @@ func startServer() (*server, error) {
 	}
 	s.url = "http://" + listener.Addr().String()
 	s.http = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
-	go s.http.Serve(listener) // ends by close
+	go s.http.Serve(listener) // close ends it
 	if err := s.judge(a); err != nil {
 		s.close()
 		return nil, err
@@ -111,8 +110,8 @@ func startServer() (*server, error) {
 
 func (s *server) close() { s.http.Close() }
 
-// judge asks for the two routes as everyone may: no token and a bad one are
-// refused on the private one alone.
+// judge checks the two routes: only the private one denies a request without a token, and
+// one with a bad token.
 func (s *server) judge(a algorithm) error {
 	for _, c := range []struct {
 		prefix, token string
@@ -140,14 +139,14 @@ func (s *server) judge(a algorithm) error {
 	return nil
 }
 
-// caller is a share of the clients, who ask one after the other. Any number of
-// callers ask at once.
+// caller is a share of the clients, which send one request after the other. Several
+// callers run at once.
 type caller struct {
 	clients []fhttp.Fetcher
 	next    int
 }
 
-// Run is one request.
+// Run sends one request.
 func (c *caller) Run(ctx context.Context, _ periodic.ThreadID) (bool, string) {
 	c.next = (c.next + 1) % len(c.clients)
 	status, _, _ := c.clients[c.next].StreamFetch(ctx)
@@ -156,9 +155,9 @@ func (c *caller) Run(ctx context.Context, _ periodic.ThreadID) (bool, string) {
 
 type callers []*caller
 
-// callers connects all clients, each of which has then been answered once.
+// callers connects all clients. Each has received one response before callers returns.
 func (s *server) callers(prefix string) (callers, error) {
-	fhttp.BufferSizeKb = 4 // of each client; an answer has a few hundred bytes
+	fhttp.BufferSizeKb = 4 // for each client; a response has a few hundred bytes
 	all := make(callers, loadAtOnce)
 	for i := range all {
 		all[i] = &caller{}
@@ -191,11 +190,11 @@ func (c callers) close() {
 	}
 }
 
-// load has the callers ask as fast as they are answered.
+// load lets the callers send requests as fast as they get responses.
 func (s *server) load(c callers, each time.Duration) (float64, error) {
 	r := periodic.NewPeriodicRunner(&periodic.RunnerOptions{QPS: -1, NumThreads: len(c), Duration: each, Out: io.Discard})
 	defer r.Options().Abort()
-	for i := range c { // which NewPeriodicRunner would have forgotten
+	for i := range c { // NewPeriodicRunner does not keep them
 		r.Options().Runners[i] = c[i]
 	}
 	before := s.ran.Load()

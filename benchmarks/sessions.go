@@ -14,7 +14,7 @@ import (
 	"github.com/joinednode/jwtauth/session"
 )
 
-// Names of what sessions are compared with.
+// Names of the subjects with which sessions are compared.
 const (
 	requiring   = "**jwtauth** Manager.Require, token seen before"
 	privately   = "**jwtauth** Private with an empty list, token seen before"
@@ -23,8 +23,8 @@ const (
 	checkedOnce = "floor: two bare EdDSA signatures and a verification"
 )
 
-// sessions are the costs of calls and of refreshes. The list of Private is what a
-// Manager has, so that logout ends access tokens.
+// sessions returns the subjects for calls and refreshes. Private has a list as a Manager
+// does, so that logout ends access tokens.
 func sessions() []subject {
 	a := hs256()
 	manager := must(session.New(a.key, session.NewMemory()))
@@ -37,8 +37,8 @@ func sessions() []subject {
 	}, refreshes()...)
 }
 
-// refreshes sign by the same key: a message as long as the token's, and what the
-// Manager makes of it.
+// refreshes returns subjects that sign with the same key: a message as long as the
+// token's, and a Manager's refresh.
 func refreshes() []subject {
 	public, private, err := ed25519.GenerateKey(nil)
 	if err != nil {

@@ -20,17 +20,17 @@ import (
 	"github.com/joinednode/jwtauth/session"
 )
 
-// onlyStores is what -only may say.
+// onlyStores is the value of -only.
 const onlyStores = "stores"
 
-// atOnce are one session alone, and several, each refreshed by a goroutine of
-// its own, as servers do.
+// atOnce are the numbers of sessions that are refreshed at the same time, each by its own
+// goroutine.
 var atOnce = []int{1, 8}
 
-// turns are how many a round has with stores.
+// turns is how many turns a round has with stores.
 const turns = 5
 
-// Names of the lines that targets speak of. The floors' names are the place's.
+// Names of the lines that targets mention. A place has the names of its floors.
 const (
 	advancing       = "**jwtauth** Advance"
 	refreshingThere = "**jwtauth** Manager.Refresh"
@@ -40,12 +40,11 @@ const (
 // step is one operation of one worker, which has a session of its own.
 type step func() error
 
-// bare are the floors of one session: what the driver itself takes for a
-// statement, or a script, that reads the row and for one that writes it, and what
-// for the least that a server answers.
+// bare are the floors of one session: what the driver itself takes to read the row, to
+// write it, and to get the smallest possible response from the server.
 type bare struct{ read, write, ask step }
 
-// line is a subject before it is known how many work at once.
+// line is a subject for any number of workers.
 type line struct {
 	name  string
 	start func() (step, error)
@@ -58,7 +57,7 @@ type storeCosts struct {
 	refused
 }
 
-// stores are the figures of all places that there are.
+// stores are the figures of all places.
 type stores []storeCosts
 
 func runStores(s settings, stdout, stderr io.Writer) error {
@@ -84,8 +83,8 @@ func runStores(s settings, stdout, stderr io.Writer) error {
 	return nil
 }
 
-// summing tells whether this machine is quiet: whoever calls a server over and over
-// waits for whatever else runs.
+// summing shows whether this machine is quiet. A program that calls a server again and
+// again waits for whatever else runs.
 func summing() []subject {
 	c := newCrowd(1)
 	return slices.DeleteFunc(slices.Concat(c.parallel(1), c.parallel(2)), func(s subject) bool {
@@ -93,8 +92,8 @@ func summing() []subject {
 	})
 }
 
-// measureStores leaves out a server that nobody named, and its targets: what was
-// not measured was not met.
+// measureStores leaves out a server without an address, and its targets: what was not
+// measured was not met.
 func measureStores(s settings, stdout, stderr io.Writer) (stores, error) {
 	dir, err := os.MkdirTemp("", "jwtauth-benchmarks-")
 	if err != nil {
@@ -133,7 +132,7 @@ func measureStores(s settings, stdout, stderr io.Writer) (stores, error) {
 
 func measureStore(p place, s settings, stdout, stderr io.Writer) (c storeCosts, err error) {
 	fmt.Fprintln(stderr, "stores:", p.name)
-	// A request's context can end, for which some drivers do more.
+	// Like a request's context, this one can end: some drivers then do more.
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	o, err := p.open(ctx, p)
@@ -142,12 +141,12 @@ func measureStore(p place, s settings, stdout, stderr io.Writer) (c storeCosts, 
 	}
 	defer func() { err = errors.Join(err, o.close()) }()
 	fmt.Fprintf(stdout, "- %s: %s\n", p.name, o.about)
-	// A log in use, which polls read to its end.
+	// The log must not be empty. polls reads it to its end.
 	if err := o.revocations.Append(ctx, revoke.Entry{Kind: revoke.Token, ID: newID(), Expires: time.Now().Add(24 * time.Hour)}); err != nil {
 		return c, err
 	}
 	var subjects []subject
-	// What is compared is timed a moment apart.
+	// Subjects that are compared are timed close to each other.
 	lines := o.lines(ctx, p)
 	for _, n := range atOnce {
 		for _, l := range lines {
@@ -159,8 +158,8 @@ func measureStore(p place, s settings, stdout, stderr io.Writer) (c storeCosts, 
 		}
 	}
 	c.place = p
-	// A server has moods that last some moments: what is compared with each other
-	// takes short turns, and many.
+	// A server can be slow for a short time, so subjects that are compared take
+	// many short turns.
 	restore, err := benchtime(s.benchtime / turns)
 	if err != nil {
 		return c, err
@@ -173,7 +172,7 @@ func measureStore(p place, s settings, stdout, stderr io.Writer) (c storeCosts, 
 	return c, err
 }
 
-// lines are what is measured in one place.
+// lines returns what is measured in one place.
 func (o *opened) lines(ctx context.Context, p place) []line {
 	_, private, err := ed25519.GenerateKey(nil)
 	if err != nil {
@@ -196,12 +195,12 @@ func (o *opened) lines(ctx context.Context, p place) []line {
 	return append(all, o.extra(ctx, private)...)
 }
 
-// names are those of lines, for the tables.
+// names returns the names of the lines, for the tables.
 func (p place) names() []string {
 	return append([]string{p.bareWrite, advancing, p.bareRefresh, refreshingThere, p.bareAsk, polling}, p.extra...)
 }
 
-// newSession is a row like those that a Manager makes.
+// newSession returns a row like those of a Manager.
 func newSession() session.Session {
 	now := time.Now()
 	return session.Session{
@@ -210,13 +209,13 @@ func newSession() session.Session {
 	}
 }
 
-// idle is when a session ends that was refreshed now, in whole seconds as of a
-// Manager: an index has nothing to do in most of the steps.
+// idle returns when a session ends that was refreshed now, in whole seconds like a
+// Manager. So most steps do not change the index.
 func idle(now time.Time) time.Time { return now.Truncate(time.Second).Add(14 * 24 * time.Hour) }
 
 var errLost = errors.New("nobody else works on this session, and yet it was not advanced")
 
-// advances is the step that decides about a refresh, by itself.
+// advances returns the step that decides about a refresh.
 func advances(ctx context.Context, store session.Store) (step, error) {
 	row := newSession()
 	return func() error {
@@ -231,14 +230,14 @@ func advances(ctx context.Context, store session.Store) (step, error) {
 	}, store.Create(ctx, row)
 }
 
-// leaping is a clock by which every refresh rotates: a token is given again for a while
-// after it was made.
+// leaping is a clock with which every refresh rotates. A token is given out again for a
+// while after it was made.
 type leaping struct{ at time.Time }
 
 func (l *leaping) now() time.Time { return l.at }
 func (l *leaping) leap()          { l.at = l.at.Add(session.DefaultGrace + 20*time.Second) }
 
-// refreshesIn is the whole: a reading, a verification, two signatures, and the
+// refreshesIn returns a whole refresh: a read, a verification, two signatures, and the
 // step that decides.
 func refreshesIn(ctx context.Context, store session.Store, private ed25519.PrivateKey) (step, error) {
 	clock := &leaping{at: time.Now()}
@@ -251,9 +250,9 @@ func refreshesIn(ctx context.Context, store session.Store, private ed25519.Priva
 	}, err
 }
 
-// bareRefreshes does what a refresh cannot do without: it reads the row and writes
-// it, and between them verifies a message as long as the refresh token and
-// signs two that are as long as both tokens.
+// bareRefreshes returns the work that a refresh cannot avoid. It reads the row and writes
+// it. In between it verifies a message as long as the refresh token, and signs two that
+// are as long as the two tokens.
 func (o *opened) bareRefreshes(ctx context.Context, private ed25519.PrivateKey) (step, error) {
 	b, err := o.bare(ctx)
 	if err != nil {
@@ -279,8 +278,8 @@ func (o *opened) bareRefreshes(ctx context.Context, private ed25519.PrivateKey) 
 
 var errNews = errors.New("nobody revokes, and yet the log has news")
 
-// polls is what each process of a fleet does by the clock: it reads the log from where
-// it was, mostly for nothing.
+// polls returns what each process of a fleet does regularly: it reads the log from its
+// last place, usually without news.
 func polls(ctx context.Context, log revoke.Store) (step, error) {
 	page, err := revoke.Page{More: true}, error(nil)
 	for page.More && err == nil {
@@ -303,8 +302,8 @@ func together(name string, n int) string {
 	return fmt.Sprintf("%s, %d at once", name, n)
 }
 
-// working times n workers. Of several the figure is time on the clock for each
-// operation of all of them together.
+// working times n workers. The figure is the wall-clock time for each operation of all of
+// them together.
 func working(l line, n int) (subject, error) {
 	steps := make([]step, n)
 	for i := range steps {
@@ -366,7 +365,7 @@ func (v stores) targets() []target {
 	return all
 }
 
-// plain is the name of a line within a sentence.
+// plain returns the name of a line for use in a sentence.
 func plain(name string) string {
 	return strings.TrimPrefix(strings.TrimPrefix(name, "**jwtauth** "), "floor: ")
 }

@@ -24,25 +24,25 @@ import (
 	"github.com/joinednode/jwtauth/store/sqlstore"
 )
 
-// place is where stores can be: a file, or a server that the environment names.
+// place is where stores can be: a file, or a server named by the environment.
 type place struct {
 	name     string
-	variable string // that says where it is
-	at       string // its address, empty where nobody said
+	variable string // the environment variable with its address
+	at       string // its address, or "" if the variable is not set
 	open     func(ctx context.Context, p place) (*opened, error)
 
-	// What is measured there besides ours.
+	// The names of the floors that are measured there.
 	bareWrite, bareRefresh, bareAsk string
 
 	extra []string // lines beside: ours in another way, and further floors
 
-	driver  string // its name in database/sql
+	driver  string // the driver's name in database/sql
 	module  string
 	dialect sqlstore.Dialect
-	prefix  string // of all that the stores keep; no other run has it
+	prefix  string // of all names in the stores; different in each run
 }
 
-// opened is a place with two stores in it.
+// opened is a place with its two open stores.
 type opened struct {
 	about       string
 	sessions    session.Store
@@ -54,8 +54,8 @@ type opened struct {
 
 func newID() string { return rand.Text() }
 
-// mostConnections are as many as work at once, so that none is opened while the
-// clock runs.
+// mostConnections is the number of workers, so that no connection is opened while the
+// time is measured.
 const mostConnections = 8
 
 const (
@@ -69,7 +69,7 @@ const (
 	threeTrips = ", without interpolateParams"
 )
 
-// places names the same servers as the tests do.
+// places returns the servers of the same variables as the tests.
 func places(dir string) []place {
 	inSQL := place{open: openSQL, bareWrite: bareSQLWrite, bareRefresh: bareSQLRefresh, bareAsk: bareSQLAsk}
 	file, postgres, maria := inSQL, inSQL, inSQL
@@ -92,7 +92,7 @@ func places(dir string) []place {
 	return all
 }
 
-// openDB is how sqlstore says that a database should be opened.
+// openDB opens a database as the documentation of sqlstore recommends.
 func (p place) openDB(interpolate bool) (*sql.DB, error) {
 	at := p.at
 	if p.dialect == sqlstore.MySQL {
@@ -154,7 +154,7 @@ func openSQL(ctx context.Context, p place) (*opened, error) {
 	return o, nil
 }
 
-// aboutDB says what decides about the cost of a write, next to the versions.
+// aboutDB returns the settings that decide about the cost of a write, and the version.
 func aboutDB(ctx context.Context, p place, db *sql.DB) (string, error) {
 	query := map[sqlstore.Dialect]string{
 		sqlstore.SQLite:   "SELECT sqlite_version() || ', WAL, synchronous=FULL'",
@@ -166,8 +166,8 @@ func aboutDB(ctx context.Context, p place, db *sql.DB) (string, error) {
 	return fmt.Sprintf("%s, by %s %s", about, p.module, version(p.module)), err
 }
 
-// bareSQL prepares the least that reads and writes a row. It asks for the row by its key
-// alone, and writes what ours writes.
+// bareSQL prepares the simplest statements that read and write a row. They select the row
+// only by its key, and write the same columns as the store.
 func bareSQL(db *sql.DB, p place, store session.Store) func(ctx context.Context) (bare, error) {
 	const columns = "id, subject, gen, created, rotated, idle_exp, max_exp, revoked_at, reason, label"
 	table := p.prefix + "sessions"
@@ -214,7 +214,7 @@ func openRedis(ctx context.Context, p place) (*opened, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", p.variable, err)
 	}
-	options.ContextTimeoutEnabled = true // as the store's documentation says
+	options.ContextTimeoutEnabled = true // as the store's documentation recommends
 	options.PoolSize, options.MinIdleConns = mostConnections, mostConnections
 	client := redis.NewClient(options)
 	db := must(redisstore.New(client, redisstore.WithPrefix(p.prefix)))
@@ -235,14 +235,14 @@ func openRedis(ctx context.Context, p place) (*opened, error) {
 		return nil, errors.Join(err, o.close())
 	}
 	o.about = fmt.Sprintf("%s, by %s %s", about["Server"]["redis_version"], p.module, version(p.module))
-	// Not every server tells.
+	// Not every server allows CONFIG GET.
 	if config, err := client.ConfigGet(ctx, "append*").Result(); err == nil {
 		o.about += fmt.Sprintf(", appendonly=%s, appendfsync=%s", config["appendonly"], config["appendfsync"])
 	}
 	return o, nil
 }
 
-// The bare scripts take the arguments of ours: subject, op, id, the generation before,
+// The bare scripts take the same arguments as the store's: subject, op, ID, the generation before,
 // the next one, rotated, idle and now.
 const (
 	bareScript = `
@@ -255,9 +255,9 @@ return redis.call('HMGET', KEYS[1], 'sub', 'gen', 'created', 'rotated', 'idle', 
 `
 )
 
-// overheard notes what the store sends, so that the floors can be of the same
-// size. It makes the client believe that the server does not know the script, which
-// it then sends as a text.
+// overheard records what the store sends, so that the floors can have the same size. It
+// makes the client believe that the server does not know the script, so that the client
+// sends the whole script.
 type overheard struct{ sent [][]any }
 
 type unknownScript struct{}
@@ -284,7 +284,7 @@ func (o *overheard) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	}
 }
 
-// sized is a script padded to be as long as the one that was sent, and its keys and
+// sized is a script padded to the length of the recorded one, with its keys and
 // arguments.
 type sized struct {
 	sha  string
@@ -308,8 +308,8 @@ func sizeUp(ctx context.Context, client *redis.Client, script string, sent []any
 	return s, err
 }
 
-// bareRedis makes a session by the store, overhears how the store reads and
-// advances it, and does the like with as many bytes.
+// bareRedis creates a session with the store, records how the store reads and advances
+// it, and does similar work with as many bytes.
 func bareRedis(ctx context.Context, options *redis.Options, client *redis.Client, prefix string) (bare, error) {
 	o := &overheard{}
 	own := *options
@@ -354,7 +354,7 @@ func bareRedis(ctx context.Context, options *redis.Options, client *redis.Client
 	}, nil
 }
 
-// sqlLog and redisLog are what a follower opens, which ends with its process.
+// sqlLog and redisLog open the log of a follower. It ends with its process.
 func sqlLog(p place) (revoke.Store, error) {
 	db, err := p.openDB(true)
 	if err != nil {

@@ -14,41 +14,40 @@ import (
 	"github.com/joinednode/jwtauth/keys"
 )
 
-// middleware is a library that guards a handler.
+// middleware is a library that protects a handler.
 type middleware struct {
 	name  string
-	lacks []*check // the checks of honesty.go that it does not make
+	lacks []*check // the checks in honesty.go that it does not make
 	wrap  func(next http.Handler) http.Handler
 }
 
-// parser is a library that judges a token without a request. prepare gets the
-// token into the type that the library wants, which is not timed.
+// parser is a library that verifies a token without a request. prepare converts the token
+// to the type that the library needs, which is not timed.
 type parser struct {
 	name    string
 	lacks   []*check
 	prepare func(token string) func() error
 }
 
-// withoutCache turns off the memory of verified tokens, so that every token is
-// seen for the first time.
+// withoutCache turns the cache off, so that no token is cached.
 func withoutCache() []jwtauth.Option { return withCacheFor(0) }
 
-// withCacheFor gives the memory of verified tokens room for n of them.
+// withCacheFor makes room for n tokens in the cache.
 func withCacheFor(n int) []jwtauth.Option { return []jwtauth.Option{jwtauth.WithCache(n)} }
 
-// newAuth is the only place where an Auth of this library is made: issuer and
-// audience are required because auth0's middleware requires them too.
+// newAuth is the only function that makes an Auth of this library. It requires issuer and
+// audience, since auth0's middleware requires them.
 func newAuth(source keys.Source, opts ...jwtauth.Option) *jwtauth.Auth {
 	service := []jwtauth.Option{jwtauth.WithIssuer(issuer), jwtauth.WithAudience(audience)}
 	return must(jwtauth.New(source, append(service, opts...)...))
 }
 
-// ours is this library's middleware.
+// ours returns this library's middleware.
 func ours(a algorithm, opts ...jwtauth.Option) middleware {
 	return middleware{name: "jwtauth", wrap: newAuth(a.key, opts...).Private}
 }
 
-// Names of the lines that targets speak of.
+// Names of the lines that targets mention.
 const (
 	oursSeen     = "**jwtauth**, token seen before"
 	oursRead     = "**jwtauth**, token seen before, handler reads the claims"
@@ -65,7 +64,7 @@ const (
 	chiEncode = "go-chi/jwtauth Encode"
 )
 
-// guards are all middlewares on one HS256 token.
+// guards returns all middlewares with one HS256 token.
 func guards() []subject {
 	a := hs256()
 	token := a.mint()
@@ -81,7 +80,7 @@ func guards() []subject {
 	return all
 }
 
-// parsers are all bare parsers on one HS256 token.
+// parsers returns all bare parsers with one HS256 token.
 func parsers() []subject {
 	token := hs256().mint()
 	var all []subject
@@ -99,8 +98,8 @@ func parsers() []subject {
 	return all
 }
 
-// reading shows what a handler pays that looks at the claims: nothing may be
-// put off to be done there, untimed.
+// reading times a handler that reads the claims. It shows that no work is put off until
+// then.
 func reading(a algorithm, token string) subject {
 	read := 0
 	d := newDriver(ours(a).wrap(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -118,8 +117,8 @@ func reading(a algorithm, token string) subject {
 	}}
 }
 
-// filling shows the whole price of a token's first request, that of remembering
-// it included: each token of a pool is presented once, then to a new Auth.
+// filling times a token's first request, including its caching. Each token of a pool is
+// sent once, then to a new Auth.
 func filling(a algorithm) subject {
 	pool := make([]string, 10_000)
 	for i := range pool {
@@ -142,7 +141,7 @@ func filling(a algorithm) subject {
 	}}
 }
 
-// verifying is this library as a bare parser.
+// verifying returns this library as a bare parser.
 func verifying(a algorithm) parser {
 	auth := newAuth(a.key, withoutCache()...)
 	return parser{name: oursVerify, prepare: func(token string) func() error {
@@ -153,7 +152,7 @@ func verifying(a algorithm) parser {
 	}}
 }
 
-// issuers are what makes tokens of one set of claims.
+// issuers returns the subjects that issue tokens with the same claims.
 func issuers() []subject {
 	var all []subject
 	for _, i := range []struct {
@@ -179,8 +178,8 @@ func issueByOurs() func() (string, error) {
 	}
 }
 
-// encodeByChi makes the claims once, jti included, which is to the peer's
-// advantage: ours makes a new jti and looks at the clock for each token.
+// encodeByChi makes the claims once, including the jti, in favour of the peer. This
+// library makes a new jti and reads the clock for each token.
 func encodeByChi() func() (string, error) {
 	tokenAuth, claims := chijwtauth.New("HS256", secret, nil), typicalClaims()
 	return func() (string, error) {
@@ -189,8 +188,8 @@ func encodeByChi() func() (string, error) {
 	}
 }
 
-// refusals are tokens of ours that do not pass. An expired one is judged like a
-// good one up to its end, and one more sentence is written.
+// refusals returns subjects with tokens that are rejected. An expired one is checked like
+// a good one, and then a denial is written.
 func refusals() []subject {
 	a := hs256()
 	m := ours(a, withoutCache()...)
@@ -209,8 +208,7 @@ func firstSeen(alg string) string  { return fmt.Sprintf("**jwtauth** %s, token f
 func seenBefore(alg string) string { return fmt.Sprintf("**jwtauth** %s, token seen before", alg) }
 func bareCrypto(alg string) string { return fmt.Sprintf("bare %s verification", alg) }
 
-// asymmetric is an algorithm whose arithmetic dwarfs all else, beside that
-// arithmetic alone.
+// asymmetric returns a token whose signature check dwarfs all else, and that check alone.
 func asymmetric(a algorithm) []subject {
 	token := a.mint()
 	return []subject{

@@ -6,14 +6,14 @@ import (
 	"slices"
 )
 
-// target is a bound that this library set itself, and what became of it.
+// target is a limit that this library set itself, and the measured value.
 type target struct {
 	what   string
-	value  float64 // NaN where it cannot be measured here
+	value  float64 // NaN if it cannot be measured here
 	bounds float64
 	atMost bool
 	unit   string
-	note   string // what the machine itself can do, beside
+	note   string // what the machine itself can do
 }
 
 func atLeast(what string, bound, value float64) target {
@@ -45,7 +45,7 @@ func (t target) measured() string {
 	return times(t.value) + t.unit + t.note
 }
 
-// met compares what was measured, not what is printed of it.
+// met compares the measured value, not the printed one.
 func (t target) met() string {
 	switch {
 	case math.IsNaN(t.value):
@@ -56,12 +56,12 @@ func (t target) met() string {
 	return "**no**"
 }
 
-// sameAs is how far two figures may lie apart that should be one: the tokens of
-// the other algorithms are longer, and the machine is not quiet.
+// sameAs is by how much two figures may differ that should be the same. The tokens of the
+// other algorithms are longer, and the machine is not quiet.
 const sameAs = 1.15
 
-// leastMemory is what no remembered token can do without: less means that none
-// was remembered, and then there is nothing to measure.
+// leastMemory is the least that a cached token can take, in bytes. Less means that none
+// was cached, and that nothing was measured.
 const leastMemory = 100
 
 func targets(f figures) []target {
@@ -86,7 +86,7 @@ func targets(f figures) []target {
 	}
 	few, many := fewLive, f.settings.live
 	all = append(all,
-		// Of the garbage collector's own allocations a few fall into each round.
+		// Each round includes a few of the garbage collector's own allocations.
 		atMost("allocations, token seen before", 3, math.Round(seen.allocs*100)/100),
 		atMost("allocated bytes, token seen before", 500, math.Round(seen.bytes)).in("B"),
 		atLeast("chi's Encode against our Issue", 3, r.ratio(chiEncode, oursIssue)),
@@ -113,9 +113,9 @@ func (f figures) coresTarget() target {
 		beside("SHA-256 alone: %s; a copied request alone: %s", times(f.gain(coresSum)), times(f.gain(coresCopy)))
 }
 
-// gain is how many times as much a second core gets done.
+// gain returns by which factor a second core increases the throughput.
 func (f figures) gain(name string) float64 { return f.cores.ratio(onCores(name, 1), onCores(name, 2)) }
 
-// disturbed reports that the second core was not ours alone: what shares nothing
-// must gain twice.
+// disturbed reports whether other programs used the second core. Work that shares nothing
+// must then gain less than a factor of two.
 func (f figures) disturbed() bool { return f.cores != nil && f.gain(coresSum) < 1.9 }

@@ -18,7 +18,7 @@ import (
 	"github.com/joinednode/jwtauth/keys"
 )
 
-// The one service that all tokens are for. auth0's validator wants an audience,
+// All tokens are for this service. auth0's validator requires an audience,
 // so every token has one.
 const (
 	issuer    = "https://api.example.com"
@@ -29,7 +29,7 @@ const (
 	lifetime  = 10 * 24 * time.Hour
 )
 
-// algorithm is one key pair, or one secret.
+// algorithm is one algorithm with its key pair or secret.
 type algorithm struct {
 	method  jwt.SigningMethod
 	private any
@@ -58,13 +58,13 @@ func rs256() algorithm {
 	return algorithm{jwt.SigningMethodRS256, private, keys.Signer(private)}
 }
 
-// asymmetricNames are those of eddsa, es256 and rs256.
+// asymmetricNames are the names of eddsa, es256 and rs256.
 var asymmetricNames = []string{"EdDSA", "ES256", "RS256"}
 
 func (a algorithm) name() string { return a.method.Alg() }
 
-// mint signs a token by golang-jwt, which takes no side here: the claims are
-// those of a live token of this service, but for what change does to them.
+// mint signs a token with golang-jwt, which is neutral here. The claims are those of a
+// live token of this service, with changes.
 func (a algorithm) mint(change ...func(jwt.MapClaims)) string {
 	claims := typicalClaims()
 	for _, c := range change {
@@ -73,7 +73,8 @@ func (a algorithm) mint(change ...func(jwt.MapClaims)) string {
 	return must(jwt.NewWithClaims(a.method, claims).SignedString(a.private))
 }
 
-// typicalClaims were issued a minute ago, so that no peer finds them too young.
+// typicalClaims returns claims that were issued a minute ago, so that no peer rejects
+// them as too new.
 func typicalClaims() jwt.MapClaims {
 	issued := time.Now().Add(-time.Minute)
 	return jwt.MapClaims{
@@ -88,7 +89,7 @@ func typicalClaims() jwt.MapClaims {
 	}
 }
 
-// with sets one claim of a token to be minted.
+// with sets one claim of a token.
 func with(name string, value any) func(jwt.MapClaims) {
 	return func(c jwt.MapClaims) { c[name] = value }
 }
@@ -100,8 +101,8 @@ func (a algorithm) signRaw(payload string) string {
 	return signed + "." + encode(must(a.method.Sign(signed, a.private)))
 }
 
-// sized mints a token of exactly or just below this many bytes, by a private
-// claim. It has no more claims than fit into 200 bytes.
+// sized returns a token of this many bytes or slightly fewer, padded with a private
+// claim. With 200 bytes it has only the claims that fit.
 func (a algorithm) sized(size int) string {
 	payload := func(pad int) string {
 		return fmt.Sprintf(`{"container":%q,"exp":%d,"p":%q}`,
@@ -116,7 +117,8 @@ func (a algorithm) sized(size int) string {
 	panic(fmt.Sprintf("no token has only %d bytes", size))
 }
 
-// forged has the good token's length and claims, and another key's signature.
+// forged returns a token with the length and the claims of the good one, signed with
+// another key.
 func (a algorithm) forged() string {
 	other := a
 	switch private := a.private.(type) {
@@ -132,8 +134,8 @@ func (a algorithm) forged() string {
 	return other.mint()
 }
 
-// garbage has the shape of the token, and means nothing. It is the same in every
-// run, and canonical base64url, so that it is not refused for its last bits.
+// garbage returns a string in the shape of the token without any meaning. It is the same
+// in every run, and canonical base64url, so that it is not rejected for its last bits.
 func garbage(token string) string {
 	source := mathrand.NewChaCha8([32]byte{})
 	parts := strings.Split(token, ".")
@@ -147,7 +149,7 @@ func garbage(token string) string {
 
 func encode(data []byte) string { return base64.RawURLEncoding.EncodeToString(data) }
 
-// must is for what can only fail where nothing can be measured at all.
+// must panics on errors after which nothing can be measured.
 func must[T any](value T, err error) T {
 	if err != nil {
 		panic(err)
