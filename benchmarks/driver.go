@@ -106,7 +106,7 @@ func refusing(name string, m middleware, token string) subject {
 		for value := bearer(token); b.Loop(); {
 			d.present(value)
 			if d.response.status < 400 {
-				return fmt.Errorf("status %d for a token that is to be refused", d.response.status)
+				return fmt.Errorf("status %d for a token that must be rejected", d.response.status)
 			}
 		}
 		return next.judge(0)

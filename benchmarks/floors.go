@@ -32,7 +32,7 @@ const (
 	floorGin     = "floor: gin, its router alone"
 )
 
-var errFloor = errors.New("the floor does not hold: it refuses the good token")
+var errFloor = errors.New("the floor does not hold: it rejects the good token")
 
 // floors returns the floors for the same HS256 token and handler as the middlewares.
 func floors() []subject {

@@ -124,11 +124,11 @@ func judgeClaim(name string, lacks []*check, h hostile, passed bool) error {
 	lacking := slices.Contains(lacks, h.check)
 	switch {
 	case lacking && !slices.Contains(lackable, h.check):
-		return fmt.Errorf("%s is no subject at all: it lets pass %s", name, h.what)
+		return fmt.Errorf("%s is no valid subject: it accepts %s", name, h.what)
 	case passed && !lacking:
-		return fmt.Errorf("%s lets pass %s, which the table does not say", name, h.what)
+		return fmt.Errorf("%s accepts %s, which the table does not say", name, h.what)
 	case !passed && lacking:
-		return fmt.Errorf("%s refuses %s, and the table says it does not", name, h.what)
+		return fmt.Errorf("%s rejects %s, but the table says it does not", name, h.what)
 	}
 	return nil
 }

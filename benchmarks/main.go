@@ -172,14 +172,14 @@ func measureOneToken(s settings, stdout, stderr io.Writer) (results, error) {
 		return nil, err
 	}
 	printTable(stdout, "One HS256 token", r, plain,
-		base{"against seen before", oursSeen}, base{"against first seen", oursFirst})
+		base{"against cached", oursSeen}, base{"against not cached", oursFirst})
 	for i, alg := range asymmetricNames {
 		printTable(stdout, "One "+alg+" token", r, pairs[i],
-			base{"against the arithmetic", bareCrypto(alg)}, base{"against HS256 seen before", oursSeen})
+			base{"against the arithmetic", bareCrypto(alg)}, base{"against HS256 cached", oursSeen})
 	}
 	printTable(stdout, "Issuing", r, makers, base{"against ours", oursIssue})
 	printTable(stdout, "Refusing", r, bad,
-		base{"against an accepted token first seen", oursFirst}, base{"against one of 8 KiB", oursLong})
+		base{"against an accepted token not cached", oursFirst}, base{"against one of 8 KiB", oursLong})
 	return r, nil
 }
 
@@ -207,7 +207,7 @@ func measureLive(s settings, stdout, stderr io.Writer) (results, error) {
 	if err != nil {
 		return nil, err
 	}
-	printTable(stdout, "Few and many live tokens, seen before, in pseudo-random order", r, both,
+	printTable(stdout, "Few and many live tokens, cached, in pseudo-random order", r, both,
 		base{"against few", liveName(fewLive)}, base{"against few in a map", mapName(fewLive)})
 	return r, nil
 }

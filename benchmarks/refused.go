@@ -28,7 +28,7 @@ const (
 	// glance is how often a follower checks the token.
 	glance = time.Millisecond
 
-	followed, accepted, refusedNow = "followed", "accepted", "refused"
+	followed, accepted, refusedNow = "followed", "accepted", "rejected"
 )
 
 // refused holds how long it took from each call of RevokeToken until the last follower
@@ -207,7 +207,7 @@ func revokeEverywhere(ctx context.Context, p place, o *opened, n int, stderr io.
 		}
 		appended := time.Since(start)
 		if _, err := auth.Verify(ctx, token, container); !errors.Is(err, jwtauth.ErrRevoked) {
-			return r, fmt.Errorf("the process that revoked a token does not refuse it: %v", err)
+			return r, fmt.Errorf("the process that revoked a token does not reject it: %v", err)
 		}
 		var last time.Time
 		if err := everyone(all, refusedNow, &last); err != nil {
@@ -249,8 +249,8 @@ func (v stores) printRefused(w io.Writer) {
 	if len(v) == 0 {
 		return
 	}
-	fmt.Fprintf(w, "\n## Revoked here, refused by %d other processes\n\n", followers)
-	fmt.Fprintf(w, "From the call of RevokeToken in one process until the last of %d others, which follow the log by Run, refuses the token; "+
+	fmt.Fprintf(w, "\n## Revoked here, rejected by %d other processes\n\n", followers)
+	fmt.Fprintf(w, "From the call of RevokeToken in one process until the last of %d others, which follow the log by Run, rejects the token; "+
 		"all of them with the defaults of revoke.New. They present it every %v, and what the pipe takes that reports it counts.\n\n", followers, glance)
 	printRow(w, []string{"log", "revocations", "median", "worst", "the call itself, median", "worst"})
 	printRow(w, []string{"---", "---:", "---:", "---:", "---:", "---:"})
@@ -264,6 +264,6 @@ func (v stores) printRefused(w io.Writer) {
 }
 
 func (r refused) target(name string) target {
-	return atMost(fmt.Sprintf("%s: revoked here, refused by %d other processes, the worst of %d", name, followers, len(r.took)),
+	return atMost(fmt.Sprintf("%s: revoked here, rejected by %d other processes, the worst of %d", name, followers, len(r.took)),
 		1, slices.Max(r.took).Seconds()).in("s").beside("median: %s s", times(r.median().Seconds()))
 }

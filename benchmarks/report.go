@@ -69,7 +69,7 @@ func printTable(w io.Writer, title string, r results, subjects []subject, bases 
 	notes := slices.ContainsFunc(subjects, func(s subject) bool { return len(s.lacks) > 0 })
 	head = append(head, "B/op", "allocs/op")
 	if notes {
-		head = append(head, "lets pass")
+		head = append(head, "accepts")
 	}
 	printRow(w, head)
 	printRow(w, append([]string{"---"}, slices.Repeat([]string{"---:"}, len(head)-1)...))
@@ -86,7 +86,7 @@ func printTable(w io.Writer, title string, r results, subjects []subject, bases 
 		printRow(w, row)
 	}
 	if notes {
-		fmt.Fprintln(w, "\nWhat a library lets pass as it is set up here, and so does not spend time on:")
+		fmt.Fprintln(w, "\nWhat a library accepts as it is configured here, and so spends no time on:")
 		for i, c := range lackable {
 			fmt.Fprintf(w, "%c %s; ", letter(i), c.what)
 		}

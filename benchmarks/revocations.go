@@ -116,7 +116,7 @@ func measureRevocations(s settings, stdout, stderr io.Writer) (revocations, erro
 	if v.results, err = measure(stderr, s.rounds, subjects); err != nil {
 		return v, err
 	}
-	printTable(stdout, "Revocations: a private request, token seen before", v.results, subjects,
+	printTable(stdout, "Revocations: a private request, cached token", v.results, subjects,
 		base{"against no list", noList}, base{"against no list, one of many tokens", of(manyTokens, noList)})
 	fmt.Fprintln(stdout, "\nReading the log at start, where the log itself costs nothing:")
 	for _, r := range v.replays[1:] {

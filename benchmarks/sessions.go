@@ -16,8 +16,8 @@ import (
 
 // Names of the subjects with which sessions are compared.
 const (
-	requiring   = "**jwtauth** Manager.Require, token seen before"
-	privately   = "**jwtauth** Private with an empty list, token seen before"
+	requiring   = "**jwtauth** Manager.Require, cached token"
+	privately   = "**jwtauth** Private with an empty list, cached token"
 	refreshing  = "**jwtauth** Manager.Refresh, EdDSA, in memory"
 	signedTwice = "floor: two bare EdDSA signatures"
 	checkedOnce = "floor: two bare EdDSA signatures and a verification"

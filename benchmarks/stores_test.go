@@ -45,7 +45,7 @@ func TestStoresAlone(t *testing.T) {
 		require.Contains(t, out, "\n## "+p.name+"\n")
 		require.Contains(t, out, "\n## "+p.name+", 8 at once\n")
 		require.Equal(t, 4, strings.Count(out, "| "+p.name+": the rate of "), p.name)
-		require.Equal(t, 1, strings.Count(out, "| "+p.name+": revoked here, refused by 3 other processes"), p.name)
+		require.Equal(t, 1, strings.Count(out, "| "+p.name+": revoked here, rejected by 3 other processes"), p.name)
 		for _, name := range p.names() {
 			require.Contains(t, out, "| "+name+" | ")
 			require.Contains(t, out, "| "+name+", 8 at once | ")
@@ -91,7 +91,7 @@ func TestFollowersAreHeard(t *testing.T) {
 	f := &follower{says: make(chan said, 1)}
 	f.says <- said{accepted, time.Now()}
 	_, err := f.hear(refusedNow)
-	require.ErrorContains(t, err, `"accepted", not "refused"`)
+	require.ErrorContains(t, err, `"accepted", not "rejected"`)
 	close(f.says)
 	_, err = f.hear(refusedNow)
 	require.Error(t, err)

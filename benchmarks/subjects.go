@@ -49,17 +49,17 @@ func ours(a algorithm, opts ...jwtauth.Option) middleware {
 
 // Names of the lines that targets mention.
 const (
-	oursSeen     = "**jwtauth**, token seen before"
-	oursRead     = "**jwtauth**, token seen before, handler reads the claims"
-	oursFirst    = "**jwtauth**, token first seen"
-	oursFilling  = "**jwtauth**, token first seen, and remembered"
-	oursVerify   = "**jwtauth** Verify, token first seen"
+	oursSeen     = "**jwtauth**, cached token"
+	oursRead     = "**jwtauth**, cached token, handler reads the claims"
+	oursFirst    = "**jwtauth**, token not cached"
+	oursFilling  = "**jwtauth**, token not cached, and then cached"
+	oursVerify   = "**jwtauth** Verify, token not cached"
 	oursIssue    = "**jwtauth** Issue"
-	oursGarbage  = "**jwtauth** refuses garbage"
-	oursForged   = "**jwtauth** refuses a bad signature"
-	oursExpired  = "**jwtauth** refuses an expired token"
-	oursLong     = "**jwtauth**, token of 8 KiB first seen"
-	oursLongTrap = "**jwtauth** refuses garbage of 8 KiB"
+	oursGarbage  = "**jwtauth** rejects garbage"
+	oursForged   = "**jwtauth** rejects a bad signature"
+	oursExpired  = "**jwtauth** rejects an expired token"
+	oursLong     = "**jwtauth**, token of 8 KiB, not cached"
+	oursLongTrap = "**jwtauth** rejects garbage of 8 KiB"
 
 	chiEncode = "go-chi/jwtauth Encode"
 )
@@ -204,8 +204,8 @@ func refusals() []subject {
 	}
 }
 
-func firstSeen(alg string) string  { return fmt.Sprintf("**jwtauth** %s, token first seen", alg) }
-func seenBefore(alg string) string { return fmt.Sprintf("**jwtauth** %s, token seen before", alg) }
+func firstSeen(alg string) string  { return fmt.Sprintf("**jwtauth** %s, token not cached", alg) }
+func seenBefore(alg string) string { return fmt.Sprintf("**jwtauth** %s, cached token", alg) }
 func bareCrypto(alg string) string { return fmt.Sprintf("bare %s verification", alg) }
 
 // asymmetric returns a token whose signature check dwarfs all else, and that check alone.
