@@ -1,5 +1,5 @@
-// Package main_test compares the cache of package jwtauth with libraries
-// that could take its place.
+// Package main_test compares the cache of package jwtauth with libraries that could
+// replace it.
 package main_test
 
 import (
@@ -18,37 +18,37 @@ import (
 	"github.com/joinednode/jwtauth/internal/sieve"
 )
 
-// claims is about as large as what a token says, and a key as a token itself.
+// claims has about the size of a token's claims. A key has that of a token.
 type claims [31]uint64
 
 const keySize = 350
 
-// cost is what an entry counts in each of the caches; what the heap makes of it
-// is what BenchmarkCacheHeap tells.
+// cost is the size of an entry in each cache's own accounting. BenchmarkCacheHeap shows
+// what it takes in the heap.
 var cost = keySize + sieve.Overhead[claims]()
 
-// cache is what the benchmarks need of each of them.
+// cache is the interface that the benchmarks need.
 type cache struct {
 	get    func(key string) *claims
 	put    func(key string, value claims)
-	settle func() // waits for what goes on behind the caller's back
+	settle func() // waits for background work
 	close  func()
 }
 
-// caches makes one of each for so many entries, bounded by their bytes, in the
-// way its README says.
+// caches makes a cache of each kind for so many entries, bounded by their bytes, as its
+// README says.
 var caches = map[string]func(entries int) cache{
 	"sieve": func(entries int) cache {
 		c := sieve.New[claims](entries, entries*cost)
 		return cache{c.Get, func(key string, value claims) { c.Put(key, value, len(key)) }, func() {}, func() {}}
 	},
 	"otter": func(entries int) cache { return newOtter(entries, nil) },
-	// The same, doing its upkeep in the caller's goroutine instead of new ones.
+	// The same cache, with its maintenance in the caller's goroutine.
 	"otter-inline": func(entries int) cache { return newOtter(entries, func(f func()) { f() }) },
 	"ristretto": func(entries int) cache {
 		c, err := ristretto.NewCache(&ristretto.Config[string, *claims]{
 			NumCounters: int64(entries) * 10, MaxCost: int64(entries * cost), BufferItems: 64,
-			IgnoreInternalCost: true, // cost has it
+			IgnoreInternalCost: true, // cost includes it
 		})
 		if err != nil {
 			panic(err)
@@ -73,20 +73,21 @@ func newOtter(entries int, executor func(func())) cache {
 	return cache{get, func(key string, value claims) { c.Set(key, &value) }, c.CleanUp, func() { c.StopAllGoroutines() }}
 }
 
-// each runs a benchmark for each of the caches.
+// each runs a benchmark for each cache.
 func each(b *testing.B, run func(b *testing.B, newCache func(entries int) cache)) {
 	for _, name := range []string{"sieve", "otter", "otter-inline", "ristretto"} {
 		b.Run(name, func(b *testing.B) { run(b, caches[name]) })
 	}
 }
 
-// token is a key that can be written over, as one comes with a request: its
-// text lies elsewhere than the cache's and is in the processor's cache.
+// token is a key that can be overwritten, like one that comes with a request: it is at
+// another address than the cache's key, and in the CPU's caches.
 type token []byte
 
 func newToken() token { return []byte(strings.Repeat("eyJhbGci", keySize/8+1)[:keySize]) }
 
-// number makes it the token of that number; the text is good until the next.
+// number turns it into the token with this number. The string is valid until the next
+// call.
 func (t token) number(n uint64) string {
 	for i := range 16 {
 		t[keySize-1-i] = 'a' + byte(n>>(4*i)&15)
@@ -94,8 +95,8 @@ func (t token) number(n uint64) string {
 	return unsafe.String(&t[0], keySize)
 }
 
-// fill puts tokens 0 to n-1 and sees to it that they are there, as far as the
-// cache is willing; it returns how many are not.
+// fill puts tokens 0 to n-1, again if necessary. It returns how many the cache still does
+// not have.
 func fill(c cache, n int) (missing int) {
 	t := newToken()
 	for round := 0; round < 5; round++ {
@@ -118,7 +119,7 @@ func BenchmarkCacheHit(b *testing.B) {
 	for _, entries := range []int{1_000, 1_000_000} {
 		b.Run(fmt.Sprint(entries), func(b *testing.B) {
 			each(b, func(b *testing.B, newCache func(int) cache) {
-				c := newCache(entries * 5 / 4) // so that shards may be uneven
+				c := newCache(entries * 5 / 4) // shards may be uneven
 				defer c.close()
 				missing := float64(fill(c, entries))
 				runtime.GC()
@@ -144,7 +145,7 @@ func BenchmarkCacheHit(b *testing.B) {
 	}
 }
 
-// BenchmarkCacheKey is what making the key costs, which all others include.
+// BenchmarkCacheKey measures making a key, which all other benchmarks include.
 func BenchmarkCacheKey(b *testing.B) {
 	t, random := newToken(), rand.New(rand.NewPCG(1, 2))
 	for b.Loop() {
@@ -152,8 +153,8 @@ func BenchmarkCacheKey(b *testing.B) {
 	}
 }
 
-// BenchmarkCachePut puts tokens that never come again into a full cache, and
-// tells how many of a hundred can be got right after.
+// BenchmarkCachePut puts tokens that never come again into a full cache. It reports how
+// many of a hundred can be read directly afterwards.
 func BenchmarkCachePut(b *testing.B) {
 	each(b, func(b *testing.B, newCache func(int) cache) {
 		const entries = 32 << 10
@@ -188,9 +189,9 @@ func BenchmarkCachePut(b *testing.B) {
 	})
 }
 
-// BenchmarkCacheHotSet reads a thousand tokens at random, and ten others that
-// never come again for each of them, which are looked up and put as well. "warm"
-// means that the thousand were in use before the others came.
+// BenchmarkCacheHotSet reads a thousand tokens at random. For each of them, ten others
+// that never come again are looked up and put. "warm" means that the thousand were in use
+// before the others came.
 func BenchmarkCacheHotSet(b *testing.B) {
 	const hot, reads, oneOffs = 1000, 100_000, 10
 	for _, entries := range []int{2_000, 4_000, 32_768} {
@@ -230,9 +231,9 @@ func BenchmarkCacheHotSet(b *testing.B) {
 	}
 }
 
-// BenchmarkCacheHeap tells what a new cache brings with it, and what an entry
-// takes in the heap, of which 608 bytes are its key and its value; of a cache
-// that is full, and of one that just saw a hundred thousand more than it holds.
+// BenchmarkCacheHeap reports the size of a new cache, and that of an entry in the heap,
+// of which 608 bytes are its key and its value. It does so for a full cache, and for one
+// that has just seen a hundred thousand more entries than it holds.
 func BenchmarkCacheHeap(b *testing.B) {
 	each(b, func(b *testing.B, newCache func(int) cache) {
 		const entries = 100_000
@@ -244,7 +245,7 @@ func BenchmarkCacheHeap(b *testing.B) {
 			return float64(stats.HeapAlloc)
 		}
 		for b.Loop() {
-			time.Sleep(10 * time.Millisecond) // for goroutines of the one before to end
+			time.Sleep(10 * time.Millisecond) // lets the goroutines of the previous cache end
 			before, goroutines := heap(), runtime.NumGoroutine()
 			c := newCache(entries * 5 / 4)
 			b.ReportMetric(float64(runtime.NumGoroutine()-goroutines), "goroutines")

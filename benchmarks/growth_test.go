@@ -9,11 +9,11 @@ import (
 	"github.com/joinednode/jwtauth/keys"
 )
 
-// What the costs grow with, one thing at a time:
+// These benchmarks show how the costs grow with one thing at a time:
 //
 //	go test -run '^$' -bench . ./benchmarks
 //
-// A million live tokens take some gigabytes and half a minute to mint.
+// A million live tokens take some gigabytes, and half a minute to issue.
 
 func BenchmarkLiveTokens(b *testing.B) {
 	for _, n := range []int{1, 10, 100, 1000, 10_000, 100_000, 1_000_000} {
@@ -36,7 +36,7 @@ func BenchmarkKeys(b *testing.B) {
 			others = append(others, keys.HS256(other).WithID(fmt.Sprint(i)))
 		}
 		ring := must(keys.NewRing(a.key, others...))
-		token := must(newAuth(ring).Issue(container, jwtauth.Subject(subjectOf))) // it names the key
+		token := must(newAuth(ring).Issue(container, jwtauth.Subject(subjectOf))) // names the key
 		b.Run(fmt.Sprintf("keys=%d", n), func(b *testing.B) {
 			first := middleware{wrap: newAuth(ring, withoutCache()...).Private}
 			b.Run("first", accepting("", first, token).bench)
@@ -67,7 +67,7 @@ func BenchmarkCores(b *testing.B) {
 	}
 }
 
-// bench is run as go test wants it.
+// bench runs a subject as a benchmark of go test.
 func (s subject) bench(b *testing.B) {
 	b.ReportAllocs()
 	if err := s.run(b); err != nil {

@@ -33,7 +33,7 @@ func TestBothIssuersMakeTokensOfTheSameClaims(t *testing.T) {
 	require.NoError(t, judgeIssuers())
 }
 
-// A judge that finds fault with nobody proves nothing.
+// The checks are worth something only if they find a library that cheats.
 func TestNoCheatPasses(t *testing.T) {
 	honest := ours(hs256())
 	cheats := map[string]middleware{
@@ -64,7 +64,7 @@ func twice(next http.Handler) http.Handler {
 	})
 }
 
-// forgetful lets the second of two requests with one token in.
+// forgetful allows the second of two requests with the same token.
 func forgetful(wrap func(http.Handler) http.Handler) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		seen := map[string]bool{}
@@ -115,7 +115,7 @@ func TestARunIsWorthlessIfTheHandlerDidNotRunEachTime(t *testing.T) {
 }
 
 func TestTheServerRefusesOnThePrivateRouteAlone(t *testing.T) {
-	s, err := startServer() // which judges it
+	s, err := startServer() // checks the server, too
 	require.NoError(t, err)
 	s.close()
 }
@@ -149,7 +149,7 @@ func TestTargetsAreMetAtTheirBoundAndNotBeyond(t *testing.T) {
 	require.Equal(t, "n/a", figures{}.coresTarget().met())
 }
 
-// shortly keeps testing.Benchmark from taking a second.
+// shortly makes testing.Benchmark run for less than a second.
 func shortly(t *testing.T) {
 	t.Helper()
 	restore, err := benchtime(time.Millisecond)

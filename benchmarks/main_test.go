@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Figures are not looked at: this machine may be doing anything else.
+// The figures are not checked: the machine may be busy.
 func TestTheCommandPrintsEveryTable(t *testing.T) {
 	var out strings.Builder
 	require.NoError(t, run([]string{"-rounds=2", "-benchtime=1ms", "-load=50ms", "-live=2000", "-revoked=2000", "-revocations=1"}, &out, io.Discard))

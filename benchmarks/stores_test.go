@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The followers of a test are the test's own program.
+// The followers run this test program.
 func TestMain(m *testing.M) {
 	if os.Getenv(asFollower) != "" {
 		if err := follow(os.Stdin, os.Stdout); err != nil {
@@ -33,7 +33,7 @@ func runStoresAlone(t *testing.T) string {
 	return out.String()
 }
 
-// Of every place there are either figures and six targets, or neither.
+// For each place there are either figures and six targets, or neither.
 func TestStoresAlone(t *testing.T) {
 	out := runStoresAlone(t)
 	require.NotContains(t, out, "## One HS256 token")
@@ -69,7 +69,7 @@ func TestServersThatNobodyNamedAreLeftOut(t *testing.T) {
 	require.Contains(t, out, "| SQLite: the rate of Advance")
 }
 
-// A server that was named and is not there is no reason to leave it out.
+// A server with an address that does not respond is an error, and not left out.
 func TestServersThatDoNotAnswerAreErrors(t *testing.T) {
 	for name, at := range map[string]string{
 		"JWTAUTH_TEST_POSTGRES": "postgres://nobody@127.0.0.1:1/none?connect_timeout=2",
@@ -86,7 +86,7 @@ func TestServersThatDoNotAnswerAreErrors(t *testing.T) {
 	}
 }
 
-// What a follower says is judged, and so is its silence.
+// A wrong line of a follower is an error, and so is no line.
 func TestFollowersAreHeard(t *testing.T) {
 	f := &follower{says: make(chan said, 1)}
 	f.says <- said{accepted, time.Now()}

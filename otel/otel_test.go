@@ -26,7 +26,7 @@ import (
 
 var key = keys.HS256([]byte("0123456789abcdef0123456789abcdef"))
 
-// meters are a provider whose metrics the test reads back.
+// meters is a provider whose metrics the test reads.
 type meters struct {
 	*metric.ManualReader
 	provider *metric.MeterProvider
@@ -44,7 +44,7 @@ func (m meters) observer(t *testing.T) func(context.Context, jwtauth.Decision) {
 	return observe
 }
 
-// read returns what is measured now: "name attributes" and the value.
+// read returns the current metrics: the name with the attributes, and the value.
 func (m meters) read(t *testing.T) map[string]float64 {
 	t.Helper()
 	var all metricdata.ResourceMetrics
@@ -122,7 +122,7 @@ func TestDecisionsAreCounted(t *testing.T) {
 	holdsNobody(t, fmt.Sprint(measured), token)
 }
 
-// holdsNobody says that a text names no token and no one.
+// holdsNobody requires that a string contains no token and no user.
 func holdsNobody(t *testing.T, text string, tokens ...string) {
 	t.Helper()
 	for _, secret := range append(tokens, "alice", "the-jti", "demo", "the-kid") {
@@ -130,7 +130,7 @@ func holdsNobody(t *testing.T, text string, tokens ...string) {
 	}
 }
 
-// Whatever clients send, they add no series.
+// No request of a client adds a series.
 func TestNoClientMakesASeriesOfItsOwn(t *testing.T) {
 	m := newMeters()
 	auth, err := jwtauth.New(key, jwtauth.WithObserver(m.observer(t)), jwtauth.WithAnyContainer())
@@ -156,7 +156,7 @@ func TestSessionsAreCounted(t *testing.T) {
 	require.NoError(t, err)
 	pair, err := sessions.Login(t.Context(), "alice")
 	require.NoError(t, err)
-	clock = clock.Add(time.Minute) // the token has rested
+	clock = clock.Add(time.Minute) // the refresh token now rotates
 	for range 2 {
 		_, err = sessions.Refresh(t.Context(), pair.RefreshToken)
 		require.NoError(t, err)
@@ -183,7 +183,7 @@ func TestTheSpanOfARequestSaysWhatWasDecided(t *testing.T) {
 	r := httptest.NewRequest("GET", "/run/other/private", nil)
 	r.Header.Set("Authorization", "Bearer "+token)
 	ctx, span := tracer.Start(t.Context(), "request")
-	_, err = auth.Verify(ctx, "garbage", "demo") // of which nothing stays
+	_, err = auth.Verify(ctx, "garbage", "demo") // nothing of it may stay
 	require.Error(t, err)
 	mux.ServeHTTP(httptest.NewRecorder(), r.WithContext(ctx))
 	span.End()
@@ -211,7 +211,7 @@ func TestTheSpanOfARequestSaysWhatWasDecided(t *testing.T) {
 	}
 }
 
-// down is a log that can be read while it is up.
+// down is a log that can be read only while it is up.
 type down struct {
 	*revoke.Memory
 	err error

@@ -15,7 +15,7 @@ import (
 	"github.com/joinednode/jwtauth/revoke"
 )
 
-// exampleAuth is a service that asks the list.
+// exampleAuth returns an Auth that uses the list.
 func exampleAuth(list *revoke.List) *jwtauth.Auth {
 	auth, err := jwtauth.New(keys.HS256(secret), jwtauth.WithIssuer("https://api.example.com"), jwtauth.WithRevocations(list))
 	if err != nil {
@@ -66,7 +66,7 @@ func ExampleNew() {
 	// revoked: true
 }
 
-// One token, of which nothing but the claims is at hand.
+// To revoke one token, its claims suffice.
 func ExampleList_RevokeToken() {
 	list := exampleList()
 	auth := exampleAuth(list)
@@ -85,8 +85,7 @@ func ExampleList_RevokeToken() {
 	// revoked: false
 }
 
-// A container is sold: the tokens of the old owner end, those of the new one
-// begin.
+// A container gets a new owner. The old owner's tokens end, and new ones are valid.
 func ExampleList_RevokeContainer() {
 	list := exampleList()
 	auth := exampleAuth(list)
@@ -114,8 +113,8 @@ func ExampleList_RevokeSubject() {
 	// revoked: false
 }
 
-// A shared log is followed in the background. Before it was read for the first
-// time nothing is accepted.
+// A list follows a shared log in the background. No token is accepted before the first
+// reading.
 func ExampleList_Run() {
 	var shared revoke.Store = sharedLog{revoke.NewMemory()} // such as that of a database
 	list, err := revoke.New(shared, revoke.WithStaleness(5*time.Second))
@@ -127,7 +126,7 @@ func ExampleList_Run() {
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error)
 	go func() { ended <- list.Run(ctx) }()
-	for !list.Status().Ready { // such as the probe of an orchestrator
+	for !list.Status().Ready { // such as a readiness probe
 		time.Sleep(time.Millisecond)
 	}
 	stop()
@@ -137,11 +136,11 @@ func ExampleList_Run() {
 	// context canceled
 }
 
-// sharedLog hides that it is in memory.
+// sharedLog hides that the log is in memory.
 type sharedLog struct{ revoke.Store }
 
-// The owner of a container revokes one of its tokens. A token that no Auth here issued
-// is not an error, and a client that is not authenticated learns nothing about any.
+// The owner of a container revokes one of its tokens. A token of another issuer is no
+// error. A client that is not authenticated learns nothing about any token.
 func ExampleList_Handler() {
 	list, err := revoke.New(revoke.NewMemory())
 	if err != nil {
@@ -159,7 +158,7 @@ func ExampleList_Handler() {
 			return errors.New("an unknown user")
 		}
 		if c.ExpiresAt.IsZero() {
-			return nil // not one of our tokens: nothing will be done
+			return nil // not authentic: nothing is revoked
 		}
 		if c.Container != user {
 			return errors.New("another owner's token")

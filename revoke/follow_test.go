@@ -23,7 +23,7 @@ func TestSync_TheListIsStaleFromTheBeginningOfItsLastReading(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const staleness, takes = 10 * time.Second, 2 * time.Second
 		log := newNetwork()
-		log.onReturn("Since", func() { time.Sleep(takes) }) // with what there was when it began
+		log.onReturn("Since", func() { time.Sleep(takes) }) // Since reads the log, and then takes this long to return
 		list := newList(t, log, revoke.WithStaleness(staleness))
 		require.NoError(t, list.Sync(t.Context()))
 		require.Equal(t, takes, list.Status().Age.Round(time.Millisecond))
@@ -38,7 +38,7 @@ func TestSync_TheListIsStaleFromTheBeginningOfItsLastReading(t *testing.T) {
 	})
 }
 
-// fleet is two processes with a list each over one log.
+// fleet is two processes, each with a list over the same log.
 type fleet struct {
 	*network
 	here, there         *revoke.List
@@ -46,8 +46,7 @@ type fleet struct {
 	logged              logBuffer
 }
 
-// inFleet runs a test with two processes in a bubble with a clock of its own;
-// both follow the log.
+// inFleet runs a test with two processes that follow the log, in a synctest bubble.
 func inFleet(t *testing.T, test func(t *testing.T, f *fleet), opts ...revoke.Option) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fleet{network: newNetwork()}
@@ -114,8 +113,8 @@ func TestRun_WithoutALogTheListRejectsInTimeAndRecovers(t *testing.T) {
 	})
 }
 
-// A log that was replaced, or put back from an older backup, is read from its
-// beginning; what was known before stays known.
+// A log that was replaced, or restored from an older backup, is read from its beginning.
+// What the list already knew stays.
 func TestRun_ReadsALogThatWasReplacedFromItsBeginning(t *testing.T) {
 	inFleet(t, func(t *testing.T, f *fleet) {
 		alice, bob := issue(t, f.authThere, "demo", "alice"), issue(t, f.authThere, "demo", "bob")
@@ -149,7 +148,7 @@ func TestSync_ReadsALongLogInPages(t *testing.T) {
 	}
 }
 
-// Entries live as long as what they hit, and no longer.
+// Entries live as long as the tokens that they revoke, and no longer.
 func TestSync_DropsEntriesWhenNothingIsLeftToHit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newNetwork()
@@ -173,7 +172,7 @@ func TestSync_DropsEntriesWhenNothingIsLeftToHit(t *testing.T) {
 		require.NoError(t, list.Sync(t.Context()))
 		require.Equal(t, 1, entries(), "the log keeps what can still hit")
 		require.ErrorIs(t, verdict(auth, token), jwtauth.ErrRevoked)
-		for i := range short { // the table is full, and makes room
+		for i := range short { // the table is full, and is replaced
 			require.NoError(t, list.RevokeToken(t.Context(), issuer, fmt.Sprint("later ", i), time.Now().Add(time.Minute)))
 		}
 		require.Less(t, list.Status().Entries, 2*short)
@@ -208,7 +207,7 @@ func TestRun_TriesAPurgeThatFailedAgainAnHourLater(t *testing.T) {
 	})
 }
 
-// A server that starts with a wrong clock must not purge what others need.
+// A server that starts with a wrong clock must not purge entries that others need.
 func TestSync_PurgesNothingByAClockThatIsWrongAtTheStart(t *testing.T) {
 	log := newNetwork()
 	good := newList(t, log)

@@ -28,8 +28,7 @@ import (
 
 const form = "application/x-www-form-urlencoded"
 
-// desk is a service of the containers demo and other that revokes tokens, on a
-// real port.
+// desk is a service on a real port that revokes tokens of the containers demo and other.
 type desk struct {
 	*jwtauthtest.Auth
 	list *revoke.List
@@ -39,8 +38,8 @@ type desk struct {
 	logged logBuffer
 
 	mu     sync.Mutex
-	asked  []jwtauth.Claims // what the authoriser was asked about
-	answer error            // of the authoriser, if it does not decide itself
+	asked  []jwtauth.Claims // the claims that authorise was called with
+	answer error            // the result of authorise, or nil if it decides itself
 }
 
 func (d *desk) authoriserSays(err error) {
@@ -73,7 +72,7 @@ func (d *desk) authorise(r *http.Request, c jwtauth.Claims) error {
 	return nil
 }
 
-// newDesk returns one that has read its log.
+// newDesk returns a desk whose list has read its log.
 func newDesk(t *testing.T, opts ...jwtauth.Option) *desk {
 	t.Helper()
 	d := desk{log: newNetwork()}
@@ -100,12 +99,12 @@ func (d *desk) serve(t *testing.T, auth *jwtauth.Auth) {
 	d.url = server.URL
 }
 
-// reply is a response that was read to its end.
+// reply is a response that was read completely.
 type reply struct {
 	status int
 	header http.Header
 	body   string
-	dump   string // all of it, but the date
+	dump   string // all of it, except the date
 }
 
 func send(t *testing.T, r *http.Request) reply {
@@ -123,7 +122,7 @@ func send(t *testing.T, r *http.Request) reply {
 	return reply{resp.StatusCode, resp.Header, string(body), string(dump)}
 }
 
-// says is the error that a reply holds, "" for none.
+// says returns the error of a reply, or "".
 func (r reply) says(t *testing.T) string {
 	t.Helper()
 	if r.status == 200 {
@@ -142,7 +141,7 @@ func (r reply) says(t *testing.T) string {
 	return problem["error"]
 }
 
-// post makes a request of the owner of demo, with header fields as names and
+// post returns a request by the owner of demo, with header fields given as names and
 // values.
 func (d *desk) post(t *testing.T, body string, fields ...string) *http.Request {
 	t.Helper()
@@ -167,8 +166,8 @@ func TestHandler_AnswersTheOwner(t *testing.T) {
 		token  func(t *testing.T, d *desk) string
 		status int
 		says   string
-		asked  string // the container that the authoriser sees; "" for the zero claims
-		after  error  // the verdict afterwards, an hour later
+		asked  string // the container that authorise gets; "" for the zero claims
+		after  error  // the error of Verify an hour later
 	}{
 		"a live token is revoked": {
 			func(_ *testing.T, d *desk) string { return d.Token("demo") }, 200, "", "demo", jwtauth.ErrRevoked},
@@ -278,7 +277,7 @@ func TestHandler_AnswersADeniedClientAlikeWhateverTheToken(t *testing.T) {
 	for _, bad := range d.Bad("demo") {
 		tokens[bad.Name] = bad.Token
 	}
-	stale := &desk{log: newNetwork()} // never read its log, so that revocation is checked last
+	stale := &desk{log: newNetwork()} // its list has never read the log, so the revocation check fails, which comes last
 	stale.open(t)
 	for where, d := range map[string]*desk{"with a list": d, "with a stale list": stale} {
 		for says, answer := range map[string]error{
@@ -297,7 +296,7 @@ func TestHandler_AnswersADeniedClientAlikeWhateverTheToken(t *testing.T) {
 			})
 		}
 	}
-	for name, token := range tokens { // and a client that does not authenticate
+	for name, token := range tokens { // now with a client that does not authenticate
 		r := d.post(t, url.Values{"token": {token}}.Encode())
 		r.Header.Del("Authorization")
 		got := send(t, r)
@@ -422,7 +421,7 @@ func setBody(r *http.Request, body string) {
 	r.GetBody = nil
 }
 
-// filled is a form of exactly the size that is taken.
+// filled returns a form of exactly the largest size.
 func filled(token string) string {
 	body := "token=" + token + "&a="
 	return body + strings.Repeat("x", 64<<10-len(body))
@@ -465,8 +464,8 @@ func TestHandler_AuthorizeSeesTheOtherParametersAndNoToken(t *testing.T) {
 	})
 }
 
-// What the store did not take is rejected here, and nowhere else: the client is
-// told to come again, and must not then be told that all is done.
+// If the store fails, only this process rejects the token. The client is told to try
+// again, and the next try must write the entry.
 func TestHandler_WritesAgainWhatTheStoreDidNotTake(t *testing.T) {
 	d := newDesk(t)
 	for name, token := range map[string]string{"live": d.Token("demo"), "not valid yet": d.Token("demo", jwtauth.NotBefore(d.Clock.Now().Add(time.Minute)))} {
@@ -515,14 +514,14 @@ func TestHandler_DoesNothingWhereNothingCanBeKnown(t *testing.T) {
 	})
 }
 
-// outOfReach fails with an error that must not pass for a verdict.
+// outOfReach is a checker whose error must not count as a verdict.
 type outOfReach struct{}
 
 func (outOfReach) Keys(context.Context, string) (*keys.Set, error) {
 	return nil, errors.New("no route")
 }
 
-// A server that forgot to give its Auth the list must not say that it is done.
+// A server whose Auth does not use the list must not answer 200.
 func TestHandler_FindsAnAuthThatDoesNotAskTheList(t *testing.T) {
 	d := newDesk(t)
 	auth, err := jwtauth.New(jwtauthtest.Key(), jwtauth.WithIssuer(issuer), jwtauth.WithClock(d.Clock.Now))
@@ -534,7 +533,7 @@ func TestHandler_FindsAnAuthThatDoesNotAskTheList(t *testing.T) {
 	require.Contains(t, d.logged.String(), "WithRevocations")
 }
 
-// What the handler asks to be sure of its Auth is not reported as a decision.
+// The handler's check of its Auth is not reported as a decision.
 func TestHandler_ARevocationIsOneDecision(t *testing.T) {
 	var seen []jwtauth.Decision
 	var logs bytes.Buffer

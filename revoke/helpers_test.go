@@ -28,8 +28,7 @@ func newList(t testing.TB, store revoke.Store, opts ...revoke.Option) *revoke.Li
 	return list
 }
 
-// newAuth is a service that asks a list. It knows no containers of requests: the
-// tests name them.
+// newAuth returns an Auth that uses a list. The tests name the containers themselves.
 func newAuth(t testing.TB, list *revoke.List, opts ...jwtauth.Option) *jwtauth.Auth {
 	t.Helper()
 	auth, err := jwtauth.New(keys.HS256(secret), append([]jwtauth.Option{jwtauth.WithIssuer(issuer), jwtauth.WithRevocations(list)}, opts...)...)
@@ -56,7 +55,7 @@ func claimsOf(t testing.TB, auth *jwtauth.Auth, token string) jwtauth.Claims {
 	return c
 }
 
-// wallClock is a clock that is set by hand.
+// wallClock is a clock that a test sets.
 type wallClock struct {
 	mu  sync.Mutex
 	now time.Time
@@ -78,21 +77,21 @@ func (c *wallClock) move(d time.Duration) {
 	c.now = c.now.Add(d)
 }
 
-// network is the fake of a store: a log that several processes share. It is what Memory
-// is, without the short way that a List has to a Memory, and it fails as a test says.
+// network is the fake of a store: a log that several processes share. It is a Memory
+// without the shortcut that a List has to a Memory, and fails as a test demands.
 type network struct {
 	mu     sync.Mutex
 	log    *revoke.Memory
-	faults map[string]error  // what methods return, by their names
-	hooks  map[string]func() // what is called before methods return
-	page   *revoke.Page      // what Since returns instead of what is in the log
+	faults map[string]error  // the errors that methods return, by name
+	hooks  map[string]func() // functions that are called before methods return, by name
+	page   *revoke.Page      // what Since returns instead of the log
 }
 
 func newNetwork() *network {
 	return &network{log: revoke.NewMemory(), faults: map[string]error{}, hooks: map[string]func(){}}
 }
 
-// fail makes methods fail, all of them if none is named. A nil error ends it.
+// fail makes methods fail, or all of them if none is named. A nil error ends it.
 func (n *network) fail(err error, methods ...string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -104,29 +103,29 @@ func (n *network) fail(err error, methods ...string) {
 	}
 }
 
-// onReturn has a method call hook before it returns.
+// onReturn makes a method call hook before it returns.
 func (n *network) onReturn(method string, hook func()) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.hooks[method] = hook
 }
 
-// answer makes Since return a page that is not of the log.
+// answer makes Since return a page that is not from the log.
 func (n *network) answer(page revoke.Page) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.page = &page
 }
 
-// replace puts another log in the place of this one.
+// replace replaces the log by another one.
 func (n *network) replace(log *revoke.Memory) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.log = log
 }
 
-// reach returns the log for a method, what the method does before it returns, and its
-// failure.
+// reach returns the log for a method, what the method calls before it returns, and its
+// error.
 func (n *network) reach(method string) (log *revoke.Memory, done func(), err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -170,7 +169,7 @@ func (n *network) Purge(ctx context.Context, before time.Time) error {
 	return log.Purge(ctx, before)
 }
 
-// logBuffer keeps what is logged.
+// logBuffer is a log that a test reads.
 type logBuffer struct {
 	mu   sync.Mutex
 	text strings.Builder

@@ -25,7 +25,7 @@ import (
 func TestRevoke_HitsWhatItIsAboutAndNothingElse(t *testing.T) {
 	for name, test := range map[string]struct {
 		revoke func(l *revoke.List, c jwtauth.Claims) error
-		hits   map[string]bool // of the tokens below
+		hits   map[string]bool // whether each of the tokens below is revoked
 	}{
 		"a token": {func(l *revoke.List, c jwtauth.Claims) error {
 			return l.RevokeToken(context.Background(), c.Issuer, c.ID, c.ExpiresAt)
@@ -87,14 +87,14 @@ func TestRevokeSession_IsForGood(t *testing.T) {
 	require.False(t, revoked)
 }
 
-// upToNow are the two revocations that hit what was issued before them.
+// upToNow are the two methods that revoke all tokens issued so far.
 var upToNow = map[string]func(*revoke.List) error{
 	"subject":   func(l *revoke.List) error { return l.RevokeSubject(context.Background(), issuer, "alice") },
 	"container": func(l *revoke.List) error { return l.RevokeContainer(context.Background(), issuer, "demo") },
 }
 
-// What iat cannot tell, since many of these happen within a second, stamps must:
-// every single verdict counts, wherever the clock goes.
+// Many tokens are issued within a second, so iat cannot order them, and stamps must.
+// Every verdict is checked, while the clock moves back and forth.
 func TestRevokeSubject_IsExactWithinAProcess(t *testing.T) {
 	for name, revokeNow := range upToNow {
 		for clockName, tick := range map[string]func(*wallClock){
@@ -106,7 +106,7 @@ func TestRevokeSubject_IsExactWithinAProcess(t *testing.T) {
 			t.Run(name+", "+clockName, func(t *testing.T) {
 				clock := newClock()
 				list := newList(t, revoke.NewMemory(), revoke.WithClock(clock.read))
-				// Leeway, so that no token is rejected for the clock alone.
+				// With leeway, no token is rejected for the clock alone.
 				auth := newAuth(t, list, jwtauth.WithClock(clock.read), jwtauth.WithLeeway(jwtauth.MaxLeeway))
 				other := issue(t, auth, "other", "bob")
 				var old []string
@@ -131,12 +131,12 @@ func TestRevokeSubject_IsExactWithinAProcess(t *testing.T) {
 	}
 }
 
-// Many issue while one revokes: a token that was issued before a revocation began
-// is rejected when that has returned, one issued afterwards is accepted.
+// Many goroutines issue while one revokes. A token issued before a revocation began is
+// rejected once that has returned, and a token issued afterwards is accepted.
 func TestRevokeSubject_IsExactWhileGoroutinesIssue(t *testing.T) {
 	list := newList(t, revoke.NewMemory())
 	auth := newAuth(t, list)
-	var begun, ended atomic.Int64 // revocations
+	var begun, ended atomic.Int64 // numbers of revocations
 	done := make(chan struct{})
 	var group sync.WaitGroup
 	for range 4 {
@@ -154,11 +154,13 @@ func TestRevokeSubject_IsExactWhileGoroutinesIssue(t *testing.T) {
 					return
 				}
 				begunAfter := begun.Load()
-				// If none is under way or began since, the token must be good.
+				// If no revocation was under way, and none has begun since, the token
+				// must be accepted.
 				if err := verdict(auth, token); err != nil && begun.Load() == endedBefore {
 					t.Error("refused without a revocation:", err)
 				}
-				// Once a revocation that began after it has ended, it must be bad.
+				// If a revocation that began after the issue has ended, the token must be
+				// rejected.
 				if ended.Load() > begunAfter && verdict(auth, token) == nil {
 					t.Error("accepted after a revocation")
 				}
@@ -176,8 +178,9 @@ func TestRevokeSubject_IsExactWhileGoroutinesIssue(t *testing.T) {
 	group.Wait()
 }
 
-// What one process stamps lies behind its own latest revocation, by as much as its
-// clock is ahead. Another process must reach that, before it has heard of it.
+// A process stamps tokens later than its own latest revocation, even if its clock is
+// ahead. A revocation by another process must reach these stamps, before that process has
+// read the first one.
 func TestRevokeSubject_ReachesWhatOtherProcessesStamped(t *testing.T) {
 	for name, test := range map[string]struct{ ahead, jump time.Duration }{
 		"clocks that agree":              {0, 0},
@@ -209,7 +212,7 @@ func TestRevokeSubject_ReachesWhatOtherProcessesStamped(t *testing.T) {
 			for _, auth := range []*jwtauth.Auth{authP, authQ} {
 				require.ErrorIs(t, verdict(auth, token), jwtauth.ErrRevoked)
 			}
-			pass(2 * time.Second) // past the skew
+			pass(2 * time.Second) // more than the skew
 			again := issue(t, authP, "demo", "alice")
 			for _, auth := range []*jwtauth.Auth{authP, authQ} {
 				require.NoError(t, verdict(auth, again))
@@ -218,8 +221,8 @@ func TestRevokeSubject_ReachesWhatOtherProcessesStamped(t *testing.T) {
 	}
 }
 
-// No other process knows of what could not be written, and no token may have a stamp
-// behind it.
+// Other processes do not know a revocation that could not be written. No token may have a
+// stamp after it.
 func TestRevokeSubject_ThatCouldNotBeWrittenMovesNoStamps(t *testing.T) {
 	log, clock := newNetwork(), newClock()
 	list := newList(t, log, revoke.WithClock(clock.read))
@@ -229,8 +232,8 @@ func TestRevokeSubject_ThatCouldNotBeWrittenMovesNoStamps(t *testing.T) {
 	require.Equal(t, clock.read().UnixMicro(), stampOf(list, clock.read()))
 }
 
-// Tokens of an Auth that has no list carry no stamp: iat decides, in favour of
-// the revocation.
+// Tokens of an Auth without a list have no stamp. Then iat decides, in favour of the
+// revocation.
 func TestRevokeSubject_HitsATokenWithoutAStampByItsIat(t *testing.T) {
 	clock := newClock()
 	list := newList(t, revoke.NewMemory(), revoke.WithClock(clock.read))
@@ -290,7 +293,7 @@ func TestRevokeToken_KeepsAnExpiryBeyondAllTime(t *testing.T) {
 			auth := newAuth(t, list)
 			token := issue(t, auth, "demo", "alice")
 			require.NoError(t, list.RevokeToken(t.Context(), issuer, claimsOf(t, auth, token).ID, expires))
-			for i := range 100 { // the table is renewed
+			for i := range 100 { // the table is replaced
 				require.NoError(t, list.RevokeToken(t.Context(), issuer, fmt.Sprint(i), time.Now().Add(time.Hour)))
 			}
 			require.ErrorIs(t, verdict(auth, token), jwtauth.ErrRevoked)
@@ -300,8 +303,8 @@ func TestRevokeToken_KeepsAnExpiryBeyondAllTime(t *testing.T) {
 	}
 }
 
-// A session that is ended while the clock is behind stays ended as long as the
-// tokens that were issued before live.
+// If a session is ended while the clock is behind, it stays ended for as long as its
+// earlier tokens live.
 func TestRevokeSession_ByALateClockIsForGood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		clock := newClock()
@@ -311,7 +314,7 @@ func TestRevokeSession_ByALateClockIsForGood(t *testing.T) {
 		require.NoError(t, list.RevokeSession(t.Context(), issuer, "s"))
 		clock.move(24*time.Hour + 30*time.Minute)
 		time.Sleep(24 * time.Hour)
-		for i := range 100 { // the table is renewed
+		for i := range 100 { // the table is replaced
 			require.NoError(t, list.RevokeSession(t.Context(), issuer, fmt.Sprint(i)))
 		}
 		revoked, err := list.Revoked(t.Context(), c)
@@ -320,7 +323,7 @@ func TestRevokeSession_ByALateClockIsForGood(t *testing.T) {
 	})
 }
 
-// banning is a custom checker, which asks a list besides.
+// banning is a custom checker that also asks a list.
 type banning struct {
 	*revoke.List
 	banned *bool
@@ -338,7 +341,7 @@ func TestList_ACheckerThatEmbedsItIsAskedItself(t *testing.T) {
 	auth, err := jwtauth.New(keys.HS256(secret), jwtauth.WithIssuer(issuer), jwtauth.WithRevocations(banning{newList(t, revoke.NewMemory()), &banned}))
 	require.NoError(t, err)
 	token := issue(t, auth, "demo", "alice")
-	require.NoError(t, verdict(auth, token)) // it is cached from here on
+	require.NoError(t, verdict(auth, token)) // now it is cached
 	banned = true
 	require.ErrorIs(t, verdict(auth, token), jwtauth.ErrRevoked)
 }
@@ -366,8 +369,8 @@ func TestRevokeSubject_OverALogThatCannotBeRead(t *testing.T) {
 	}
 }
 
-// An Auth may accept a token for as long as the most leeway after its expiry, by a clock
-// that differs by the skew.
+// An Auth may accept a token until the largest leeway after its expiry, by a clock that
+// differs by the skew.
 func TestRevoke_EntriesOutliveWhatTheyHit(t *testing.T) {
 	const lifetime, skew = 10 * time.Hour, 7 * time.Minute
 	for name, do := range map[string]func(l *revoke.List, now time.Time) error{
@@ -388,17 +391,17 @@ func TestRevoke_EntriesOutliveWhatTheyHit(t *testing.T) {
 			require.Len(t, page.Entries, 1)
 			gone := clock.read().Add(lifetime)
 			if name != "a token" {
-				gone = gone.Add(skew) // another process may still issue it, by its clock
+				gone = gone.Add(skew) // by the clock of another process, which may still issue it
 			}
 			if name == "a session" {
-				gone = gone.Add(time.Hour) // so that it need not be revoked again for as long
+				gone = gone.Add(time.Hour) // so that it need not be revoked again within an hour
 			}
 			require.WithinDuration(t, gone.Add(jwtauth.MaxLeeway+skew), page.Entries[0].Expires, time.Second)
 		})
 	}
 }
 
-// A client may present a dead token again and again, at an endpoint that revokes it.
+// A client may send a dead token to a revocation endpoint again and again.
 func TestRevoke_WhatIsRevokedAlreadyIsNotAppended(t *testing.T) {
 	for _, shared := range []bool{false, true} {
 		t.Run(fmt.Sprint("a log that is shared: ", shared), func(t *testing.T) {
@@ -431,7 +434,7 @@ func TestRevoke_WhatIsRevokedAlreadyIsNotAppended(t *testing.T) {
 				require.NoError(t, list.RevokeSession(t.Context(), issuer, "a session"))
 			}
 			require.Equal(t, 4, entries(), "its tokens of the next lifetime are revoked, too")
-			for range 3 { // up to now is another now each time
+			for range 3 { // each revocation covers more tokens
 				require.NoError(t, list.RevokeSubject(t.Context(), issuer, "alice"))
 			}
 			require.Equal(t, 7, entries())
@@ -485,7 +488,7 @@ func TestRevoke_ANilErrorMeansThatItIsWrittenThoughAnotherCallIsWritingIt(t *tes
 	require.Error(t, <-errs)
 }
 
-// The four revocations, of alice and demo.
+// revocations are the four methods, called for alice and demo.
 var revocations = map[string]func(l *revoke.List, issuer string) error{
 	"RevokeToken": func(l *revoke.List, issuer string) error {
 		return l.RevokeToken(context.Background(), issuer, "an id", time.Now().Add(time.Hour))
@@ -509,7 +512,7 @@ func TestRevoke_ForAnIssuerThatNoAuthHas(t *testing.T) {
 	for name, test := range map[string]struct {
 		auths  []opts
 		issuer string
-		works  string // the revocations that do
+		works  string // the revocations that take effect
 	}{
 		"no Auth asks the list, as in an operator's process":     {nil, issuer, all},
 		"the Auth has that issuer":                               {[]opts{withIssuer}, issuer, all},
@@ -558,7 +561,7 @@ func TestRevoke_NamesTheIssuersThatThereAre(t *testing.T) {
 	require.ErrorContains(t, err, `"`+issuer+`"`)
 }
 
-// embedding is a checker of a user's own.
+// embedding is a user's checker that embeds a list.
 type embedding struct {
 	*revoke.List
 	name string
@@ -571,7 +574,7 @@ func TestRevoke_AListThatIsEmbeddedKnowsItsIssuers(t *testing.T) {
 	require.ErrorIs(t, list.RevokeSubject(t.Context(), "", "alice"), revoke.ErrIssuer)
 }
 
-// An Auth whose New failed asks nothing.
+// An Auth whose New failed does not use the list.
 func TestRevoke_AnAuthThatWasNeverMadeHasNoIssuer(t *testing.T) {
 	list := newList(t, revoke.NewMemory())
 	_, err := jwtauth.New(keys.HS256(secret), jwtauth.WithIssuer("https://api.example.org"), jwtauth.WithMaxLifetime(15*24*time.Hour), jwtauth.WithRevocations(list))
@@ -580,7 +583,8 @@ func TestRevoke_AnAuthThatWasNeverMadeHasNoIssuer(t *testing.T) {
 	require.ErrorIs(t, list.RevokeSubject(t.Context(), "https://api.example.org", "alice"), revoke.ErrIssuer)
 }
 
-// Revocations up to now, and tokens of clocks that are ahead: none may outlive them.
+// Revocations of all tokens so far must also end tokens of issuers whose clocks are
+// ahead.
 func TestRevokeSubject_HitsTokensOfClocksThatAreAhead(t *testing.T) {
 	const other = "https://idp.example.com"
 	theirs := keys.HS256([]byte("fedcba9876543210fedcba9876543210"))
@@ -592,13 +596,13 @@ func TestRevokeSubject_HitsTokensOfClocksThatAreAhead(t *testing.T) {
 		}
 	}
 	for name, test := range map[string]struct {
-		key    keys.Source // of the Auth
+		key    keys.Source // the keys of the Auth
 		opts   func(*revoke.List, *wallClock) []jwtauth.Option
 		issuer string
 		sign   keys.Source
-		ahead  time.Duration // of the clock that issues
-		stamps bool          // the issuer has a list of its own, whose stamps it writes
-		until  time.Duration // after the revocation new tokens are rejected at most
+		ahead  time.Duration // how far the issuer's clock is ahead
+		stamps bool          // the issuer writes stamps of a list of its own
+		until  time.Duration // for how long after the revocation new tokens may be rejected
 	}{
 		"a trusted issuer whose clock is right":           {keys.HS256(secret), trusting(), other, theirs, 0, false, 6 * time.Second},
 		"a trusted issuer whose clock is a second ahead":  {keys.HS256(secret), trusting(), other, theirs, time.Second, false, 6 * time.Second},
@@ -647,7 +651,7 @@ func TestRevokeSubject_HitsTokensOfClocksThatAreAhead(t *testing.T) {
 	}
 }
 
-// A trusted issuer's stamp could lie at the end of time.
+// A trusted issuer could write a stamp in the far future.
 func TestRevoke_AStampOfATrustedIssuerCountsForNothing(t *testing.T) {
 	const other = "https://idp.example.com"
 	list := newList(t, revoke.NewMemory())
@@ -662,14 +666,15 @@ func TestRevoke_AStampOfATrustedIssuerCountsForNothing(t *testing.T) {
 	require.ErrorIs(t, verdict(auth, token), jwtauth.ErrRevoked)
 }
 
-// A type that embeds a list issues and revokes within one microsecond as the list does.
+// A type that embeds a list is as exact as the list: it issues and revokes within one
+// microsecond.
 func TestList_ThatIsEmbeddedKeepsItsExactness(t *testing.T) {
 	clock := newClock()
 	banned := false
 	list := newList(t, revoke.NewMemory(), revoke.WithClock(clock.read))
 	auth, err := jwtauth.New(keys.HS256(secret), jwtauth.WithIssuer(issuer), jwtauth.WithClock(clock.read), jwtauth.WithRevocations(banning{list, &banned}))
 	require.NoError(t, err)
-	for range 3 { // at one and the same time
+	for range 3 { // the clock stands still
 		before := issue(t, auth, "demo", "alice")
 		require.NoError(t, verdict(auth, before))
 		require.NoError(t, list.RevokeSubject(t.Context(), issuer, "alice"))

@@ -17,7 +17,7 @@ import (
 	"github.com/joinednode/jwtauth/revoke"
 )
 
-// An entry may come again, late, and older than what is known of it.
+// An entry may come again late, and older than the one that the list has.
 func TestList_ALateOlderEntryLowersNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newNetwork()
@@ -38,7 +38,7 @@ func TestList_ALateOlderEntryLowersNothing(t *testing.T) {
 		}
 		require.True(t, hits(), "the epoch of the latest counts")
 
-		time.Sleep(5 * time.Hour) // the oldest has expired, and the table is renewed
+		time.Sleep(5 * time.Hour) // the oldest has expired, and the table is replaced
 		for i := range 200 {
 			require.NoError(t, list.RevokeSubject(t.Context(), issuer, fmt.Sprint(i)))
 		}
@@ -47,8 +47,8 @@ func TestList_ALateOlderEntryLowersNothing(t *testing.T) {
 	})
 }
 
-// Readers meet a slot while it is filled in. Under the race detector, which makes their
-// steps interleave, a slot that could be seen too early is one that hits nothing yet.
+// Readers may see a slot while it is filled in. The race detector makes the steps
+// interleave. A slot that is visible too early would revoke nothing.
 func TestList_WhatAReaderSeesOfAnEntryIsWhole(t *testing.T) {
 	list := newList(t, revoke.NewMemory())
 	const rounds, readers = 400, 3
@@ -62,7 +62,7 @@ func TestList_WhatAReaderSeesOfAnEntryIsWhole(t *testing.T) {
 			all.Go(func() {
 				for n := 0; n < 200; n++ {
 					if inner.Clear(marks) {
-						continue // it is not there yet
+						continue // not there yet
 					}
 					revoked, err := list.Revoked(context.Background(), claims)
 					if err != nil || !revoked {
@@ -81,7 +81,7 @@ func TestList_WhatAReaderSeesOfAnEntryIsWhole(t *testing.T) {
 	}
 }
 
-// A machine without a clock starts in 1970, and learns the time a little later.
+// A machine without a battery-backed clock starts in 1970, and learns the time later.
 func TestList_ThatStartsIn1970DropsWhatHasExpired(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const many = 20_000
@@ -98,7 +98,7 @@ func TestList_ThatStartsIn1970DropsWhatHasExpired(t *testing.T) {
 			time.Sleep(25 * time.Hour)
 			require.NoError(t, list.Sync(t.Context()))
 		}
-		for i := range many { // the table is full, and makes room
+		for i := range many { // the table is full, and is replaced
 			require.NoError(t, list.RevokeToken(t.Context(), issuer, fmt.Sprint("later ", i), time.Now().Add(time.Hour)))
 		}
 		require.Less(t, list.Status().Entries, many+many/2)
@@ -108,7 +108,7 @@ func TestList_ThatStartsIn1970DropsWhatHasExpired(t *testing.T) {
 	})
 }
 
-// A list must drop nothing because of a clock that jumps ahead and comes back.
+// A clock that jumps ahead and comes back must not make a list drop entries.
 func TestList_DropsNothingWhenAClockJumpsAhead(t *testing.T) {
 	clock, log := newClock(), newNetwork()
 	list := newList(t, log, revoke.WithClock(clock.read))
@@ -137,8 +137,8 @@ func TestList_DropsNothingWhenAClockJumpsAhead(t *testing.T) {
 	}
 }
 
-// Readers take no lock: what is on the list is found at any time, however the
-// table is being replaced, and what is not is never found.
+// Readers take no lock. While tables are replaced, they always find what is on the list,
+// and nothing else.
 func TestList_AReaderMissesNoEntryWhileEntriesCome(t *testing.T) {
 	list := newList(t, revoke.NewMemory())
 	const entries = 20_000
@@ -173,7 +173,7 @@ func TestList_AReaderMissesNoEntryWhileEntriesCome(t *testing.T) {
 	group.Wait()
 }
 
-// Clear is asked first, for tokens that are cached: it may be wrong on one side only.
+// Clear is asked first for cached tokens. It must never return true for a revoked one.
 func TestList_NothingThatIsRevokedIsClear(t *testing.T) {
 	marksOf := func(l revocation.List, issuer string) revocation.Marks {
 		return l.Marks(issuer, "1", "s", "alice", "demo")

@@ -10,8 +10,8 @@ import (
 	"github.com/joinednode/jwtauth/revoke"
 )
 
-// An entry may be of a later version, or have been written by hand: while the log has one
-// that a list cannot use, no token is accepted.
+// An entry may have been written by a later version, or by hand. While the log has an
+// entry that a list cannot use, no token is accepted.
 func TestEntry_ThatIsNotValidFailsClosed(t *testing.T) {
 	soon := time.Now().Add(time.Hour)
 	for name, e := range map[string]revoke.Entry{

@@ -7,9 +7,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Two keys of one hash cannot be found in tests, for hashes are seeded, so an
-// entry is given another key behind the cache's back. Were it found by its hash
-// alone, a token might be taken for another one.
+// Hashes are seeded, so a test cannot find two keys with one hash. Instead it changes the
+// key of an entry in place. If entries were found by their hash alone, one token could be
+// taken for another.
 func TestAKeyIsFoundByItsTextNotByItsHash(t *testing.T) {
 	c := New[int](1, 1<<20)
 	c.Put("a", 1, 0)
@@ -30,8 +30,8 @@ func TestReadersWaitForNoLock(t *testing.T) {
 	require.Nil(t, c.Get("b"))
 }
 
-// Chains stay short if there is a head for each entry, and shards even if each
-// has many entries. The table takes at most the 16 bytes which Overhead says.
+// Chains stay short if there is a head for each entry, and shards are even if each has
+// many entries. The table takes at most the 16 bytes per entry that Overhead counts.
 func TestShardsAndHeadsFitTheNumberOfEntries(t *testing.T) {
 	for entries, shards := range map[int]int{-1: 1, 0: 1, 1: 1, 2: 1, 3: 1, 255: 1, 256: 2, 511: 2, 512: 4, 8191: 32, 8192: 64, 1 << 20: 64, 1_000_000: 64} {
 		c := New[int](entries, 1<<20)
@@ -46,8 +46,8 @@ func TestShardsAndHeadsFitTheNumberOfEntries(t *testing.T) {
 	}
 }
 
-// As many entries as heads leave about a third of the heads empty, if what
-// chooses the head has nothing to do with what chooses the shard.
+// With as many entries as heads, about a third of the heads stay empty if the bits that
+// choose the head are independent of those that choose the shard.
 func TestEntriesSpreadOverAllHeads(t *testing.T) {
 	const entries = 16384
 	c := New[int](entries, 1<<30)

@@ -16,10 +16,10 @@ import (
 	"github.com/joinednode/jwtauth/internal/sieve"
 )
 
-// plain is the cost of an entry of no bytes of its own.
+// plain is the cost of an entry without bytes of its own.
 var plain = sieve.Overhead[int]()
 
-// room returns a limit that leaves room for so many plain entries.
+// room returns a limit for so many plain entries.
 func room(entries int) int { return entries * plain }
 
 func TestGetReturnsWhatWasPutLastUntilItIsDeleted(t *testing.T) {
@@ -31,7 +31,7 @@ func TestGetReturnsWhatWasPutLastUntilItIsDeleted(t *testing.T) {
 			c := sieve.New[int](entries, room(1_000_000))
 			require.Nil(t, c.Get("a"))
 			c.Delete("a")
-			keys := make([]string, 500) // more than most of these tables were made for
+			keys := make([]string, 500) // more than most of these caches were made for
 			for i := range keys {
 				keys[i] = strconv.Itoa(i)
 				c.Put(keys[i], -1, 0)
@@ -82,8 +82,8 @@ func TestAnEntryIsKeptIfItFitsIntoTheLimitAlone(t *testing.T) {
 	}
 }
 
-// An entry that cannot be kept pushes out none, except the one it replaces,
-// which is no longer true.
+// An entry that is too large evicts only the old value of its key, which is no longer
+// right.
 func TestAnEntryThatIsTooLargeForgetsItsKeyAndNoOther(t *testing.T) {
 	c := sieve.New[int](3, room(3))
 	for _, key := range []string{"a", "b", "c"} {
@@ -97,7 +97,7 @@ func TestAnEntryThatIsTooLargeForgetsItsKeyAndNoOther(t *testing.T) {
 	require.Nil(t, c.Get("d"))
 }
 
-// A replaced entry gives back its room before others have to.
+// A replaced entry releases its room before others are evicted.
 func TestReplacingPushesOutNoMoreThanItNeeds(t *testing.T) {
 	c := sieve.New[int](3, room(3)+100)
 	for _, key := range []string{"a", "b", "c"} {
@@ -115,10 +115,9 @@ func TestReplacingPushesOutNoMoreThanItNeeds(t *testing.T) {
 	require.NotEqual(t, c.Get("b") == nil, c.Get("c") == nil)
 }
 
-// model is SIEVE as its paper has it: a queue and a hand, and no concern for
-// speed.
+// model implements SIEVE as in its paper, a queue and a hand, without regard for speed.
 type model struct {
-	queue       []*item // the oldest first
+	queue       []*item // oldest first
 	hand        *item
 	size, limit int
 }
@@ -174,8 +173,8 @@ func (m *model) put(key string, value, cost int) {
 	m.size += cost
 }
 
-// A single shard must do, step by step, what the model does. Reads mark what
-// they find, here and there, so that looking does not tell the two apart.
+// A single shard must do the same as the model at every step. Reads mark entries, so the
+// test reads only some, in both.
 func TestOneShardDoesWhatTheModelDoes(t *testing.T) {
 	for seed := range uint64(100) {
 		random := rand.New(rand.NewPCG(seed, 0))
@@ -203,7 +202,7 @@ func TestOneShardDoesWhatTheModelDoes(t *testing.T) {
 			case 1, 2, 3, 4:
 				bytes := random.IntN(plain)
 				if random.IntN(20) == 0 {
-					bytes = random.IntN(limit * 5 / 4) // pushes out many, or is too large
+					bytes = random.IntN(limit * 5 / 4) // evicts many, or is too large
 				}
 				m.put(key, step, bytes+plain)
 				c.Put(key, step, bytes)
@@ -219,12 +218,11 @@ func TestOneShardDoesWhatTheModelDoes(t *testing.T) {
 	}
 }
 
-// A thousand tokens are in use while a million others come by once. Between two
-// reads of one of them come 10,000 others, and the cache has room for 4,000 in
-// all: a queue by age, or by last use, would have forgotten each of them by
-// then. The hand of SIEVE forgives each of them once, and from then on meets
-// the others only, so all reads should hit; one in a hundred may miss, so that
-// this test does not forbid another choice that is nearly as good.
+// A thousand tokens are in use while a million others come once. Between two reads of a
+// token 10,000 others come, and the cache has room for 4,000. A queue by age or by last
+// use would have evicted every token by then. SIEVE's hand passes each of the others once
+// and evicts it the next time, so all reads should hit. One in a hundred may miss, so
+// that the test allows other algorithms that are nearly as good.
 func TestEntriesReadOnceDoNotPushOutThoseInUse(t *testing.T) {
 	const hot, oneOffs, perRead = 1000, 1_000_000, 10
 	c := sieve.New[int](4000, room(4000))
@@ -250,8 +248,8 @@ func TestEntriesReadOnceDoNotPushOutThoseInUse(t *testing.T) {
 	require.GreaterOrEqual(t, hits*100, reads*99, "%d of %d reads hit", hits, reads)
 }
 
-// What was in use once must not stay for good: each generation is read, then
-// never again, and ten of them are five times what there is room for.
+// Entries that were in use must not stay for ever. Each generation is read, and then
+// never again. Ten generations are five times what there is room for.
 func TestEntriesThatAreNoLongerReadGoInTheEnd(t *testing.T) {
 	c := sieve.New[int](1000, room(1000))
 	for i := range 5000 {
@@ -271,20 +269,20 @@ func TestEntriesThatAreNoLongerReadGoInTheEnd(t *testing.T) {
 	require.Greater(t, kept, 400, "the last ones stay, for the most part")
 }
 
-// heap returns the bytes of the heap that are in use.
+// heap returns the bytes in use on the heap.
 func heap() int {
 	runtime.GC()
-	runtime.GC() // the second one sweeps what the first one marked
+	runtime.GC() // sweeps what the first one marked
 	var stats runtime.MemStats
 	runtime.ReadMemStats(&stats)
 	return int(stats.HeapAlloc)
 }
 
-// claims is about as large as what a token says.
+// claims has about the size of a token's claims.
 type claims [31]uint64
 
-// The limit has to hold in the heap, not in the cache's books only. The heap
-// rounds sizes up, by less than an eighth, which the books leave out.
+// The limit must hold in the heap, not only in the cache's accounting. The heap rounds
+// sizes up by less than an eighth, which the accounting leaves out.
 func TestTheHeapStaysBelowTheLimitUnderAFlood(t *testing.T) {
 	const distinct, limit = 200_000, 8 << 20
 	key := func(i int) (string, int) {
@@ -318,8 +316,8 @@ func TestTheHeapStaysBelowTheLimitUnderAFlood(t *testing.T) {
 	require.Greater(t, kept, limit*9/10, "it should use what it may")
 }
 
-// A handler may hold what Get returned for hours. That must not keep alive the
-// entries which were its neighbours, and theirs in turn.
+// A handler may hold a value for hours. That must not keep its former neighbours alive,
+// or theirs.
 func TestAValueInUseKeepsNoForgottenEntriesAlive(t *testing.T) {
 	const entries, bytes = 255, 4000 // in one shard
 	for name, order := range map[string]func(i int) int{
@@ -354,7 +352,7 @@ func TestGetAllocatesNothing(t *testing.T) {
 	require.Zero(t, testing.AllocsPerRun(1000, func() { c.Get("another") }))
 }
 
-// during runs read in four goroutines, over and over, until write returns.
+// during calls read in four goroutines again and again, until write returns.
 func during(write func(), read func() error) error {
 	var done atomic.Bool
 	var wait sync.WaitGroup
@@ -376,8 +374,8 @@ func during(write func(), read func() error) error {
 	return <-failed
 }
 
-// With one head for all, each of these keys is in the one chain, before and
-// behind those that come and go.
+// With one head for all, these keys are all in one chain, before and after those that
+// come and go.
 func TestReadersAlwaysFindWhatStaysWhileItsNeighboursComeAndGo(t *testing.T) {
 	c := sieve.New[int](1, room(1000))
 	var stay []string
@@ -407,8 +405,8 @@ func TestReadersAlwaysFindWhatStaysWhileItsNeighboursComeAndGo(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// The same, but those that go are pushed out. What stays is read before each
-// Put, so that the hand passes it by.
+// The same, but entries are evicted. Those that must stay are read before each Put, so
+// that the hand passes them.
 func TestReadersAlwaysFindWhatStaysWhileItsNeighboursArePushedOut(t *testing.T) {
 	c := sieve.New[int](1, room(6))
 	c.Put("stays", 1, 0)
@@ -426,7 +424,8 @@ func TestReadersAlwaysFindWhatStaysWhileItsNeighboursArePushedOut(t *testing.T) 
 	require.NoError(t, err)
 }
 
-// There is no moment between the old value and the new one, and no way back.
+// A reader always sees the old value or the new one, and never the old one after the new
+// one.
 func TestReadersAlwaysFindAKeyThatIsReplaced(t *testing.T) {
 	c := sieve.New[int](1, room(1000))
 	for _, key := range []string{"behind", "key", "before"} {
@@ -456,9 +455,9 @@ func TestReadersAlwaysFindAKeyThatIsReplaced(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// Many goroutines put, delete and read the same few keys. Each value says whose
-// it is; and when they are done, there has to be room for exactly as much as in
-// a new cache, which tells whether each byte was counted in and out once.
+// Many goroutines put, delete and read the same few keys. Each value names its key. At
+// the end there must be room for exactly as much as in a new cache: then every byte was
+// counted in and out once.
 func TestManyGoroutinesMayFightOverTheSameKeys(t *testing.T) {
 	type owned struct{ key, again string }
 	cost := sieve.Overhead[owned]()

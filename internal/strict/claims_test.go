@@ -16,7 +16,8 @@ const (
 	folded       = "a claim that differs from a reserved one by case alone"
 )
 
-// claimsRefused are read with the container in the claim "container".
+// claimsRefused are payloads that ReadClaims rejects, with the container in the claim
+// "container".
 var claimsRefused = append([]refusal{
 	{"no exp", `{}`, noExpiry},
 	{"every claim but exp", `{"iss":"i","sub":"s","aud":"a","nbf":1,"iat":1,"jti":"j","sid":"s","container":"c"}`, noExpiry},
@@ -91,7 +92,7 @@ func wrongTypesInClaims() (all []refusal) {
 		add("aud", value, badAudience)
 	}
 	add("aud", `["a" "b"]`, syntax)
-	add("aud", `["a"`, syntax) // exp becomes an element, and the colon behind it is one too many
+	add("aud", `["a"`, syntax) // exp becomes an element, and its colon is one too many
 	add("aud", `["a"}`, syntax)
 	add("aud", `["a\u00"]`, syntax)
 	add("aud", `["\ud800"]`, surrogate)
@@ -105,7 +106,7 @@ func TestReadClaimsRefusesPayloadsOfTwoMeanings(t *testing.T) {
 	}
 }
 
-// requireClaimsRefused also demands that a refusal hands nothing out.
+// requireClaimsRefused also requires that no claims are returned.
 func requireClaimsRefused(t testing.TB, payload, containerClaim, want string) {
 	t.Helper()
 	got, err := strict.ReadClaims(payload, containerClaim)

@@ -11,10 +11,10 @@ import (
 	"github.com/joinednode/jwtauth/internal/strict"
 )
 
-// limit is what most of these tests let a token have, in bytes.
+// limit is the largest token of most tests, in bytes.
 const limit = 8 << 10
 
-// What the tables of refusals expect, where more than one expects it.
+// Errors that several tables expect.
 const (
 	tooLong      = "longer than the largest token accepted"
 	badCharacter = "a character outside base64url"
@@ -24,18 +24,18 @@ const (
 	notCanonical = "a segment that is not canonical base64url"
 )
 
-// refusal is something that must not be read, and why. The reason is compared
-// word for word, so that no check can hide behind another.
+// refusal is an input that must be rejected, and the error. The error is compared word
+// for word, so that no check can hide behind another.
 type refusal struct{ name, text, want string }
 
 func b64(text string) string { return base64.RawURLEncoding.EncodeToString([]byte(text)) }
 
-// token puts a compact JWS together, well formed or not.
+// token joins three parts to a compact JWS, well formed or not.
 func token(header, payload, signature string) string {
 	return b64(header) + "." + b64(payload) + "." + b64(signature)
 }
 
-// withHeader is a token in which nothing but the header can be wrong.
+// withHeader returns a token in which only the header can be wrong.
 func withHeader(header string) string { return token(header, `{"exp":1}`, "signature") }
 
 var (
@@ -115,7 +115,7 @@ func TestParseRefusesWhatIsNoCompactToken(t *testing.T) {
 	}
 }
 
-// requireParseRefuses also demands that a refusal hands nothing out.
+// requireParseRefuses also requires that nothing is returned.
 func requireParseRefuses(t testing.TB, token string, limit int, want string) {
 	t.Helper()
 	got, err := strict.Parse(token, limit)
@@ -132,7 +132,7 @@ var compactAccepted = []struct{ name, header, payload, signature string }{
 	{"segments with four trailing bits", `{"alg":"HS256"} `, "1", "4"},
 }
 
-// alphabet is the text whose base64url form is the alphabet itself, in order.
+// alphabet is the string whose base64url form is the alphabet itself, in order.
 var alphabet = func() string {
 	b, err := base64.RawURLEncoding.DecodeString("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
 	if err != nil {
@@ -195,9 +195,9 @@ func TestATokenHasNoSecondSpelling(t *testing.T) {
 	}
 }
 
-// requireOneSpelling demands of an accepted token that no other text is read as
-// the same bytes: encoding again what was decoded gives the token itself, and
-// another last character in a segment gives other bytes or a refusal.
+// requireOneSpelling requires that no other string decodes to the same bytes as an
+// accepted token. Encoding the decoded bytes again gives the token, and another last
+// character in a segment gives other bytes or an error.
 func requireOneSpelling(t testing.TB, text string) {
 	t.Helper()
 	got, err := strict.Parse(text, len(text))
@@ -221,7 +221,7 @@ func requireOneSpelling(t testing.TB, text string) {
 	}
 }
 
-// decoded is what a lenient reader makes of a segment.
+// decoded returns what a lenient reader decodes from a segment.
 func decoded(segment string) string {
 	b, err := base64.RawURLEncoding.DecodeString(segment)
 	if err != nil {
@@ -257,8 +257,8 @@ func TestGarbageCostsNoMemory(t *testing.T) {
 	}
 }
 
-// requireCheapRefusal bounds both how often and how much a refusal allocates,
-// by numbers that do not depend on the input.
+// requireCheapRefusal limits how often and how much a rejection allocates, by numbers
+// that do not depend on the input.
 func requireCheapRefusal(t *testing.T, read func() error) {
 	t.Helper()
 	var before, after runtime.MemStats

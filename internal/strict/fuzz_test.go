@@ -11,8 +11,8 @@ import (
 	"github.com/joinednode/jwtauth/internal/strict"
 )
 
-// requireAgreement demands that both readers take the token, or neither, and
-// read the same out of it.
+// requireAgreement requires that both readers accept the token and read the same from it,
+// or both reject it.
 func requireAgreement(t testing.TB, text string, limit int) {
 	t.Helper()
 	want, ok := referenceParse(text, limit)
@@ -36,7 +36,7 @@ func requireAgreementOnClaims(t testing.TB, payload string) {
 			require.Zero(t, got)
 			continue
 		}
-		// A fraction of a second is a float64, and its last digit nobody's.
+		// A fraction of a second is a float64, whose last digit is not exact.
 		require.WithinDuration(t, want.ExpiresAt, got.ExpiresAt, time.Nanosecond)
 		require.WithinDuration(t, want.NotBefore, got.NotBefore, time.Nanosecond)
 		require.WithinDuration(t, want.IssuedAt, got.IssuedAt, time.Nanosecond)
@@ -45,8 +45,8 @@ func requireAgreementOnClaims(t testing.TB, payload string) {
 	}
 }
 
-// requireVerdict also demands that a refusal has one of the fixed texts, and so
-// repeats nothing of the input.
+// requireVerdict also requires that an error is one of the fixed strings, and so repeats
+// nothing of the input.
 func requireVerdict(t testing.TB, ok bool, err error, input string) {
 	t.Helper()
 	if ok {
@@ -57,7 +57,7 @@ func requireVerdict(t testing.TB, ok bool, err error, input string) {
 	require.Contains(t, reasons, err.Error())
 }
 
-// reasons are all the texts that a refusal may have.
+// reasons are all possible errors.
 var reasons = func() (all []string) {
 	all = append(all, tooLong)
 	for _, table := range [][]refusal{compactRefused, objectRefused, headerRefused, claimsRefused} {
@@ -69,7 +69,7 @@ var reasons = func() (all []string) {
 	return slices.Compact(all)
 }()
 
-// headers and payloads are the tables' JSON texts, good and bad.
+// headers and payloads return the JSON of the tables, good and bad.
 func headers() (all []string) {
 	for _, tc := range headerAccepted {
 		all = append(all, tc.text)
@@ -150,11 +150,11 @@ func FuzzReadClaims(f *testing.F) {
 	f.Fuzz(func(t *testing.T, payload string) { requireAgreementOnClaims(t, payload) })
 }
 
-// marker stands for a secret; it is valid base64url, and a valid name.
+// marker stands for a secret. It is valid base64url, and a valid name.
 const marker = "MarkerOfWhatMustNotBeRepeated"
 
-// TestNoRefusalRepeatsItsInput puts the marker into every place of everything
-// that the tables know to refuse.
+// TestNoRefusalRepeatsItsInput puts the marker into every place of every input that the
+// tables reject.
 func TestNoRefusalRepeatsItsInput(t *testing.T) {
 	requireSilence := func(err error) {
 		t.Helper()
@@ -185,8 +185,8 @@ func TestNoRefusalRepeatsItsInput(t *testing.T) {
 	requireParseRefuses(t, marker, 1, tooLong)
 }
 
-// everywhere calls read with the text of every case, as it stands and with the
-// marker in every place, but for those where there are too many.
+// everywhere calls read with every input of a table, unchanged and with the marker in
+// every place, except where there are too many places.
 func everywhere(table []refusal, read func(text string)) {
 	for _, tc := range table {
 		read(tc.text)

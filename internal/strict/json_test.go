@@ -22,8 +22,8 @@ const (
 	notFinite = "a number that is not finite"
 )
 
-// objectRefused are texts that no reader of objects may take: not Object, not
-// the one of headers, not the one of claims. None holds a registered name.
+// objectRefused are inputs that Object, the header's reader and the claims' reader must
+// all reject. None contains a registered name.
 var objectRefused = append([]refusal{
 	{"nothing", "", notObject},
 	{"white space", " \t\r\n", notObject},
@@ -176,7 +176,7 @@ var objectRefused = append([]refusal{
 	{"UTF-16", "{\x00}\x00\xff\xfe", notUTF8},
 }, badNumbers()...)
 
-// badNumbers stand in places where any value may stand.
+// badNumbers returns objects with a bad number in places where any value is allowed.
 func badNumbers() (all []refusal) {
 	for _, text := range []string{
 		"01", "00", "-01", "-", "--1", "+1", ".5", "-.5", "1.", "1.e1", "1.2.3", "1e", "1e+", "1e-", "1E", "1e1.5", "1e1e1", "1e+-1",
@@ -206,7 +206,7 @@ func TestNamesAreUniqueHoweverManyThereAre(t *testing.T) {
 	}
 }
 
-// numbered are the members n1 to n<count>.
+// numbered returns the members n1 to n<count>.
 func numbered(count int) string {
 	var members []string
 	for i := range count {
@@ -224,7 +224,7 @@ func TestEveryReaderRefusesWhatIsNoPlainObject(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			require.Equal(t, strict.Error(tc.want), strict.Object(tc.text))
 			requireClaimsRefused(t, tc.text, "container", tc.want)
-			if tc.text != "" { // an empty header is no segment at all
+			if tc.text != "" { // an empty header is not a segment
 				requireParseRefuses(t, withHeader(tc.text), 2*limit+len(tc.text), tc.want)
 			}
 		})

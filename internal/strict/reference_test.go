@@ -14,9 +14,9 @@ import (
 	"github.com/joinednode/jwtauth/internal/strict"
 )
 
-// A second reader, put together from the standard library alone and with no
-// eye to cost. The fuzz targets demand that it and the real one agree about
-// every input: what is accepted, and what was read.
+// This is a second reader, built from the standard library without regard for cost. The
+// fuzz targets require that both readers agree about every input: whether it is accepted,
+// and what is read.
 
 func referenceParse(text string, limit int) (t strict.Token, ok bool) {
 	parts := strings.Split(text, ".")
@@ -106,8 +106,8 @@ func referenceString(members map[string]json.RawMessage, name string, to *string
 	return !there || raw[0] == '"' && json.Unmarshal(raw, to) == nil
 }
 
-// referenceTime counts in nanoseconds, of which time.Time has room for less
-// than the 8000 years that a token may name, and cuts what is left over.
+// referenceTime counts in nanoseconds with a big number, since an int64 has no room for
+// the 8000 years that a token may name. It truncates the rest.
 func referenceTime(text string, to *time.Time) bool {
 	f, err := strconv.ParseFloat(text, 64)
 	if err != nil || text[0] == '-' || f > float64(time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC).Unix()) {
@@ -120,7 +120,7 @@ func referenceTime(text string, to *time.Time) bool {
 	return true
 }
 
-// referenceMembers is referenceObject and what the object holds.
+// referenceMembers is like referenceObject, and also returns the members.
 func referenceMembers(text string) (members map[string]json.RawMessage, ok bool) {
 	ok = referenceObject(text) && json.Unmarshal([]byte(text), &members) == nil
 	return members, ok
@@ -135,8 +135,7 @@ func referenceObject(text string) bool {
 	return strings.HasPrefix(strings.TrimLeft(text, " \t\r\n"), "{") && judgeValue(d, 0)
 }
 
-// judgeValue reads one value of JSON that is known to be valid, within depth
-// objects and arrays.
+// judgeValue reads one value of valid JSON, at most depth objects and arrays deep.
 func judgeValue(d *json.Decoder, depth int) bool {
 	token, err := d.Token()
 	if err != nil {
@@ -160,7 +159,7 @@ func judgeValue(d *json.Decoder, depth int) bool {
 				return false
 			}
 		}
-		_, err := d.Token() // the closing one
+		_, err := d.Token() // the closing bracket
 		return err == nil && depth < 64
 	}
 	return true
@@ -168,10 +167,10 @@ func judgeValue(d *json.Decoder, depth int) bool {
 
 var escapes = regexp.MustCompile(`\\(?:u[0-9a-fA-F]{4}|[^u])`)
 
-// hasLoneSurrogate judges JSON that is known to be valid, where a backslash
-// stands in strings alone.
+// hasLoneSurrogate reports whether valid JSON has a lone surrogate. In valid JSON a
+// backslash is only in strings.
 func hasLoneSurrogate(text string) bool {
-	endOfHigh := -1 // where a high surrogate ends that waits for its low one
+	endOfHigh := -1 // the end of a high surrogate that needs a low one
 	for _, at := range escapes.FindAllStringIndex(text, -1) {
 		var unit uint64
 		if at[1]-at[0] == 6 {
@@ -190,7 +189,7 @@ func hasLoneSurrogate(text string) bool {
 	return endOfHigh >= 0
 }
 
-// The structs that a caller of encoding/json could decode into.
+// These are the structs into which a user of encoding/json could decode.
 var (
 	headerFields = structOf("alg", "kid", "typ", "cty", "crit", "b64", "zip")
 	claimFields  = map[string]reflect.Type{
@@ -209,8 +208,8 @@ func structOf(names ...string) reflect.Type {
 	return reflect.StructOf(fields)
 }
 
-// takenForAnother asks encoding/json itself whether it takes a member for
-// another one than its name says.
+// takenForAnother reports whether encoding/json decodes a member into a field with
+// another name.
 func takenForAnother(members map[string]json.RawMessage, fields reflect.Type) bool {
 	for name := range members {
 		text, err := json.Marshal(map[string]bool{name: true})

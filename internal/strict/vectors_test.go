@@ -12,8 +12,8 @@ import (
 	"github.com/joinednode/jwtauth/internal/strict"
 )
 
-// vector is a worked example of an RFC, as testdata/rfc holds it. The tests of
-// package keys read the same files to verify the signatures.
+// vector is an example from an RFC, stored in testdata/rfc. The tests of package keys
+// read the same files to verify the signatures.
 type vector struct {
 	Name    string          `json:"name"`
 	Source  string          `json:"source"` // RFC and section
@@ -48,7 +48,7 @@ func TestParseTakesThePublishedExamplesApart(t *testing.T) {
 			require.NoError(t, json.Unmarshal(v.JWK, &key))
 			want := strict.Header{Algorithm: v.Alg, KeyID: key.KeyID}
 			if v.Source == "RFC 7515, appendix A.1" {
-				want.Type, want.HasType = "JWT", true // the only one whose header has a typ
+				want.Type, want.HasType = "JWT", true // the only example whose header has a typ
 			}
 			got, err := strict.Parse(v.Token, limit)
 			require.NoError(t, err)
@@ -79,7 +79,7 @@ func TestReadClaimsReadsThePublishedClaims(t *testing.T) {
 // joe is the payload of RFC 7515, appendices A.1 to A.3 and A.5 to A.7.
 const joe = "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ"
 
-// vectorsRefused are published examples of what is no signed compact token.
+// vectorsRefused are published examples that are not signed compact tokens.
 func vectorsRefused(t testing.TB) []refusal {
 	signature := map[string]string{}
 	for _, v := range vectors(t) {

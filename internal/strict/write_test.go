@@ -10,8 +10,7 @@ import (
 	"github.com/joinednode/jwtauth/internal/strict"
 )
 
-// FuzzWriter compares the strings that are written with encoding/json's, and with what
-// the reader beside it reads.
+// FuzzWriter compares written strings with those of encoding/json, and reads them back.
 func FuzzWriter(f *testing.F) {
 	for b := range 256 {
 		f.Add("a" + string([]byte{byte(b)}))

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// commands are what docs/past-one-machine.md says that a user of an ACL needs.
+// commands are those that docs/past-one-machine.md lists for a user of an ACL.
 var commands = []any{
 	"+eval", "+evalsha", "+exists", "+get", "+set", "+hget", "+hset", "+hdel", "+hmget", "+pexpireat", "+zadd", "+zrange", "+zrem",
 	"+zremrangebyscore", "+zrevrange", "+xadd", "+xdel", "+xinfo|stream", "+xrange", "+time", "+info", "+config|get",

@@ -15,7 +15,7 @@ import (
 func TestCheck_NamesWhatTheServerWouldLose(t *testing.T) {
 	for name, test := range map[string]struct {
 		args []string
-		says []string // nothing is wrong if there are none
+		says []string // empty if nothing is wrong
 	}{
 		"as it should be":             {[]string{"--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction"}, nil},
 		"without an append-only file": {[]string{"--appendonly", "no"}, []string{"appendonly is no", "should be yes"}},

@@ -2,7 +2,7 @@ package redisstore_test
 
 import "syscall"
 
-// endsWithTests has a server end with the tests, however they end.
+// endsWithTests makes a server end with the tests, however they end.
 func endsWithTests() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 }

@@ -4,5 +4,5 @@ package redisstore_test
 
 import "syscall"
 
-// endsWithTests is for Linux alone.
+// endsWithTests does nothing except on Linux.
 func endsWithTests() *syscall.SysProcAttr { return nil }

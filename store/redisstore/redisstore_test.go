@@ -49,7 +49,7 @@ func token(id string) revoke.Entry {
 	return revoke.Entry{Kind: revoke.Token, Issuer: "https://api.example.com", ID: id, Expires: time.Now().Add(time.Hour).UTC().Truncate(time.Microsecond)}
 }
 
-// readAll follows a log from a cursor to its end.
+// readAll reads a log from a cursor to its end.
 func readAll(t *testing.T, log revoke.Store, cursor string) (ids []string, end string) {
 	t.Helper()
 	for {
@@ -74,7 +74,7 @@ func is(t *testing.T, store session.Store, want session.Session) {
 	require.Equal(t, want, got)
 }
 
-// calls are all methods of both stores.
+// calls returns a call of each method of both stores.
 func calls(db *redisstore.DB, s session.Session, cursor string) map[string]func(ctx context.Context) error {
 	sessions, log := db.Sessions(), db.Revocations()
 	return map[string]func(ctx context.Context) error{
@@ -152,7 +152,7 @@ func TestPrefixesAreApart(t *testing.T) {
 	require.Len(t, keys, 4*len(prefixes))
 }
 
-// One that follows the log goes on, and reads what the new one has.
+// A list that follows the log continues, and reads the entries of the new one.
 func TestAFlushedLogIsReadAgain(t *testing.T) {
 	client := newServer(t).client(t)
 	store := apart(t, client).Revocations()
@@ -209,13 +209,13 @@ func TestALogThatLostAKeyIsAnother(t *testing.T) {
 	ids, _ = readAll(t, store, cursor)
 	require.Empty(t, ids)
 	require.NoError(t, store.Append(t.Context(), token("e")))
-	// As if the clock had been set back, and forward again.
+	// as if the clock had been set back, and then forward
 	ids, _ = readAll(t, store, strings.Split(cursor, "/")[0]+"/1-0")
 	require.Equal(t, []string{"e"}, ids)
 	ids, cursor = readAll(t, store, cursor)
 	require.Equal(t, []string{"e"}, ids)
 
-	// An older copy of the log: the end lies before the cursor.
+	// With an older copy of the log, the end is before the cursor.
 	dump, err := client.Dump(t.Context(), entries).Result()
 	require.NoError(t, err)
 	require.NoError(t, store.Append(t.Context(), token("f")))
@@ -225,11 +225,11 @@ func TestALogThatLostAKeyIsAnother(t *testing.T) {
 	require.Equal(t, []string{"e"}, ids)
 }
 
-// A server that lost the end of the log may have given the same numbers to other entries
-// before a list asks it again.
+// A server that lost the end of the log may give the same numbers to other entries before
+// a list reads again.
 func TestSince_OfAServerThatMayHaveLostTheEndOfTheLogReadsAllAgain(t *testing.T) {
 	const entries = "p:{p:log}:entries"
-	at := func(id, jti string) *redis.XAddArgs { // as a server appends whose clock is ahead
+	at := func(id, jti string) *redis.XAddArgs { // as by a server whose clock is ahead
 		return &redis.XAddArgs{Stream: entries, ID: id, Values: []any{"kind", 1, "iss", "", "id", jti, "epoch", 0, "exp", time.Now().Add(time.Hour).UnixMicro()}}
 	}
 	for name, lose := range map[string]func(t *testing.T, s *server) *redis.Client{
@@ -248,7 +248,7 @@ func TestSince_OfAServerThatMayHaveLostTheEndOfTheLogReadsAllAgain(t *testing.T)
 				info, err := client.Info(t.Context(), "replication").Result()
 				return err == nil && strings.Contains(info, "master_link_status:up")
 			}, patience, 10*time.Millisecond)
-			// What has not arrived is lost.
+			// What the replica does not have is lost.
 			require.NoError(t, client.ReplicaOf(t.Context(), "no", "one").Err())
 			require.NoError(t, client.XDel(t.Context(), entries, "200-0").Err())
 			require.NoError(t, client.Do(t.Context(), "XSETID", entries, "100-0").Err())
@@ -261,7 +261,7 @@ func TestSince_OfAServerThatMayHaveLostTheEndOfTheLogReadsAllAgain(t *testing.T)
 			client := s.client(t)
 			log := open(t, client, redisstore.WithPrefix("p:")).Revocations()
 			require.NoError(t, client.XAdd(t.Context(), at("100-0", "kept")).Err())
-			_, err := log.Since(t.Context(), "", 10) // which gives the log its identity
+			_, err := log.Since(t.Context(), "", 10) // gives the log its identity
 			require.NoError(t, err)
 			require.NoError(t, client.Save(t.Context()).Err())
 			require.NoError(t, client.XAdd(t.Context(), at("200-0", "lost")).Err())
@@ -358,7 +358,7 @@ func TestWhatWasAcknowledgedOutlivesACrash(t *testing.T) {
 	}
 }
 
-// A server that stands still reads what was sent to it when it goes on.
+// A stopped server reads what was sent to it when it continues.
 func TestAdvance_OfAServerThatStoodStillChangesNothing(t *testing.T) {
 	for _, enabled := range []bool{false, true} {
 		t.Run(fmt.Sprint("ContextTimeoutEnabled ", enabled), func(t *testing.T) {
@@ -372,7 +372,7 @@ func TestAdvance_OfAServerThatStoodStillChangesNothing(t *testing.T) {
 	}
 }
 
-// Rows that were written before there was a Prev and a Given.
+// Rows of earlier versions have no Prev and no Given.
 func TestGet_OfARowOfAnEarlierVersion(t *testing.T) {
 	s := newServer(t)
 	client := s.client(t)
@@ -417,7 +417,7 @@ func TestAServerThatHangsIsAnErrorInTime(t *testing.T) {
 				require.Less(t, time.Since(begun), most, name)
 
 				if enabled {
-					continue // go-redis obeys deadlines alone
+					continue // go-redis obeys only deadlines
 				}
 				begun = time.Now()
 				ctx, cancel = context.WithCancel(t.Context())
@@ -427,7 +427,7 @@ func TestAServerThatHangsIsAnErrorInTime(t *testing.T) {
 				require.Less(t, time.Since(begun), most, name)
 			}
 			s.signal(t, syscall.SIGCONT)
-			// What was asked for may have happened.
+			// The call may have taken effect.
 			require.Eventually(t, func() bool {
 				_, found, err := db.Sessions().Get(t.Context(), row.Subject, row.ID)
 				return found && err == nil
@@ -457,7 +457,7 @@ func TestOutagesAreErrors(t *testing.T) {
 		require.ErrorContains(t, call(t.Context()), "redisstore: ", name)
 	}
 
-	// A server that has no memory left to write, but has for reading.
+	// This server has no memory left for writes, but can still be read.
 	s = newServer(t)
 	client = s.client(t)
 	db = apart(t, client)
@@ -540,7 +540,7 @@ func TestAFlushedScriptCacheIsNoError(t *testing.T) {
 	}
 }
 
-// deaf is a connection that can lose an answer.
+// deaf is a connection that can lose a response.
 type deaf struct {
 	net.Conn
 	lose *atomic.Bool
@@ -555,7 +555,7 @@ func (d deaf) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// go-redis sends again what it has no answer to.
+// go-redis sends a command again if it got no response.
 func TestStepsThatAreSentTwiceHappenOnce(t *testing.T) {
 	var lose atomic.Bool
 	client := newServer(t).client(t, func(o *redis.Options) {
@@ -568,7 +568,7 @@ func TestStepsThatAreSentTwiceHappenOnce(t *testing.T) {
 	warm := sessionOf("warm")
 	require.NoError(t, db.Sessions().Create(t.Context(), warm))
 	for name, call := range calls(db, warm, "") {
-		require.NoError(t, call(t.Context()), name) // the server knows the scripts
+		require.NoError(t, call(t.Context()), name) // now the server knows the scripts
 	}
 	row := sessionOf("alice")
 	lost := func(do func()) {
@@ -644,7 +644,7 @@ func TestTimesAreComparedToTheMicrosecond(t *testing.T) {
 			require.Len(t, ids, 3-n, "%v and %v", at, d)
 		}
 	}
-	// Around 1970, where numbers have signs and different lengths.
+	// Around 1970 the numbers have signs and different lengths.
 	for _, at := range []int64{-1000, -11, -10, -9, -1, 0, 1, 9, 10} {
 		log := apart(t, newServer(t).client(t)).Revocations()
 		for d := range int64(3) {
@@ -682,7 +682,7 @@ func TestSessionsExpireByThemselves(t *testing.T) {
 	near(long.IdleExpires.Add(ahead), left("p:*:ids"))
 	first := long.IdleExpires
 
-	// One that is gone some seconds from now.
+	// This session expires in a few seconds.
 	short := sessionOf("alice")
 	endSoon := func() {
 		short.MaxExpires = time.Now().UTC().Truncate(time.Second).Add(-day + 6*time.Second)
@@ -693,7 +693,7 @@ func TestSessionsExpireByThemselves(t *testing.T) {
 	is(t, db.Sessions(), short)
 	near(first.Add(ahead), left("p:*:ids"))
 
-	// Each step that comes up to a week later changes nothing, and the next does.
+	// Steps within a week do not change the row's expiry. The next step does.
 	for _, step := range []struct {
 		idle time.Duration
 		want time.Time
@@ -702,7 +702,7 @@ func TestSessionsExpireByThemselves(t *testing.T) {
 		{ahead, first.Add(ahead)},
 		{ahead + time.Second, first.Add(2*ahead + time.Second)},
 		{19 * day, long.MaxExpires},
-		{30 * day, long.MaxExpires}, // which counts
+		{30 * day, long.MaxExpires}, // the earlier expiry counts
 	} {
 		next := after(long)
 		next.IdleExpires = first.Add(step.idle)
@@ -729,7 +729,7 @@ func TestSessionsExpireByThemselves(t *testing.T) {
 	require.Equal(t, []session.Session{long}, all)
 	require.EqualValues(t, 1, ids(), "List drops what has gone")
 
-	// One that ended long ago may be gone at once.
+	// A session that ended long ago may be deleted at once.
 	gone := sessionOf("bob")
 	gone.MaxExpires = time.Now().Add(-2 * day)
 	require.NoError(t, db.Sessions().Create(t.Context(), gone))
@@ -738,7 +738,7 @@ func TestSessionsExpireByThemselves(t *testing.T) {
 	require.False(t, found)
 	require.EqualValues(t, 1, client.Exists(t.Context(), keys...).Val())
 
-	// And so does Create.
+	// So does Create.
 	endSoon()
 	require.NoError(t, db.Sessions().Create(t.Context(), short), "its id can be used again")
 	time.Sleep(time.Until(short.MaxExpires.Add(day + 1100*time.Millisecond)))
@@ -747,7 +747,7 @@ func TestSessionsExpireByThemselves(t *testing.T) {
 	require.EqualValues(t, 2, ids())
 }
 
-// More than one script reads, of sessions and of entries.
+// There are more sessions and entries than one script reads.
 func TestLargeListsAreReadInPieces(t *testing.T) {
 	client := newServer(t).client(t)
 	db := open(t, client, redisstore.WithPrefix("p:"))
@@ -801,8 +801,8 @@ func TestAnIDIsTakenUnderItsSubject(t *testing.T) {
 	require.False(t, errors.Is(err, redis.Nil))
 }
 
-// What a replica has may be old: a session that was ended may be live there, and
-// one that was just made missing.
+// A replica's data may be old: a session that was ended may be live there, and a new one
+// missing.
 func TestAServerThatMayBeLateIsAnError(t *testing.T) {
 	for name, late := range map[string]func(t *testing.T, client *redis.Client){
 		"a replica": func(t *testing.T, client *redis.Client) {
@@ -820,7 +820,7 @@ func TestAServerThatMayBeLateIsAnError(t *testing.T) {
 			require.NoError(t, db.Revocations().Append(t.Context(), token("a")))
 			late(t, client)
 			for method, call := range calls(db, row, "") {
-				if method != "Purge" { // which had nothing to do
+				if method != "Purge" { // Purge does nothing
 					require.Error(t, call(t.Context()), method)
 				}
 			}
@@ -832,7 +832,7 @@ func TestAServerThatMayBeLateIsAnError(t *testing.T) {
 	}
 }
 
-// Two subjects share a tag if their hashes do.
+// Two subjects may have the same tag if their hashes collide.
 func TestARowIsItsSubjects(t *testing.T) {
 	client := newServer(t).client(t)
 	db := open(t, client, redisstore.WithPrefix("p:"))
@@ -858,7 +858,7 @@ func TestARowIsItsSubjects(t *testing.T) {
 	is(t, db.Sessions(), row)
 }
 
-// The set of ids comes first, so that nothing is half done where it cannot be written.
+// The set of IDs is written first, so that nothing is half done if it cannot be written.
 func TestAStepThatFailsChangesNothing(t *testing.T) {
 	client := newServer(t).client(t)
 	db := open(t, client, redisstore.WithPrefix("p:"))

@@ -25,11 +25,10 @@ import (
 )
 
 // given is the URL of a server that the tests may use besides their own. It may hold
-// other data: they use names of their own there, and take them out.
+// other data: the tests use names of their own, and delete them.
 var given = os.Getenv("JWTAUTH_TEST_REDIS")
 
-// quiet is a logger for go-redis, whose complaints about servers that were killed say
-// nothing.
+// quiet is a logger that drops go-redis's lines about servers that the tests killed.
 type quiet struct{}
 
 func (quiet) Printf(context.Context, string, ...any) {}
@@ -39,11 +38,11 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// patience is how long anything may take, however slow the machine. A client that has
-// less asks again, and Append twice is two entries.
+// patience is how long anything may take on a slow machine. With less, a client would
+// send Append twice, which makes two entries.
 const patience = time.Minute
 
-// server is a redis-server of a test's own.
+// server is a redis-server that belongs to one test.
 type server struct {
 	addr    string
 	args    []string
@@ -72,7 +71,7 @@ func newServer(t *testing.T, args ...string) *server {
 }
 
 // freePort returns a port below those that systems give to clients (RFC 6335), so that no
-// client has it by chance before the server does.
+// client takes it before the server does.
 func freePort(t *testing.T) string {
 	t.Helper()
 	for range 100 {
@@ -102,7 +101,7 @@ func (s *server) start(t *testing.T) {
 	}
 }
 
-// kill ends it as a power cut would, as far as the process goes.
+// kill ends the server's process without a shutdown.
 func (s *server) kill() {
 	_ = s.process.Process.Kill()
 	_ = s.process.Wait()
@@ -113,7 +112,7 @@ func (s *server) signal(t *testing.T, signal syscall.Signal) {
 	require.NoError(t, s.process.Process.Signal(signal))
 }
 
-// client returns a client of it, with what change changes.
+// client returns a client of the server, with options that change sets.
 func (s *server) client(t *testing.T, change ...func(o *redis.Options)) *redis.Client {
 	t.Helper()
 	o := &redis.Options{Addr: s.addr, ReadTimeout: patience}
@@ -125,7 +124,7 @@ func (s *server) client(t *testing.T, change ...func(o *redis.Options)) *redis.C
 	return client
 }
 
-// newCluster returns a client of three masters.
+// newCluster returns a client of a cluster with three masters.
 func newCluster(t *testing.T) *redis.ClusterClient {
 	t.Helper()
 	const nodes, slots = 3, 16384
@@ -164,13 +163,13 @@ func open(t *testing.T, client redis.UniversalClient, opts ...redisstore.Option)
 	return db
 }
 
-// apart returns stores that have nothing in common with others.
+// apart returns stores that share nothing with others.
 func apart(t *testing.T, client redis.UniversalClient) *redisstore.DB {
 	t.Helper()
 	return open(t, client, redisstore.WithPrefix("jwtauth-test:"+rand.Text()+":"))
 }
 
-// givenClient returns a client of the server that was given.
+// givenClient returns a client of the server in JWTAUTH_TEST_REDIS.
 func givenClient(t *testing.T) *redis.Client {
 	t.Helper()
 	if given == "" {
@@ -185,7 +184,7 @@ func givenClient(t *testing.T) *redis.Client {
 	return client
 }
 
-// cleaned is apart on a server that is not the test's own.
+// cleaned is like apart, and deletes the stores after the test.
 func cleaned(t *testing.T, client *redis.Client) *redisstore.DB {
 	t.Helper()
 	prefix := "jwtauth-test:" + rand.Text() + ":"

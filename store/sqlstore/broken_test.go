@@ -16,8 +16,8 @@ import (
 
 var errBroken = errors.New("the connection broke")
 
-// breaking is a database whose answers break off: before their first row, or behind
-// the first. No database does so on demand.
+// breaking is a database whose response breaks off, before the first row or after it. No
+// real database does so on demand.
 type breaking struct{ rows int }
 
 func (b *breaking) Connect(context.Context) (driver.Conn, error) { return b, nil }
@@ -53,7 +53,7 @@ func (a *answer) Next(row []driver.Value) error {
 	return nil
 }
 
-// It would be a session that is not there, or a revocation that is skipped.
+// Otherwise the session would seem missing, or the revocation would be skipped.
 func TestAnAnswerThatBreaksOffIsAnOutage(t *testing.T) {
 	for rows := range 2 {
 		db := sql.OpenDB(&breaking{rows})
