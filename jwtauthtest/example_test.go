@@ -335,5 +335,5 @@ func ExampleTB() {
 	defer func() { fmt.Println(recover()) }()
 	var t jwtauthtest.TB = panics{}
 	jwtauthtest.New(t).WrongIssuer("demo")
-	// Output: jwtauthtest: WrongIssuer: this Auth takes the tokens of every issuer; give it jwtauth.WithIssuer, or leave this token out
+	// Output: jwtauthtest: WrongIssuer: this Auth accepts tokens of every issuer; give it jwtauth.WithIssuer, or leave this token out
 }

@@ -1,5 +1,6 @@
-// Package jwtauthtest is for the tests of programs that use package jwtauth: an
-// Auth with a fixed key, a clock to move, and tokens in every bad state.
+// Package jwtauthtest helps to test programs that use package jwtauth. It provides
+// an Auth with a fixed key, a clock that the test sets, and tokens that must be
+// rejected for every reason.
 //
 //	package notify_test
 //
@@ -44,22 +45,89 @@
 //		w.WriteHeader(http.StatusNoContent)
 //	}
 //
-// [New] takes the options of the Auth that the program has; where a constructor
-// of its own makes that Auth, see [Auth.For].
+// Pass to [New] the options that the program passes to jwtauth.New. If the program
+// creates its Auth in a constructor of its own, use [Auth.For].
 //
-// # Never outside of tests
+// Most tests need only [New], [Auth.Token], [Auth.Bad] and [Request]. A test that
+// calls a handler without its middleware uses [Context]. [TestSessionStore],
+// [TestRevocationStore] and [TestHeldStep] are rarely needed: they test stores that
+// are not part of jwtauth.
 //
-// The key is in this package's source, so whoever has read that can sign with
-// it. Therefore [Key] and [New] panic in a program that "go test" did not build:
-// it fails closed.
+// # Only in tests
+//
+// The private key is published in the source of this package, so anyone can sign
+// with it. For this reason [Key] and [New] panic in a program that was not built by
+// "go test".
 //
 // # Concurrency
 //
-// Nothing here starts a goroutine or looks at the time of day, so all of it
-// works in parallel tests and in the bubbles of testing/synctest. What fails
-// fails the test that New was given, and ends the calling goroutine: call New in
-// the subtest that uses it, and not the methods of [Auth] in goroutines that a
-// test starts.
+// [Auth], [Clock], [Claims] and [Context] start no goroutine and do not read the wall
+// clock. They work in parallel tests and in the bubbles of testing/synctest.
+//
+// When a method of Auth fails, it fails the test that was passed to New and ends the
+// calling goroutine. Call New in the subtest that uses it, and do not call methods of
+// Auth from goroutines that the test starts.
+//
+// # Testing a session store
+//
+// [TestSessionStore] tests what [session.Store] promises, and that a session.Manager
+// works with the store. The author of a store calls it from a test:
+//
+//	func TestSessions(t *testing.T) {
+//		jwtauthtest.TestSessionStore(t, func(t *testing.T) session.Store {
+//			db := open(t) // and t.Cleanup(...)
+//			return db.Sessions()
+//		})
+//	}
+//
+// Each subtest creates its own stores, with its own t. A subtest may hold two stores
+// at once. They may share a database if the names of their tables or keys differ. Up
+// to 64 goroutines call a store at the same time. The suite makes about 5,500 calls,
+// and one subtest waits a few seconds for sessions to expire.
+//
+// The suite allows for slow stores, with one limit: a call whose context has already
+// ended must return within 30 seconds. A store may delete sessions by itself once they
+// have expired by the wall clock.
+//
+// The suite cannot test the following, so the store needs its own tests for it:
+//
+//   - Sessions survive a restart and a crash.
+//   - Several processes can use the store.
+//   - Replicas that lag behind do no harm.
+//   - A context may end during a call.
+//   - The store's server may fail.
+//   - Purge deletes expired sessions.
+//   - A session ID is unique across all subjects. A store may keep each subject in a
+//     place of its own, and IDs are random, so the suite does not require it.
+//
+// # Testing a revocation store
+//
+// [TestRevocationStore] tests what [revoke.Store] promises. The author of a store
+// calls it from a test:
+//
+//	func TestRevocations(t *testing.T) {
+//		jwtauthtest.TestRevocationStore(t, func(t *testing.T) revoke.Store {
+//			db := open(t) // and t.Cleanup(...)
+//			return db.Revocations()
+//		})
+//	}
+//
+// Each subtest creates its own logs, with its own t. A subtest may hold several logs
+// at once. They may share a database if the names of their tables or keys differ. The
+// suite appends about 1,100 entries and reads about 1,500 times.
+//
+// The suite allows for slow stores, with the same limit of 30 seconds for a call whose
+// context has already ended. A store may truncate Expires to the microsecond, or
+// return it up to one second later.
+//
+// The suite cannot test the following, so the store needs its own tests for it:
+//
+//   - Entries and cursors survive a restart and a crash.
+//   - Several processes can use the store, and several connections that keep
+//     transactions open for long.
+//   - A context may end during a call.
+//   - The log may be restored from a backup.
+//   - The store's server may fail.
 package jwtauthtest
 
 import (
@@ -79,15 +147,15 @@ import (
 	"github.com/joinednode/jwtauth/keys"
 )
 
-// TB is what this package needs of a test: a *testing.T, *testing.B or
-// *testing.F, or what another framework has in its place. Fatalf must not
+// TB is the part of [testing.TB] that this package uses. A *testing.T, *testing.B or
+// *testing.F is a TB, and other test frameworks can implement it. Fatalf must not
 // return.
 type TB interface {
 	Helper()
 	Fatalf(format string, args ...any)
 }
 
-// keyID is the kid of [Key]: a key without one would ignore what a token names.
+// keyID is the kid of [Key]. A key without an ID would ignore the kid of a token.
 const keyID = "jwtauthtest"
 
 var (
@@ -96,16 +164,18 @@ var (
 	key      = keys.Signer(private).WithID(keyID)
 )
 
-// fixed is the same private key for the same text, everywhere and always.
+// fixed derives a private key from a string. The same string always gives the same key.
 func fixed(text string) ed25519.PrivateKey {
 	seed := sha256.Sum256([]byte(text))
 	return ed25519.NewKeyFromSeed(seed[:])
 }
 
-// Key returns the key of every [Auth] of this package: EdDSA, with an id, and
-// always the same. Give it to what makes an Auth by itself; see [Auth.For].
+// Key returns the key that every [Auth] of this package signs with. It is an EdDSA key
+// with an ID, and always the same key. Pass it to a constructor that creates an Auth by
+// itself; see [Auth.For].
 //
-// It is known to everyone. Key panics in a program that "go test" did not build.
+// The private key is public knowledge. Key panics in a program that was not built by
+// "go test".
 func Key() keys.Key {
 	inTestsAlone()
 	return key
@@ -113,20 +183,19 @@ func Key() keys.Key {
 
 func inTestsAlone() {
 	if !testing.Testing() {
-		panic("jwtauthtest: everyone knows its key, so it works only in programs that go test builds")
+		panic("jwtauthtest: the key of this package is public, so it works only in programs built by go test")
 	}
 }
 
-// Auth is a [jwtauth.Auth] for tests: it issues and verifies as any other, by a
-// clock that the test moves, and also makes tokens that it refuses: see
-// [Auth.Bad], and the methods that make one each.
+// Auth is a [jwtauth.Auth] for tests. Its clock is set by the test, and it also issues
+// tokens that it must reject: [Auth.Bad] returns all of them.
 //
-// Those take the container that the request will name, and options as
-// [jwtauth.Auth.Issue] does. What they return is a good token but for the one
-// thing that they are named after, so it is refused for that alone, also with
-// the leeway of [jwtauth.WithLeeway]; unless an option makes a bad token by
-// itself, as jwtauth.NotBefore and jwtauth.Audience may, or the good one hardly
-// fits into [jwtauth.WithMaxTokenSize]. What cannot be made is fatal to the test.
+// Each such method takes the request's container and the options of [jwtauth.Auth.Issue].
+// The token has one defect, which the method is named after, and is rejected for that
+// reason whatever the leeway. Two things can cause another error: an option that makes the
+// token invalid by itself, such as jwtauth.NotBefore or jwtauth.Audience, and a token whose
+// size is close to the limit of [jwtauth.WithMaxTokenSize]. If a token cannot be issued, the
+// test fails at once.
 type Auth struct {
 	*jwtauth.Auth
 	Clock *Clock // never nil
@@ -134,11 +203,11 @@ type Auth struct {
 	t TB
 }
 
-// New returns an Auth made with [Key], a new [Clock] and these options, which
-// should be the program's own. [jwtauth.WithClock] among them counts for
-// nothing. Options that jwtauth.New refuses are fatal to the test.
+// New returns an Auth with [Key], a new [Clock] and the given options, which should be
+// those of the program under test. New ignores [jwtauth.WithClock]. If jwtauth.New
+// returns an error, the test fails at once.
 //
-// New panics in a program that "go test" did not build.
+// New panics in a program that was not built by "go test".
 func New(t TB, opts ...jwtauth.Option) *Auth {
 	t.Helper()
 	inTestsAlone()
@@ -150,10 +219,11 @@ func New(t TB, opts ...jwtauth.Option) *Auth {
 	return &Auth{Auth: auth, Clock: clock, t: t}
 }
 
-// For returns the same for an Auth that the program made by itself, with options
-// that the test need not know. It must have been made with [Key], else it is
-// fatal to the test, since it would refuse all tokens for their key; and it goes
-// by a.Clock only if it was made with jwtauth.WithClock(a.Clock.Now).
+// For returns a test Auth for an Auth that the program created itself. The test need not
+// know its options.
+//
+// The program's Auth must sign with [Key]; otherwise the test fails at once. To be
+// controlled by a.Clock, it must be created with jwtauth.WithClock(a.Clock.Now).
 func (a *Auth) For(auth *jwtauth.Auth) *Auth {
 	a.t.Helper()
 	if auth == nil {
@@ -164,8 +234,8 @@ func (a *Auth) For(auth *jwtauth.Auth) *Auth {
 	return b
 }
 
-// Token returns a good token, as [jwtauth.Auth.Issue] does. Where that has an
-// error, it is fatal to the test.
+// Token returns a valid token, issued by [jwtauth.Auth.Issue]. If Issue returns an error,
+// the test fails at once.
 func (a *Auth) Token(container string, opts ...jwtauth.IssueOption) string {
 	a.t.Helper()
 	return a.issue("Token", container, opts)
@@ -175,14 +245,13 @@ func (a *Auth) issue(method, container string, opts []jwtauth.IssueOption) strin
 	a.t.Helper()
 	token, err := a.Issue(container, opts...)
 	if err != nil {
-		a.t.Fatalf("jwtauthtest: %s: no token to begin with: %v", method, err)
+		a.t.Fatalf("jwtauthtest: %s: cannot issue a token: %v", method, err)
 	}
 	return token
 }
 
-// Claims returns the claims of a token that was issued with these options and
-// verified, so that [jwtauth.Claims.Decode] works. A token that is refused is
-// fatal to the test.
+// Claims issues a token with the given options, verifies it and returns its claims.
+// [jwtauth.Claims.Decode] works on them. If the token is rejected, the test fails at once.
 func (a *Auth) Claims(container string, opts ...jwtauth.IssueOption) jwtauth.Claims {
 	a.t.Helper()
 	return a.claims("Claims", container, opts)
@@ -192,28 +261,28 @@ func (a *Auth) claims(method, container string, opts []jwtauth.IssueOption) jwta
 	a.t.Helper()
 	claims, err := a.Verify(context.Background(), a.issue(method, container, opts), container)
 	if err != nil {
-		a.t.Fatalf("jwtauthtest: %s: the token is refused: %v", method, err)
+		a.t.Fatalf("jwtauthtest: %s: the token is rejected: %v", method, err)
 	}
 	return claims
 }
 
-// Claims returns what [Auth.Claims] does of an Auth without options, for tests
-// that need no Auth. The container may be "".
+// Claims returns verified claims, for tests that need no Auth. It calls [Auth.Claims] on a
+// new Auth that has only [jwtauth.WithAnyContainer], so the container may be "".
 func Claims(t TB, container string, opts ...jwtauth.IssueOption) jwtauth.Claims {
 	t.Helper()
 	return New(t, jwtauth.WithAnyContainer()).claims("Claims", container, opts)
 }
 
-// Context returns a context in which [jwtauth.FromContext] finds [Claims]: for
-// tests of a handler by itself, without a token and what verifies it.
+// Context returns a context that carries the result of [Claims], where
+// [jwtauth.FromContext] finds it. Use it to test a handler without its middleware.
 func Context(t TB, container string, opts ...jwtauth.IssueOption) context.Context {
 	t.Helper()
 	return jwtauth.NewContext(context.Background(), New(t, jwtauth.WithAnyContainer()).claims("Context", container, opts))
 }
 
-// Request returns a request as a server receives it, with the token in
-// "Authorization: Bearer" (RFC 6750, section 2.1), or without one if token is
-// "". It panics where [httptest.NewRequest] does.
+// Request returns a server request with the token in its "Authorization: Bearer" header
+// (RFC 6750, section 2.1). If token is "", the request has no such header. Request panics
+// if [httptest.NewRequest] does.
 func Request(method, target, token string) *http.Request {
 	r := httptest.NewRequest(method, target, nil)
 	if token != "" {
@@ -222,8 +291,8 @@ func Request(method, target, token string) *http.Request {
 	return r
 }
 
-// QueryRequest is [Request] with the token in the URL: target with the parameter
-// "token" added to its query.
+// QueryRequest is like [Request], but sends the token in the URL. It adds the parameter
+// "token" to the query of target.
 func QueryRequest(method, target, token string) *http.Request {
 	if token != "" {
 		separator := "?"
@@ -235,9 +304,9 @@ func QueryRequest(method, target, token string) *http.Request {
 	return httptest.NewRequest(method, target, nil)
 }
 
-// Clock is a clock that only a test moves. It starts at 2026-01-01 00:00:00 UTC;
-// its zero value is ready. It is safe for concurrent use, and must not be
-// copied.
+// Clock is a clock that stands still until a test moves it. It starts at
+// 2026-01-01 00:00:00 UTC. The zero value is ready to use. A Clock is safe for concurrent
+// use, and must not be copied.
 type Clock struct {
 	mu    sync.Mutex
 	moved bool
@@ -246,28 +315,28 @@ type Clock struct {
 
 var start = time.Date(2026, time.January, 1, 0, 0, 0, 0, time.UTC)
 
-// Now returns the time. The method is what [jwtauth.WithClock] wants.
+// Now returns the time of the clock. Pass the method to [jwtauth.WithClock].
 func (c *Clock) Now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.read()
 }
 
-// Advance moves the clock on, or back if d is negative.
+// Advance moves the clock forward by d, or back if d is negative.
 func (c *Clock) Advance(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.now, c.moved = c.read().Add(d), true
 }
 
-// Set moves the clock to a time, which may lie in its past.
+// Set sets the clock to t, which may be earlier than the current time of the clock.
 func (c *Clock) Set(t time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.now, c.moved = t.Round(0), true // without the monotonic reading, which moves by itself
+	c.now, c.moved = t.Round(0), true // Round strips the monotonic reading
 }
 
-// read returns the time; c.mu is held.
+// read returns the time of the clock. The caller holds c.mu.
 func (c *Clock) read() time.Time {
 	if !c.moved {
 		return start

@@ -553,7 +553,7 @@ func main() {
 }
 `, "run")
 	require.NoError(t, err, out)
-	message := "jwtauthtest: everyone knows its key, so it works only in programs that go test builds\n"
+	message := "jwtauthtest: the key of this package is public, so it works only in programs built by go test\n"
 	require.Equal(t, message+message, out)
 }
 

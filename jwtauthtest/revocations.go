@@ -17,52 +17,35 @@ import (
 	"github.com/joinednode/jwtauth/revoke"
 )
 
-// TestRevocationStore tests what [revoke.Store] promises. Whoever writes a store
-// calls it from a test of their own:
+// TestRevocationStore tests an implementation of [revoke.Store]. Authors of stores call it;
+// other programs do not need it. newStore must return a new, empty log each time. Each
+// subtest calls newStore with its own t.
 //
-//	func TestRevocations(t *testing.T) {
-//		jwtauthtest.TestRevocationStore(t, func(t *testing.T) revoke.Store {
-//			db := open(t) // and t.Cleanup(...)
-//			return db.Revocations()
-//		})
-//	}
-//
-// newStore returns a new, empty log each time it is called. Logs may share a
-// database, told apart by the names of their tables or keys, and a test holds
-// several of them at once. Each subtest asks for its own, with its own t, and
-// runs by itself; together they append some 1,100 entries and read some 1,500 times.
-//
-// Nothing here depends on how fast a store is, except that one which is given a
-// context that has ended must return within 30 seconds. Expires may come back
-// cut to its microsecond, or up to a second late.
-//
-// What it cannot test, and each store must by tests of its own: that entries and
-// cursors outlive a restart or a crash; several processes, or several
-// connections that hold transactions open for long; a context that ends while a
-// call is under way; a log that was put back from a backup; and outages.
+// The section "Testing a revocation store" of the package comment has an example, and lists
+// what this suite cannot test.
 func TestRevocationStore(t *testing.T, newStore func(t *testing.T) revoke.Store) {
 	for _, check := range []struct {
 		name string
 		run  func(t *testing.T, newStore func(t *testing.T) revoke.Store)
 	}{
 		{"entries come back as they were", entriesComeBack},
-		{"what no list can judge is refused", hopelessEntries},
+		{"entries that no list can interpret are rejected", hopelessEntries},
 		{"an entry is seen once Append has returned", entriesAreSeenAtOnce},
 		{"an entry may be added again", entriesMayBeAddedAgain},
 		{"pages keep to the limit and say whether there is more", partsKeepToTheLimit},
 		{"a cursor at the end stays good", endsStayGood},
-		{"a cursor that was used gives the same again", cursorsGiveTheSameAgain},
-		{"a cursor that is not of the log is its beginning", foreignCursorsAreTheBeginning},
-		{"a cursor behind the end misses nothing", cursorsBehindTheEndMissNothing},
-		{"Purge takes out nothing but what has expired", purgeKeepsWhatIsLive},
+		{"a cursor can be used again", cursorsGiveTheSameAgain},
+		{"a cursor of another log starts from the beginning", foreignCursorsAreTheBeginning},
+		{"a cursor past the end misses nothing", cursorsBehindTheEndMissNothing},
+		{"Purge deletes only expired entries", purgeKeepsWhatIsLive},
 		{"cursors stay good when something is purged", cursorsOutliveSome},
 		{"cursors stay good when everything is purged", cursorsOutliveAll},
 		{"a context that has ended is an error", endedContexts},
-		{"what was returned can be changed", partsAreCopies},
-		{"logs have nothing in common", logsAreApart},
-		{"readers miss nothing and get nothing twice while others write", readersFollowWriters},
-		{"nothing live is lost while others purge", purgesLoseNothing},
-		{"lists over one log refuse what one of them revoked", listsShareALog},
+		{"the caller may modify what Since returned", partsAreCopies},
+		{"logs are independent", logsAreApart},
+		{"readers get each entry once during concurrent writes", readersFollowWriters},
+		{"no live entry is lost during concurrent purges", purgesLoseNothing},
+		{"lists over one log reject what one of them revoked", listsShareALog},
 	} {
 		t.Run(check.name, func(t *testing.T) { check.run(t, newStore) })
 	}

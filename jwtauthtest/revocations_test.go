@@ -313,10 +313,10 @@ var flaws = []flaw[revoke.Store]{
 	{"an expiry is rounded down", appending(func(e *revoke.Entry) { e.Expires = e.Expires.Truncate(time.Second) }), "entries come back as they were"},
 	{"an expiry is far too late", appending(func(e *revoke.Entry) { e.Expires = e.Expires.Add(time.Minute) }), "entries come back as they were"},
 	{"an expiry has 32 bits", appending(func(e *revoke.Entry) { e.Expires = time.Unix(min(e.Expires.Unix(), 1<<31-1), 999_999_999) }), "entries come back as they were"},
-	{"kinds are mixed up", appending(func(e *revoke.Entry) { e.Kind = 5 - e.Kind }), "entries come back as they were; lists over one log refuse what one of them revoked"},
+	{"kinds are mixed up", appending(func(e *revoke.Entry) { e.Kind = 5 - e.Kind }), "entries come back as they were; lists over one log reject what one of them revoked"},
 	{"a collation takes ids for one another", unique(func(e revoke.Entry) string { return strings.ToLower(fmt.Sprint(e.Kind, e.Issuer, e.ID)) }, nil), "entries come back as they were"},
 
-	{"what no list can judge is kept", flawed(func(t *table) { t.validate = func(revoke.Entry) error { return nil } }), "what no list can judge is refused"},
+	{"what no list can judge is kept", flawed(func(t *table) { t.validate = func(revoke.Entry) error { return nil } }), "entries that no list can interpret are rejected"},
 	{"what no list can judge is kept, and an error", flawed(func(t *table) {
 		t.validate = func(e revoke.Entry) error {
 			err := e.Validate()
@@ -328,8 +328,8 @@ var flaws = []flaw[revoke.Store]{
 			}
 			return err
 		}
-	}), "what no list can judge is refused"},
-	{"Append returns too early", oneBehind, "an entry is seen once Append has returned; readers miss nothing and get nothing twice while others write"},
+	}), "entries that no list can interpret are rejected"},
+	{"Append returns too early", oneBehind, "an entry is seen once Append has returned; readers get each entry once during concurrent writes"},
 	{"what is there already is an error", unique(func(e revoke.Entry) string { return fmt.Sprint(e.Kind, e.Issuer, e.ID) }, errors.New("duplicate key")), "an entry may be added again"},
 
 	{"the limit is ignored", reading(func(ctx context.Context, log revoke.Store, cursor string, _ int) (revoke.Page, error) {
@@ -354,7 +354,7 @@ var flaws = []flaw[revoke.Store]{
 			}
 			return n, err
 		}
-	}), "a cursor at the end stays good; readers miss nothing and get nothing twice while others write"},
+	}), "a cursor at the end stays good; readers get each entry once during concurrent writes"},
 	{"the log remembers one reader", func() revoke.Store {
 		var mu sync.Mutex
 		furthest := ""
@@ -368,14 +368,14 @@ var flaws = []flaw[revoke.Store]{
 			furthest = page.Cursor
 			return page, err
 		}}
-	}, "a cursor that was used gives the same again"},
+	}, "a cursor can be used again"},
 
 	{"a cursor of no log is an error", flawed(func(t *table) {
 		t.place = func(_ *table, cursor string) (int, error) {
 			_, number, _ := strings.Cut(cmp.Or(cursor, "/0"), "/")
 			return strconv.Atoi(number)
 		}
-	}), "a cursor that is not of the log is its beginning"},
+	}), "a cursor of another log starts from the beginning"},
 	{"the identity of the log is not compared", flawed(func(t *table) {
 		t.place = func(t *table, cursor string) (int, error) {
 			_, number, _ := strings.Cut(cursor, "/")
@@ -385,7 +385,7 @@ var flaws = []flaw[revoke.Store]{
 			}
 			return n, nil
 		}
-	}), "a cursor that is not of the log is its beginning"},
+	}), "a cursor of another log starts from the beginning"},
 	{"a number behind the end is waited for", flawed(func(t *table) {
 		t.place = func(t *table, cursor string) (int, error) {
 			name, number, _ := strings.Cut(cursor, "/")
@@ -395,14 +395,14 @@ var flaws = []flaw[revoke.Store]{
 			}
 			return n, nil
 		}
-	}), "a cursor behind the end misses nothing"},
+	}), "a cursor past the end misses nothing"},
 
 	{"Purge takes what expires just then", purging(func(ctx context.Context, log revoke.Store, before time.Time) error {
 		return log.Purge(ctx, before.Add(time.Microsecond))
-	}), "Purge takes out nothing but what has expired"},
+	}), "Purge deletes only expired entries"},
 	{"Purge goes by whole seconds", purging(func(ctx context.Context, log revoke.Store, before time.Time) error {
 		return log.Purge(ctx, before.Add(time.Second-1).Truncate(time.Second))
-	}), "Purge takes out nothing but what has expired"},
+	}), "Purge deletes only expired entries"},
 	{"Purge takes everything before the last that has expired", flawed(func(t *table) {
 		t.purge = func(t *table, before time.Time) {
 			t.mu.Lock()
@@ -414,7 +414,7 @@ var flaws = []flaw[revoke.Store]{
 				}
 			}
 		}
-	}), "Purge takes out nothing but what has expired; cursors stay good when something is purged; nothing live is lost while others purge"},
+	}), "Purge deletes only expired entries; cursors stay good when something is purged; no live entry is lost during concurrent purges"},
 	{"numbers are used again", flawed(func(t *table) {
 		t.next = func(t *table) int {
 			if len(t.rows) == 0 {
@@ -453,7 +453,7 @@ var flaws = []flaw[revoke.Store]{
 			return n, err
 		}
 	}), "cursors stay good when something is purged"},
-	{"Purge writes back what it read", flawed(purgesTheCopyThatItRead), "nothing live is lost while others purge"},
+	{"Purge writes back what it read", flawed(purgesTheCopyThatItRead), "no live entry is lost during concurrent purges"},
 
 	{"Append does not look at its context", func() revoke.Store {
 		return around{Store: revoke.NewMemory(), append: func(ctx context.Context, log revoke.Store, e revoke.Entry) error {
@@ -467,9 +467,9 @@ var flaws = []flaw[revoke.Store]{
 		return log.Purge(context.WithoutCancel(ctx), before)
 	}), "a context that has ended is an error"},
 
-	{"the memory of the log is handed out", func() revoke.Store { return &lender{name: newTable().name} }, "what was returned can be changed"},
-	{"all logs are one", func() revoke.Store { return shared }, "logs have nothing in common"},
-	{"a number can be seen before an earlier one", flawed(numbersBeforeTheyAreVisible), "readers miss nothing and get nothing twice while others write"},
+	{"the memory of the log is handed out", func() revoke.Store { return &lender{name: newTable().name} }, "the caller may modify what Since returned"},
+	{"all logs are one", func() revoke.Store { return shared }, "logs are independent"},
+	{"a number can be seen before an earlier one", flawed(numbersBeforeTheyAreVisible), "readers get each entry once during concurrent writes"},
 }
 
 var shared = revoke.NewMemory()

@@ -19,31 +19,12 @@ import (
 	"github.com/joinednode/jwtauth/session"
 )
 
-// TestSessionStore tests what [session.Store] promises, and what Managers make of
-// it. Whoever writes a store calls it from a test of their own:
+// TestSessionStore tests an implementation of [session.Store]. Authors of stores call it;
+// other programs do not need it. newStore must return a new, empty store each time. Each
+// subtest calls newStore with its own t.
 //
-//	func TestSessions(t *testing.T) {
-//		jwtauthtest.TestSessionStore(t, func(t *testing.T) session.Store {
-//			db := open(t) // and t.Cleanup(...)
-//			return db.Sessions()
-//		})
-//	}
-//
-// newStore returns a new, empty store each time it is called. Stores may share a
-// database, told apart by the names of their tables or keys, and a test holds two
-// of them at once. Each subtest asks for its own, with its own t, and runs by
-// itself. Up to 64 goroutines call a store at once. Together that is some 5,500
-// calls, and a few seconds in which one subtest waits for sessions to expire.
-//
-// Nothing here depends on how fast a store is, except that one which is given a
-// context that has ended must return within 30 seconds. Stores may take out by
-// themselves what has expired by the wall clock.
-//
-// What it cannot test, and each store must by tests of its own: that sessions
-// outlive a restart or a crash; several processes; replicas that lag behind; a
-// context that ends while a call is under way; outages of the store itself; that
-// Purge takes out anything at all; and that an id is taken among the subjects of
-// all, since a store may keep each subject in a place of its own. Ids are random.
+// The section "Testing a session store" of the package comment has an example, and lists
+// what this suite cannot test.
 func TestSessionStore(t *testing.T, newStore func(t *testing.T) session.Store) {
 	for _, check := range []struct {
 		name string
@@ -51,31 +32,31 @@ func TestSessionStore(t *testing.T, newStore func(t *testing.T) session.Store) {
 	}{
 		{"sessions come back as they were", sessionsComeBack},
 		{"subjects and ids are compared byte for byte", sessionsAreComparedByteForByte},
-		{"a session that is not there is no error", absentSessions},
+		{"a missing session is not an error", absentSessions},
 		{"an id can be taken once", idsAreTakenOnce},
 		{"Advance sets five fields and leaves the others", advanceSetsFiveFields},
 		{"Advance does nothing unless every condition holds", advanceHasConditions},
-		{"of many that advance at once one wins", oneAdvances},
+		{"one of many concurrent Advances wins", oneAdvances},
 		{"Revoke ends a session once", revokeEndsOnce},
 		{"nothing advances once Revoke has returned", revokeIsFinal},
 		{"List returns what is live", listReturnsWhatIsLive},
-		{"List misses nothing while others log in", listFollowsLogins},
-		{"Purge takes out no session that may still be needed", purgeKeepsSessions},
-		{"nothing that advances is lost while others purge", purgeLosesNoSession},
+		{"List misses nothing during concurrent logins", listFollowsLogins},
+		{"Purge keeps every session that may still be needed", purgeKeepsSessions},
+		{"no advanced session is lost during concurrent purges", purgeLosesNoSession},
 		{"a session that was advanced outlives its first expiry", sessionsOutliveTheirFirstExpiry},
 		{"a context that has ended is an error for each method", sessionsWithEndedContexts},
 		{"a step whose deadline has passed changes nothing", stepsPastTheirDeadline},
-		{"what List returned can be changed", listsAreCopies},
-		{"stores have nothing in common", storesAreApart},
+		{"the caller may modify what List returned", listsAreCopies},
+		{"stores are independent", storesAreApart},
 		{"64 refreshes at once rotate once", func(t *testing.T, newStore func(t *testing.T) session.Store) {
 			refreshesRotateOnce(t, newStore(t), 1)
 		}},
 		{"64 refreshes at once through two Managers rotate once", func(t *testing.T, newStore func(t *testing.T) session.Store) {
 			refreshesRotateOnce(t, newStore(t), 2)
 		}},
-		{"nothing outlives a logout that meets refreshes", logoutMeetsRefreshes},
-		{"a theft that one Manager finds ends the session for all", theftEndsTheSession},
-		{"an outage logs nobody out", outagesLogNobodyOut},
+		{"no token outlives a logout during concurrent refreshes", logoutMeetsRefreshes},
+		{"a theft that one Manager detects ends the session everywhere", theftEndsTheSession},
+		{"an outage ends no session", outagesLogNobodyOut},
 	} {
 		t.Run(check.name, func(t *testing.T) { check.run(t, newStore) })
 	}
@@ -837,10 +818,12 @@ func stepsPastTheirDeadline(t *testing.T, newStore func(t *testing.T) session.St
 	require.True(t, advance(t, store, after(s), s.Rotated), "it goes on as before")
 }
 
-// TestHeldStep tests that a step of a [session.Store] which was held for longer than its
-// caller waited changes nothing once it is let go. hold makes the store's server hold
-// every step of the session, by a lock on its row or by standing still, until release is
-// called. Each store has a test of its own that calls it.
+// TestHeldStep tests that a late Advance of a [session.Store] changes nothing. The store's
+// server delays the call until the caller's deadline has passed, then continues.
+//
+// hold must make the server delay every change of session s until release is called, for
+// instance by a lock on the row of s or by pausing the server. TestSessionStore does not
+// call TestHeldStep, since only the author of a store can write hold.
 func TestHeldStep(t *testing.T, store session.Store, hold func(t *testing.T, s session.Session) (release func())) {
 	t.Helper()
 	s, other := sessionOf("alice"), sessionOf("bob")

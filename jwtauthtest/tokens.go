@@ -14,24 +14,24 @@ import (
 	"github.com/joinednode/jwtauth"
 )
 
-// maxLeeway, in seconds, is more than any Auth forgives: which leeway one has
-// cannot be seen, and no token may become good by it.
+// maxLeeway is the largest leeway of any Auth, in seconds. The leeway of a given Auth is
+// not visible here, so bad tokens assume the largest.
 const maxLeeway = int64(jwtauth.MaxLeeway / time.Second)
 
-// BadToken is a token that is refused for one reason.
+// BadToken is a token that must be rejected for one reason.
 type BadToken struct {
-	Name  string // what is wrong, to be read behind "a token": "of another issuer"
+	Name  string // the defect, worded to follow "a token": "of another issuer"
 	Token string
-	Err   error // what it is refused for, for errors.Is
+	Err   error // the error of Verify, to be compared by errors.Is
 }
 
-// Bad returns one token in each bad state that this Auth can tell from a good
-// one, always in the same order: what its methods named after a state return.
-// The container is the one that the request will name.
+// Bad returns one token for each defect that this Auth detects, always in the same order.
+// Each token comes from the method that is named after the defect. The container is the
+// request's container.
 //
-// Left out are [Auth.WrongIssuer] without [jwtauth.WithIssuer], and
-// [Auth.WrongContainer] with [jwtauth.WithAnyContainer], where neither is
-// compared. That a request without any token is denied is left to the test too.
+// Bad omits [Auth.WrongIssuer] if the Auth has no [jwtauth.WithIssuer], and
+// [Auth.WrongContainer] if it has [jwtauth.WithAnyContainer]. Bad includes no empty token:
+// test a request without a token separately.
 func (a *Auth) Bad(container string, opts ...jwtauth.IssueOption) []BadToken {
 	a.t.Helper()
 	_, err := a.Issue("")
@@ -64,15 +64,15 @@ func (a *Auth) Bad(container string, opts ...jwtauth.IssueOption) []BadToken {
 	return bad
 }
 
-// Malformed returns a token without its last page, the signature:
+// Malformed returns a token whose last part, the signature, is missing. It is rejected with
 // [jwtauth.ErrMalformed].
 func (a *Auth) Malformed(container string, opts ...jwtauth.IssueOption) string {
 	a.t.Helper()
 	return a.draft("Malformed", container, opts).message()
 }
 
-// Unsigned returns a token with the alg "none" and an empty signature, as RFC
-// 7519, section 6, has them: [jwtauth.ErrMalformed].
+// Unsigned returns an unsecured token: its alg is "none" and its signature is empty (RFC
+// 7519, section 6). It is rejected with [jwtauth.ErrMalformed].
 func (a *Auth) Unsigned(container string, opts ...jwtauth.IssueOption) string {
 	a.t.Helper()
 	d := a.draft("Unsigned", container, opts)
@@ -81,9 +81,9 @@ func (a *Auth) Unsigned(container string, opts ...jwtauth.IssueOption) string {
 	return d.message() + "."
 }
 
-// WrongAlgorithm returns a token with the alg HS256, signed with the public key
-// for a secret, by which libraries were deceived that take the algorithm from
-// the token (RFC 8725, section 2.1): [jwtauth.ErrUnknownKey].
+// WrongAlgorithm returns a token with the alg HS256 whose HMAC secret is the public key.
+// This attack succeeds against libraries that take the algorithm from the token (RFC
+// 8725, section 2.1). The token is rejected with [jwtauth.ErrUnknownKey].
 func (a *Auth) WrongAlgorithm(container string, opts ...jwtauth.IssueOption) string {
 	a.t.Helper()
 	d := a.draft("WrongAlgorithm", container, opts)
@@ -93,8 +93,8 @@ func (a *Auth) WrongAlgorithm(container string, opts ...jwtauth.IssueOption) str
 	return d.withSignature(mac.Sum(nil))
 }
 
-// UnknownKey returns a token that names another key (kid), though ours signed
-// it: [jwtauth.ErrUnknownKey].
+// UnknownKey returns a token that was signed with [Key], but whose kid names another key.
+// It is rejected with [jwtauth.ErrUnknownKey].
 func (a *Auth) UnknownKey(container string, opts ...jwtauth.IssueOption) string {
 	a.t.Helper()
 	d := a.draft("UnknownKey", container, opts)
@@ -102,16 +102,16 @@ func (a *Auth) UnknownKey(container string, opts ...jwtauth.IssueOption) string 
 	return d.sign()
 }
 
-// Forged returns a token that names our key, but was signed with another one of
-// its algorithm: [jwtauth.ErrSignature].
+// Forged returns a token whose kid names [Key], but that was signed with another key of the
+// same algorithm. It is rejected with [jwtauth.ErrSignature].
 func (a *Auth) Forged(container string, opts ...jwtauth.IssueOption) string {
 	a.t.Helper()
 	d := a.draft("Forged", container, opts)
 	return d.withSignature(ed25519.Sign(stranger, []byte(d.message())))
 }
 
-// Tampered returns a token whose claims were changed after it was signed: it has
-// another jti. [jwtauth.ErrSignature].
+// Tampered returns a token whose jti was changed after the token was signed. It is rejected
+// with [jwtauth.ErrSignature].
 func (a *Auth) Tampered(container string, opts ...jwtauth.IssueOption) string {
 	a.t.Helper()
 	d := a.draft("Tampered", container, opts)
@@ -119,8 +119,8 @@ func (a *Auth) Tampered(container string, opts ...jwtauth.IssueOption) string {
 	return d.withSignature(d.signature)
 }
 
-// WithoutExpiry returns a token without exp, that would live for ever:
-// [jwtauth.ErrMalformed].
+// WithoutExpiry returns a correctly signed token without exp, which would never expire. It
+// is rejected with [jwtauth.ErrMalformed].
 func (a *Auth) WithoutExpiry(container string, opts ...jwtauth.IssueOption) string {
 	a.t.Helper()
 	d := a.draft("WithoutExpiry", container, opts)
@@ -128,8 +128,8 @@ func (a *Auth) WithoutExpiry(container string, opts ...jwtauth.IssueOption) stri
 	return d.sign()
 }
 
-// WrongType returns a token with another typ, a genuine token of another kind
-// (RFC 8725, section 3.11): [jwtauth.ErrType].
+// WrongType returns a correctly signed token with another typ, like a token that was issued
+// for another use (RFC 8725, section 3.11). It is rejected with [jwtauth.ErrType].
 func (a *Auth) WrongType(container string, opts ...jwtauth.IssueOption) string {
 	a.t.Helper()
 	d := a.draft("WrongType", container, opts)
@@ -137,15 +137,14 @@ func (a *Auth) WrongType(container string, opts ...jwtauth.IssueOption) string {
 	return d.sign()
 }
 
-// Expired returns a token that expired five minutes ago, the largest leeway that
-// there is. It has the lifetime of any other, but was issued that much earlier:
-// [jwtauth.ErrExpired].
+// Expired returns a token that expired [jwtauth.MaxLeeway] ago, which is five minutes. It
+// has its usual lifetime, but an earlier iat. It is rejected with [jwtauth.ErrExpired].
 func (a *Auth) Expired(container string, opts ...jwtauth.IssueOption) string {
 	a.t.Helper()
 	d := a.draft("Expired", container, opts)
 	ago := d.expires - d.issued + maxLeeway
 	if d.issued < ago {
-		a.t.Fatalf("jwtauthtest: Expired: a token that has expired would be issued before 1970, where numeric dates begin; set the clock to a later time")
+		a.t.Fatalf("jwtauthtest: Expired: an expired token would have to be issued before 1970, where numeric dates begin; set the clock to a later time")
 	}
 	set(d.claims, "iat", d.issued-ago)
 	set(d.claims, "exp", d.expires-ago)
@@ -155,9 +154,9 @@ func (a *Auth) Expired(container string, opts ...jwtauth.IssueOption) string {
 	return d.sign()
 }
 
-// NotYetValid returns a token whose nbf lies five minutes and a second ahead,
-// more than any leeway; one that lives no longer than that expires a second
-// after its nbf. [jwtauth.ErrNotYetValid].
+// NotYetValid returns a token whose nbf lies one second more than [jwtauth.MaxLeeway] in
+// the future. If the token would expire before that, it expires one second after its nbf.
+// It is rejected with [jwtauth.ErrNotYetValid].
 func (a *Auth) NotYetValid(container string, opts ...jwtauth.IssueOption) string {
 	a.t.Helper()
 	d := a.draft("NotYetValid", container, opts)
@@ -167,8 +166,8 @@ func (a *Auth) NotYetValid(container string, opts ...jwtauth.IssueOption) string
 	return d.sign()
 }
 
-// choosesKeysByIssuer reports that the Auth has [jwtauth.WithTrustedIssuer]: then a
-// token of nobody's issuer is refused before its signature is looked at.
+// choosesKeysByIssuer reports whether the Auth has [jwtauth.WithTrustedIssuer]. Such an Auth
+// rejects a token of an unknown issuer before it verifies the signature.
 func (a *Auth) choosesKeysByIssuer(container string, opts []jwtauth.IssueOption) bool {
 	a.t.Helper()
 	d := a.draft("Bad", container, opts)
@@ -177,21 +176,22 @@ func (a *Auth) choosesKeysByIssuer(container string, opts []jwtauth.IssueOption)
 	return errors.Is(err, jwtauth.ErrUnknownKey)
 }
 
-// WrongIssuer returns a token of another issuer: [jwtauth.ErrIssuer], or
-// [jwtauth.ErrUnknownKey] with [jwtauth.WithTrustedIssuer]. Without
-// [jwtauth.WithIssuer] no issuer is compared, so that it is fatal to the test.
+// WrongIssuer returns a correctly signed token of another issuer. It is rejected with
+// [jwtauth.ErrIssuer], or with [jwtauth.ErrUnknownKey] if the Auth has
+// [jwtauth.WithTrustedIssuer]. An Auth without [jwtauth.WithIssuer] does not check the
+// issuer: for such an Auth, the test fails at once.
 func (a *Auth) WrongIssuer(container string, opts ...jwtauth.IssueOption) string {
 	a.t.Helper()
 	d := a.draft("WrongIssuer", container, opts)
 	if d.issuer == "" {
-		a.t.Fatalf("jwtauthtest: WrongIssuer: this Auth takes the tokens of every issuer; give it jwtauth.WithIssuer, or leave this token out")
+		a.t.Fatalf("jwtauthtest: WrongIssuer: this Auth accepts tokens of every issuer; give it jwtauth.WithIssuer, or leave this token out")
 	}
 	set(d.claims, "iss", other(d.issuer))
 	return d.sign()
 }
 
-// WrongAudience returns a token for another audience, which is refused without
-// [jwtauth.WithAudience] too: [jwtauth.ErrAudience].
+// WrongAudience returns a correctly signed token for another audience. It is rejected with
+// [jwtauth.ErrAudience], also by an Auth without [jwtauth.WithAudience].
 func (a *Auth) WrongAudience(container string, opts ...jwtauth.IssueOption) string {
 	a.t.Helper()
 	d := a.draft("WrongAudience", container, opts)
@@ -199,46 +199,46 @@ func (a *Auth) WrongAudience(container string, opts ...jwtauth.IssueOption) stri
 	return d.sign()
 }
 
-// WrongContainer returns a genuine token of another container than this one:
-// [jwtauth.ErrContainer]. With [jwtauth.WithAnyContainer] the container is
-// compared by Verify and by rules that name one, but on no other route. No
-// container is another one than "", which is fatal to the test.
+// WrongContainer returns a valid token for a container other than the given one. It is
+// rejected with [jwtauth.ErrContainer]. If the Auth has [jwtauth.WithAnyContainer], only
+// Verify and rules that name a container reject it. If container is "", the test fails at
+// once.
 func (a *Auth) WrongContainer(container string, opts ...jwtauth.IssueOption) string {
 	a.t.Helper()
 	if container == "" {
-		a.t.Fatalf("jwtauthtest: WrongContainer: the container is empty; name the one that the request will name")
+		a.t.Fatalf("jwtauthtest: WrongContainer: the container is empty; pass the container of the request")
 	}
 	return a.draft("WrongContainer", other(container), opts).sign()
 }
 
-// other is another text than s, and none that a program would have chosen.
+// other returns a string that differs from s, and that no program is likely to use.
 func other(s string) string { return "other-than-" + s + "-6PXA4MQ2" }
 
-// draft is a token that the Auth has issued, taken apart to change one thing.
+// draft is a token that the Auth issued, split into its parts so that one can be changed.
 type draft struct {
 	header, claims map[string]json.RawMessage
 	signature      []byte
 
 	typ, id, issuer string
-	audience        string // as it stands in the JSON
-	issued, expires int64  // Unix time in seconds, as notBefore
-	notBefore       *int64 // nil if there is none
+	audience        string // as JSON
+	issued, expires int64  // Unix time in seconds
+	notBefore       *int64 // Unix time in seconds, nil without nbf
 }
 
-// draft issues a token for the named method.
+// draft issues a token and splits it. Failures name the method.
 func (a *Auth) draft(method, container string, opts []jwtauth.IssueOption) draft {
 	a.t.Helper()
 	token := a.issue(method, container, opts)
 	d, err := takeApart(token)
 	if err != nil {
-		// With another key every token would be refused, so that tests which
-		// expect that of a bad one would pass whatever they test.
+		// With another key, every token would be rejected. Tests that expect a bad
+		// token to be rejected would then pass, even if the program had the defect.
 		a.t.Fatalf("jwtauthtest: %s: this Auth does not sign with jwtauthtest.Key(); make it with that key (%v)", method, err)
 	}
 	return d
 }
 
-// takeApart reads a token that was signed with the key of this package.
+// takeApart splits a token. It returns an error unless the token was signed with Key.
 func takeApart(token string) (d draft, err error) {
 	var h struct {
 		Algorithm string `json:"alg"`
@@ -274,8 +274,8 @@ func takeApart(token string) (d draft, err error) {
 	return d, ours.Verify(h.Algorithm, h.KeyID, []byte(parts[0]+"."+parts[1]), d.signature)
 }
 
-// message is what is signed (RFC 7515, section 5.1): header and claims as they
-// now are.
+// message returns the JWS signing input (RFC 7515, section 5.1) of the current header and
+// claims.
 func (d draft) message() string {
 	return encode(d.header) + "." + encode(d.claims)
 }
@@ -284,7 +284,7 @@ func (d draft) withSignature(signature []byte) string {
 	return d.message() + "." + base64.RawURLEncoding.EncodeToString(signature)
 }
 
-// sign makes a genuine token of what the draft now says.
+// sign returns a correctly signed token with the current header and claims.
 func (d draft) sign() string {
 	return d.withSignature(ed25519.Sign(private, []byte(d.message())))
 }
@@ -297,8 +297,7 @@ func encode(object map[string]json.RawMessage) string {
 	return base64.RawURLEncoding.EncodeToString(mustMarshal(object))
 }
 
-// mustMarshal encodes texts, numbers and what was JSON before: nothing of which
-// encoding/json refuses.
+// mustMarshal encodes strings, numbers and raw JSON, none of which fails to encode.
 func mustMarshal(value any) []byte {
 	text, err := json.Marshal(value)
 	if err != nil {
