@@ -52,28 +52,28 @@ func TestRevocationStore(t *testing.T, newStore func(t *testing.T) revoke.Store)
 }
 
 const (
-	// late is how much later an entry may expire than it was told: that of stores
-	// that count in seconds.
+	// late is how much later than given an entry may expire. Stores may round up to
+	// seconds.
 	late = time.Second
-	// maxParts is more than any log here has.
+	// maxParts is more pages than any log of these tests has.
 	maxParts = 5000
 )
 
-var errNoEnd = fmt.Errorf("after %d parts there is still More", maxParts)
+var errNoEnd = fmt.Errorf("More is still true after %d pages", maxParts)
 
-// token is an entry that is live for an hour.
+// token returns an entry that is live for an hour.
 func token(id string) revoke.Entry {
 	return revoke.Entry{Kind: revoke.Token, Issuer: "https://api.example.com", ID: id, Expires: time.Now().Add(time.Hour)}
 }
 
-// expired is an entry that may be purged.
+// expired returns an entry that may be purged.
 func expired(id string) revoke.Entry {
 	e := token(id)
 	e.Expires = time.Now().Add(-time.Hour)
 	return e
 }
 
-// tokens are so many live entries.
+// tokens returns n live entries.
 func tokens(prefix string, n int) (entries []revoke.Entry) {
 	for i := range n {
 		entries = append(entries, token(fmt.Sprint(prefix, i)))
@@ -88,8 +88,8 @@ func add(t *testing.T, store revoke.Store, entries ...revoke.Entry) {
 	}
 }
 
-// follow reads from a cursor to the end. Goroutines may call it: it fails no
-// test.
+// follow reads from a cursor to the end of the log. It never fails the test, so any
+// goroutine may call it.
 func follow(ctx context.Context, store revoke.Store, cursor string, limit int) (entries []revoke.Entry, end string, err error) {
 	for range maxParts {
 		page, err := store.Since(ctx, cursor, limit)
@@ -97,7 +97,7 @@ func follow(ctx context.Context, store revoke.Store, cursor string, limit int) (
 			return nil, "", err
 		}
 		if len(page.Entries) > limit {
-			return nil, "", fmt.Errorf("%d entries where the limit is %d", len(page.Entries), limit)
+			return nil, "", fmt.Errorf("Since returned %d entries, the limit is %d", len(page.Entries), limit)
 		}
 		entries, cursor = append(entries, page.Entries...), page.Cursor
 		if !page.More {
@@ -107,7 +107,7 @@ func follow(ctx context.Context, store revoke.Store, cursor string, limit int) (
 	return nil, "", errNoEnd
 }
 
-// since is follow where nothing may fail.
+// since is like follow, but fails the test on an error.
 func since(t *testing.T, store revoke.Store, cursor string) (entries []revoke.Entry, end string) {
 	t.Helper()
 	entries, end, err := follow(t.Context(), store, cursor, 1000)
@@ -115,7 +115,7 @@ func since(t *testing.T, store revoke.Store, cursor string) (entries []revoke.En
 	return entries, end
 }
 
-// places are the cursors before, between and behind the entries of a log.
+// places returns the cursors before, between and after the entries of a log.
 func places(t *testing.T, store revoke.Store) []string {
 	t.Helper()
 	cursors := []string{""}
@@ -133,7 +133,7 @@ func places(t *testing.T, store revoke.Store) []string {
 	return nil
 }
 
-// same compares entries, with what Expires may differ by.
+// same requires that entries are equal. Expires may differ as far as stores are allowed to.
 func same(t *testing.T, want, got []revoke.Entry, message ...any) {
 	t.Helper()
 	got = slices.Clone(got)
@@ -150,7 +150,7 @@ func same(t *testing.T, want, got []revoke.Entry, message ...any) {
 	require.Equal(t, want, got, message...)
 }
 
-// live are the entries that no purge of this package may have taken out.
+// live returns the entries that have not expired, which no purge may have deleted.
 func live(entries []revoke.Entry) []revoke.Entry {
 	return slices.DeleteFunc(slices.Clone(entries), func(e revoke.Entry) bool { return e.Expires.Before(time.Now()) })
 }
@@ -163,9 +163,8 @@ func ids(entries []revoke.Entry) []string {
 	return all
 }
 
-// texts are issuers and ids that stores have been known to change, or to take for
-// one another. A database that compares without case, or pads with spaces, keeps
-// them apart only if it is told to.
+// texts are issuers and IDs that stores are known to change or to confuse. A database that
+// ignores case or trailing spaces by default confuses some of them.
 var texts = []string{
 	"alice", "Alice", "ALICE", "alice ", "alice  ", " alice", "alice\t", "alice\n", "\r\nalice", " ",
 	"\u00e1lice", "a\u0301lice", "a\u0301lice ", "stra\u00dfe", "strasse", "\u017ftrasse", "\u0130", "i", "\u0131",
@@ -240,7 +239,7 @@ func entriesAreSeenAtOnce(t *testing.T, newStore func(t *testing.T) revoke.Store
 	}
 }
 
-// Whether it is kept once or twice is the store's choice.
+// entriesMayBeAddedAgain: a store may keep an entry once or twice if it is appended twice.
 func entriesMayBeAddedAgain(t *testing.T, newStore func(t *testing.T) revoke.Store) {
 	store := newStore(t)
 	twice, other := token("twice"), token("other")
@@ -278,7 +277,7 @@ func partsKeepToTheLimit(t *testing.T, newStore func(t *testing.T) revoke.Store)
 
 func endsStayGood(t *testing.T, newStore func(t *testing.T) revoke.Store) {
 	store := newStore(t)
-	var ends []string // each of them with all that was appended since
+	var ends []string // missing has the entries appended since each end
 	var missing [][]revoke.Entry
 	for _, e := range tokens("t", 4) {
 		cursor := ""
@@ -306,7 +305,7 @@ func cursorsGiveTheSameAgain(t *testing.T, newStore func(t *testing.T) revoke.St
 		require.Len(t, cursors, len(want)+1)
 		for _, i := range []int{5, 0, 3, 1, 4, 2, 2} {
 			got, _ := since(t, store, cursors[i])
-			same(t, want[i:], got, "behind %d entries", i)
+			same(t, want[i:], got, "after %d entries", i)
 		}
 	}
 }
@@ -334,9 +333,9 @@ func foreignCursorsAreTheBeginning(t *testing.T, newStore func(t *testing.T) rev
 	}
 }
 
-// A store's cursors are its own, so that this can only lengthen one. Where it ends
-// in a number, that is behind the end; where it does not, it is another cursor of
-// no log, or the same.
+// cursorsBehindTheEndMissNothing appends a digit to a cursor, since it does not know the
+// format of cursors. If the cursor ends in a number, the result lies past the end. Otherwise
+// the result is a foreign cursor, or an equal one.
 func cursorsBehindTheEndMissNothing(t *testing.T, newStore func(t *testing.T) revoke.Store) {
 	store := newStore(t)
 	add(t, store, tokens("t", 3)...)
@@ -346,7 +345,7 @@ func cursorsBehindTheEndMissNothing(t *testing.T, newStore func(t *testing.T) re
 		e := token("after " + suffix)
 		add(t, store, e)
 		got, _ := since(t, store, cursor)
-		require.Contains(t, ids(got), e.ID, "the cursor %q followed by %q", end, suffix)
+		require.Contains(t, ids(got), e.ID, "the cursor %q with the suffix %q", end, suffix)
 	}
 }
 
@@ -371,10 +370,10 @@ func purgeKeepsWhatIsLive(t *testing.T, newStore func(t *testing.T) revoke.Store
 		}
 		isExpired := func(e revoke.Entry) bool { return e.Expires.Before(before) }
 		got, _ := since(t, store, "")
-		// What stays may say that it expires later, so that it is told by its id.
+		// Expires may come back later than given, so compare IDs.
 		stays := ids(slices.DeleteFunc(slices.Clone(entries), isExpired))
 		got = slices.DeleteFunc(got, func(e revoke.Entry) bool { return !slices.Contains(stays, e.ID) })
-		require.Equal(t, stays, ids(got), "what expires before %v", d)
+		require.Equal(t, stays, ids(got), "the entries that are left after Purge at %v", d)
 	}
 }
 
@@ -387,12 +386,12 @@ func cursorsOutliveSome(t *testing.T, newStore func(t *testing.T) revoke.Store) 
 	cursors := places(t, store)
 	require.Len(t, cursors, len(entries)+1)
 	require.NoError(t, store.Purge(t.Context(), time.Now()))
-	// As many again as were purged and more: a number that is used twice would hide
-	// one of them.
+	// Append more entries than were purged. If the store used a number again, a reader
+	// would miss an entry.
 	for round := range entries {
 		for i, cursor := range cursors {
 			got, _ := since(t, store, cursor)
-			same(t, live(entries[i:]), live(got), "behind %d entries, %d after the purge", i, round)
+			same(t, live(entries[i:]), live(got), "after %d entries, %d after the purge", i, round)
 		}
 		e := token(fmt.Sprint("after ", round))
 		entries = append(entries, e)
@@ -450,14 +449,14 @@ func endedContexts(t *testing.T, newStore func(t *testing.T) revoke.Store) {
 			case err := <-returned:
 				assert.Error(t, err, "%s, %s", call.name, ended.name)
 			case <-time.After(30 * time.Second):
-				require.Fail(t, "it hangs", "%s, %s", call.name, ended.name)
+				require.Fail(t, "the call did not return", "%s, %s", call.name, ended.name)
 			}
 		}
 	}
 	after := token("after")
 	add(t, store, after)
 	got, _ := since(t, store, end)
-	require.Contains(t, ids(got), after.ID, "it goes on as before")
+	require.Contains(t, ids(got), after.ID, "the store works as before")
 }
 
 func partsAreCopies(t *testing.T, newStore func(t *testing.T) revoke.Store) {
@@ -475,19 +474,19 @@ func partsAreCopies(t *testing.T, newStore func(t *testing.T) revoke.Store) {
 	}
 }
 
-// hopelessEntries would make every list that reads them stale.
+// hopelessEntries would make each list that reads them stale, so a store must reject them.
 func hopelessEntries(t *testing.T, newStore func(t *testing.T) revoke.Store) {
 	store := newStore(t)
 	for name, change := range map[string]func(e *revoke.Entry){
-		"no kind":                  func(e *revoke.Entry) { e.Kind = 0 },
-		"a kind of tomorrow":       func(e *revoke.Entry) { e.Kind = 5 },
-		"no id":                    func(e *revoke.Entry) { e.ID = "" },
-		"an id that is too long":   func(e *revoke.Entry) { e.ID = strings.Repeat("x", revoke.MaxText+1) },
-		"an issuer that is":        func(e *revoke.Entry) { e.Issuer = strings.Repeat("x", revoke.MaxText+1) },
-		"an epoch in nanoseconds":  func(e *revoke.Entry) { e.Epoch = time.Now().UnixNano() },
-		"an expiry that overflows": func(e *revoke.Entry) { e.Expires = time.Unix(1<<62, 0) },
-		"an expiry in the 10000s":  func(e *revoke.Entry) { e.Expires = time.Date(10000, time.January, 1, 0, 0, 0, 0, time.UTC) },
-		"an expiry before Christ":  func(e *revoke.Entry) { e.Expires = time.Unix(-1<<62, 0) },
+		"no kind":                    func(e *revoke.Entry) { e.Kind = 0 },
+		"an unknown kind":            func(e *revoke.Entry) { e.Kind = 5 },
+		"no id":                      func(e *revoke.Entry) { e.ID = "" },
+		"an id that is too long":     func(e *revoke.Entry) { e.ID = strings.Repeat("x", revoke.MaxText+1) },
+		"an issuer that is too long": func(e *revoke.Entry) { e.Issuer = strings.Repeat("x", revoke.MaxText+1) },
+		"an epoch in nanoseconds":    func(e *revoke.Entry) { e.Epoch = time.Now().UnixNano() },
+		"an expiry that overflows":   func(e *revoke.Entry) { e.Expires = time.Unix(1<<62, 0) },
+		"an expiry in the 10000s":    func(e *revoke.Entry) { e.Expires = time.Date(10000, time.January, 1, 0, 0, 0, 0, time.UTC) },
+		"an expiry before Christ":    func(e *revoke.Entry) { e.Expires = time.Unix(-1<<62, 0) },
 	} {
 		e := token("t")
 		change(&e)
@@ -515,14 +514,14 @@ func logsAreApart(t *testing.T, newStore func(t *testing.T) revoke.Store) {
 	require.NoError(t, stores[0].Purge(t.Context(), time.Now()))
 	for _, cursor := range []string{"", start} {
 		got, _ := since(t, stores[1], cursor)
-		same(t, want[1], got, "when another log was purged")
+		same(t, want[1], got, "after a purge of another log")
 	}
 }
 
 const writers, perWriter = 8, 50
 
-// inParallel has every writer append its entries, while readers follow the log,
-// and each returns what it read along its cursor up to the end.
+// inParallel lets all writers append their entries while readers follow the log. It returns
+// what each reader read up to the end.
 func inParallel(t *testing.T, store revoke.Store, write func(writer, n int) error) (read [3][]revoke.Entry) {
 	t.Helper()
 	var reading, writing sync.WaitGroup
@@ -532,7 +531,7 @@ func inParallel(t *testing.T, store revoke.Store, write func(writer, n int) erro
 			for cursor, last := "", false; !last; {
 				select {
 				case <-written:
-					last = true // what is read from here on has everything
+					last = true // this read sees all entries
 				case <-time.After(time.Millisecond):
 				}
 				entries, end, err := follow(t.Context(), store, cursor, []int{2, 3, 7}[r])
@@ -560,8 +559,8 @@ func inParallel(t *testing.T, store revoke.Store, write func(writer, n int) erro
 
 func readersFollowWriters(t *testing.T, newStore func(t *testing.T) revoke.Store) {
 	store := newStore(t)
-	// Writers read too, each to its own entry: they come to the end of the log more
-	// often than any reader.
+	// Each writer also reads up to its own entry. Writers reach the end of the log more often
+	// than the readers do.
 	var ends [writers]string
 	var seen [writers][]revoke.Entry
 	goOn := func(writer int) ([]revoke.Entry, error) {
@@ -576,7 +575,7 @@ func readersFollowWriters(t *testing.T, newStore func(t *testing.T) revoke.Store
 		}
 		entries, err := goOn(writer)
 		if err == nil && !slices.Contains(ids(entries), e.ID) {
-			err = fmt.Errorf("%s was appended and is not seen", e.ID)
+			err = fmt.Errorf("%s was appended, but Since does not return it", e.ID)
 		}
 		return err
 	})
@@ -629,14 +628,14 @@ func purgesLoseNothing(t *testing.T, newStore func(t *testing.T) revoke.Store) {
 	}
 }
 
-// process is what one of several processes has over a log.
+// process is the list and the Auth of one of several processes that share a log.
 type process struct {
 	list *revoke.List
 	auth *jwtauth.Auth
 }
 
-// plain hides a revoke.Memory, so that lists read it as any other store, and ends
-// what a log without an end would have them do for ever.
+// plain hides the type of a store, so that a list does not treat a revoke.Memory specially.
+// It returns an error if a log never ends.
 type plain struct {
 	revoke.Store
 	parts atomic.Int64
@@ -651,7 +650,7 @@ func (p *plain) Since(ctx context.Context, cursor string, limit int) (revoke.Pag
 
 func newProcess(t *testing.T, store revoke.Store) process {
 	t.Helper()
-	// An hour, so that it is not stale however slow the store is.
+	// With one hour, the list does not become stale even if the store is slow.
 	list, err := revoke.New(&plain{Store: store}, revoke.WithStaleness(time.Hour))
 	require.NoError(t, err)
 	require.NoError(t, list.Sync(t.Context()))
@@ -660,14 +659,14 @@ func newProcess(t *testing.T, store revoke.Store) process {
 	return process{list, auth}
 }
 
-// issue makes a token whose container, subject and session have a name.
+// issue returns a token whose container, subject and session contain name.
 func (p process) issue(t *testing.T, name string) string {
 	t.Helper()
 	issued, err := p.auth.Issue("container "+name, jwtauth.Subject("subject "+name))
 	require.NoError(t, err)
 	d, err := takeApart(issued)
 	require.NoError(t, err)
-	set(d.claims, "sid", "session "+name) // which Issue leaves to those who keep sessions
+	set(d.claims, "sid", "session "+name) // Issue does not set sid
 	return d.sign()
 }
 
@@ -708,14 +707,14 @@ func listsShareALog(t *testing.T, newStore func(t *testing.T) revoke.Store) {
 			_, err := p.verify(t, hit)
 			require.ErrorIs(t, err, jwtauth.ErrRevoked, "%s, in process %d", revocation.name, i)
 			claims, err = p.verify(t, other)
-			require.NoError(t, err, "what is not of %s, in process %d", revocation.name, i)
+			require.NoError(t, err, "a token that is unaffected by the revocation of %s, in process %d", revocation.name, i)
 		}
 		for i, p := range all {
 			_, err := here.verify(t, p.issue(t, "hit"))
 			require.Equal(t, revocation.forGood, err != nil, "%s, issued later by process %d: %v", revocation.name, i, err)
 		}
 
-		// And the other way round.
+		// The other direction: there revokes, here reads.
 		require.NoError(t, revocation.revoke(there.list, claims))
 		require.NoError(t, here.list.Sync(t.Context()))
 		_, err = here.verify(t, other)

@@ -16,8 +16,7 @@ import (
 	"github.com/joinednode/jwtauth/revoke"
 )
 
-// around changes what goes into a log and what comes out of it, where a field is
-// set.
+// around wraps a log. Each field that is not nil replaces a method.
 type around struct {
 	revoke.Store
 	append func(ctx context.Context, log revoke.Store, e revoke.Entry) error
@@ -46,7 +45,7 @@ func (a around) Purge(ctx context.Context, before time.Time) error {
 	return a.purge(ctx, a.Store, before)
 }
 
-// appending is a log that keeps something else than it is given.
+// appending returns a log that changes entries before it stores them.
 func appending(change func(e *revoke.Entry)) func() revoke.Store {
 	return func() revoke.Store {
 		return around{Store: revoke.NewMemory(), append: func(ctx context.Context, log revoke.Store, e revoke.Entry) error {
@@ -56,12 +55,12 @@ func appending(change func(e *revoke.Entry)) func() revoke.Store {
 	}
 }
 
-// reading is a log that answers something else than what it has.
+// reading returns a log whose Since is replaced.
 func reading(since func(ctx context.Context, log revoke.Store, cursor string, limit int) (revoke.Page, error)) func() revoke.Store {
 	return func() revoke.Store { return around{Store: revoke.NewMemory(), since: since} }
 }
 
-// answering is reading, where only the answer is changed.
+// answering is like reading, but only changes the page that Since returns.
 func answering(change func(page *revoke.Page, limit int)) func() revoke.Store {
 	return reading(func(ctx context.Context, log revoke.Store, cursor string, limit int) (revoke.Page, error) {
 		page, err := log.Since(ctx, cursor, limit)
@@ -70,30 +69,30 @@ func answering(change func(page *revoke.Page, limit int)) func() revoke.Store {
 	})
 }
 
-// purging is a log that takes out something else than what it should.
+// purging returns a log whose Purge deletes the wrong entries.
 func purging(purge func(ctx context.Context, log revoke.Store, before time.Time) error) func() revoke.Store {
 	return func() revoke.Store { return around{Store: revoke.NewMemory(), purge: purge} }
 }
 
-// table is a log as one would keep it in a database, with its numbers as cursors.
-// Its fields are where it can go wrong.
+// table is a log like one in a database, with row numbers as cursors. Its fields are the
+// places where a flaw can be inserted.
 type table struct {
 	mu   sync.Mutex
 	name string
 	rows []row
-	last int // the highest number that was given
+	last int // the highest number in use
 
-	// validate refuses what no list can judge.
+	// validate rejects entries that no list can interpret.
 	validate func(e revoke.Entry) error
-	// next is the number of a new row.
+	// next returns the number of a new row.
 	next func(t *table) int
 	// place reads a cursor.
 	place func(t *table, cursor string) (int, error)
-	// insert makes a row visible; t.mu is held.
+	// insert makes a row visible. The caller holds t.mu.
 	insert func(t *table, r row)
-	// served is told up to which number a reader got; t.mu is held.
+	// served is called with the last number that a reader received. The caller holds t.mu.
 	served func(t *table, number int)
-	// purge takes rows out.
+	// purge deletes rows.
 	purge func(t *table, before time.Time)
 }
 
@@ -173,7 +172,7 @@ func (t *table) Purge(ctx context.Context, before time.Time) error {
 	return ctx.Err()
 }
 
-// flawed is a table with one thing wrong.
+// flawed returns a table with one flaw.
 func flawed(change func(t *table)) func() revoke.Store {
 	return func() revoke.Store {
 		t := newTable()
@@ -182,12 +181,12 @@ func flawed(change func(t *table)) func() revoke.Store {
 	}
 }
 
-// held is the number of a row that only a log with many writers has.
+// held is the number of a row that exists only in tests with many writers.
 const held = 150
 
-// numbersBeforeTheyAreVisible is a table with a serial number whose transactions
-// end in another order than they began: one is open until a reader has gone past
-// its number.
+// numbersBeforeTheyAreVisible returns a table with serial numbers whose transactions end in
+// another order than they began. One transaction stays open until a reader has passed its
+// number.
 func numbersBeforeTheyAreVisible(t *table) {
 	past := make(chan struct{})
 	var once sync.Once
@@ -195,7 +194,7 @@ func numbersBeforeTheyAreVisible(t *table) {
 	t.insert = func(t *table, r row) {
 		if r.number == held {
 			t.mu.Unlock()
-			<-past // there are other writers, who find what they wrote, and readers
+			<-past // other writers and readers continue meanwhile
 			t.mu.Lock()
 		}
 		insert(t, r)
@@ -207,11 +206,11 @@ func numbersBeforeTheyAreVisible(t *table) {
 	}
 }
 
-// purgesTheCopyThatItRead is a table whose Purge writes back what it read before,
-// and what was appended meanwhile is lost. The first one in a log with many writers
-// lets one of them append something live; the others purge nothing until then.
+// purgesTheCopyThatItRead returns a table whose Purge writes back an earlier copy, so entries
+// appended meanwhile are lost. In a log with many writers, the first Purge waits until a
+// writer appends a live entry. The others purge nothing until then.
 func purgesTheCopyThatItRead(t *table) {
-	const many = 10 // what a writer appends before it purges, and more than the other checks do
+	const many = 10 // the entries a writer appends before it purges; other checks append fewer
 	var purging sync.Mutex
 	waited := false
 	t.purge = func(t *table, before time.Time) {
@@ -232,8 +231,8 @@ func purgesTheCopyThatItRead(t *table) {
 	}
 }
 
-// oneBehind is a log whose Append returns before the entry is there: the next one
-// brings it.
+// oneBehind is a log whose Append returns before the entry is visible. The next Append makes
+// it visible.
 func oneBehind() revoke.Store {
 	var mu sync.Mutex
 	var waiting []revoke.Entry
@@ -249,8 +248,8 @@ func oneBehind() revoke.Store {
 	}}
 }
 
-// unique is a log that takes entries with the same key for one another, and
-// answers as told.
+// unique is a log that confuses entries with the same key. It returns the given error for
+// the second one.
 func unique(key func(e revoke.Entry) string, answer error) func() revoke.Store {
 	return func() revoke.Store {
 		var there sync.Map
@@ -263,8 +262,7 @@ func unique(key func(e revoke.Entry) string, answer error) func() revoke.Store {
 	}
 }
 
-// lender is a log that hands out its own memory. It keeps everything, which it
-// may.
+// lender is a log that returns its own slice. It never deletes entries, which is allowed.
 type lender struct {
 	mu   sync.Mutex
 	name string
@@ -294,8 +292,8 @@ func (l *lender) Since(ctx context.Context, cursor string, limit int) (revoke.Pa
 
 func (l *lender) Purge(ctx context.Context, _ time.Time) error { return ctx.Err() }
 
-// flaws are logs with one thing wrong each, and which checks must find it. Others
-// may find it too.
+// flaws are logs with one defect each, and the checks that must find it. Other checks may
+// find it too.
 var flaws = []flaw[revoke.Store]{
 	{noFlaw, func() revoke.Store { return revoke.NewMemory() }, ""},
 	{noFlaw + " of a table", flawed(func(*table) {}), ""},

@@ -62,12 +62,11 @@ func TestSessionStore(t *testing.T, newStore func(t *testing.T) session.Store) {
 	}
 }
 
-// many is how many contend for a session.
+// many is the number of goroutines that contend for a session.
 const many = 64
 
-// sessionOf is a session that is live for a day. It expires after every moment that
-// a test calls now, unless it says otherwise: what has expired by the wall clock a
-// store may have taken out.
+// sessionOf returns a session that is live for a day. A store may delete sessions that have
+// expired by the wall clock, so this one expires later than the times that most tests use.
 func sessionOf(subject string) session.Session {
 	now := time.Now().UTC().Truncate(time.Microsecond)
 	day := 24 * time.Hour
@@ -77,13 +76,13 @@ func sessionOf(subject string) session.Session {
 	}
 }
 
-// before is what Advance starts from to make next the next generation.
+// before returns the from argument of Advance that leads to next.
 func before(next session.Session) session.Session {
 	next.Generation--
 	return next
 }
 
-// after is a session after its rotation.
+// after returns s as its next rotation leaves it.
 func after(s session.Session) session.Session {
 	s.Prev = s.Generation
 	s.Generation++
@@ -121,7 +120,7 @@ func list(t *testing.T, store session.Store, subject string, now time.Time) []se
 	return all
 }
 
-// is requires that a store has a session, as it is told here.
+// is requires that the store has this session, with these values.
 func is(t *testing.T, store session.Store, want session.Session, message ...any) {
 	t.Helper()
 	got, found, err := store.Get(t.Context(), want.Subject, want.ID)
@@ -130,7 +129,7 @@ func is(t *testing.T, store session.Store, want session.Session, message ...any)
 	require.Equal(t, normal(want, want), normal(want, got), message...)
 }
 
-// isNot requires that there is none.
+// isNot requires that the store has no such session.
 func isNot(t *testing.T, store session.Store, subject, id string, message ...any) {
 	t.Helper()
 	_, found, err := store.Get(t.Context(), subject, id)
@@ -138,7 +137,7 @@ func isNot(t *testing.T, store session.Store, subject, id string, message ...any
 	require.False(t, found, message...)
 }
 
-// have requires that a list has these sessions, in any order.
+// have requires that got consists of the sessions in want, in any order.
 func have(t *testing.T, want, got []session.Session, message ...any) {
 	t.Helper()
 	require.Equal(t, sessionIDs(want), sessionIDs(got), message...)
@@ -157,8 +156,8 @@ func sessionIDs(sessions []session.Session) []string {
 	return all
 }
 
-// normal is a session whose times have no zone, and are those of want where
-// they differ by less than a microsecond.
+// normal returns s with its times in UTC. A time that differs from that of want by less
+// than a microsecond is replaced by it.
 func normal(want, s session.Session) session.Session {
 	near := func(want, at time.Time) time.Time {
 		if want.IsZero() == at.IsZero() && at.Sub(want).Abs() < time.Microsecond {
@@ -172,7 +171,7 @@ func normal(want, s session.Session) session.Session {
 	return s
 }
 
-// atOnce runs so many goroutines that begin together, and waits for them.
+// atOnce runs n goroutines that start together, and waits for them.
 func atOnce(n int, do func(i int)) {
 	var all sync.WaitGroup
 	begin := make(chan struct{})
@@ -186,14 +185,14 @@ func atOnce(n int, do func(i int)) {
 	all.Wait()
 }
 
-// subjects are those of texts that a subject may be.
+// subjects returns the elements of texts that are valid subjects.
 func subjects() []string {
 	return slices.DeleteFunc(slices.Clone(texts), func(text string) bool {
 		return text == "" || !utf8.ValidString(text) || len(text) > session.MaxText || strings.ContainsFunc(text, unicode.IsControl)
 	})
 }
 
-// labels are those of texts that a label may be.
+// labels returns the elements of texts that are valid labels, and some more.
 func labels() []string {
 	return append(slices.DeleteFunc(subjects(), func(text string) bool { return len(text) > 256 }), "", strings.Repeat("x", 256), strings.Repeat("\U0001f98a", 64))
 }
@@ -221,9 +220,9 @@ func sessionsComeBack(t *testing.T, newStore func(t *testing.T) session.Store) {
 		second.Add(time.Second - time.Microsecond), second.Add(535_897_000), second.Add(123_456_789), second.Add(999_999_999),
 		second.In(time.FixedZone("UTC+14", 14*60*60)), time.Now(), time.Date(9999, time.December, 31, 23, 59, 59, 999_999_000, time.UTC),
 	} {
-		vary("of moments", func(s *session.Session) { s.Created = at })
-		vary("of moments", func(s *session.Session) { s.Rotated = at })
-		vary("of moments", func(s *session.Session) { s.RevokedAt, s.Reason = at, session.ReasonLogout })
+		vary("of times", func(s *session.Session) { s.Created = at })
+		vary("of times", func(s *session.Session) { s.Rotated = at })
+		vary("of times", func(s *session.Session) { s.RevokedAt, s.Reason = at, session.ReasonLogout })
 	}
 	for _, at := range []time.Time{
 		time.Unix(1<<31-1, 0), time.Unix(1<<31, 0), time.Unix(1<<32, 0), time.Date(9999, time.December, 31, 23, 59, 59, 0, time.UTC),
@@ -259,13 +258,13 @@ func sessionsAreComparedByteForByte(t *testing.T, newStore func(t *testing.T) se
 		have(t, []session.Session{s}, list(t, store, s.Subject, now), "the list of %q", s.Subject)
 		for j, subject := range alike {
 			if i != j {
-				isNot(t, store, subject, s.ID, "that of %q, for %q", s.Subject, subject)
+				isNot(t, store, subject, s.ID, "the session of %q, found for %q", s.Subject, subject)
 			}
 		}
 		other := s
 		other.Subject = alike[(i+1)%len(alike)]
-		require.False(t, advance(t, store, after(other), now), "Advance that of %q, for %q", s.Subject, other.Subject)
-		require.False(t, end(t, store, other, "another's", now), "Revoke that of %q, for %q", s.Subject, other.Subject)
+		require.False(t, advance(t, store, after(other), now), "Advance of the session of %q succeeded for %q", s.Subject, other.Subject)
+		require.False(t, end(t, store, other, "another's", now), "Revoke of the session of %q succeeded for %q", s.Subject, other.Subject)
 		is(t, store, s)
 	}
 
@@ -274,7 +273,7 @@ func sessionsAreComparedByteForByte(t *testing.T, newStore func(t *testing.T) se
 		s := sessionOf("of ids")
 		s.ID, s.Label = id, "the one of "+id
 		sessions = append(sessions, s)
-		isNot(t, store, s.Subject, id, "before it is there: %q", id)
+		isNot(t, store, s.Subject, id, "before Create of %q", id)
 		create(t, store, s)
 	}
 	have(t, sessions, list(t, store, "of ids", now))
@@ -300,13 +299,13 @@ func absentSessions(t *testing.T, newStore func(t *testing.T) session.Store) {
 		isNot(t, store, s.Subject, s.ID, "Get %.60q of %.60q", s.ID, s.Subject)
 		require.False(t, advance(t, store, after(s), now), "Advance %.60q of %.60q", s.ID, s.Subject)
 		require.False(t, end(t, store, s, session.ReasonLogout, now), "Revoke %.60q of %.60q", s.ID, s.Subject)
-		isNot(t, store, s.Subject, s.ID, "nor was it made: %.60q of %.60q", s.ID, s.Subject)
+		isNot(t, store, s.Subject, s.ID, "Advance or Revoke created %.60q of %.60q", s.ID, s.Subject)
 	}
 	absent(sessionOf("alice"))
 	require.Empty(t, list(t, store, "alice", now), "an empty store")
 	require.NoError(t, store.Purge(t.Context(), now), "an empty store")
 
-	// Clients may name the session that they log out.
+	// Clients name the session to log out, so any ID may arrive here.
 	alices, bobs := sessionOf("alice"), sessionOf("bob")
 	create(t, store, alices, bobs)
 	for _, id := range []string{"", bobs.ID, alices.ID + "A", alices.ID[1:], strings.ToLower(alices.ID), strings.Repeat("x", 64)} {
@@ -349,8 +348,8 @@ func idsAreTakenOnce(t *testing.T, newStore func(t *testing.T) session.Store) {
 			made[i] = store.Create(t.Context(), s) == nil
 		})
 		winner := slices.Index(made[:], true)
-		require.GreaterOrEqual(t, winner, 0, "of many at once nobody got it")
-		require.NotContains(t, made[winner+1:], true, "of many at once two got it")
+		require.GreaterOrEqual(t, winner, 0, "no concurrent Create succeeded")
+		require.NotContains(t, made[winner+1:], true, "two concurrent Creates of one ID succeeded")
 		contended.Label = fmt.Sprint(winner)
 		is(t, store, contended)
 		have(t, []session.Session{contended}, list(t, store, contended.Subject, time.Now()))
@@ -410,7 +409,7 @@ func advanceHasConditions(t *testing.T, newStore func(t *testing.T) session.Stor
 		{"it is not too old, by a microsecond", func(s, _, next *session.Session, now *time.Time) {
 			s.IdleExpires, *now = s.MaxExpires.Add(time.Hour), s.MaxExpires.Add(-time.Microsecond)
 		}, true},
-		// The row counts, not what is to come.
+		// The stored MaxExpires counts, not that of next.
 		{"next says that it is not too old", func(s, _, next *session.Session, now *time.Time) {
 			s.IdleExpires, *now, next.MaxExpires = s.MaxExpires.Add(time.Hour), s.MaxExpires, s.MaxExpires.Add(time.Hour)
 		}, false},
@@ -454,8 +453,8 @@ func oneAdvances(t *testing.T, newStore func(t *testing.T) session.Store) {
 			assert.NoError(t, err)
 		})
 		winner := slices.Index(won[:], true)
-		require.GreaterOrEqual(t, winner, 0, "nobody won")
-		require.NotContains(t, won[winner+1:], true, "two won")
+		require.GreaterOrEqual(t, winner, 0, "no concurrent Advance succeeded")
+		require.NotContains(t, won[winner+1:], true, "two concurrent Advances from one generation succeeded")
 		s = next(winner)
 		is(t, store, s)
 	}
@@ -476,7 +475,7 @@ func revokeEndsOnce(t *testing.T, newStore func(t *testing.T) session.Store) {
 	is(t, store, other)
 	have(t, []session.Session{other}, list(t, store, "alice", at))
 
-	// One that has expired can be ended: whoever asks does not know.
+	// Revoke also ends an expired session, since its caller does not read the session first.
 	s = sessionOf("bob")
 	create(t, store, s)
 	require.True(t, end(t, store, s, session.ReasonLogout, s.MaxExpires.Add(time.Hour)))
@@ -490,8 +489,8 @@ func revokeEndsOnce(t *testing.T, newStore func(t *testing.T) session.Store) {
 		assert.NoError(t, err)
 	})
 	winner := slices.Index(ended[:], true)
-	require.GreaterOrEqual(t, winner, 0, "of many at once nobody ended it")
-	require.NotContains(t, ended[winner+1:], true, "of many at once two ended it")
+	require.GreaterOrEqual(t, winner, 0, "no concurrent Revoke reported true")
+	require.NotContains(t, ended[winner+1:], true, "two concurrent Revokes reported true")
 	s.RevokedAt, s.Reason = at.Add(time.Duration(winner)*time.Second), fmt.Sprint("reason ", winner)
 	is(t, store, s)
 }
@@ -512,7 +511,7 @@ func revokeIsFinal(t *testing.T, newStore func(t *testing.T) session.Store) {
 				revoked.Store(true)
 				return
 			}
-			// Until Revoke has returned, and a few times from then on.
+			// Try until Revoke has returned, and three times after that.
 			next, last := after(s), 3
 			for last > 0 {
 				late := revoked.Load()
@@ -527,7 +526,7 @@ func revokeIsFinal(t *testing.T, newStore func(t *testing.T) session.Store) {
 					won.Add(1)
 					assert.False(t, late, "Advance after Revoke has returned")
 				}
-				// Whoever lost may have been overtaken.
+				// Another goroutine may have advanced the session meanwhile.
 				if row, found, err := store.Get(t.Context(), s.Subject, s.ID); assert.NoError(t, err) && assert.True(t, found) {
 					next = after(row)
 				}
@@ -536,9 +535,9 @@ func revokeIsFinal(t *testing.T, newStore func(t *testing.T) session.Store) {
 		row, found, err := store.Get(t.Context(), s.Subject, s.ID)
 		require.NoError(t, err)
 		require.True(t, found)
-		require.True(t, row.RevokedAt.Equal(at), "it was revoked at %v, and %v was to be", row.RevokedAt, at)
+		require.True(t, row.RevokedAt.Equal(at), "RevokedAt is %v, want %v", row.RevokedAt, at)
 		require.Equal(t, session.ReasonLogout, row.Reason)
-		require.Equal(t, 1+won.Load(), row.Generation, "its generation, after so many that won")
+		require.Equal(t, 1+won.Load(), row.Generation, "the generation, compared to the number of Advances that succeeded")
 	}
 }
 
@@ -547,7 +546,7 @@ func listReturnsWhatIsLive(t *testing.T, newStore func(t *testing.T) session.Sto
 	live, ended, old, another := sessionOf("alice"), sessionOf("alice"), sessionOf("alice"), sessionOf("bob")
 	old.IdleExpires = live.IdleExpires.Add(time.Hour)
 	old.MaxExpires = old.IdleExpires.Add(-30 * time.Minute)
-	live.MaxExpires = live.IdleExpires.Add(time.Hour) // so that one expiry decides about each
+	live.MaxExpires = live.IdleExpires.Add(time.Hour) // for each session, only one of its expiries matters
 	create(t, store, live, ended, old, another)
 	require.True(t, end(t, store, ended, session.ReasonLogout, time.Now()))
 
@@ -564,7 +563,7 @@ func listReturnsWhatIsLive(t *testing.T, newStore func(t *testing.T) session.Sto
 	at(most)
 	at(most.Add(time.Microsecond))
 	at(most.Add(time.Hour))
-	at(time.Now(), live, old) // it has taken nothing out
+	at(time.Now(), live, old) // List deletes nothing
 
 	require.True(t, advance(t, store, after(live), live.Rotated))
 	at(idle, after(live), old)
@@ -575,7 +574,7 @@ func listFollowsLogins(t *testing.T, newStore func(t *testing.T) session.Store) 
 	store := newStore(t)
 	const each = 20
 	var mu sync.Mutex
-	var made []string // by alice, and Create has returned
+	var made []string // sessions of alice whose Create has returned
 	atOnce(8, func(i int) {
 		subject := []string{"alice", "alice", "bob"}[i%3]
 		for n := range each {
@@ -599,9 +598,9 @@ func listFollowsLogins(t *testing.T, newStore func(t *testing.T) session.Store) 
 				return
 			}
 			got := sessionIDs(all)
-			assert.Equal(t, slices.Compact(slices.Clone(got)), got, "a session is there twice")
+			assert.Equal(t, slices.Compact(slices.Clone(got)), got, "List returned a session twice")
 			missing := slices.DeleteFunc(want, func(id string) bool { return slices.Contains(got, id) })
-			if !assert.Empty(t, missing, "sessions whose Create has returned") {
+			if !assert.Empty(t, missing, "sessions missing from List although Create has returned") {
 				return
 			}
 			for _, s := range all {
@@ -617,7 +616,7 @@ func purgeKeepsSessions(t *testing.T, newStore func(t *testing.T) session.Store)
 	store := newStore(t)
 	require.NoError(t, store.Purge(t.Context(), time.Now()), "an empty store")
 	base := time.Now().UTC().Truncate(time.Second).Add(24 * time.Hour)
-	// Each expires at base and so much; some are revoked, some were advanced.
+	// kept is a session that expires at until. Some are revoked, some were advanced.
 	type kept struct {
 		session.Session
 		until time.Time
@@ -651,7 +650,7 @@ func purgeKeepsSessions(t *testing.T, newStore func(t *testing.T) session.Store)
 			}
 		}
 	}
-	// What is left of them can be used as before.
+	// The sessions that are left can still be advanced.
 	last := all[len(all)-1].Session
 	require.True(t, advance(t, store, after(last), last.Rotated))
 	is(t, store, after(last))
@@ -667,7 +666,7 @@ func purgeLosesNoSession(t *testing.T, newStore func(t *testing.T) session.Store
 			for n := range each {
 				s := sessionOf(fmt.Sprint("subject ", i))
 				s.IdleExpires, s.MaxExpires = before.Add(-time.Hour), before.Add(48*time.Hour)
-				if n == 0 { // else it may be taken out until it is advanced
+				if n == 0 { // the others may be purged before they are advanced
 					s.IdleExpires = before
 				}
 				create(t, store, s)
@@ -682,7 +681,7 @@ func purgeLosesNoSession(t *testing.T, newStore func(t *testing.T) session.Store
 			want[i] = append(want[i], next)
 		}
 		atOnce(advancing+2, func(i int) {
-			i = (i + round) % (advancing + 2) // so that now these begin, now those
+			i = (i + round) % (advancing + 2) // vary which goroutines start first
 			if i >= advancing {
 				assert.NoError(t, store.Purge(t.Context(), before))
 				return
@@ -694,7 +693,7 @@ func purgeLosesNoSession(t *testing.T, newStore func(t *testing.T) session.Store
 				if !assert.NoError(t, err) {
 					return
 				}
-				assert.True(t, done || n > 0, "one that Purge must keep is gone")
+				assert.True(t, done || n > 0, "Purge deleted a session that it must keep")
 				if done {
 					want[i] = append(want[i], next)
 				}
@@ -702,29 +701,29 @@ func purgeLosesNoSession(t *testing.T, newStore func(t *testing.T) session.Store
 		})
 		for _, advanced := range want {
 			for _, s := range advanced {
-				is(t, store, s, "one that was advanced")
+				is(t, store, s, "a session that was advanced")
 			}
 		}
-		// It goes by what they were advanced to.
+		// Purge must compare the new expiry of an advanced session.
 		require.NoError(t, store.Purge(t.Context(), before))
 		for _, advanced := range want {
 			for _, s := range advanced {
-				is(t, store, s, "one that was advanced")
+				is(t, store, s, "a session that was advanced")
 			}
 		}
 	}
 }
 
-// For stores that have rows expire by themselves: by a time that is out of date, or
-// together with another's.
+// sessionsOutliveTheirFirstExpiry is for stores whose rows expire by themselves. Such a store
+// may keep the old expiry of a session, or let a session expire together with another.
 func sessionsOutliveTheirFirstExpiry(t *testing.T, newStore func(t *testing.T) session.Store) {
 	store := newStore(t)
 	long, ended := sessionOf("alice"), sessionOf("bob")
 	create(t, store, long, ended)
 	var advanced session.Session
-	// Longer, should it be too short for the store.
+	// A slow store may need a longer life to advance the session in time.
 	for life := time.Second; ; life *= 2 {
-		require.Less(t, life, time.Minute, "a session that is live cannot be advanced")
+		require.Less(t, life, time.Minute, "a live session cannot be advanced")
 		s := sessionOf("alice")
 		s.IdleExpires = s.Created.Truncate(time.Second).Add(time.Second + life)
 		create(t, store, s)
@@ -778,16 +777,16 @@ func sessionsWithEndedContexts(t *testing.T, newStore func(t *testing.T) session
 			case err := <-returned:
 				assert.Error(t, err, "%s, %s", call.name, ended.name)
 			case <-time.After(30 * time.Second):
-				require.Fail(t, "it hangs", "%s, %s", call.name, ended.name)
+				require.Fail(t, "the call did not return", "%s, %s", call.name, ended.name)
 			}
 		}
 	}
 	is(t, store, another)
-	require.True(t, advance(t, store, after(another), another.Rotated), "it goes on as before")
+	require.True(t, advance(t, store, after(another), another.Rotated), "the store works as before")
 	is(t, store, after(another))
 }
 
-// A step may be sent in time and arrive late.
+// stepsPastTheirDeadline: a store may send an Advance in time that its server runs too late.
 func stepsPastTheirDeadline(t *testing.T, newStore func(t *testing.T) session.Store) {
 	store := newStore(t)
 	s := sessionOf("alice")
@@ -815,7 +814,7 @@ func stepsPastTheirDeadline(t *testing.T, newStore func(t *testing.T) session.St
 	step(-time.Second)
 	time.Sleep(100 * time.Millisecond)
 	is(t, store, s)
-	require.True(t, advance(t, store, after(s), s.Rotated), "it goes on as before")
+	require.True(t, advance(t, store, after(s), s.Rotated), "the store works as before")
 }
 
 // TestHeldStep tests that a late Advance of a [session.Store] changes nothing. The store's
@@ -828,7 +827,7 @@ func TestHeldStep(t *testing.T, store session.Store, hold func(t *testing.T, s s
 	t.Helper()
 	s, other := sessionOf("alice"), sessionOf("bob")
 	create(t, store, s, other)
-	require.True(t, advance(t, store, after(other), other.Rotated)) // what a store prepares is prepared
+	require.True(t, advance(t, store, after(other), other.Rotated)) // let the store prepare its statements
 	from, found, err := store.Get(t.Context(), s.Subject, s.ID)
 	require.NoError(t, err)
 	require.True(t, found)
@@ -840,7 +839,7 @@ func TestHeldStep(t *testing.T, store session.Store, hold func(t *testing.T, s s
 			ctx, cancel := context.WithTimeout(t.Context(), wait)
 			defer cancel()
 			done, err := store.Advance(ctx, from, after(from), from.Rotated)
-			assert.Error(t, err, "it was held")
+			assert.Error(t, err, "the server delayed the call past its deadline")
 			assert.False(t, done)
 		})
 	}
@@ -848,9 +847,9 @@ func TestHeldStep(t *testing.T, store session.Store, hold func(t *testing.T, s s
 	time.Sleep(wait)
 	release()
 	for end := time.Now().Add(2 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
-		is(t, store, s, "a step whose caller had given up")
+		is(t, store, s, "an Advance took effect after its caller had given up")
 	}
-	// A later step is not held up by those.
+	// The delayed calls do not block a later one.
 	require.True(t, advance(t, store, after(s), s.Rotated))
 	is(t, store, after(s))
 }
