@@ -71,14 +71,7 @@
 // # Testing a session store
 //
 // [TestSessionStore] tests what [session.Store] promises, and that a session.Manager
-// works with the store. The author of a store calls it from a test:
-//
-//	func TestSessions(t *testing.T) {
-//		jwtauthtest.TestSessionStore(t, func(t *testing.T) session.Store {
-//			db := open(t) // and t.Cleanup(...)
-//			return db.Sessions()
-//		})
-//	}
+// works with the store.
 //
 // Each subtest creates its own stores, with its own t. A subtest may hold two stores
 // at once. They may share a database if the names of their tables or keys differ. Up
@@ -102,15 +95,7 @@
 //
 // # Testing a revocation store
 //
-// [TestRevocationStore] tests what [revoke.Store] promises. The author of a store
-// calls it from a test:
-//
-//	func TestRevocations(t *testing.T) {
-//		jwtauthtest.TestRevocationStore(t, func(t *testing.T) revoke.Store {
-//			db := open(t) // and t.Cleanup(...)
-//			return db.Revocations()
-//		})
-//	}
+// [TestRevocationStore] tests what [revoke.Store] promises.
 //
 // Each subtest creates its own logs, with its own t. A subtest may hold several logs
 // at once. They may share a database if the names of their tables or keys differ. The

@@ -17,12 +17,17 @@ import (
 	"github.com/joinednode/jwtauth/revoke"
 )
 
-// TestRevocationStore tests an implementation of [revoke.Store]. Authors of stores call it;
-// other programs do not need it. newStore must return a new, empty log each time. Each
-// subtest calls newStore with its own t.
+// TestRevocationStore tests an implementation of [revoke.Store]. Only authors of stores need it:
 //
-// The section "Testing a revocation store" of the package comment has an example, and lists
-// what this suite cannot test.
+//	func TestRevocations(t *testing.T) {
+//		jwtauthtest.TestRevocationStore(t, func(t *testing.T) revoke.Store {
+//			db := open(t) // and t.Cleanup(...)
+//			return db.Revocations()
+//		})
+//	}
+//
+// newStore must return a new, empty log each time. The section "Testing a revocation store" of
+// the package comment lists what the suite requires, and what it cannot test.
 func TestRevocationStore(t *testing.T, newStore func(t *testing.T) revoke.Store) {
 	for _, check := range []struct {
 		name string

@@ -19,12 +19,17 @@ import (
 	"github.com/joinednode/jwtauth/session"
 )
 
-// TestSessionStore tests an implementation of [session.Store]. Authors of stores call it;
-// other programs do not need it. newStore must return a new, empty store each time. Each
-// subtest calls newStore with its own t.
+// TestSessionStore tests an implementation of [session.Store]. Only authors of stores need it:
 //
-// The section "Testing a session store" of the package comment has an example, and lists
-// what this suite cannot test.
+//	func TestSessions(t *testing.T) {
+//		jwtauthtest.TestSessionStore(t, func(t *testing.T) session.Store {
+//			db := open(t) // and t.Cleanup(...)
+//			return db.Sessions()
+//		})
+//	}
+//
+// newStore must return a new, empty store each time. The section "Testing a session store" of
+// the package comment lists what the suite requires, and what it cannot test.
 func TestSessionStore(t *testing.T, newStore func(t *testing.T) session.Store) {
 	for _, check := range []struct {
 		name string

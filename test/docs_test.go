@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// programs are the whole programs that documentation shows.
+// programs are the complete programs in the documentation.
 func programs(t *testing.T) map[string]string {
 	t.Helper()
 	readme, err := os.ReadFile("../README.md")
@@ -29,7 +29,7 @@ func programs(t *testing.T) map[string]string {
 	return map[string]string{"README.md": string(block[1]), "the package comment": indented(file.Doc)}
 }
 
-// indented is the first block of code of a doc comment.
+// indented returns the first code block of a doc comment.
 func indented(doc *ast.CommentGroup) string {
 	var code []string
 	for line := range strings.Lines(doc.Text()) {
@@ -92,7 +92,7 @@ func TestLinks_OfEveryDocumentLeadToAFile(t *testing.T) {
 	}
 }
 
-// anchors are the headings of a page as links name them.
+// anchors returns the anchors of the headings of a page.
 func anchors(page string) (all []string) {
 	for line := range strings.Lines(page) {
 		if title := strings.TrimLeft(line, "#"); title != line {

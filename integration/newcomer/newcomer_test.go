@@ -1,5 +1,5 @@
-// Package newcomer_test follows docs/first-ten-minutes.md in an empty folder, with the
-// library as this work tree would release it.
+// Package newcomer_test runs the commands of docs/first-ten-minutes.md in an empty folder. It
+// uses the library as a release of this work tree would provide it.
 package newcomer_test
 
 import (
@@ -21,7 +21,7 @@ import (
 	"github.com/joinednode/jwtauth/integration/internal/freeport"
 )
 
-// block is commands, and what they print if the page says so.
+// block is a block of commands, and their output if the page shows it.
 type block struct{ commands, prints string }
 
 var fenced = regexp.MustCompile("(?ms)^```(sh|text)\n(.*?)^```\n")
@@ -51,12 +51,12 @@ func printing(all []block) (n int) {
 	return n
 }
 
-// pattern is what must be printed, with … for anything within a line.
+// pattern is the expected output, where … stands for any characters within a line.
 func pattern(prints string) *regexp.Regexp {
 	return regexp.MustCompile(`^` + strings.ReplaceAll(regexp.QuoteMeta(prints), "…", `[^\n]+`) + `$`)
 }
 
-// output runs a command of the go command that is to succeed.
+// output runs the go command, which must succeed, and returns its output.
 func output(t *testing.T, name string, args ...string) string {
 	t.Helper()
 	out, err := exec.CommandContext(t.Context(), name, args...).Output()
@@ -67,8 +67,8 @@ func output(t *testing.T, name string, args ...string) string {
 func TestTheFirstTenMinutes(t *testing.T) {
 	text, err := os.ReadFile("../../docs/first-ten-minutes.md")
 	require.NoError(t, err)
-	// The page says 8080, which may be taken where tests run: it is replaced in the page and
-	// in the program of the README, and nothing else is.
+	// Port 8080 of the page may be in use here. Replace it in the page and in the program of
+	// the README, and change nothing else.
 	port := freeport.Port(t)
 	all := blocks(t, strings.ReplaceAll(string(text), "8080", port))
 
@@ -76,8 +76,8 @@ func TestTheFirstTenMinutes(t *testing.T) {
 	out, err := exec.CommandContext(t.Context(), "go", "run", "../fileproxy", proxy, "v0.1.0", "../..").CombinedOutput()
 	require.NoError(t, err, "%s", out)
 
-	// One shell, as on the page. It ends at the first command that fails, and what it
-	// started ends with it.
+	// Run all commands in one shell, as on the page. The shell exits at the first command that
+	// fails, and stops the processes that it started.
 	var script strings.Builder
 	script.WriteString("set -euo pipefail\ntrap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n")
 	const mark = "=== the next block ==="
@@ -87,20 +87,20 @@ func TestTheFirstTenMinutes(t *testing.T) {
 	}
 	cmd := exec.CommandContext(t.Context(), "bash", "-c", script.String())
 	cmd.Dir = t.TempDir()
-	// A module cache of its own, so that no version of before is taken for this one. What
-	// it needs of others is where this module found it. GOFLAGS let it be removed, and
-	// built from the cache the next time.
+	// Use a new module cache, so that no earlier version is mistaken for this one. Other
+	// modules come from the cache of this module. GOFLAGS makes the cache removable and
+	// allows the build cache to be used the next time.
 	cmd.Env = append(os.Environ(), "GOWORK=", "GOMODCACHE="+t.TempDir(), "GOFLAGS=-modcacherw -trimpath", "GONOPROXY=none",
 		"GONOSUMDB="+output(t, "go", "env", "GONOSUMDB")+",github.com/joinednode/jwtauth",
 		"GOPROXY=file://"+proxy+",file://"+filepath.Join(output(t, "go", "env", "GOMODCACHE"), "cache/download")+","+output(t, "go", "env", "GOPROXY"))
-	// One output for all, so that the order is that of a terminal. A file, since a pipe
-	// would be waited for as long as a server that is left over holds it.
+	// Use one file for all output, so that the order is that of a terminal. With a pipe, Wait
+	// would block as long as a remaining server holds it open.
 	printed, err := os.Create(filepath.Join(t.TempDir(), "printed"))
 	require.NoError(t, err)
 	defer printed.Close()
 	cmd.Stdout, cmd.Stderr = printed, printed
-	// The shell has a process group of its own, that ends with the test; should the test
-	// be killed, the shell's trap sees to the server.
+	// The shell gets its own process group, which is killed when the test ends. If the test
+	// itself is killed, the trap of the shell stops the server.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	require.NoError(t, cmd.Start())

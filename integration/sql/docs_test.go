@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The program of the package comment, with the driver that it names.
+// This test runs the program of the package comment with the driver that it names.
 func TestTheProgramOfTheDocumentationRuns(t *testing.T) {
 	file, err := parser.ParseFile(token.NewFileSet(), "../../store/sqlstore/sqlstore.go", nil, parser.ParseComments|parser.PackageClauseOnly)
 	require.NoError(t, err)
