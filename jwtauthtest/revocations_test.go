@@ -314,8 +314,8 @@ var flaws = []flaw[revoke.Store]{
 	{"kinds are mixed up", appending(func(e *revoke.Entry) { e.Kind = 5 - e.Kind }), "entries come back as they were; lists over one log reject what one of them revoked"},
 	{"a collation takes ids for one another", unique(func(e revoke.Entry) string { return strings.ToLower(fmt.Sprint(e.Kind, e.Issuer, e.ID)) }, nil), "entries come back as they were"},
 
-	{"what no list can judge is kept", flawed(func(t *table) { t.validate = func(revoke.Entry) error { return nil } }), "entries that no list can interpret are rejected"},
-	{"what no list can judge is kept, and an error", flawed(func(t *table) {
+	{"entries that no list can interpret are kept", flawed(func(t *table) { t.validate = func(revoke.Entry) error { return nil } }), "entries that no list can interpret are rejected"},
+	{"entries that no list can interpret are kept, and an error", flawed(func(t *table) {
 		t.validate = func(e revoke.Entry) error {
 			err := e.Validate()
 			if err != nil {

@@ -420,7 +420,7 @@ var sessionFlaws = []flaw[session.Store]{
 	{"a label has no emoji", putting(func(s *session.Session) { s.Label = strings.ReplaceAll(s.Label, "\U0001f98a", "?") }), comeBack},
 	{"a subject is cut at 1023 bytes", putting(func(s *session.Session) { s.Subject = s.Subject[:min(len(s.Subject), 1023)] }), comeBack},
 	{"a generation has 32 bits", putting(func(s *session.Session) { s.Generation = int64(int32(s.Generation)) }), comeBack + "; " + five},
-	{"a moment is in milliseconds", putting(func(s *session.Session) { s.Created = s.Created.Truncate(time.Millisecond) }), comeBack},
+	{"a time is in milliseconds", putting(func(s *session.Session) { s.Created = s.Created.Truncate(time.Millisecond) }), comeBack},
 	{"a rotation is in seconds", putting(func(s *session.Session) { s.Rotated = s.Rotated.Truncate(time.Second) }), comeBack},
 	{"an end has 32 bits", putting(func(s *session.Session) { s.MaxExpires = time.Unix(min(s.MaxExpires.Unix(), 1<<31-1), 0) }), comeBack},
 	{"what was not revoked was in 1970", bent(func(sh *shelf) {

@@ -131,7 +131,7 @@ func TestTwoTabsThatRefreshAtOnceStayLoggedIn(t *testing.T) {
 			const letIn = `document.getElementById("call-status").textContent === "200"`
 			before := s.count("GET", "/api/me", 401)
 			for begun, done := time.Now(), false; !done; time.Sleep(300 * time.Millisecond) { // until both tabs got a 401 at the same time
-				require.Less(t, time.Since(begun), patience, "never both, and both let in then")
+				require.Less(t, time.Since(begun), patience, "the two calls were never rejected at the same time and then both allowed")
 				clicked := time.Now()
 				for _, p := range []*tab{first, second} {
 					p.do(chromedp.Evaluate(`document.getElementById("call-five-button").click()`, nil))
@@ -141,7 +141,7 @@ func TestTwoTabsThatRefreshAtOnceStayLoggedIn(t *testing.T) {
 					p.until(`!document.querySelector("[aria-busy]")`)
 					done = eval[bool](p, letIn) && done
 				}
-				require.True(t, done || time.Since(clicked) > atOnce, "both are let in")
+				require.True(t, done || time.Since(clicked) > atOnce, "both calls are allowed")
 				done = done && s.count("GET", "/api/me", 401) >= before+6
 			}
 		}

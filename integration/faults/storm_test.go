@@ -40,15 +40,15 @@ type service struct {
 	list *revoke.List
 }
 
-// newService returns a service that has read the log once and follows it until the test ends.
-// hurried is a clock by which a token that was given rotates after a moment. All
-// processes have the same, from the beginning of the hour on.
+// hurried is a clock that runs 3000 times as fast as the wall clock, so that a token rotates
+// almost at once. All processes see the same time until the hour ends.
 func hurried() time.Time {
 	now := time.Now()
 	hour := now.Truncate(time.Hour)
 	return hour.Add(3000 * now.Sub(hour))
 }
 
+// newService returns a service that has read the log once and follows it until the test ends.
 func newService(t testing.TB, sessions session.Store, log revoke.Store) (service, error) {
 	quiet := slog.New(slog.DiscardHandler)
 	list, err := revoke.New(log, revoke.WithLogger(quiet), revoke.WithStaleness(patience))

@@ -48,7 +48,7 @@ server {
     location /redirected/  { return 301 https://$host$request_uri; }
     location /gone/        { proxy_pass http://127.0.0.1:1; }
 }
-# The page's logs, but for one location, in front of a socket that is not there.
+# This server has the logs of the page except for one location. Its socket does not exist.
 server {
     listen {careless};
     server_name nobody.example.com;

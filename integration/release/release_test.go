@@ -92,7 +92,7 @@ func TestTheCheckOfARelease(t *testing.T) {
 		{"a module that requires another version is not released", "", "0.1.0", func(c clone) {
 			c.run("go", "mod", "edit", "-require=github.com/joinednode/jwtauth@v0.0.9", "store/redisstore/go.mod")
 		}, "store/redisstore requires github.com/joinednode/jwtauth v0.0.9, which is not v0.1.0", true},
-		{"a module whose requirements nobody can find is not released", "", "0.1.0", func(c clone) {
+		{"a module whose requirements cannot be found is not released", "", "0.1.0", func(c clone) {
 			c.run("go", "mod", "edit", "-require=github.com/joinednode/jwtauth/nowhere@v0.1.0", "store/redisstore/go.mod")
 		}, "what store/redisstore requires cannot be found", true},
 		{"a version is named by its heading", "", "0.1.0", func(c clone) { c.write("CHANGELOG.md", "## [Unreleased]\n\n## 0.1.0\n") }, "CHANGELOG.md names no version", true},

@@ -115,7 +115,7 @@ func tokenOf(t *testing.T, key keys.Key, row session.Session, generation int64) 
 	require.NoError(t, store.Create(t.Context(), row))
 	m, err := session.New(key, store)
 	require.NoError(t, err)
-	// The one before gives its successor again.
+	// The previous token gives the same successor again.
 	first, err := jwtauth.New(key, jwtauth.WithTypes(session.RefreshType), jwtauth.WithAnyContainer(), jwtauth.WithMaxLifetime(session.DefaultRefreshTTL))
 	require.NoError(t, err)
 	before, err := first.Issue("", jwtauth.Subject(row.Subject), jwtauth.SessionID(row.ID), jwtauth.ID(refreshID(row.ID, generation-1)), jwtauth.Claim("gen", generation-1))
