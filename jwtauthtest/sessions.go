@@ -480,7 +480,7 @@ func revokeEndsOnce(t *testing.T, newStore func(t *testing.T) session.Store) {
 	is(t, store, other)
 	have(t, []session.Session{other}, list(t, store, "alice", at))
 
-	// Revoke also ends an expired session, since its caller does not read the session first.
+	// Revoke also ends an expired session. Its caller need not know that it has expired.
 	s = sessionOf("bob")
 	create(t, store, s)
 	require.True(t, end(t, store, s, session.ReasonLogout, s.MaxExpires.Add(time.Hour)))
