@@ -130,7 +130,7 @@ func (s *storm) blow(t *testing.T, refreshes int64) {
 	require.NoError(t, ctx.Err(), "%d refreshes of %d, with %d outages", s.refreshes.Load(), refreshes, s.outages.Load())
 }
 
-// insist retries a call while it returns ErrUnavailable. Each try has a timeout, as that of a
+// insist retries a call until it succeeds or ctx ends. Each try has a timeout, as the call of a
 // client would.
 func (s *storm) insist(ctx context.Context, try func(context.Context) error) error {
 	for {
