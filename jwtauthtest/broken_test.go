@@ -10,21 +10,21 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// flaw is a store with one thing wrong.
+// flaw is a store with one defect.
 type flaw[S any] struct {
 	name   string
 	new    func() S
 	caught string // the checks that must find it, separated by ";"; others may find it too
 }
 
-// noFlaw is the name of stores that must pass.
+// noFlaw is the name prefix of stores that must pass.
 const noFlaw = "none"
 
-// findEveryFlaw requires that the checks of a suite find what they should, and that
-// each of them can fail.
+// findEveryFlaw requires that the checks of a suite find each flaw, and that each check can
+// fail.
 //
-// A test cannot fail on purpose, so that the one that calls this runs itself in
-// another process, where every store has its turn, and reads there what failed.
+// A test cannot fail on purpose. So findEveryFlaw runs the calling test again in another
+// process, which runs the suite on every store, and reads the failures from its output.
 func findEveryFlaw[S any](t *testing.T, flaws []flaw[S], suite func(t *testing.T, newStore func(t *testing.T) S)) {
 	t.Helper()
 	const inside = "JWTAUTHTEST_FLAWS"

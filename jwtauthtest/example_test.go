@@ -13,37 +13,37 @@ import (
 	"github.com/joinednode/jwtauth/jwtauthtest"
 )
 
-// t stands for a test's *testing.T, which examples do not have.
+// t takes the place of the *testing.T that examples do not have.
 var t jwtauthtest.TB = panics{}
 
-// panics is the least that this package needs of a test.
+// panics is a minimal jwtauthtest.TB.
 type panics struct{}
 
 func (panics) Helper() {}
 
 func (panics) Fatalf(format string, args ...any) { panic(fmt.Sprintf(format, args...)) }
 
-// hello greets whoever the token speaks of.
+// hello greets the subject of the token.
 var hello = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 	claims, _ := jwtauth.FromContext(r.Context())
 	fmt.Fprintf(w, "hello, %s", claims.Subject)
 })
 
-// send prints what a handler answers.
+// send prints the response of a handler.
 func send(h http.Handler, r *http.Request) {
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
 	fmt.Println(w.Code, w.Body)
 }
 
-// refused prints whether an Auth refuses a token of the container demo for this
+// refused prints whether an Auth rejects a token of the container demo with the given
 // error.
 func refused(auth *jwtauthtest.Auth, token string, want error) {
 	_, err := auth.Verify(context.Background(), token, "demo")
 	fmt.Println(errors.Is(err, want))
 }
 
-// A route, and every token that it must not let in.
+// This example sends every bad token to a route, which must deny each request.
 func Example() {
 	auth := jwtauthtest.New(t, jwtauth.WithIssuer("https://api.example.com"))
 	mux := http.NewServeMux()
@@ -72,7 +72,7 @@ func Example() {
 	// 403: a token of another container
 }
 
-// New takes the options that the program gives jwtauth.New.
+// New takes the options that the program passes to jwtauth.New.
 func ExampleNew() {
 	options := []jwtauth.Option{jwtauth.WithTTL(time.Hour), jwtauth.WithTypes("invite+jwt")}
 
@@ -82,7 +82,7 @@ func ExampleNew() {
 	// Output: 2026-01-01 01:00:00 +0000 UTC <nil>
 }
 
-// What makes its own Auth needs the key.
+// A program that creates its own Auth needs the key.
 func ExampleKey() {
 	auth, err := jwtauth.New(jwtauthtest.Key())
 	fmt.Println(jwtauthtest.Key(), err)
@@ -94,8 +94,8 @@ func ExampleKey() {
 	// true <nil>
 }
 
-// A service that makes its Auth itself: it gets the key and the clock, and
-// tokens are made as its own options say.
+// The service creates its own Auth. It gets the key and the clock of the test, and For
+// issues tokens according to the options of the service.
 func ExampleAuth_For() {
 	auth := jwtauthtest.New(t)
 	service, err := jwtauth.New(jwtauthtest.Key(), jwtauth.WithClock(auth.Clock.Now),
@@ -109,7 +109,7 @@ func ExampleAuth_For() {
 	// Output: true
 }
 
-// An Auth is a jwtauth.Auth; where one of that type is wanted, it is the field.
+// Where a *jwtauth.Auth is required, pass the embedded field.
 func ExampleAuth() {
 	auth := jwtauthtest.New(t)
 	serve := func(auth *jwtauth.Auth, r *http.Request) {
@@ -133,7 +133,7 @@ func ExampleAuth_Token() {
 	// true
 }
 
-// With Err, a test can also expect what the client is told.
+// Err lets a test also compare the response that the client gets.
 func ExampleAuth_Bad() {
 	auth := jwtauthtest.New(t, jwtauth.WithStatus(jwtauth.BearerStatus))
 	private := auth.Private(hello)
@@ -150,7 +150,7 @@ func ExampleAuth_Bad() {
 	// Output: done
 }
 
-// What a log would say.
+// Err is the error that Verify returns.
 func ExampleBadToken() {
 	auth := jwtauthtest.New(t)
 	for _, bad := range auth.Bad("demo")[:3] {
@@ -210,7 +210,7 @@ func ExampleAuth_WrongType() {
 	// Output: true
 }
 
-// An hour ago the expired token was good.
+// An hour earlier, the expired token was valid.
 func ExampleAuth_Expired() {
 	auth := jwtauthtest.New(t)
 	token := auth.Expired("demo")
@@ -249,14 +249,14 @@ func ExampleAuth_WrongAudience() {
 	// Output: true
 }
 
-// The container is the one that the request will name.
+// The argument is the container of the request.
 func ExampleAuth_WrongContainer() {
 	auth := jwtauthtest.New(t)
 	refused(auth, auth.WrongContainer("demo"), jwtauth.ErrContainer)
 	// Output: true
 }
 
-// Claims as a verified token gives them, the program's own included.
+// Claims returns verified claims, including those that the program defines.
 func ExampleAuth_Claims() {
 	auth := jwtauthtest.New(t)
 	claims := auth.Claims("demo", jwtauth.Subject("alice"), jwtauth.Claim("role", "admin"))
@@ -273,7 +273,7 @@ func ExampleClaims() {
 	// Output: demo alice
 }
 
-// A handler by itself, without a token.
+// Context calls a handler without a token.
 func ExampleContext() {
 	ctx := jwtauthtest.Context(t, "demo", jwtauth.Subject("alice"))
 	send(hello, httptest.NewRequest("GET", "/", nil).WithContext(ctx))
@@ -290,7 +290,7 @@ func ExampleRequest() {
 	// Output: 200 hello
 }
 
-// For clients that can set no header.
+// QueryRequest is for routes whose clients cannot set a header.
 func ExampleQueryRequest() {
 	auth := jwtauthtest.New(t)
 	mux := http.NewServeMux()
@@ -301,7 +301,7 @@ func ExampleQueryRequest() {
 	// Output: 200 text=hello
 }
 
-// Anything that goes by a function like time.Now can share the clock.
+// Pass Now to everything that takes a function like time.Now.
 func ExampleClock() {
 	var clock jwtauthtest.Clock
 	now := clock.Now
@@ -330,10 +330,10 @@ func ExampleClock_Set() {
 	// Output: 2028-03-01 12:00:00 +0000 UTC
 }
 
-// A *testing.T is a TB; so is whatever has these two methods.
+// A *testing.T is a TB, and so is every type with these two methods.
 func ExampleTB() {
 	defer func() { fmt.Println(recover()) }()
 	var t jwtauthtest.TB = panics{}
 	jwtauthtest.New(t).WrongIssuer("demo")
-	// Output: jwtauthtest: WrongIssuer: this Auth takes the tokens of every issuer; give it jwtauth.WithIssuer, or leave this token out
+	// Output: jwtauthtest: WrongIssuer: this Auth accepts tokens of every issuer; give it jwtauth.WithIssuer, or leave this token out
 }

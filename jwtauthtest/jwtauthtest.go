@@ -38,10 +38,11 @@
 //
 // # Concurrency
 //
-// Nothing here starts a goroutine or reads the wall clock, so all of it works in parallel
-// tests and in the bubbles of testing/synctest. A failure fails the test that New was
-// given, and ends the calling goroutine. So call New in the subtest that uses it, and do
-// not call the methods of [Auth] in goroutines that a test starts.
+// [Auth], [Clock], [Claims] and [Context] start no goroutine and do not read the wall
+// clock, so they work in parallel tests and in the bubbles of testing/synctest. A failure
+// fails the test that New was given, and ends the calling goroutine. So call New in the
+// subtest that uses it, and do not call the methods of [Auth] in goroutines that a test
+// starts.
 //
 // # Testing a store
 //
@@ -126,7 +127,7 @@ func Key() keys.Key {
 
 func inTestsAlone() {
 	if !testing.Testing() {
-		panic("jwtauthtest: everyone knows its key, so it works only in programs that go test builds")
+		panic("jwtauthtest: the key of this package is public, so it works only in programs built by go test")
 	}
 }
 
@@ -185,7 +186,7 @@ func (a *Auth) issue(method, container string, opts []jwtauth.IssueOption) strin
 	a.t.Helper()
 	token, err := a.Issue(container, opts...)
 	if err != nil {
-		a.t.Fatalf("jwtauthtest: %s: no token to begin with: %v", method, err)
+		a.t.Fatalf("jwtauthtest: %s: cannot issue a token: %v", method, err)
 	}
 	return token
 }
@@ -201,7 +202,7 @@ func (a *Auth) claims(method, container string, opts []jwtauth.IssueOption) jwta
 	a.t.Helper()
 	claims, err := a.Verify(context.Background(), a.issue(method, container, opts), container)
 	if err != nil {
-		a.t.Fatalf("jwtauthtest: %s: the token is refused: %v", method, err)
+		a.t.Fatalf("jwtauthtest: %s: the token is rejected: %v", method, err)
 	}
 	return claims
 }

@@ -32,8 +32,8 @@ import (
 
 const issuer = "https://api.example.com"
 
-// configurations are the options of services, the containers they name, and
-// what they give Issue.
+// configurations are the options of services, their containers, and their options for
+// Issue.
 var configurations = map[string]struct {
 	opts      []jwtauth.Option
 	container string
@@ -85,19 +85,19 @@ var configurations = map[string]struct {
 	},
 }
 
-// none is a list on which nothing is revoked.
+// none is a revocation list without entries.
 type none struct{}
 
 func (none) Revoked(context.Context, jwtauth.Claims) (bool, error) { return false, nil }
 
-// sentinels are all errors that a token is refused for.
+// sentinels are all errors that a token can be rejected with.
 var sentinels = []error{
 	jwtauth.ErrMalformed, jwtauth.ErrUnknownKey, jwtauth.ErrSignature, jwtauth.ErrType, jwtauth.ErrExpired,
 	jwtauth.ErrNotYetValid, jwtauth.ErrIssuer, jwtauth.ErrAudience, jwtauth.ErrContainer, jwtauth.ErrNoContainer,
 	jwtauth.ErrRevoked, jwtauth.ErrUnavailable, jwtauth.ErrNoToken,
 }
 
-// only fails unless an error is this one and none of the others.
+// only requires that an error is want, and none of the other sentinels.
 func only(t *testing.T, want, err error) {
 	t.Helper()
 	for _, sentinel := range sentinels {
@@ -105,7 +105,7 @@ func only(t *testing.T, want, err error) {
 	}
 }
 
-// object is what one part of a token says.
+// object is one decoded part of a token.
 type object map[string]any
 
 func read(t *testing.T, part string) (o object) {
@@ -118,7 +118,7 @@ func read(t *testing.T, part string) (o object) {
 	return o
 }
 
-// sign makes a genuine token.
+// sign returns a correctly signed token.
 func sign(t *testing.T, header, claims object) string {
 	t.Helper()
 	encode := func(o object) string {
@@ -134,16 +134,15 @@ func sign(t *testing.T, header, claims object) string {
 	return message + "." + base64.RawURLEncoding.EncodeToString(signature)
 }
 
-// put sets a member to what it is in a good token.
+// put copies a member from a valid token.
 func (o object) put(name string, good object) {
 	if o[name] = good[name]; o[name] == nil {
 		delete(o, name)
 	}
 }
 
-// repairs put right the one thing that is wrong with a bad token, before it is
-// signed anew; all that is wrong with some is the signature. Of those that are
-// wrong by their time alone, the clock is moved by so much.
+// repairs remove the defect of a bad token before it is signed again. For some tokens, the
+// signature is the only defect. For tokens with a wrong time, the clock moves instead.
 var repairs = map[string]struct {
 	header, claims string
 	clock          time.Duration
@@ -202,7 +201,7 @@ func TestABadTokenIsRefusedForOneThingAlone(t *testing.T) {
 					require.NoError(t, err, "a token %s, put right", bad.Name)
 					auth.Clock.Advance(-repair.clock)
 
-					// Whatever else it says is what a good one says.
+					// All other members equal those of a valid token.
 					for _, member := range []string{"iat", "nbf", "exp", "jti"} {
 						delete(claims, member)
 						delete(goodClaims, member)
@@ -225,14 +224,15 @@ func TestABadTokenIsRefusedForOneThingAlone(t *testing.T) {
 	}
 }
 
-// order is that of Bad.
+// order is the order of the names that Bad returns.
 var order = []string{
 	"cut short", "that is unsigned", "of another algorithm", "of an unknown key", "forged with another key",
 	"changed after it was signed", "without an expiry", "of another type", "that has expired",
 	"that is not valid yet", "of another issuer", "for another audience", "of another container",
 }
 
-// Their signatures are refused whatever they are; these are what attackers send.
+// Verify rejects these tokens for their signature alone. This test proves that the rest of each
+// token is what an attacker would send.
 func TestWhatAttackersSendIsWhatTheyWouldSend(t *testing.T) {
 	auth := jwtauthtest.New(t)
 	parts := strings.Split(auth.Unsigned("demo"), ".")
@@ -245,7 +245,7 @@ func TestWhatAttackersSendIsWhatTheyWouldSend(t *testing.T) {
 	deceived, err := jwtauth.New(keys.HS256(public), jwtauth.WithClock(auth.Clock.Now))
 	require.NoError(t, err)
 	_, err = deceived.Verify(t.Context(), auth.WrongAlgorithm("demo"), "demo")
-	require.NoError(t, err, "who takes the public key for a secret is deceived")
+	require.NoError(t, err, "an Auth that uses the public key as a secret accepts the token")
 	anybody, err := jwtauth.New(keys.Verifier(public), jwtauth.WithClock(auth.Clock.Now))
 	require.NoError(t, err)
 	_, err = anybody.Verify(t.Context(), auth.Token("demo"), "demo")
@@ -343,7 +343,7 @@ func TestForWorksByTheClockOfTheAuth(t *testing.T) {
 	}
 }
 
-// fatal is a test that keeps what it failed for.
+// fatal is a TB that records its failure message.
 type fatal struct{ message string }
 
 func (*fatal) Helper() {}
@@ -353,7 +353,7 @@ func (f *fatal) Fatalf(format string, args ...any) {
 	panic(f)
 }
 
-// failure returns what a test fails for.
+// failure returns the failure message of a test.
 func failure(t *testing.T, run func(t jwtauthtest.TB)) string {
 	t.Helper()
 	var f fatal
@@ -518,7 +518,7 @@ func TestTheKeyIsAlwaysTheSame(t *testing.T) {
 		"what users have written down must stay good")
 }
 
-// goCommand runs the go command on a file with this source.
+// goCommand runs the go command on a file with the given source.
 func goCommand(t *testing.T, name, source string, args ...string) (string, error) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), name)
@@ -544,7 +544,7 @@ func (tb) Fatalf(string, ...any) {}
 func try(f func()) {
 	defer func() { fmt.Println(recover()) }()
 	f()
-	fmt.Println("let in")
+	fmt.Println("no panic")
 }
 
 func main() {
@@ -553,7 +553,7 @@ func main() {
 }
 `, "run")
 	require.NoError(t, err, out)
-	message := "jwtauthtest: everyone knows its key, so it works only in programs that go test builds\n"
+	message := "jwtauthtest: the key of this package is public, so it works only in programs built by go test\n"
 	require.Equal(t, message+message, out)
 }
 

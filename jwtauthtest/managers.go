@@ -25,17 +25,17 @@ import (
 	"github.com/joinednode/jwtauth/session"
 )
 
-// house has several Managers over one store, like several processes. All of them learn of
-// a logout at once.
+// house has several Managers over one store, like the processes of a service. They share a
+// revocation list, so each sees a logout at once.
 type house struct {
 	managers []*session.Manager
-	ahead    atomic.Int64 // how far the Managers' clock is ahead of the wall clock
+	ahead    atomic.Int64 // how far the clock of the Managers is ahead of the wall clock
 	mu       sync.Mutex
 	events   []session.EventKind
 }
 
-// newHouse uses the longest grace and long timeouts, so that a retry is in time however
-// slow the store is.
+// newHouse returns a house with the longest grace and a long store timeout, so that retries
+// and answers of a slow store are in time.
 func newHouse(t *testing.T, store session.Store, managers int) *house {
 	t.Helper()
 	h := &house{}
@@ -52,7 +52,7 @@ func newHouse(t *testing.T, store session.Store, managers int) *house {
 
 func (h *house) now() time.Time { return time.Now().Add(time.Duration(h.ahead.Load())) }
 
-// settle moves the clock until the tokens that were given out rotate.
+// settle advances the clock beyond the grace, so that the latest tokens rotate when used.
 func (h *house) settle() { h.ahead.Add(int64(11 * time.Minute)) }
 
 func (h *house) report(e session.Event) {
@@ -69,7 +69,7 @@ func (h *house) login(t *testing.T, subject string) session.Pair {
 	return pair
 }
 
-// row returns the session of a pair.
+// row returns the stored session of a pair.
 func row(t *testing.T, store session.Store, pair session.Pair) session.Session {
 	t.Helper()
 	s, found, err := store.Get(t.Context(), pair.Subject, pair.SessionID)
@@ -78,7 +78,7 @@ func row(t *testing.T, store session.Store, pair session.Pair) session.Session {
 	return s
 }
 
-// generation returns the generation of a pair's refresh token.
+// generation returns the generation of the refresh token of a pair.
 func generation(t *testing.T, pair session.Pair) int64 {
 	t.Helper()
 	parts := strings.Split(pair.RefreshToken, ".")
@@ -125,10 +125,11 @@ func refreshesRotateOnce(t *testing.T, store session.Store, managers int) {
 	require.EqualValues(t, 3, row(t, store, first).Generation)
 }
 
-// nothingIsLeft requires that no token of these sessions works any more.
+// nothingIsLeft requires that all tokens of a session are rejected.
 func (h *house) nothingIsLeft(t *testing.T, store session.Store, pairs ...session.Pair) {
 	t.Helper()
-	// The last Manager has not heard of the logout. There the row alone ends the session.
+	// Add a Manager whose revocation list does not have the logout. There, the stored
+	// session alone must end the tokens.
 	managers := append(slices.Clone(h.managers), newHouse(t, store, 1).managers...)
 	for _, pair := range pairs {
 		for _, m := range managers {
@@ -142,7 +143,7 @@ func (h *house) nothingIsLeft(t *testing.T, store session.Store, pairs ...sessio
 	}
 	require.False(t, row(t, store, pairs[0]).RevokedAt.IsZero(), "the row is not revoked")
 	for _, s := range list(t, store, pairs[0].Subject, time.Now()) {
-		require.NotEqual(t, pairs[0].SessionID, s.ID, "it is still listed")
+		require.NotEqual(t, pairs[0].SessionID, s.ID, "List still returns the session")
 	}
 }
 
@@ -202,7 +203,7 @@ func theftEndsTheSession(t *testing.T, newStore func(t *testing.T) session.Store
 type unreliable struct {
 	session.Store
 	fails string // the name of the method
-	late  bool   // the method takes effect, and only its response is lost
+	late  bool   // the method takes effect, and only its answer is lost
 }
 
 var errDown = errors.New("the store is down")
@@ -241,8 +242,8 @@ func (u *unreliable) List(ctx context.Context, subject string, now time.Time) (a
 	return all, err
 }
 
-// ask sends a request to the handler of a Manager. It returns ErrUnavailable for a 503
-// with Retry-After.
+// ask sends a request to the handler of a Manager. It returns ErrUnavailable for a 503 with
+// Retry-After.
 func ask(t *testing.T, h http.Handler, method, path, accessToken string, body map[string]any) error {
 	t.Helper()
 	text, err := json.Marshal(body)
@@ -274,7 +275,7 @@ func outagesLogNobodyOut(t *testing.T, newStore func(t *testing.T) session.Store
 	})
 	for i, call := range []struct {
 		name, fails string
-		ends        bool // it is a logout, which can be repeated
+		ends        bool // whether the call is a logout, which can be repeated
 		do          func(p session.Pair) error
 	}{
 		{"Login", "Create", false, func(p session.Pair) error { _, err := m.Login(t.Context(), p.Subject); return err }},
@@ -293,7 +294,7 @@ func outagesLogNobodyOut(t *testing.T, newStore func(t *testing.T) session.Store
 		{"sessions/", "List", false, func(p session.Pair) error {
 			return ask(t, handler, http.MethodGet, "/auth/sessions/", p.AccessToken, nil)
 		}},
-		{"LogoutAll of others", "List", false, func(p session.Pair) error {
+		{"LogoutAll except one", "List", false, func(p session.Pair) error {
 			_, err := m.LogoutAll(t.Context(), p.Subject, p.SessionID)
 			return err
 		}},
@@ -316,7 +317,7 @@ func outagesLogNobodyOut(t *testing.T, newStore func(t *testing.T) session.Store
 				store.fails = ""
 				require.ErrorIs(t, err, jwtauth.ErrUnavailable, name)
 				if late {
-					break // it was done, and asking again is another question
+					break // the call took effect, so a second call is another case
 				}
 			}
 			if call.fails != "Revoke" {

@@ -25,37 +25,37 @@ func TestRevocationStore(t *testing.T, newStore func(t *testing.T) revoke.Store)
 		run  func(t *testing.T, newStore func(t *testing.T) revoke.Store)
 	}{
 		{"entries come back as they were", entriesComeBack},
-		{"what no list can judge is refused", hopelessEntries},
+		{"entries that no list can interpret are rejected", hopelessEntries},
 		{"an entry is seen once Append has returned", entriesAreSeenAtOnce},
 		{"an entry may be added again", entriesMayBeAddedAgain},
 		{"pages keep to the limit and say whether there is more", partsKeepToTheLimit},
 		{"a cursor at the end stays good", endsStayGood},
-		{"a cursor that was used gives the same again", cursorsGiveTheSameAgain},
-		{"a cursor that is not of the log is its beginning", foreignCursorsAreTheBeginning},
-		{"a cursor behind the end misses nothing", cursorsBehindTheEndMissNothing},
-		{"Purge takes out nothing but what has expired", purgeKeepsWhatIsLive},
+		{"a cursor can be used again", cursorsGiveTheSameAgain},
+		{"a cursor of another log starts from the beginning", foreignCursorsAreTheBeginning},
+		{"a cursor past the end misses nothing", cursorsBehindTheEndMissNothing},
+		{"Purge deletes only expired entries", purgeKeepsWhatIsLive},
 		{"cursors stay good when something is purged", cursorsOutliveSome},
 		{"cursors stay good when everything is purged", cursorsOutliveAll},
 		{"a context that has ended is an error", endedContexts},
-		{"what was returned can be changed", partsAreCopies},
-		{"logs have nothing in common", logsAreApart},
-		{"readers miss nothing and get nothing twice while others write", readersFollowWriters},
-		{"nothing live is lost while others purge", purgesLoseNothing},
-		{"lists over one log refuse what one of them revoked", listsShareALog},
+		{"the caller may modify what Since returned", partsAreCopies},
+		{"logs are independent", logsAreApart},
+		{"readers get each entry once during concurrent writes", readersFollowWriters},
+		{"no live entry is lost during concurrent purges", purgesLoseNothing},
+		{"lists over one log reject what one of them revoked", listsShareALog},
 	} {
 		t.Run(check.name, func(t *testing.T) { check.run(t, newStore) })
 	}
 }
 
 const (
-	// late is how much later an entry may expire than requested, for stores that count in
+	// late is how much later than given an entry may expire. Stores may round up to
 	// seconds.
 	late = time.Second
-	// maxParts is more pages than any log here has.
+	// maxParts is more pages than any log of these tests has.
 	maxParts = 5000
 )
 
-var errNoEnd = fmt.Errorf("after %d parts there is still More", maxParts)
+var errNoEnd = fmt.Errorf("More is still true after %d pages", maxParts)
 
 // token returns an entry that is live for an hour.
 func token(id string) revoke.Entry {
@@ -84,8 +84,8 @@ func add(t *testing.T, store revoke.Store, entries ...revoke.Entry) {
 	}
 }
 
-// follow reads from a cursor to the end. It never fails the test, so goroutines may call
-// it.
+// follow reads from a cursor to the end of the log. It never fails the test, so any
+// goroutine may call it.
 func follow(ctx context.Context, store revoke.Store, cursor string, limit int) (entries []revoke.Entry, end string, err error) {
 	for range maxParts {
 		page, err := store.Since(ctx, cursor, limit)
@@ -93,7 +93,7 @@ func follow(ctx context.Context, store revoke.Store, cursor string, limit int) (
 			return nil, "", err
 		}
 		if len(page.Entries) > limit {
-			return nil, "", fmt.Errorf("%d entries where the limit is %d", len(page.Entries), limit)
+			return nil, "", fmt.Errorf("Since returned %d entries, the limit is %d", len(page.Entries), limit)
 		}
 		entries, cursor = append(entries, page.Entries...), page.Cursor
 		if !page.More {
@@ -103,7 +103,7 @@ func follow(ctx context.Context, store revoke.Store, cursor string, limit int) (
 	return nil, "", errNoEnd
 }
 
-// since is follow, and fails the test on an error.
+// since is like follow, but fails the test on an error.
 func since(t *testing.T, store revoke.Store, cursor string) (entries []revoke.Entry, end string) {
 	t.Helper()
 	entries, end, err := follow(t.Context(), store, cursor, 1000)
@@ -129,7 +129,7 @@ func places(t *testing.T, store revoke.Store) []string {
 	return nil
 }
 
-// same compares entries, and allows for the difference in Expires.
+// same requires that entries are equal. Expires may differ as far as stores are allowed to.
 func same(t *testing.T, want, got []revoke.Entry, message ...any) {
 	t.Helper()
 	got = slices.Clone(got)
@@ -146,21 +146,21 @@ func same(t *testing.T, want, got []revoke.Entry, message ...any) {
 	require.Equal(t, want, got, message...)
 }
 
-// live returns the entries that no purge of this package may have removed.
+// live returns the entries that have not expired, which no purge may have deleted.
 func live(entries []revoke.Entry) []revoke.Entry {
 	return slices.DeleteFunc(slices.Clone(entries), func(e revoke.Entry) bool { return e.Expires.Before(time.Now()) })
 }
 
 func ids(entries []revoke.Entry) []string {
-	all := []string{} // not nil, so that two empty lists are equal
+	all := []string{} // never nil, so that none equals none
 	for _, e := range entries {
 		all = append(all, e.ID)
 	}
 	return all
 }
 
-// texts are issuers and IDs that stores have been known to change or to confuse. A
-// database that ignores case or pads with spaces must be told to keep them apart.
+// texts are issuers and IDs that stores are known to change or to confuse. A database that
+// ignores case or trailing spaces by default confuses some of them.
 var texts = []string{
 	"alice", "Alice", "ALICE", "alice ", "alice  ", " alice", "alice\t", "alice\n", "\r\nalice", " ",
 	"\u00e1lice", "a\u0301lice", "a\u0301lice ", "stra\u00dfe", "strasse", "\u017ftrasse", "\u0130", "i", "\u0131",
@@ -179,7 +179,7 @@ func entriesComeBack(t *testing.T, newStore func(t *testing.T) revoke.Store) {
 			varied = append(varied, revoke.Entry{Kind: kind, Issuer: issuer, ID: "alice", Expires: soon})
 		}
 	}
-	last := time.Date(9999, time.December, 31, 23, 59, 58, 999_999_000, time.UTC) // late later, the year 9999 ends
+	last := time.Date(9999, time.December, 31, 23, 59, 58, 999_999_000, time.UTC) // and late
 	for _, epoch := range []int64{-1, 1, time.Now().UnixMicro(), 1<<53 + 1, last.UnixMicro()} {
 		varied = append(varied, revoke.Entry{Kind: revoke.Subject, ID: fmt.Sprint("epoch ", epoch), Epoch: epoch, Expires: soon})
 	}
@@ -235,7 +235,7 @@ func entriesAreSeenAtOnce(t *testing.T, newStore func(t *testing.T) revoke.Store
 	}
 }
 
-// An entry that is added twice may be kept once or twice.
+// entriesMayBeAddedAgain: a store may keep an entry once or twice if it is appended twice.
 func entriesMayBeAddedAgain(t *testing.T, newStore func(t *testing.T) revoke.Store) {
 	store := newStore(t)
 	twice, other := token("twice"), token("other")
@@ -273,7 +273,7 @@ func partsKeepToTheLimit(t *testing.T, newStore func(t *testing.T) revoke.Store)
 
 func endsStayGood(t *testing.T, newStore func(t *testing.T) revoke.Store) {
 	store := newStore(t)
-	var ends []string // cursors, each after some of the entries
+	var ends []string // missing has the entries appended since each end
 	var missing [][]revoke.Entry
 	for _, e := range tokens("t", 4) {
 		cursor := ""
@@ -301,7 +301,7 @@ func cursorsGiveTheSameAgain(t *testing.T, newStore func(t *testing.T) revoke.St
 		require.Len(t, cursors, len(want)+1)
 		for _, i := range []int{5, 0, 3, 1, 4, 2, 2} {
 			got, _ := since(t, store, cursors[i])
-			same(t, want[i:], got, "behind %d entries", i)
+			same(t, want[i:], got, "after %d entries", i)
 		}
 	}
 }
@@ -329,9 +329,9 @@ func foreignCursorsAreTheBeginning(t *testing.T, newStore func(t *testing.T) rev
 	}
 }
 
-// Cursors are opaque, so this test can only append characters to one. If a cursor ends in
-// a number, the result is past the end of the log. If not, it is no cursor of the log, or
-// the same one.
+// cursorsBehindTheEndMissNothing appends a digit to a cursor, since it does not know the
+// format of cursors. If the cursor ends in a number, the result lies past the end. Otherwise
+// the result is a foreign cursor, or an equal one.
 func cursorsBehindTheEndMissNothing(t *testing.T, newStore func(t *testing.T) revoke.Store) {
 	store := newStore(t)
 	add(t, store, tokens("t", 3)...)
@@ -341,7 +341,7 @@ func cursorsBehindTheEndMissNothing(t *testing.T, newStore func(t *testing.T) re
 		e := token("after " + suffix)
 		add(t, store, e)
 		got, _ := since(t, store, cursor)
-		require.Contains(t, ids(got), e.ID, "the cursor %q followed by %q", end, suffix)
+		require.Contains(t, ids(got), e.ID, "the cursor %q with the suffix %q", end, suffix)
 	}
 }
 
@@ -366,10 +366,10 @@ func purgeKeepsWhatIsLive(t *testing.T, newStore func(t *testing.T) revoke.Store
 		}
 		isExpired := func(e revoke.Entry) bool { return e.Expires.Before(before) }
 		got, _ := since(t, store, "")
-		// An entry that stays may expire later than requested, so entries are compared by ID.
+		// Expires may come back later than given, so compare IDs.
 		stays := ids(slices.DeleteFunc(slices.Clone(entries), isExpired))
 		got = slices.DeleteFunc(got, func(e revoke.Entry) bool { return !slices.Contains(stays, e.ID) })
-		require.Equal(t, stays, ids(got), "what expires before %v", d)
+		require.Equal(t, stays, ids(got), "the entries that are left after Purge at %v", d)
 	}
 }
 
@@ -382,12 +382,12 @@ func cursorsOutliveSome(t *testing.T, newStore func(t *testing.T) revoke.Store) 
 	cursors := places(t, store)
 	require.Len(t, cursors, len(entries)+1)
 	require.NoError(t, store.Purge(t.Context(), time.Now()))
-	// More entries than were purged: a number that is used twice would hide one of
-	// them.
+	// Append more entries than were purged. If the store used a number again, a reader
+	// would miss an entry.
 	for round := range entries {
 		for i, cursor := range cursors {
 			got, _ := since(t, store, cursor)
-			same(t, live(entries[i:]), live(got), "behind %d entries, %d after the purge", i, round)
+			same(t, live(entries[i:]), live(got), "after %d entries, %d after the purge", i, round)
 		}
 		e := token(fmt.Sprint("after ", round))
 		entries = append(entries, e)
@@ -445,14 +445,14 @@ func endedContexts(t *testing.T, newStore func(t *testing.T) revoke.Store) {
 			case err := <-returned:
 				assert.Error(t, err, "%s, %s", call.name, ended.name)
 			case <-time.After(30 * time.Second):
-				require.Fail(t, "it hangs", "%s, %s", call.name, ended.name)
+				require.Fail(t, "the call did not return", "%s, %s", call.name, ended.name)
 			}
 		}
 	}
 	after := token("after")
 	add(t, store, after)
 	got, _ := since(t, store, end)
-	require.Contains(t, ids(got), after.ID, "it goes on as before")
+	require.Contains(t, ids(got), after.ID, "the store works as before")
 }
 
 func partsAreCopies(t *testing.T, newStore func(t *testing.T) revoke.Store) {
@@ -470,19 +470,19 @@ func partsAreCopies(t *testing.T, newStore func(t *testing.T) revoke.Store) {
 	}
 }
 
-// A list that reads such an entry becomes stale.
+// hopelessEntries would make each list that reads them stale, so a store must reject them.
 func hopelessEntries(t *testing.T, newStore func(t *testing.T) revoke.Store) {
 	store := newStore(t)
 	for name, change := range map[string]func(e *revoke.Entry){
-		"no kind":                  func(e *revoke.Entry) { e.Kind = 0 },
-		"a kind of tomorrow":       func(e *revoke.Entry) { e.Kind = 5 },
-		"no id":                    func(e *revoke.Entry) { e.ID = "" },
-		"an id that is too long":   func(e *revoke.Entry) { e.ID = strings.Repeat("x", revoke.MaxText+1) },
-		"an issuer that is":        func(e *revoke.Entry) { e.Issuer = strings.Repeat("x", revoke.MaxText+1) },
-		"an epoch in nanoseconds":  func(e *revoke.Entry) { e.Epoch = time.Now().UnixNano() },
-		"an expiry that overflows": func(e *revoke.Entry) { e.Expires = time.Unix(1<<62, 0) },
-		"an expiry in the 10000s":  func(e *revoke.Entry) { e.Expires = time.Date(10000, time.January, 1, 0, 0, 0, 0, time.UTC) },
-		"an expiry before Christ":  func(e *revoke.Entry) { e.Expires = time.Unix(-1<<62, 0) },
+		"no kind":                    func(e *revoke.Entry) { e.Kind = 0 },
+		"an unknown kind":            func(e *revoke.Entry) { e.Kind = 5 },
+		"no id":                      func(e *revoke.Entry) { e.ID = "" },
+		"an id that is too long":     func(e *revoke.Entry) { e.ID = strings.Repeat("x", revoke.MaxText+1) },
+		"an issuer that is too long": func(e *revoke.Entry) { e.Issuer = strings.Repeat("x", revoke.MaxText+1) },
+		"an epoch in nanoseconds":    func(e *revoke.Entry) { e.Epoch = time.Now().UnixNano() },
+		"an expiry that overflows":   func(e *revoke.Entry) { e.Expires = time.Unix(1<<62, 0) },
+		"an expiry in the 10000s":    func(e *revoke.Entry) { e.Expires = time.Date(10000, time.January, 1, 0, 0, 0, 0, time.UTC) },
+		"an expiry before Christ":    func(e *revoke.Entry) { e.Expires = time.Unix(-1<<62, 0) },
 	} {
 		e := token("t")
 		change(&e)
@@ -510,14 +510,14 @@ func logsAreApart(t *testing.T, newStore func(t *testing.T) revoke.Store) {
 	require.NoError(t, stores[0].Purge(t.Context(), time.Now()))
 	for _, cursor := range []string{"", start} {
 		got, _ := since(t, stores[1], cursor)
-		same(t, want[1], got, "when another log was purged")
+		same(t, want[1], got, "after a purge of another log")
 	}
 }
 
 const writers, perWriter = 8, 50
 
-// inParallel lets every writer append its entries while readers follow the log. It
-// returns what each reader has read up to the end.
+// inParallel lets all writers append their entries while readers follow the log. It returns
+// what each reader read up to the end.
 func inParallel(t *testing.T, store revoke.Store, write func(writer, n int) error) (read [3][]revoke.Entry) {
 	t.Helper()
 	var reading, writing sync.WaitGroup
@@ -527,7 +527,7 @@ func inParallel(t *testing.T, store revoke.Store, write func(writer, n int) erro
 			for cursor, last := "", false; !last; {
 				select {
 				case <-written:
-					last = true // the next read must find everything
+					last = true // this read sees all entries
 				case <-time.After(time.Millisecond):
 				}
 				entries, end, err := follow(t.Context(), store, cursor, []int{2, 3, 7}[r])
@@ -555,8 +555,8 @@ func inParallel(t *testing.T, store revoke.Store, write func(writer, n int) erro
 
 func readersFollowWriters(t *testing.T, newStore func(t *testing.T) revoke.Store) {
 	store := newStore(t)
-	// Writers also read, up to their own entry. They reach the end of the log more
-	// often than any reader.
+	// Each writer also reads up to its own entry. Writers reach the end of the log more often
+	// than the readers do.
 	var ends [writers]string
 	var seen [writers][]revoke.Entry
 	goOn := func(writer int) ([]revoke.Entry, error) {
@@ -571,7 +571,7 @@ func readersFollowWriters(t *testing.T, newStore func(t *testing.T) revoke.Store
 		}
 		entries, err := goOn(writer)
 		if err == nil && !slices.Contains(ids(entries), e.ID) {
-			err = fmt.Errorf("%s was appended and is not seen", e.ID)
+			err = fmt.Errorf("%s was appended, but Since does not return it", e.ID)
 		}
 		return err
 	})
@@ -624,14 +624,14 @@ func purgesLoseNothing(t *testing.T, newStore func(t *testing.T) revoke.Store) {
 	}
 }
 
-// process has the list and the Auth of one of several processes.
+// process is the list and the Auth of one of several processes that share a log.
 type process struct {
 	list *revoke.List
 	auth *jwtauth.Auth
 }
 
-// plain hides a revoke.Memory, so that lists treat it as any other store. It stops lists
-// that would read a log for ever.
+// plain hides the type of a store, so that a list does not treat a revoke.Memory specially.
+// It returns an error if a log never ends.
 type plain struct {
 	revoke.Store
 	parts atomic.Int64
@@ -646,7 +646,7 @@ func (p *plain) Since(ctx context.Context, cursor string, limit int) (revoke.Pag
 
 func newProcess(t *testing.T, store revoke.Store) process {
 	t.Helper()
-	// With an hour it is not stale, however slow the store is.
+	// With one hour, the list does not become stale even if the store is slow.
 	list, err := revoke.New(&plain{Store: store}, revoke.WithStaleness(time.Hour))
 	require.NoError(t, err)
 	require.NoError(t, list.Sync(t.Context()))
@@ -662,7 +662,7 @@ func (p process) issue(t *testing.T, name string) string {
 	require.NoError(t, err)
 	d, err := takeApart(issued)
 	require.NoError(t, err)
-	set(d.claims, "sid", "session "+name)
+	set(d.claims, "sid", "session "+name) // Issue does not set sid
 	return d.sign()
 }
 
@@ -703,14 +703,14 @@ func listsShareALog(t *testing.T, newStore func(t *testing.T) revoke.Store) {
 			_, err := p.verify(t, hit)
 			require.ErrorIs(t, err, jwtauth.ErrRevoked, "%s, in process %d", revocation.name, i)
 			claims, err = p.verify(t, other)
-			require.NoError(t, err, "what is not of %s, in process %d", revocation.name, i)
+			require.NoError(t, err, "a token that is unaffected by the revocation of %s, in process %d", revocation.name, i)
 		}
 		for i, p := range all {
 			_, err := here.verify(t, p.issue(t, "hit"))
 			require.Equal(t, revocation.forGood, err != nil, "%s, issued later by process %d: %v", revocation.name, i, err)
 		}
 
-		// The same in the other direction.
+		// The other direction: there revokes, here reads.
 		require.NoError(t, revocation.revoke(there.list, claims))
 		require.NoError(t, here.list.Sync(t.Context()))
 		_, err = here.verify(t, other)

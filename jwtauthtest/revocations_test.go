@@ -16,8 +16,7 @@ import (
 	"github.com/joinednode/jwtauth/revoke"
 )
 
-// around changes what goes into a log and what comes out of it, where a field is
-// set.
+// around wraps a log. Each field that is not nil replaces a method.
 type around struct {
 	revoke.Store
 	append func(ctx context.Context, log revoke.Store, e revoke.Entry) error
@@ -46,7 +45,7 @@ func (a around) Purge(ctx context.Context, before time.Time) error {
 	return a.purge(ctx, a.Store, before)
 }
 
-// appending is a log that keeps something else than it is given.
+// appending returns a log that changes entries before it stores them.
 func appending(change func(e *revoke.Entry)) func() revoke.Store {
 	return func() revoke.Store {
 		return around{Store: revoke.NewMemory(), append: func(ctx context.Context, log revoke.Store, e revoke.Entry) error {
@@ -56,12 +55,12 @@ func appending(change func(e *revoke.Entry)) func() revoke.Store {
 	}
 }
 
-// reading is a log that answers something else than what it has.
+// reading returns a log whose Since is replaced.
 func reading(since func(ctx context.Context, log revoke.Store, cursor string, limit int) (revoke.Page, error)) func() revoke.Store {
 	return func() revoke.Store { return around{Store: revoke.NewMemory(), since: since} }
 }
 
-// answering is reading, where only the answer is changed.
+// answering is like reading, but only changes the page that Since returns.
 func answering(change func(page *revoke.Page, limit int)) func() revoke.Store {
 	return reading(func(ctx context.Context, log revoke.Store, cursor string, limit int) (revoke.Page, error) {
 		page, err := log.Since(ctx, cursor, limit)
@@ -70,30 +69,30 @@ func answering(change func(page *revoke.Page, limit int)) func() revoke.Store {
 	})
 }
 
-// purging is a log that takes out something else than what it should.
+// purging returns a log whose Purge deletes the wrong entries.
 func purging(purge func(ctx context.Context, log revoke.Store, before time.Time) error) func() revoke.Store {
 	return func() revoke.Store { return around{Store: revoke.NewMemory(), purge: purge} }
 }
 
-// table is a log as one would keep it in a database, with its numbers as cursors.
-// Its fields are where it can go wrong.
+// table is a log like one in a database, with row numbers as cursors. Its fields are the
+// places where a flaw can be inserted.
 type table struct {
 	mu   sync.Mutex
 	name string
 	rows []row
-	last int // the highest number that was given
+	last int // the highest number in use
 
-	// validate refuses what no list can judge.
+	// validate rejects entries that no list can interpret.
 	validate func(e revoke.Entry) error
-	// next is the number of a new row.
+	// next returns the number of a new row.
 	next func(t *table) int
 	// place reads a cursor.
 	place func(t *table, cursor string) (int, error)
-	// insert makes a row visible; t.mu is held.
+	// insert makes a row visible. The caller holds t.mu.
 	insert func(t *table, r row)
-	// served is told up to which number a reader got; t.mu is held.
+	// served is called with the last number that a reader received. The caller holds t.mu.
 	served func(t *table, number int)
-	// purge takes rows out.
+	// purge deletes rows.
 	purge func(t *table, before time.Time)
 }
 
@@ -173,7 +172,7 @@ func (t *table) Purge(ctx context.Context, before time.Time) error {
 	return ctx.Err()
 }
 
-// flawed is a table with one thing wrong.
+// flawed returns a table with one flaw.
 func flawed(change func(t *table)) func() revoke.Store {
 	return func() revoke.Store {
 		t := newTable()
@@ -182,12 +181,12 @@ func flawed(change func(t *table)) func() revoke.Store {
 	}
 }
 
-// held is the number of a row that only a log with many writers has.
+// held is the number of a row that exists only in tests with many writers.
 const held = 150
 
-// numbersBeforeTheyAreVisible is a table with a serial number whose transactions
-// end in another order than they began: one is open until a reader has gone past
-// its number.
+// numbersBeforeTheyAreVisible returns a table with serial numbers whose transactions end in
+// another order than they began. One transaction stays open until a reader has passed its
+// number.
 func numbersBeforeTheyAreVisible(t *table) {
 	past := make(chan struct{})
 	var once sync.Once
@@ -195,7 +194,7 @@ func numbersBeforeTheyAreVisible(t *table) {
 	t.insert = func(t *table, r row) {
 		if r.number == held {
 			t.mu.Unlock()
-			<-past // there are other writers, who find what they wrote, and readers
+			<-past // other writers and readers continue meanwhile
 			t.mu.Lock()
 		}
 		insert(t, r)
@@ -207,11 +206,11 @@ func numbersBeforeTheyAreVisible(t *table) {
 	}
 }
 
-// purgesTheCopyThatItRead is a table whose Purge writes back what it read before,
-// and what was appended meanwhile is lost. The first one in a log with many writers
-// lets one of them append something live; the others purge nothing until then.
+// purgesTheCopyThatItRead returns a table whose Purge writes back an earlier copy, so entries
+// appended meanwhile are lost. In a log with many writers, the first Purge waits until a
+// writer appends a live entry. The others purge nothing until then.
 func purgesTheCopyThatItRead(t *table) {
-	const many = 10 // what a writer appends before it purges, and more than the other checks do
+	const many = 10 // the entries a writer appends before it purges; other checks append fewer
 	var purging sync.Mutex
 	waited := false
 	t.purge = func(t *table, before time.Time) {
@@ -232,8 +231,8 @@ func purgesTheCopyThatItRead(t *table) {
 	}
 }
 
-// oneBehind is a log whose Append returns before the entry is there: the next one
-// brings it.
+// oneBehind is a log whose Append returns before the entry is visible. The next Append makes
+// it visible.
 func oneBehind() revoke.Store {
 	var mu sync.Mutex
 	var waiting []revoke.Entry
@@ -249,8 +248,8 @@ func oneBehind() revoke.Store {
 	}}
 }
 
-// unique is a log that takes entries with the same key for one another, and
-// answers as told.
+// unique is a log that confuses entries with the same key. It returns the given error for
+// the second one.
 func unique(key func(e revoke.Entry) string, answer error) func() revoke.Store {
 	return func() revoke.Store {
 		var there sync.Map
@@ -263,8 +262,7 @@ func unique(key func(e revoke.Entry) string, answer error) func() revoke.Store {
 	}
 }
 
-// lender is a log that hands out its own memory. It keeps everything, which it
-// may.
+// lender is a log that returns its own slice. It never deletes entries, which is allowed.
 type lender struct {
 	mu   sync.Mutex
 	name string
@@ -294,8 +292,8 @@ func (l *lender) Since(ctx context.Context, cursor string, limit int) (revoke.Pa
 
 func (l *lender) Purge(ctx context.Context, _ time.Time) error { return ctx.Err() }
 
-// flaws are logs with one thing wrong each, and which checks must find it. Others
-// may find it too.
+// flaws are logs with one defect each, and the checks that must find it. Other checks may
+// find it too.
 var flaws = []flaw[revoke.Store]{
 	{noFlaw, func() revoke.Store { return revoke.NewMemory() }, ""},
 	{noFlaw + " of a table", flawed(func(*table) {}), ""},
@@ -313,11 +311,11 @@ var flaws = []flaw[revoke.Store]{
 	{"an expiry is rounded down", appending(func(e *revoke.Entry) { e.Expires = e.Expires.Truncate(time.Second) }), "entries come back as they were"},
 	{"an expiry is far too late", appending(func(e *revoke.Entry) { e.Expires = e.Expires.Add(time.Minute) }), "entries come back as they were"},
 	{"an expiry has 32 bits", appending(func(e *revoke.Entry) { e.Expires = time.Unix(min(e.Expires.Unix(), 1<<31-1), 999_999_999) }), "entries come back as they were"},
-	{"kinds are mixed up", appending(func(e *revoke.Entry) { e.Kind = 5 - e.Kind }), "entries come back as they were; lists over one log refuse what one of them revoked"},
+	{"kinds are mixed up", appending(func(e *revoke.Entry) { e.Kind = 5 - e.Kind }), "entries come back as they were; lists over one log reject what one of them revoked"},
 	{"a collation takes ids for one another", unique(func(e revoke.Entry) string { return strings.ToLower(fmt.Sprint(e.Kind, e.Issuer, e.ID)) }, nil), "entries come back as they were"},
 
-	{"what no list can judge is kept", flawed(func(t *table) { t.validate = func(revoke.Entry) error { return nil } }), "what no list can judge is refused"},
-	{"what no list can judge is kept, and an error", flawed(func(t *table) {
+	{"entries that no list can interpret are kept", flawed(func(t *table) { t.validate = func(revoke.Entry) error { return nil } }), "entries that no list can interpret are rejected"},
+	{"entries that no list can interpret are kept, and an error", flawed(func(t *table) {
 		t.validate = func(e revoke.Entry) error {
 			err := e.Validate()
 			if err != nil {
@@ -328,8 +326,8 @@ var flaws = []flaw[revoke.Store]{
 			}
 			return err
 		}
-	}), "what no list can judge is refused"},
-	{"Append returns too early", oneBehind, "an entry is seen once Append has returned; readers miss nothing and get nothing twice while others write"},
+	}), "entries that no list can interpret are rejected"},
+	{"Append returns too early", oneBehind, "an entry is seen once Append has returned; readers get each entry once during concurrent writes"},
 	{"what is there already is an error", unique(func(e revoke.Entry) string { return fmt.Sprint(e.Kind, e.Issuer, e.ID) }, errors.New("duplicate key")), "an entry may be added again"},
 
 	{"the limit is ignored", reading(func(ctx context.Context, log revoke.Store, cursor string, _ int) (revoke.Page, error) {
@@ -354,7 +352,7 @@ var flaws = []flaw[revoke.Store]{
 			}
 			return n, err
 		}
-	}), "a cursor at the end stays good; readers miss nothing and get nothing twice while others write"},
+	}), "a cursor at the end stays good; readers get each entry once during concurrent writes"},
 	{"the log remembers one reader", func() revoke.Store {
 		var mu sync.Mutex
 		furthest := ""
@@ -368,14 +366,14 @@ var flaws = []flaw[revoke.Store]{
 			furthest = page.Cursor
 			return page, err
 		}}
-	}, "a cursor that was used gives the same again"},
+	}, "a cursor can be used again"},
 
 	{"a cursor of no log is an error", flawed(func(t *table) {
 		t.place = func(_ *table, cursor string) (int, error) {
 			_, number, _ := strings.Cut(cmp.Or(cursor, "/0"), "/")
 			return strconv.Atoi(number)
 		}
-	}), "a cursor that is not of the log is its beginning"},
+	}), "a cursor of another log starts from the beginning"},
 	{"the identity of the log is not compared", flawed(func(t *table) {
 		t.place = func(t *table, cursor string) (int, error) {
 			_, number, _ := strings.Cut(cursor, "/")
@@ -385,7 +383,7 @@ var flaws = []flaw[revoke.Store]{
 			}
 			return n, nil
 		}
-	}), "a cursor that is not of the log is its beginning"},
+	}), "a cursor of another log starts from the beginning"},
 	{"a number behind the end is waited for", flawed(func(t *table) {
 		t.place = func(t *table, cursor string) (int, error) {
 			name, number, _ := strings.Cut(cursor, "/")
@@ -395,14 +393,14 @@ var flaws = []flaw[revoke.Store]{
 			}
 			return n, nil
 		}
-	}), "a cursor behind the end misses nothing"},
+	}), "a cursor past the end misses nothing"},
 
 	{"Purge takes what expires just then", purging(func(ctx context.Context, log revoke.Store, before time.Time) error {
 		return log.Purge(ctx, before.Add(time.Microsecond))
-	}), "Purge takes out nothing but what has expired"},
+	}), "Purge deletes only expired entries"},
 	{"Purge goes by whole seconds", purging(func(ctx context.Context, log revoke.Store, before time.Time) error {
 		return log.Purge(ctx, before.Add(time.Second-1).Truncate(time.Second))
-	}), "Purge takes out nothing but what has expired"},
+	}), "Purge deletes only expired entries"},
 	{"Purge takes everything before the last that has expired", flawed(func(t *table) {
 		t.purge = func(t *table, before time.Time) {
 			t.mu.Lock()
@@ -414,7 +412,7 @@ var flaws = []flaw[revoke.Store]{
 				}
 			}
 		}
-	}), "Purge takes out nothing but what has expired; cursors stay good when something is purged; nothing live is lost while others purge"},
+	}), "Purge deletes only expired entries; cursors stay good when something is purged; no live entry is lost during concurrent purges"},
 	{"numbers are used again", flawed(func(t *table) {
 		t.next = func(t *table) int {
 			if len(t.rows) == 0 {
@@ -453,7 +451,7 @@ var flaws = []flaw[revoke.Store]{
 			return n, err
 		}
 	}), "cursors stay good when something is purged"},
-	{"Purge writes back what it read", flawed(purgesTheCopyThatItRead), "nothing live is lost while others purge"},
+	{"Purge writes back what it read", flawed(purgesTheCopyThatItRead), "no live entry is lost during concurrent purges"},
 
 	{"Append does not look at its context", func() revoke.Store {
 		return around{Store: revoke.NewMemory(), append: func(ctx context.Context, log revoke.Store, e revoke.Entry) error {
@@ -467,9 +465,9 @@ var flaws = []flaw[revoke.Store]{
 		return log.Purge(context.WithoutCancel(ctx), before)
 	}), "a context that has ended is an error"},
 
-	{"the memory of the log is handed out", func() revoke.Store { return &lender{name: newTable().name} }, "what was returned can be changed"},
-	{"all logs are one", func() revoke.Store { return shared }, "logs have nothing in common"},
-	{"a number can be seen before an earlier one", flawed(numbersBeforeTheyAreVisible), "readers miss nothing and get nothing twice while others write"},
+	{"the memory of the log is handed out", func() revoke.Store { return &lender{name: newTable().name} }, "the caller may modify what Since returned"},
+	{"all logs are one", func() revoke.Store { return shared }, "logs are independent"},
+	{"a number can be seen before an earlier one", flawed(numbersBeforeTheyAreVisible), "readers get each entry once during concurrent writes"},
 }
 
 var shared = revoke.NewMemory()

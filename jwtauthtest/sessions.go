@@ -29,42 +29,41 @@ func TestSessionStore(t *testing.T, newStore func(t *testing.T) session.Store) {
 	}{
 		{"sessions come back as they were", sessionsComeBack},
 		{"subjects and ids are compared byte for byte", sessionsAreComparedByteForByte},
-		{"a session that is not there is no error", absentSessions},
+		{"a missing session is not an error", absentSessions},
 		{"an id can be taken once", idsAreTakenOnce},
 		{"Advance sets five fields and leaves the others", advanceSetsFiveFields},
 		{"Advance does nothing unless every condition holds", advanceHasConditions},
-		{"of many that advance at once one wins", oneAdvances},
+		{"one of many concurrent Advances wins", oneAdvances},
 		{"Revoke ends a session once", revokeEndsOnce},
 		{"nothing advances once Revoke has returned", revokeIsFinal},
 		{"List returns what is live", listReturnsWhatIsLive},
-		{"List misses nothing while others log in", listFollowsLogins},
-		{"Purge takes out no session that may still be needed", purgeKeepsSessions},
-		{"nothing that advances is lost while others purge", purgeLosesNoSession},
+		{"List misses nothing during concurrent logins", listFollowsLogins},
+		{"Purge keeps every session that may still be needed", purgeKeepsSessions},
+		{"no advanced session is lost during concurrent purges", purgeLosesNoSession},
 		{"a session that was advanced outlives its first expiry", sessionsOutliveTheirFirstExpiry},
 		{"a context that has ended is an error for each method", sessionsWithEndedContexts},
 		{"a step whose deadline has passed changes nothing", stepsPastTheirDeadline},
-		{"what List returned can be changed", listsAreCopies},
-		{"stores have nothing in common", storesAreApart},
+		{"the caller may modify what List returned", listsAreCopies},
+		{"stores are independent", storesAreApart},
 		{"64 refreshes at once rotate once", func(t *testing.T, newStore func(t *testing.T) session.Store) {
 			refreshesRotateOnce(t, newStore(t), 1)
 		}},
 		{"64 refreshes at once through two Managers rotate once", func(t *testing.T, newStore func(t *testing.T) session.Store) {
 			refreshesRotateOnce(t, newStore(t), 2)
 		}},
-		{"nothing outlives a logout that meets refreshes", logoutMeetsRefreshes},
-		{"a theft that one Manager finds ends the session for all", theftEndsTheSession},
-		{"an outage logs nobody out", outagesLogNobodyOut},
+		{"no token outlives a logout during concurrent refreshes", logoutMeetsRefreshes},
+		{"a theft that one Manager detects ends the session everywhere", theftEndsTheSession},
+		{"an outage ends no session", outagesLogNobodyOut},
 	} {
 		t.Run(check.name, func(t *testing.T) { check.run(t, newStore) })
 	}
 }
 
-// many is how many goroutines contend for a session.
+// many is the number of goroutines that contend for a session.
 const many = 64
 
-// sessionOf returns a session that is live for a day. It expires after every time that a
-// test uses as now, unless the test changes that: a store may delete sessions that have
-// expired by the wall clock.
+// sessionOf returns a session that is live for a day. A store may delete sessions that have
+// expired by the wall clock, so this one expires later than the times that most tests use.
 func sessionOf(subject string) session.Session {
 	now := time.Now().UTC().Truncate(time.Microsecond)
 	day := 24 * time.Hour
@@ -74,13 +73,13 @@ func sessionOf(subject string) session.Session {
 	}
 }
 
-// before returns the session from which Advance makes next.
+// before returns the from argument of Advance that leads to next.
 func before(next session.Session) session.Session {
 	next.Generation--
 	return next
 }
 
-// after returns a session after its rotation.
+// after returns s as its next rotation leaves it.
 func after(s session.Session) session.Session {
 	s.Prev = s.Generation
 	s.Generation++
@@ -118,7 +117,7 @@ func list(t *testing.T, store session.Store, subject string, now time.Time) []se
 	return all
 }
 
-// is requires that a store has exactly this session.
+// is requires that the store has this session, with these values.
 func is(t *testing.T, store session.Store, want session.Session, message ...any) {
 	t.Helper()
 	got, found, err := store.Get(t.Context(), want.Subject, want.ID)
@@ -127,7 +126,7 @@ func is(t *testing.T, store session.Store, want session.Session, message ...any)
 	require.Equal(t, normal(want, want), normal(want, got), message...)
 }
 
-// isNot requires that a store does not have a session.
+// isNot requires that the store has no such session.
 func isNot(t *testing.T, store session.Store, subject, id string, message ...any) {
 	t.Helper()
 	_, found, err := store.Get(t.Context(), subject, id)
@@ -135,7 +134,7 @@ func isNot(t *testing.T, store session.Store, subject, id string, message ...any
 	require.False(t, found, message...)
 }
 
-// have requires that a list has exactly these sessions, in any order.
+// have requires that got consists of the sessions in want, in any order.
 func have(t *testing.T, want, got []session.Session, message ...any) {
 	t.Helper()
 	require.Equal(t, sessionIDs(want), sessionIDs(got), message...)
@@ -154,8 +153,8 @@ func sessionIDs(sessions []session.Session) []string {
 	return all
 }
 
-// normal returns a session in a form that can be compared: its times have no zone, and
-// are those of want if they differ by less than a microsecond.
+// normal returns s with its times in UTC. A time that differs from that of want by less
+// than a microsecond is replaced by it.
 func normal(want, s session.Session) session.Session {
 	near := func(want, at time.Time) time.Time {
 		if want.IsZero() == at.IsZero() && at.Sub(want).Abs() < time.Microsecond {
@@ -183,14 +182,14 @@ func atOnce(n int, do func(i int)) {
 	all.Wait()
 }
 
-// subjects returns the texts that can be subjects.
+// subjects returns the elements of texts that are valid subjects.
 func subjects() []string {
 	return slices.DeleteFunc(slices.Clone(texts), func(text string) bool {
 		return text == "" || !utf8.ValidString(text) || len(text) > session.MaxText || strings.ContainsFunc(text, unicode.IsControl)
 	})
 }
 
-// labels returns the texts that can be labels.
+// labels returns the elements of texts that are valid labels, and some more.
 func labels() []string {
 	return append(slices.DeleteFunc(subjects(), func(text string) bool { return len(text) > 256 }), "", strings.Repeat("x", 256), strings.Repeat("\U0001f98a", 64))
 }
@@ -218,9 +217,9 @@ func sessionsComeBack(t *testing.T, newStore func(t *testing.T) session.Store) {
 		second.Add(time.Second - time.Microsecond), second.Add(535_897_000), second.Add(123_456_789), second.Add(999_999_999),
 		second.In(time.FixedZone("UTC+14", 14*60*60)), time.Now(), time.Date(9999, time.December, 31, 23, 59, 59, 999_999_000, time.UTC),
 	} {
-		vary("of moments", func(s *session.Session) { s.Created = at })
-		vary("of moments", func(s *session.Session) { s.Rotated = at })
-		vary("of moments", func(s *session.Session) { s.RevokedAt, s.Reason = at, session.ReasonLogout })
+		vary("of times", func(s *session.Session) { s.Created = at })
+		vary("of times", func(s *session.Session) { s.Rotated = at })
+		vary("of times", func(s *session.Session) { s.RevokedAt, s.Reason = at, session.ReasonLogout })
 	}
 	for _, at := range []time.Time{
 		time.Unix(1<<31-1, 0), time.Unix(1<<31, 0), time.Unix(1<<32, 0), time.Date(9999, time.December, 31, 23, 59, 59, 0, time.UTC),
@@ -256,13 +255,13 @@ func sessionsAreComparedByteForByte(t *testing.T, newStore func(t *testing.T) se
 		have(t, []session.Session{s}, list(t, store, s.Subject, now), "the list of %q", s.Subject)
 		for j, subject := range alike {
 			if i != j {
-				isNot(t, store, subject, s.ID, "that of %q, for %q", s.Subject, subject)
+				isNot(t, store, subject, s.ID, "the session of %q, found for %q", s.Subject, subject)
 			}
 		}
 		other := s
 		other.Subject = alike[(i+1)%len(alike)]
-		require.False(t, advance(t, store, after(other), now), "Advance that of %q, for %q", s.Subject, other.Subject)
-		require.False(t, end(t, store, other, "another's", now), "Revoke that of %q, for %q", s.Subject, other.Subject)
+		require.False(t, advance(t, store, after(other), now), "Advance of the session of %q succeeded for %q", s.Subject, other.Subject)
+		require.False(t, end(t, store, other, "another's", now), "Revoke of the session of %q succeeded for %q", s.Subject, other.Subject)
 		is(t, store, s)
 	}
 
@@ -271,7 +270,7 @@ func sessionsAreComparedByteForByte(t *testing.T, newStore func(t *testing.T) se
 		s := sessionOf("of ids")
 		s.ID, s.Label = id, "the one of "+id
 		sessions = append(sessions, s)
-		isNot(t, store, s.Subject, id, "before it is there: %q", id)
+		isNot(t, store, s.Subject, id, "before Create of %q", id)
 		create(t, store, s)
 	}
 	have(t, sessions, list(t, store, "of ids", now))
@@ -297,13 +296,13 @@ func absentSessions(t *testing.T, newStore func(t *testing.T) session.Store) {
 		isNot(t, store, s.Subject, s.ID, "Get %.60q of %.60q", s.ID, s.Subject)
 		require.False(t, advance(t, store, after(s), now), "Advance %.60q of %.60q", s.ID, s.Subject)
 		require.False(t, end(t, store, s, session.ReasonLogout, now), "Revoke %.60q of %.60q", s.ID, s.Subject)
-		isNot(t, store, s.Subject, s.ID, "nor was it made: %.60q of %.60q", s.ID, s.Subject)
+		isNot(t, store, s.Subject, s.ID, "Advance or Revoke created %.60q of %.60q", s.ID, s.Subject)
 	}
 	absent(sessionOf("alice"))
 	require.Empty(t, list(t, store, "alice", now), "an empty store")
 	require.NoError(t, store.Purge(t.Context(), now), "an empty store")
 
-	// A client can name any session when it logs out.
+	// Clients name the session to log out, so any ID may arrive here.
 	alices, bobs := sessionOf("alice"), sessionOf("bob")
 	create(t, store, alices, bobs)
 	for _, id := range []string{"", bobs.ID, alices.ID + "A", alices.ID[1:], strings.ToLower(alices.ID), strings.Repeat("x", 64)} {
@@ -346,8 +345,8 @@ func idsAreTakenOnce(t *testing.T, newStore func(t *testing.T) session.Store) {
 			made[i] = store.Create(t.Context(), s) == nil
 		})
 		winner := slices.Index(made[:], true)
-		require.GreaterOrEqual(t, winner, 0, "of many at once nobody got it")
-		require.NotContains(t, made[winner+1:], true, "of many at once two got it")
+		require.GreaterOrEqual(t, winner, 0, "no concurrent Create succeeded")
+		require.NotContains(t, made[winner+1:], true, "two concurrent Creates of one ID succeeded")
 		contended.Label = fmt.Sprint(winner)
 		is(t, store, contended)
 		have(t, []session.Session{contended}, list(t, store, contended.Subject, time.Now()))
@@ -369,7 +368,7 @@ func advanceSetsFiveFields(t *testing.T, newStore func(t *testing.T) session.Sto
 		is(t, store, want)
 		s = want
 	}
-	// Times need not increase: a clock may have been set back.
+	// Times need not grow: a clock may have been set back.
 	back := after(s)
 	back.Rotated, back.IdleExpires = s.Rotated.Add(-time.Microsecond), s.IdleExpires.Add(-time.Second)
 	require.True(t, advance(t, store, back, s.Created.Add(-time.Hour)))
@@ -407,7 +406,7 @@ func advanceHasConditions(t *testing.T, newStore func(t *testing.T) session.Stor
 		{"it is not too old, by a microsecond", func(s, _, next *session.Session, now *time.Time) {
 			s.IdleExpires, *now = s.MaxExpires.Add(time.Hour), s.MaxExpires.Add(-time.Microsecond)
 		}, true},
-		// The expiries of the row count, not those of next.
+		// The stored MaxExpires counts, not that of next.
 		{"next says that it is not too old", func(s, _, next *session.Session, now *time.Time) {
 			s.IdleExpires, *now, next.MaxExpires = s.MaxExpires.Add(time.Hour), s.MaxExpires, s.MaxExpires.Add(time.Hour)
 		}, false},
@@ -451,8 +450,8 @@ func oneAdvances(t *testing.T, newStore func(t *testing.T) session.Store) {
 			assert.NoError(t, err)
 		})
 		winner := slices.Index(won[:], true)
-		require.GreaterOrEqual(t, winner, 0, "nobody won")
-		require.NotContains(t, won[winner+1:], true, "two won")
+		require.GreaterOrEqual(t, winner, 0, "no concurrent Advance succeeded")
+		require.NotContains(t, won[winner+1:], true, "two concurrent Advances from one generation succeeded")
 		s = next(winner)
 		is(t, store, s)
 	}
@@ -473,7 +472,7 @@ func revokeEndsOnce(t *testing.T, newStore func(t *testing.T) session.Store) {
 	is(t, store, other)
 	have(t, []session.Session{other}, list(t, store, "alice", at))
 
-	// An expired session can be revoked: the caller may not know that it has expired.
+	// Revoke also ends an expired session. Its caller need not know that it has expired.
 	s = sessionOf("bob")
 	create(t, store, s)
 	require.True(t, end(t, store, s, session.ReasonLogout, s.MaxExpires.Add(time.Hour)))
@@ -487,8 +486,8 @@ func revokeEndsOnce(t *testing.T, newStore func(t *testing.T) session.Store) {
 		assert.NoError(t, err)
 	})
 	winner := slices.Index(ended[:], true)
-	require.GreaterOrEqual(t, winner, 0, "of many at once nobody ended it")
-	require.NotContains(t, ended[winner+1:], true, "of many at once two ended it")
+	require.GreaterOrEqual(t, winner, 0, "no concurrent Revoke reported true")
+	require.NotContains(t, ended[winner+1:], true, "two concurrent Revokes reported true")
 	s.RevokedAt, s.Reason = at.Add(time.Duration(winner)*time.Second), fmt.Sprint("reason ", winner)
 	is(t, store, s)
 }
@@ -509,7 +508,7 @@ func revokeIsFinal(t *testing.T, newStore func(t *testing.T) session.Store) {
 				revoked.Store(true)
 				return
 			}
-			// Advance until Revoke has returned, and a few times afterwards.
+			// Try until Revoke has returned, and three times after that.
 			next, last := after(s), 3
 			for last > 0 {
 				late := revoked.Load()
@@ -524,7 +523,7 @@ func revokeIsFinal(t *testing.T, newStore func(t *testing.T) session.Store) {
 					won.Add(1)
 					assert.False(t, late, "Advance after Revoke has returned")
 				}
-				// Another goroutine may have been faster.
+				// Another goroutine may have advanced the session meanwhile.
 				if row, found, err := store.Get(t.Context(), s.Subject, s.ID); assert.NoError(t, err) && assert.True(t, found) {
 					next = after(row)
 				}
@@ -533,9 +532,9 @@ func revokeIsFinal(t *testing.T, newStore func(t *testing.T) session.Store) {
 		row, found, err := store.Get(t.Context(), s.Subject, s.ID)
 		require.NoError(t, err)
 		require.True(t, found)
-		require.True(t, row.RevokedAt.Equal(at), "it was revoked at %v, and %v was to be", row.RevokedAt, at)
+		require.True(t, row.RevokedAt.Equal(at), "RevokedAt is %v, want %v", row.RevokedAt, at)
 		require.Equal(t, session.ReasonLogout, row.Reason)
-		require.Equal(t, 1+won.Load(), row.Generation, "its generation, after so many that won")
+		require.Equal(t, 1+won.Load(), row.Generation, "the generation, compared to the number of Advances that succeeded")
 	}
 }
 
@@ -544,7 +543,7 @@ func listReturnsWhatIsLive(t *testing.T, newStore func(t *testing.T) session.Sto
 	live, ended, old, another := sessionOf("alice"), sessionOf("alice"), sessionOf("alice"), sessionOf("bob")
 	old.IdleExpires = live.IdleExpires.Add(time.Hour)
 	old.MaxExpires = old.IdleExpires.Add(-30 * time.Minute)
-	live.MaxExpires = live.IdleExpires.Add(time.Hour) // so that IdleExpires alone decides
+	live.MaxExpires = live.IdleExpires.Add(time.Hour) // for each session, only one of its expiries matters
 	create(t, store, live, ended, old, another)
 	require.True(t, end(t, store, ended, session.ReasonLogout, time.Now()))
 
@@ -561,7 +560,7 @@ func listReturnsWhatIsLive(t *testing.T, newStore func(t *testing.T) session.Sto
 	at(most)
 	at(most.Add(time.Microsecond))
 	at(most.Add(time.Hour))
-	at(time.Now(), live, old) // List has deleted nothing
+	at(time.Now(), live, old) // List deletes nothing
 
 	require.True(t, advance(t, store, after(live), live.Rotated))
 	at(idle, after(live), old)
@@ -572,7 +571,7 @@ func listFollowsLogins(t *testing.T, newStore func(t *testing.T) session.Store) 
 	store := newStore(t)
 	const each = 20
 	var mu sync.Mutex
-	var made []string // IDs of alice's sessions whose Create has returned
+	var made []string // sessions of alice whose Create has returned
 	atOnce(8, func(i int) {
 		subject := []string{"alice", "alice", "bob"}[i%3]
 		for n := range each {
@@ -596,9 +595,9 @@ func listFollowsLogins(t *testing.T, newStore func(t *testing.T) session.Store) 
 				return
 			}
 			got := sessionIDs(all)
-			assert.Equal(t, slices.Compact(slices.Clone(got)), got, "a session is there twice")
+			assert.Equal(t, slices.Compact(slices.Clone(got)), got, "List returned a session twice")
 			missing := slices.DeleteFunc(want, func(id string) bool { return slices.Contains(got, id) })
-			if !assert.Empty(t, missing, "sessions whose Create has returned") {
+			if !assert.Empty(t, missing, "sessions missing from List although Create has returned") {
 				return
 			}
 			for _, s := range all {
@@ -614,7 +613,7 @@ func purgeKeepsSessions(t *testing.T, newStore func(t *testing.T) session.Store)
 	store := newStore(t)
 	require.NoError(t, store.Purge(t.Context(), time.Now()), "an empty store")
 	base := time.Now().UTC().Truncate(time.Second).Add(24 * time.Hour)
-	// kept is a session, how long after base it expires, and whether it was revoked or advanced.
+	// kept is a session that expires at until. Some are revoked, some were advanced.
 	type kept struct {
 		session.Session
 		until time.Time
@@ -648,7 +647,7 @@ func purgeKeepsSessions(t *testing.T, newStore func(t *testing.T) session.Store)
 			}
 		}
 	}
-	// The remaining sessions work as before.
+	// The sessions that are left can still be advanced.
 	last := all[len(all)-1].Session
 	require.True(t, advance(t, store, after(last), last.Rotated))
 	is(t, store, after(last))
@@ -664,7 +663,7 @@ func purgeLosesNoSession(t *testing.T, newStore func(t *testing.T) session.Store
 			for n := range each {
 				s := sessionOf(fmt.Sprint("subject ", i))
 				s.IdleExpires, s.MaxExpires = before.Add(-time.Hour), before.Add(48*time.Hour)
-				if n == 0 { // otherwise it could be purged before it is advanced
+				if n == 0 { // the others may be purged before they are advanced
 					s.IdleExpires = before
 				}
 				create(t, store, s)
@@ -679,7 +678,7 @@ func purgeLosesNoSession(t *testing.T, newStore func(t *testing.T) session.Store
 			want[i] = append(want[i], next)
 		}
 		atOnce(advancing+2, func(i int) {
-			i = (i + round) % (advancing + 2) // so that different goroutines begin
+			i = (i + round) % (advancing + 2) // vary which goroutines start first
 			if i >= advancing {
 				assert.NoError(t, store.Purge(t.Context(), before))
 				return
@@ -691,7 +690,7 @@ func purgeLosesNoSession(t *testing.T, newStore func(t *testing.T) session.Store
 				if !assert.NoError(t, err) {
 					return
 				}
-				assert.True(t, done || n > 0, "one that Purge must keep is gone")
+				assert.True(t, done || n > 0, "Purge deleted a session that it must keep")
 				if done {
 					want[i] = append(want[i], next)
 				}
@@ -699,29 +698,29 @@ func purgeLosesNoSession(t *testing.T, newStore func(t *testing.T) session.Store
 		})
 		for _, advanced := range want {
 			for _, s := range advanced {
-				is(t, store, s, "one that was advanced")
+				is(t, store, s, "a session that was advanced")
 			}
 		}
-		// Purge uses the expiries after the last Advance.
+		// Purge must compare the new expiry of an advanced session.
 		require.NoError(t, store.Purge(t.Context(), before))
 		for _, advanced := range want {
 			for _, s := range advanced {
-				is(t, store, s, "one that was advanced")
+				is(t, store, s, "a session that was advanced")
 			}
 		}
 	}
 }
 
-// Some stores let rows expire on their own. They must not use an old expiry, or that of
-// another session.
+// sessionsOutliveTheirFirstExpiry is for stores whose rows expire by themselves. Such a store
+// may keep the old expiry of a session, or let a session expire together with another.
 func sessionsOutliveTheirFirstExpiry(t *testing.T, newStore func(t *testing.T) session.Store) {
 	store := newStore(t)
 	long, ended := sessionOf("alice"), sessionOf("bob")
 	create(t, store, long, ended)
 	var advanced session.Session
-	// If the store is too slow for this life, a longer one is tried.
+	// A slow store may need a longer life to advance the session in time.
 	for life := time.Second; ; life *= 2 {
-		require.Less(t, life, time.Minute, "a session that is live cannot be advanced")
+		require.Less(t, life, time.Minute, "a live session cannot be advanced")
 		s := sessionOf("alice")
 		s.IdleExpires = s.Created.Truncate(time.Second).Add(time.Second + life)
 		create(t, store, s)
@@ -775,16 +774,16 @@ func sessionsWithEndedContexts(t *testing.T, newStore func(t *testing.T) session
 			case err := <-returned:
 				assert.Error(t, err, "%s, %s", call.name, ended.name)
 			case <-time.After(30 * time.Second):
-				require.Fail(t, "it hangs", "%s, %s", call.name, ended.name)
+				require.Fail(t, "the call did not return", "%s, %s", call.name, ended.name)
 			}
 		}
 	}
 	is(t, store, another)
-	require.True(t, advance(t, store, after(another), another.Rotated), "it goes on as before")
+	require.True(t, advance(t, store, after(another), another.Rotated), "the store works as before")
 	is(t, store, after(another))
 }
 
-// A step may be sent before its deadline and arrive after it.
+// stepsPastTheirDeadline: a store may send an Advance in time that its server runs too late.
 func stepsPastTheirDeadline(t *testing.T, newStore func(t *testing.T) session.Store) {
 	store := newStore(t)
 	s := sessionOf("alice")
@@ -812,18 +811,20 @@ func stepsPastTheirDeadline(t *testing.T, newStore func(t *testing.T) session.St
 	step(-time.Second)
 	time.Sleep(100 * time.Millisecond)
 	is(t, store, s)
-	require.True(t, advance(t, store, after(s), s.Rotated), "it goes on as before")
+	require.True(t, advance(t, store, after(s), s.Rotated), "the store works as before")
 }
 
-// TestHeldStep tests that a step of a [session.Store] changes nothing if the server held
-// it for longer than its caller waited. hold makes the server hold every step of the
-// session, by a lock on its row or by stopping, until release is called. Each store calls
-// it from a test of its own.
+// TestHeldStep tests that a late Advance of a [session.Store] changes nothing. The store's
+// server delays the call until the caller's deadline has passed, then continues.
+//
+// hold must make the server delay every change of session s until release is called, for
+// instance by a lock on the row of s or by pausing the server. TestSessionStore does not
+// call TestHeldStep, since only the author of a store can write hold.
 func TestHeldStep(t *testing.T, store session.Store, hold func(t *testing.T, s session.Session) (release func())) {
 	t.Helper()
 	s, other := sessionOf("alice"), sessionOf("bob")
 	create(t, store, s, other)
-	require.True(t, advance(t, store, after(other), other.Rotated)) // the store may prepare statements
+	require.True(t, advance(t, store, after(other), other.Rotated)) // let the store prepare its statements
 	from, found, err := store.Get(t.Context(), s.Subject, s.ID)
 	require.NoError(t, err)
 	require.True(t, found)
@@ -835,7 +836,7 @@ func TestHeldStep(t *testing.T, store session.Store, hold func(t *testing.T, s s
 			ctx, cancel := context.WithTimeout(t.Context(), wait)
 			defer cancel()
 			done, err := store.Advance(ctx, from, after(from), from.Rotated)
-			assert.Error(t, err, "it was held")
+			assert.Error(t, err, "the server delayed the call past its deadline")
 			assert.False(t, done)
 		})
 	}
@@ -843,9 +844,9 @@ func TestHeldStep(t *testing.T, store session.Store, hold func(t *testing.T, s s
 	time.Sleep(wait)
 	release()
 	for end := time.Now().Add(2 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
-		is(t, store, s, "a step whose caller had given up")
+		is(t, store, s, "an Advance took effect after its caller had given up")
 	}
-	// The abandoned steps must not hold up a later one.
+	// The delayed calls do not block a later one.
 	require.True(t, advance(t, store, after(s), s.Rotated))
 	is(t, store, after(s))
 }

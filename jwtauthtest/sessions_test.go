@@ -17,33 +17,33 @@ import (
 	"github.com/joinednode/jwtauth/session"
 )
 
-// shelf is a store as one would keep it in a database. Its fields are where it can
-// go wrong; none of them is called with mu held but where it says so.
+// shelf is a store like one in a database. Its fields are the places where a flaw can be
+// inserted. They are called without mu, except where noted.
 type shelf struct {
 	mu   sync.Mutex
 	rows map[place]session.Session
 
-	// enter looks at the context of a method.
+	// enter checks the context of a method.
 	enter func(ctx context.Context, method string) error
-	// key is where a row is.
+	// key returns the key of a row.
 	key func(subject, id string) place
-	// gap is between a method's reading and its writing, which are one step where it
-	// is nil.
+	// gap is called between the read and the write of a method. If it is nil, both are one
+	// step.
 	gap map[string]func()
-	// made is told of a new row; mu is held.
+	// made is called with a new row while mu is held.
 	made func(sh *shelf, at place, s session.Session)
-	// put changes a new row; out one that is returned.
+	// put changes a new row, out a row that is returned.
 	put, out func(s *session.Session)
-	// over is what Create answers to an id that is taken, and whether it writes.
+	// over returns the result of Create for an ID that exists, and whether Create overwrites.
 	over func() (write bool, err error)
-	// may says whether a row is advanced, and set does it.
+	// may reports whether a row may be advanced, and set advances it.
 	may func(s, from, next session.Session, now time.Time) bool
 	set func(s *session.Session, next session.Session)
 	// end revokes a row.
 	end func(s *session.Session, reason string, at time.Time) bool
-	// miss is what Get answers where there is nothing.
+	// miss is the result of Get for a missing session.
 	miss error
-	// live says whether List returns a row, and purges whether Purge takes it out.
+	// live reports whether List returns a row, and purges whether Purge deletes it.
 	live   func(s session.Session, now time.Time) bool
 	purges func(s session.Session, before time.Time) bool
 }
@@ -87,7 +87,7 @@ func newShelf() *shelf {
 	}
 }
 
-// pause lets others in between; mu is held.
+// pause lets other goroutines run. The caller holds mu.
 func (sh *shelf) pause(method string) {
 	if gap := sh.gap[method]; gap != nil {
 		sh.mu.Unlock()
@@ -197,7 +197,7 @@ func (sh *shelf) Purge(ctx context.Context, before time.Time) error {
 	return nil
 }
 
-// bent is a shelf with one thing wrong.
+// bent returns a shelf with one flaw.
 func bent(change func(sh *shelf)) func() session.Store {
 	return func() session.Store {
 		sh := newShelf()
@@ -210,7 +210,7 @@ func putting(change func(s *session.Session)) func() session.Store {
 	return bent(func(sh *shelf) { sh.put = change })
 }
 
-// leaving is a shelf whose Advance gives a field the value back that it had.
+// leaving returns a shelf whose Advance resets a field to its old value.
 func leaving(restore func(s *session.Session, was session.Session)) func() session.Store {
 	return bent(func(sh *shelf) {
 		sh.set = func(s *session.Session, next session.Session) {
@@ -221,7 +221,7 @@ func leaving(restore func(s *session.Session, was session.Session)) func() sessi
 	})
 }
 
-// keyed is a shelf that takes texts for one another which change makes the same.
+// keyed returns a shelf that confuses strings for which change returns the same string.
 func keyed(subject, id func(string) string) func() session.Store {
 	return bent(func(sh *shelf) {
 		sh.key = func(s, i string) place { return place{subject(s), id(i)} }
@@ -232,13 +232,12 @@ func itself(text string) string { return text }
 
 func padded(text string) string { return strings.TrimRight(text, " ") }
 
-// gapped is a shelf one of whose methods reads in one step and writes in another.
+// gapped returns a shelf with a method that reads and writes in separate steps.
 func gapped(method string) func() session.Store {
 	return bent(func(sh *shelf) { sh.gap[method] = moment })
 }
 
-// moment is enough for others to come in between, also on a machine that had no time for
-// them meanwhile: whoever can go on then goes first.
+// moment is long enough for other goroutines to run in between, even on a busy machine.
 func moment() {
 	time.Sleep(10 * time.Millisecond)
 	for range 100 {
@@ -246,7 +245,7 @@ func moment() {
 	}
 }
 
-// deaf is a shelf one of whose methods does not look at its context.
+// deaf returns a shelf with a method that ignores its context.
 func deaf(method string) func() session.Store {
 	return bent(func(sh *shelf) {
 		sh.enter = func(ctx context.Context, entered string) error {
@@ -258,8 +257,8 @@ func deaf(method string) func() session.Store {
 	})
 }
 
-// oneLoginBehind is a store whose List reads an index that a login is put into when
-// the next one comes.
+// oneLoginBehind is a store whose List reads an index. A login is added to the index only
+// at the next login.
 type oneLoginBehind struct {
 	session.Store
 	mu   sync.Mutex
@@ -286,7 +285,7 @@ func (o *oneLoginBehind) List(ctx context.Context, subject string, now time.Time
 	return listed, err
 }
 
-// oneList is a store that hands out its own memory.
+// oneList is a store whose List returns its own slice.
 type oneList struct {
 	session.Store
 	mu    sync.Mutex
@@ -306,7 +305,7 @@ func (o *oneList) List(ctx context.Context, subject string, now time.Time) ([]se
 	return o.lists[subject], ctx.Err()
 }
 
-// twice is a store that lists a session once for each of two indexes.
+// twice is a store whose List returns a session once for each of two indexes.
 type twice struct{ session.Store }
 
 func (o twice) List(ctx context.Context, subject string, now time.Time) ([]session.Session, error) {
@@ -314,8 +313,8 @@ func (o twice) List(ctx context.Context, subject string, now time.Time) ([]sessi
 	return append(all, all...), err
 }
 
-// writesBack is an Advance that compares again before it writes, but writes the
-// whole row as it was before.
+// writesBack is an Advance that compares again before it writes, but then writes the whole
+// row that it read first.
 type writesBack struct{ *shelf }
 
 func (w writesBack) Advance(ctx context.Context, from, next session.Session, now time.Time) (bool, error) {
@@ -340,7 +339,7 @@ func (w writesBack) Advance(ctx context.Context, from, next session.Session, now
 	return true, nil
 }
 
-// goesOn is a shelf that takes a step which came too late just before the next Get.
+// goesOn returns a shelf that runs a late Advance just before the next Get.
 type goesOn struct {
 	*shelf
 	mu   sync.Mutex
@@ -366,8 +365,8 @@ func (g *goesOn) Get(ctx context.Context, subject, id string) (session.Session, 
 	return g.shelf.Get(ctx, subject, id)
 }
 
-// expiring has all rows that are as told expire when a new one first would, and never
-// looks at its expiry again.
+// expiring returns a store that deletes matching rows at their first expiry, and ignores
+// later changes of the expiry.
 func expiring(which func(s, made session.Session) bool) func() session.Store {
 	return bent(func(sh *shelf) {
 		var soon []session.Session
@@ -389,26 +388,26 @@ func expiring(which func(s, made session.Session) bool) func() session.Store {
 const (
 	comeBack   = "sessions come back as they were"
 	byteByByte = "subjects and ids are compared byte for byte"
-	absent     = "a session that is not there is no error"
+	absent     = "a missing session is not an error"
 	takenOnce  = "an id can be taken once"
 	five       = "Advance sets five fields and leaves the others"
 	conditions = "Advance does nothing unless every condition holds"
-	oneWins    = "of many that advance at once one wins"
+	oneWins    = "one of many concurrent Advances wins"
 	endsOnce   = "Revoke ends a session once"
 	final      = "nothing advances once Revoke has returned"
 	whatIsLive = "List returns what is live"
-	logins     = "List misses nothing while others log in"
-	purge      = "Purge takes out no session that may still be needed"
-	purgeRace  = "nothing that advances is lost while others purge"
+	logins     = "List misses nothing during concurrent logins"
+	purge      = "Purge keeps every session that may still be needed"
+	purgeRace  = "no advanced session is lost during concurrent purges"
 	outlives   = "a session that was advanced outlives its first expiry"
 	contexts   = "a context that has ended is an error for each method"
 	late       = "a step whose deadline has passed changes nothing"
-	copies     = "what List returned can be changed"
-	apart      = "stores have nothing in common"
+	copies     = "the caller may modify what List returned"
+	apart      = "stores are independent"
 	refreshes  = "64 refreshes at once rotate once; 64 refreshes at once through two Managers rotate once"
-	logout     = "nothing outlives a logout that meets refreshes"
-	theft      = "a theft that one Manager finds ends the session for all"
-	outage     = "an outage logs nobody out"
+	logout     = "no token outlives a logout during concurrent refreshes"
+	theft      = "a theft that one Manager detects ends the session everywhere"
+	outage     = "an outage ends no session"
 )
 
 var sessionFlaws = []flaw[session.Store]{
@@ -421,7 +420,7 @@ var sessionFlaws = []flaw[session.Store]{
 	{"a label has no emoji", putting(func(s *session.Session) { s.Label = strings.ReplaceAll(s.Label, "\U0001f98a", "?") }), comeBack},
 	{"a subject is cut at 1023 bytes", putting(func(s *session.Session) { s.Subject = s.Subject[:min(len(s.Subject), 1023)] }), comeBack},
 	{"a generation has 32 bits", putting(func(s *session.Session) { s.Generation = int64(int32(s.Generation)) }), comeBack + "; " + five},
-	{"a moment is in milliseconds", putting(func(s *session.Session) { s.Created = s.Created.Truncate(time.Millisecond) }), comeBack},
+	{"a time is in milliseconds", putting(func(s *session.Session) { s.Created = s.Created.Truncate(time.Millisecond) }), comeBack},
 	{"a rotation is in seconds", putting(func(s *session.Session) { s.Rotated = s.Rotated.Truncate(time.Second) }), comeBack},
 	{"an end has 32 bits", putting(func(s *session.Session) { s.MaxExpires = time.Unix(min(s.MaxExpires.Unix(), 1<<31-1), 0) }), comeBack},
 	{"what was not revoked was in 1970", bent(func(sh *shelf) {

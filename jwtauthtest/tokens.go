@@ -14,23 +14,24 @@ import (
 	"github.com/joinednode/jwtauth"
 )
 
-// maxLeeway is the largest leeway of an Auth, in seconds. The leeway of an Auth cannot be
-// seen, and no token may become good by it.
+// maxLeeway is the largest leeway of any Auth, in seconds. The leeway of a given Auth is
+// not visible here, so bad tokens assume the largest.
 const maxLeeway = int64(jwtauth.MaxLeeway / time.Second)
 
-// BadToken is a token that is rejected for one reason.
+// BadToken is a token that must be rejected for one reason.
 type BadToken struct {
-	Name  string // what is wrong, to be read after "a token", such as "of another issuer"
+	Name  string // the defect, worded to follow "a token": "of another issuer"
 	Token string
-	Err   error // the error with which it is rejected, for errors.Is
+	Err   error // the error of Verify, to be compared by errors.Is
 }
 
-// Bad returns one token in each bad state, always in the same order: the results of the
-// methods that are named after a state. container is the one that the request will name.
+// Bad returns one token for each defect that this Auth detects, always in the same order.
+// Each token comes from the method that is named after the defect. The container is the
+// request's container.
 //
-// It leaves out [Auth.WrongIssuer] without [jwtauth.WithIssuer], and
-// [Auth.WrongContainer] with [jwtauth.WithAnyContainer], since those are not compared. A
-// request without any token is for the test to send.
+// Bad omits [Auth.WrongIssuer] if the Auth has no [jwtauth.WithIssuer], and
+// [Auth.WrongContainer] if it has [jwtauth.WithAnyContainer]. Bad includes no empty token:
+// test a request without a token separately.
 func (a *Auth) Bad(container string, opts ...jwtauth.IssueOption) []BadToken {
 	a.t.Helper()
 	_, err := a.Issue("")
@@ -63,14 +64,15 @@ func (a *Auth) Bad(container string, opts ...jwtauth.IssueOption) []BadToken {
 	return bad
 }
 
-// Malformed returns a token without its last part, the signature: [jwtauth.ErrMalformed].
+// Malformed returns a token whose last part, the signature, is missing. It is rejected with
+// [jwtauth.ErrMalformed].
 func (a *Auth) Malformed(container string, opts ...jwtauth.IssueOption) string {
 	a.t.Helper()
 	return a.draft("Malformed", container, opts).message()
 }
 
-// Unsigned returns a token with the alg "none" and an empty signature (RFC 7519, section
-// 6): [jwtauth.ErrMalformed].
+// Unsigned returns an unsecured token: its alg is "none" and its signature is empty (RFC
+// 7519, section 6). It is rejected with [jwtauth.ErrMalformed].
 func (a *Auth) Unsigned(container string, opts ...jwtauth.IssueOption) string {
 	a.t.Helper()
 	d := a.draft("Unsigned", container, opts)
@@ -79,9 +81,9 @@ func (a *Auth) Unsigned(container string, opts ...jwtauth.IssueOption) string {
 	return d.message() + "."
 }
 
-// WrongAlgorithm returns a token with the alg HS256, signed with the public key as the
-// secret. Libraries that take the algorithm from the token accepted such tokens (RFC
-// 8725, section 2.1): [jwtauth.ErrUnknownKey].
+// WrongAlgorithm returns a token with the alg HS256 whose HMAC secret is the public key.
+// This attack succeeds against libraries that take the algorithm from the token (RFC
+// 8725, section 2.1). The token is rejected with [jwtauth.ErrUnknownKey].
 func (a *Auth) WrongAlgorithm(container string, opts ...jwtauth.IssueOption) string {
 	a.t.Helper()
 	d := a.draft("WrongAlgorithm", container, opts)
@@ -91,8 +93,8 @@ func (a *Auth) WrongAlgorithm(container string, opts ...jwtauth.IssueOption) str
 	return d.withSignature(mac.Sum(nil))
 }
 
-// UnknownKey returns a token whose kid names another key, although the Auth's key signed
-// it: [jwtauth.ErrUnknownKey].
+// UnknownKey returns a token that was signed with [Key], but whose kid names another key.
+// It is rejected with [jwtauth.ErrUnknownKey].
 func (a *Auth) UnknownKey(container string, opts ...jwtauth.IssueOption) string {
 	a.t.Helper()
 	d := a.draft("UnknownKey", container, opts)
@@ -100,16 +102,16 @@ func (a *Auth) UnknownKey(container string, opts ...jwtauth.IssueOption) string 
 	return d.sign()
 }
 
-// Forged returns a token whose kid names the Auth's key, signed with another key of the
-// same algorithm: [jwtauth.ErrSignature].
+// Forged returns a token whose kid names [Key], but that was signed with another key of the
+// same algorithm. It is rejected with [jwtauth.ErrSignature].
 func (a *Auth) Forged(container string, opts ...jwtauth.IssueOption) string {
 	a.t.Helper()
 	d := a.draft("Forged", container, opts)
 	return d.withSignature(ed25519.Sign(stranger, []byte(d.message())))
 }
 
-// Tampered returns a token whose jti was changed after it was signed:
-// [jwtauth.ErrSignature].
+// Tampered returns a token whose jti was changed after the token was signed. It is rejected
+// with [jwtauth.ErrSignature].
 func (a *Auth) Tampered(container string, opts ...jwtauth.IssueOption) string {
 	a.t.Helper()
 	d := a.draft("Tampered", container, opts)
@@ -117,8 +119,8 @@ func (a *Auth) Tampered(container string, opts ...jwtauth.IssueOption) string {
 	return d.withSignature(d.signature)
 }
 
-// WithoutExpiry returns a token without exp, which would never expire:
-// [jwtauth.ErrMalformed].
+// WithoutExpiry returns a correctly signed token without exp, which would never expire. It
+// is rejected with [jwtauth.ErrMalformed].
 func (a *Auth) WithoutExpiry(container string, opts ...jwtauth.IssueOption) string {
 	a.t.Helper()
 	d := a.draft("WithoutExpiry", container, opts)
@@ -126,8 +128,8 @@ func (a *Auth) WithoutExpiry(container string, opts ...jwtauth.IssueOption) stri
 	return d.sign()
 }
 
-// WrongType returns an authentic token with another typ (RFC 8725, section 3.11):
-// [jwtauth.ErrType].
+// WrongType returns a correctly signed token with another typ, like a token that was issued
+// for another use (RFC 8725, section 3.11). It is rejected with [jwtauth.ErrType].
 func (a *Auth) WrongType(container string, opts ...jwtauth.IssueOption) string {
 	a.t.Helper()
 	d := a.draft("WrongType", container, opts)
@@ -135,14 +137,14 @@ func (a *Auth) WrongType(container string, opts ...jwtauth.IssueOption) string {
 	return d.sign()
 }
 
-// Expired returns a token that expired five minutes ago, the largest leeway. It has the
-// usual lifetime, and was issued earlier: [jwtauth.ErrExpired].
+// Expired returns a token that expired [jwtauth.MaxLeeway] ago, which is five minutes. It
+// has its usual lifetime, but an earlier iat. It is rejected with [jwtauth.ErrExpired].
 func (a *Auth) Expired(container string, opts ...jwtauth.IssueOption) string {
 	a.t.Helper()
 	d := a.draft("Expired", container, opts)
 	ago := d.expires - d.issued + maxLeeway
 	if d.issued < ago {
-		a.t.Fatalf("jwtauthtest: Expired: a token that has expired would be issued before 1970, where numeric dates begin; set the clock to a later time")
+		a.t.Fatalf("jwtauthtest: Expired: an expired token would have to be issued before 1970, where numeric dates begin; set the clock to a later time")
 	}
 	set(d.claims, "iat", d.issued-ago)
 	set(d.claims, "exp", d.expires-ago)
@@ -152,9 +154,9 @@ func (a *Auth) Expired(container string, opts ...jwtauth.IssueOption) string {
 	return d.sign()
 }
 
-// NotYetValid returns a token whose nbf is five minutes and a second ahead, more than any
-// leeway: [jwtauth.ErrNotYetValid]. If its lifetime is shorter than that, it expires a
-// second after its nbf.
+// NotYetValid returns a token whose nbf lies one second more than [jwtauth.MaxLeeway] in
+// the future. If the token would expire before that, it expires one second after its nbf.
+// It is rejected with [jwtauth.ErrNotYetValid].
 func (a *Auth) NotYetValid(container string, opts ...jwtauth.IssueOption) string {
 	a.t.Helper()
 	d := a.draft("NotYetValid", container, opts)
@@ -164,7 +166,7 @@ func (a *Auth) NotYetValid(container string, opts ...jwtauth.IssueOption) string
 	return d.sign()
 }
 
-// choosesKeysByIssuer reports whether the Auth has [jwtauth.WithTrustedIssuer]. It then
+// choosesKeysByIssuer reports whether the Auth has [jwtauth.WithTrustedIssuer]. Such an Auth
 // rejects a token of an unknown issuer before it verifies the signature.
 func (a *Auth) choosesKeysByIssuer(container string, opts []jwtauth.IssueOption) bool {
 	a.t.Helper()
@@ -174,21 +176,22 @@ func (a *Auth) choosesKeysByIssuer(container string, opts []jwtauth.IssueOption)
 	return errors.Is(err, jwtauth.ErrUnknownKey)
 }
 
-// WrongIssuer returns a token of another issuer: [jwtauth.ErrIssuer], or
-// [jwtauth.ErrUnknownKey] with [jwtauth.WithTrustedIssuer]. Without [jwtauth.WithIssuer]
-// no issuer is compared, and the test fails.
+// WrongIssuer returns a correctly signed token of another issuer. It is rejected with
+// [jwtauth.ErrIssuer], or with [jwtauth.ErrUnknownKey] if the Auth has
+// [jwtauth.WithTrustedIssuer]. An Auth without [jwtauth.WithIssuer] does not check the
+// issuer: for such an Auth, the test fails at once.
 func (a *Auth) WrongIssuer(container string, opts ...jwtauth.IssueOption) string {
 	a.t.Helper()
 	d := a.draft("WrongIssuer", container, opts)
 	if d.issuer == "" {
-		a.t.Fatalf("jwtauthtest: WrongIssuer: this Auth takes the tokens of every issuer; give it jwtauth.WithIssuer, or leave this token out")
+		a.t.Fatalf("jwtauthtest: WrongIssuer: this Auth accepts tokens of every issuer; give it jwtauth.WithIssuer, or leave this token out")
 	}
 	set(d.claims, "iss", other(d.issuer))
 	return d.sign()
 }
 
-// WrongAudience returns a token for another audience: [jwtauth.ErrAudience]. It is also
-// rejected without [jwtauth.WithAudience].
+// WrongAudience returns a correctly signed token for another audience. It is rejected with
+// [jwtauth.ErrAudience], also by an Auth without [jwtauth.WithAudience].
 func (a *Auth) WrongAudience(container string, opts ...jwtauth.IssueOption) string {
 	a.t.Helper()
 	d := a.draft("WrongAudience", container, opts)
@@ -196,45 +199,46 @@ func (a *Auth) WrongAudience(container string, opts ...jwtauth.IssueOption) stri
 	return d.sign()
 }
 
-// WrongContainer returns an authentic token of another container: [jwtauth.ErrContainer].
-// If container is "", the test fails. With [jwtauth.WithAnyContainer] only Verify, and
-// rules that name a container, compare it.
+// WrongContainer returns a valid token for a container other than the given one. It is
+// rejected with [jwtauth.ErrContainer]. If the Auth has [jwtauth.WithAnyContainer], only
+// Verify and rules that name a container reject it. If container is "", the test fails at
+// once.
 func (a *Auth) WrongContainer(container string, opts ...jwtauth.IssueOption) string {
 	a.t.Helper()
 	if container == "" {
-		a.t.Fatalf("jwtauthtest: WrongContainer: the container is empty; name the one that the request will name")
+		a.t.Fatalf("jwtauthtest: WrongContainer: the container is empty; pass the container of the request")
 	}
 	return a.draft("WrongContainer", other(container), opts).sign()
 }
 
-// other returns a string that differs from s, and that no program would choose.
+// other returns a string that differs from s, and that no program is likely to use.
 func other(s string) string { return "other-than-" + s + "-6PXA4MQ2" }
 
-// draft is an issued token, decoded so that a method can change one thing.
+// draft is a token that the Auth issued, split into its parts so that one can be changed.
 type draft struct {
 	header, claims map[string]json.RawMessage
 	signature      []byte
 
 	typ, id, issuer string
-	audience        string // as in the JSON
-	issued, expires int64  // seconds since 1970, like notBefore
-	notBefore       *int64 // nil if there is none
+	audience        string // as JSON
+	issued, expires int64  // Unix time in seconds
+	notBefore       *int64 // Unix time in seconds, nil without nbf
 }
 
-// draft issues a token for the method of this name.
+// draft issues a token and splits it. Failures name the method.
 func (a *Auth) draft(method, container string, opts []jwtauth.IssueOption) draft {
 	a.t.Helper()
 	token := a.issue(method, container, opts)
 	d, err := takeApart(token)
 	if err != nil {
-		// With another key every token would be rejected, so that tests which
-		// expect that of a bad one would always pass.
+		// With another key, every token would be rejected. Tests that expect a bad
+		// token to be rejected would then pass, even if the program had the defect.
 		a.t.Fatalf("jwtauthtest: %s: this Auth does not sign with jwtauthtest.Key(); make it with that key (%v)", method, err)
 	}
 	return d
 }
 
-// takeApart decodes a token that was signed with this package's key.
+// takeApart splits a token. It returns an error unless the token was signed with Key.
 func takeApart(token string) (d draft, err error) {
 	var h struct {
 		Algorithm string `json:"alg"`
@@ -270,8 +274,8 @@ func takeApart(token string) (d draft, err error) {
 	return d, ours.Verify(h.Algorithm, h.KeyID, []byte(parts[0]+"."+parts[1]), d.signature)
 }
 
-// message returns what is signed (RFC 7515, section 5.1): header and claims as they are
-// now.
+// message returns the JWS signing input (RFC 7515, section 5.1) of the current header and
+// claims.
 func (d draft) message() string {
 	return encode(d.header) + "." + encode(d.claims)
 }
@@ -280,7 +284,7 @@ func (d draft) withSignature(signature []byte) string {
 	return d.message() + "." + base64.RawURLEncoding.EncodeToString(signature)
 }
 
-// sign returns an authentic token with the claims as they are now.
+// sign returns a correctly signed token with the current header and claims.
 func (d draft) sign() string {
 	return d.withSignature(ed25519.Sign(private, []byte(d.message())))
 }
@@ -293,7 +297,7 @@ func encode(object map[string]json.RawMessage) string {
 	return base64.RawURLEncoding.EncodeToString(mustMarshal(object))
 }
 
-// mustMarshal encodes values that encoding/json always accepts.
+// mustMarshal encodes strings, numbers and raw JSON, none of which fails to encode.
 func mustMarshal(value any) []byte {
 	text, err := json.Marshal(value)
 	if err != nil {

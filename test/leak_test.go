@@ -17,11 +17,10 @@ import (
 	"github.com/joinednode/jwtauth/keys"
 )
 
-// TestLeaks_NothingHoldsAToken runs every refusal through every policy, with the
-// token in every place, and looks into all that comes out: the response, the
-// log, the error, and the request as handlers, rules, denial functions and
-// authorize see it. Of that request, the header field that brought the token
-// stays, for handlers that pass it on; everything made of the URL must not.
+// TestLeaks_NothingHoldsAToken triggers every rejection under every policy, with the token in
+// every place. It searches the response, the log, the error, and the request that handlers,
+// rules, denial functions and authorize see. The request keeps the header field that carried
+// the token, since handlers may pass it on. A token from the URL must be removed everywhere.
 func TestLeaks_NothingHoldsAToken(t *testing.T) {
 	tokens := map[string]string{"good": authtest.GoodToken()}
 	for name, test := range authtest.BadTokens() {
@@ -122,8 +121,8 @@ func TestLeaks_NothingHoldsAToken(t *testing.T) {
 	}
 }
 
-// dump is all that a handler can print of a request, but for the header field
-// that it came in.
+// dump returns all that a handler can print of a request, except the header field that carried
+// the token.
 func dump(t *testing.T, r *http.Request) string {
 	t.Helper()
 	r = r.Clone(r.Context())
@@ -137,7 +136,7 @@ func dump(t *testing.T, r *http.Request) string {
 	return text
 }
 
-// TestLeaks_NoErrorHoldsASecret is for the errors of configuration and of keys.
+// TestLeaks_NoErrorHoldsASecret tests the errors of configuration and of keys.
 func TestLeaks_NoErrorHoldsASecret(t *testing.T) {
 	short := []byte("a secret that is too short")
 	_, err := jwtauth.New(keys.HS256(short))

@@ -17,8 +17,8 @@ import (
 	"github.com/joinednode/jwtauth/internal/authtest"
 )
 
-// pathServers are real servers, bare and behind a mux, whose every route has
-// one policy; the header X-Seen of a response says what the handler saw.
+// pathServers returns real servers, with and without a mux. Each has one policy on all routes.
+// The response header X-Seen shows what the handler saw.
 func pathServers(t *testing.T, http2 bool) map[string]*httptest.Server {
 	auth := authtest.NewAuth(t, jwtauth.WithContainer(func(*http.Request) string { return "demo" }))
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -49,7 +49,7 @@ func pathServers(t *testing.T, http2 bool) map[string]*httptest.Server {
 	return servers
 }
 
-// sendRaw writes a request as bytes, since no client sends such targets.
+// sendRaw writes the bytes of a request, since no HTTP client sends such targets.
 func sendRaw(t *testing.T, server *httptest.Server, method, target string) *http.Response {
 	t.Helper()
 	conn, err := net.Dial("tcp", server.Listener.Addr().String())
@@ -68,7 +68,7 @@ func sendHTTP2(t *testing.T, server *httptest.Server, method, target string) *ht
 	t.Helper()
 	host := server.Listener.Addr().String()
 	u := &url.URL{Scheme: "https", Host: host, Opaque: target}
-	if strings.HasPrefix(target, "//") { // which Opaque would take for a host
+	if strings.HasPrefix(target, "//") { // Opaque would treat it as a host
 		u.Opaque, u.Path = "", target
 	}
 	r := &http.Request{Method: method, URL: u, Host: host, Header: authtest.Bearer(authtest.GoodToken())}

@@ -1,5 +1,5 @@
-// Package axios_test has a real client without a lock refresh as most tutorials write it.
-// It needs node and npm, and is skipped without.
+// Package axios_test runs an axios client that refreshes without a lock, as most tutorials
+// show. It needs node and npm, and is skipped without them.
 package axios_test
 
 import (
@@ -31,7 +31,7 @@ import (
 	"github.com/joinednode/jwtauth/store/sqlstore"
 )
 
-// loads is how many pages are loaded with each delay: JWTAUTH_TEST_LOADS, or 12.
+// loads returns the number of page loads for each delay: JWTAUTH_TEST_LOADS, or 12.
 func loads(t *testing.T) int {
 	text := os.Getenv("JWTAUTH_TEST_LOADS")
 	if text == "" {
@@ -74,7 +74,7 @@ func TestRefresh_ByARealClientWithoutALock(t *testing.T) {
 		for _, delay := range []time.Duration{20 * time.Millisecond, 150 * time.Millisecond, 500 * time.Millisecond} {
 			t.Run(fmt.Sprintf("%s, answers after up to %v", name, delay), func(t *testing.T) {
 				t.Parallel()           // they wait for answers
-				var later atomic.Int64 // how far the clock has been moved
+				var later atomic.Int64 // how far the clock is ahead
 				sessions, err := session.New(keys.HS256([]byte("0123456789abcdef0123456789abcdef")), open(t),
 					session.WithAccessTTL(time.Second), session.WithLogger(slog.New(slog.DiscardHandler)),
 					session.WithClock(func() time.Time { return time.Now().Add(time.Duration(later.Load())) }))
@@ -97,8 +97,8 @@ func TestRefresh_ByARealClientWithoutALock(t *testing.T) {
 				mux.Handle("/auth/jwt/", slow(sessions.Handler(func(*http.Request, session.Credentials) (string, []session.LoginOption, error) {
 					return "alice", nil, nil
 				})))
-				// Only the time at which a call arrives is moved: one that was refreshed
-				// within a second is good, however long the others take.
+				// Only the arrival of a call moves the clock. So a token that is younger than a
+				// second is valid, however long the other calls take.
 				mux.Handle("/api/me", slow(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					c, err := sessions.Auth().Inspect(r.Context(), strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "))
 					if err != nil && time.Since(c.IssuedAt.Add(-time.Duration(later.Load()))) > 20*time.Second {
@@ -107,7 +107,7 @@ func TestRefresh_ByARealClientWithoutALock(t *testing.T) {
 					}
 					json.NewEncoder(w).Encode(map[string]string{"user": "alice"})
 				})))
-				// From one page load to the next, every pause that matters.
+				// These are all relevant pauses between two page loads.
 				pauses := []time.Duration{25 * time.Second, 41 * time.Second, 49 * time.Second, 51 * time.Second, 2 * time.Minute, time.Hour}
 				mux.HandleFunc("POST /later", func(http.ResponseWriter, *http.Request) {
 					later.Add(int64(pauses[rand.N(len(pauses))]))

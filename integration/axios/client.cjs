@@ -1,5 +1,5 @@
-// A client as most tutorials write it: an interceptor without a lock. Each call that gets
-// a 401 refreshes by itself, with the token that the page has stored by then.
+// This client has an interceptor without a lock, as most tutorials show. Each call that
+// gets a 401 refreshes by itself, with the token that is stored at that time.
 const axios = require("axios");
 
 const [url, loads, calls] = [process.argv[2], Number(process.argv[3]), Number(process.argv[4])];

@@ -15,11 +15,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// patience is how long anything may take, however slow the machine.
+// patience is the time limit for each step. It is long enough for a slow machine.
 const patience = time.Minute
 
-// chromium is a browser with a profile of its own. Its context is that of its first
-// tab.
+// chromium starts a browser with a new profile. It returns the context of the first tab.
 func chromium(t *testing.T) context.Context {
 	t.Helper()
 	path, err := exec.LookPath("chromium")
@@ -36,7 +35,7 @@ func chromium(t *testing.T) context.Context {
 	return ctx
 }
 
-// tab is one of a browser, whose errors in the console are the test's.
+// tab opens a tab. Errors in its console fail the test.
 type tab struct {
 	*testing.T
 	ctx context.Context
@@ -69,15 +68,15 @@ func (p *tab) click(selector string) {
 	p.do(chromedp.Click(selector, chromedp.ByQuery, chromedp.NodeVisible))
 }
 
-// eval is the value of an expression, promises awaited.
+// eval returns the value of an expression, and awaits a promise.
 func eval[V any](p *tab, expression string) (value V) {
 	p.Helper()
 	p.do(chromedp.Evaluate(expression, &value, func(e *runtime.EvaluateParams) *runtime.EvaluateParams { return e.WithAwaitPromise(true) }))
 	return value
 }
 
-// until waits for an expression to be true. (chromedp.Poll makes a function of a text,
-// which the pages forbid.)
+// until waits until an expression is true. It does not use chromedp.Poll, which compiles a
+// string to a function. The content security policy of the pages forbids that.
 func (p *tab) until(expression string, about ...any) {
 	p.Helper()
 	for begun := time.Now(); !eval[bool](p, `Boolean(`+expression+`)`); time.Sleep(20 * time.Millisecond) {
@@ -87,7 +86,7 @@ func (p *tab) until(expression string, about ...any) {
 	}
 }
 
-// cookies are those of the whole browser, by name.
+// cookies returns the cookies of the whole browser by name.
 func (p *tab) cookies() map[string]*network.Cookie {
 	p.Helper()
 	all := map[string]*network.Cookie{}
@@ -105,7 +104,7 @@ func quote(text string) string {
 	return "`" + strings.NewReplacer("`", "", "$", "").Replace(text) + "`"
 }
 
-// navigating evaluates what makes the page leave.
+// navigating evaluates an expression that makes the page navigate.
 func navigating(expression string) chromedp.Action {
 	return chromedp.ActionFunc(func(ctx context.Context) error {
 		_, err := chromedp.RunResponse(ctx, chromedp.Evaluate(expression, nil))

@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// elsewhere serves a page on another origin: of the same site by the same name of this
-// machine, for ports are nothing to a site, and of another by its other name.
+// elsewhere serves a page on another origin. With the same host name, the page is of the same
+// site, since a site ignores ports. With the other host name, it is of another site.
 func elsewhere(t *testing.T, host, html string) string {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -34,14 +34,14 @@ func TestAHostilePageCannotUseTheCookies(t *testing.T) {
 			hostile := open(t, browser, elsewhere(t, host, ""))
 			for _, endpoint := range []string{"create/", "refresh/", "verify/", "logout/"} {
 				for _, mode := range []string{"no-cors", "cors"} {
-					// A simple request, for which no preflight asks.
+					// A simple request needs no preflight.
 					require.Equal(t, "nothing", eval[string](hostile, `fetch("`+s.URL+`/auth/cookie/`+endpoint+`", {method: "POST", mode: "`+mode+`", credentials: "include", body: '{"everywhere":true}'}).then(async (r) => (await r.text()) || "nothing", () => "nothing")`), endpoint)
 				}
 			}
 			for _, path := range []string{"/api/me", "/auth/cookie/sessions/"} {
 				require.Equal(t, "nothing", eval[string](hostile, `fetch("`+s.URL+path+`", {credentials: "include"}).then((r) => r.text(), () => "nothing")`), path)
 			}
-			// Forms need no permission either.
+			// Forms need no preflight either.
 			form := open(t, browser, elsewhere(t, host, `<form method="post" enctype="text/plain" action="`+s.URL+`/auth/cookie/logout/"><input name='{"everywhere":true,"x":"' value='"}'></form>`))
 			form.do(navigating(`document.forms[0].submit()`))
 			form.until(`location.pathname === "/auth/cookie/logout/"`)
@@ -62,8 +62,7 @@ func TestAHostilePageCannotUseTheCookies(t *testing.T) {
 	}
 }
 
-// The cookies of the endpoints for clients that keep tokens themselves: there are none,
-// and what goes everywhere is nothing there.
+// The endpoints for clients that store tokens themselves set no cookies and read none.
 func TestAHostilePageCannotLogOutByTheOtherEndpoints(t *testing.T) {
 	s := newService(t, "-access-ttl", "1h")
 	browser := chromium(t)

@@ -14,7 +14,7 @@ import (
 
 const email = "alice@example.com"
 
-// ways are the two in which the page keeps its tokens, and their endpoints.
+// ways are the two ways in which the page stores its tokens, with their endpoints.
 var ways = map[string]string{"storage": "/auth/jwt/", "cookie": "/auth/cookie/"}
 
 func inEachWay(t *testing.T, test func(t *testing.T, mode, endpoints string)) {
@@ -23,7 +23,7 @@ func inEachWay(t *testing.T, test func(t *testing.T, mode, endpoints string)) {
 	}
 }
 
-// service is the example, behind a wire. Its access tokens live for two seconds.
+// service runs the example behind a wire. Its access tokens live for two seconds.
 type service struct {
 	*wire
 	password string
@@ -45,19 +45,19 @@ func (s *service) login(t *testing.T, browser context.Context, mode string) *tab
 	return p
 }
 
-// logout is seen by all tabs. It returns how many clicks it took.
+// logout clicks until all tabs show the logout. It returns the number of clicks.
 func (p *tab) logout() int {
 	p.Helper()
 	return p.insist("#logout-button", `document.body.dataset.state === "out"`)
 }
 
-// atOnce is the least that an access token lives here: what fails sooner has failed.
-// What takes longer may meet one that has expired again, for the page repeats a call
-// once, or end the five seconds that the page waits for an answer.
+// atOnce is the shortest life of an access token here. A step that fails sooner has really
+// failed. A longer step may meet a token that has expired again, since the page repeats a
+// call only once. It may also exceed the five seconds that the page waits for an answer.
 const atOnce = time.Second
 
-// insist clicks, and waits for what that leads to. It clicks again, as people do, only
-// where the page was at work for longer than atOnce; it returns how often.
+// insist clicks and waits for the result. It clicks again only if the page worked for longer
+// than atOnce. It returns the number of clicks.
 func (p *tab) insist(selector, expression string) (clicks int) {
 	p.Helper()
 	p.click(selector)
@@ -75,15 +75,15 @@ func (p *tab) insist(selector, expression string) (clicks int) {
 	}
 }
 
-// call clicks until it is let in.
+// call clicks until the request is allowed.
 func (p *tab) call() {
 	p.Helper()
 	p.do(chromedp.Evaluate(`document.getElementById("call-status").textContent = ""`, nil))
 	p.insist("#call-button", `document.getElementById("call-status").textContent === "200"`)
 }
 
-// expires waits until the access token is refused, and refreshed by the call that found
-// out: by the server's clock, however fast this machine is.
+// expires waits until the server rejects the access token, and the call that found this has
+// refreshed it. The server's clock decides, so the speed of the machine does not matter.
 func (s *service) expires(t *testing.T, p *tab, endpoints string) {
 	t.Helper()
 	before := s.count("POST", endpoints+"refresh/", 200)
@@ -106,7 +106,7 @@ func TestLoginCallExpiryAndSilentRefresh(t *testing.T) {
 		require.NotZero(t, s.count("GET", "/api/me", 401), "it was refused in between")
 		p.until(`document.body.dataset.state === "in"`)
 
-		// Reloading forgets nothing.
+		// A reload keeps the session.
 		p.do(chromedp.Reload())
 		p.until(`document.body.dataset.state === "in"`)
 		p.call()
@@ -130,8 +130,8 @@ func TestTwoTabsThatRefreshAtOnceStayLoggedIn(t *testing.T) {
 		for range 3 {
 			const letIn = `document.getElementById("call-status").textContent === "200"`
 			before := s.count("GET", "/api/me", 401)
-			for begun, done := time.Now(), false; !done; time.Sleep(300 * time.Millisecond) { // until both were refused at once
-				require.Less(t, time.Since(begun), patience, "never both, and both let in then")
+			for begun, done := time.Now(), false; !done; time.Sleep(300 * time.Millisecond) { // until both tabs got a 401 at the same time
+				require.Less(t, time.Since(begun), patience, "the two calls were never rejected at the same time and then both allowed")
 				clicked := time.Now()
 				for _, p := range []*tab{first, second} {
 					p.do(chromedp.Evaluate(`document.getElementById("call-five-button").click()`, nil))
@@ -141,7 +141,7 @@ func TestTwoTabsThatRefreshAtOnceStayLoggedIn(t *testing.T) {
 					p.until(`!document.querySelector("[aria-busy]")`)
 					done = eval[bool](p, letIn) && done
 				}
-				require.True(t, done || time.Since(clicked) > atOnce, "both are let in")
+				require.True(t, done || time.Since(clicked) > atOnce, "both calls are allowed")
 				done = done && s.count("GET", "/api/me", 401) >= before+6
 			}
 		}
@@ -155,8 +155,8 @@ func TestTwoTabsThatRefreshAtOnceStayLoggedIn(t *testing.T) {
 	})
 }
 
-// Without the lock that tabs share they refresh with the same token, and the server
-// gives both the same successor.
+// Without a shared lock, both tabs refresh with the same token. The server gives both the
+// same successor.
 func TestTwoTabsWithoutLocksStayLoggedIn(t *testing.T) {
 	inEachWay(t, func(t *testing.T, mode, endpoints string) {
 		s := newService(t, "-access-ttl", "1h")
@@ -185,7 +185,7 @@ func TestARefreshWhoseAnswerIsLostLogsNobodyOut(t *testing.T) {
 	})
 }
 
-// A thief has copied the refresh token, and comes when the grace is over.
+// A thief has copied the refresh token, and uses it after the grace.
 func TestAStolenRefreshTokenEndsTheSessionForBoth(t *testing.T) {
 	inEachWay(t, func(t *testing.T, mode, endpoints string) {
 		s := newService(t, "-grace", "0s")
@@ -208,8 +208,8 @@ func TestAStolenRefreshTokenEndsTheSessionForBoth(t *testing.T) {
 				return eval[int](thief, `fetch("`+endpoints+`refresh/", {method: "POST"}).then((r) => r.status)`)
 			}
 		}
-		for range 2 { // and has another refresh token, and then the next
-			time.Sleep(21 * time.Second) // for so long one is given again
+		for range 2 { // rotate the refresh token twice
+			time.Sleep(21 * time.Second) // longer than the grace, in which the same successor is given again
 			s.expires(t, victim, endpoints)
 		}
 		require.Equal(t, 401, stolen())

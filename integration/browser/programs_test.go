@@ -1,5 +1,5 @@
-// Package browser_test drives the examples in a real Chromium, which must be in the
-// PATH. Without one its tests are skipped.
+// Package browser_test runs the examples in Chromium. If Chromium is not in the PATH, the
+// tests are skipped.
 package browser_test
 
 import (
@@ -24,7 +24,7 @@ import (
 	"github.com/joinednode/jwtauth/integration/internal/rendezvous"
 )
 
-// program is an example that runs as its users run it.
+// program is a running example.
 type program struct {
 	url    *url.URL
 	banner string
@@ -32,7 +32,7 @@ type program struct {
 
 var address = regexp.MustCompile(`http://127\.0\.0\.1:\d+`)
 
-// binaries is a folder for them, which TestMain takes away.
+// binaries is the folder of the built examples, which TestMain removes.
 var binaries string
 
 func TestMain(m *testing.M) {
@@ -45,7 +45,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// built is the binary of an example, built once.
+// built returns the binary of an example, which it builds once.
 func built(t *testing.T, example string) string {
 	t.Helper()
 	build := exec.Command("go", "build", "-o", binaries+"/", "./"+example)
@@ -55,7 +55,7 @@ func built(t *testing.T, example string) string {
 	return filepath.Join(binaries, example)
 }
 
-// run starts an example until the test ends.
+// run starts an example, and stops it when the test ends.
 func run(t *testing.T, example string, args ...string) *program {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), built(t, example), append([]string{"-addr", "127.0.0.1:0", "-data", t.TempDir()}, args...)...)
@@ -82,7 +82,7 @@ func run(t *testing.T, example string, args ...string) *program {
 	return p
 }
 
-// printed is what the program printed behind a name and an equals sign.
+// printed returns the value that the program printed as name=value.
 func (p *program) printed(t *testing.T, name string) string {
 	t.Helper()
 	found := regexp.MustCompile(`(?m)^` + name + `='?([^'\n]+)'?$`).FindStringSubmatch(p.banner)
@@ -90,15 +90,15 @@ func (p *program) printed(t *testing.T, name string) string {
 	return found[1]
 }
 
-// wire stands between browsers and a program: it notes what passes, and loses answers.
+// wire is a proxy between browsers and a program. It records requests and drops responses.
 type wire struct {
 	*httptest.Server
 
 	mu   sync.Mutex
 	sent []sent
-	lose map[string]int // how many answers to a path are lost from now on
+	lose map[string]int // how many of the next responses to a path are dropped
 
-	meeting string // a path whose requests wait for each other
+	meeting string // a path whose requests wait for one another
 	point   rendezvous.Point
 }
 
@@ -112,7 +112,7 @@ func (p *program) wire(t *testing.T) *wire {
 	t.Helper()
 	w := &wire{lose: map[string]int{}}
 	proxy := &httputil.ReverseProxy{
-		// The host stays, by which the program knows its own origin.
+		// Keep the host, from which the program derives its own origin.
 		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(p.url); r.Out.Host = r.In.Host },
 		ModifyResponse: func(r *http.Response) error {
 			w.mu.Lock()
@@ -139,7 +139,7 @@ func (p *program) wire(t *testing.T) *wire {
 	return w
 }
 
-// together has the next n requests to a path go on when all of them are there.
+// together holds the next n requests to a path until all of them have arrived.
 func (w *wire) together(path string, n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -153,8 +153,8 @@ func (w *wire) meets(path string) bool {
 	return path == w.meeting
 }
 
-// losing loses the next n answers to a path. On connections that were used before,
-// browsers ask again by themselves: there are none from now on.
+// losing drops the next n responses to a path. Browsers repeat a request by themselves on a
+// connection that was used before, so losing disables the reuse of connections.
 func (w *wire) losing(path string, n int) {
 	w.Config.SetKeepAlivesEnabled(false)
 	w.mu.Lock()
@@ -162,7 +162,7 @@ func (w *wire) losing(path string, n int) {
 	w.lose[path] = n
 }
 
-// count is how many requests were answered so. A path may end in a star.
+// count returns the number of requests with this status. A path may end in a star.
 func (w *wire) count(method, path string, status int) (n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -181,7 +181,7 @@ func (w *wire) all() []sent {
 	return append([]sent(nil), w.sent...)
 }
 
-// mint gets a token as its container's owner does.
+// mint gets a token from the endpoint, as the owner of the container does.
 func mint(t *testing.T, p *program, container string) string {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), "POST", p.url.String()+"/create-token/"+container, nil)

@@ -40,8 +40,8 @@ func TestTheRecipesPageByClick(t *testing.T) {
 	require.NotContains(t, eval[string](page, `location.href`), "token")
 }
 
-// A page of another site calls with a token that it holds: XMLHttpRequest, whose
-// Authorization field a preflight must allow first.
+// A page of another site sends its token by XMLHttpRequest. A preflight must allow the
+// Authorization header first.
 func TestAPageElsewhereCallsARecipe(t *testing.T) {
 	p := run(t, "recipes")
 	w := p.wire(t)

@@ -12,16 +12,16 @@ import (
 	"github.com/joinednode/jwtauth/store/sqlstore"
 )
 
-// application is how the connections that are cut are told from others.
+// application is the name that marks the connections to be cut.
 const application = "jwtauth_faults"
 
-// The server stays up, and cuts what works on the test's tables, in the midst of
-// whatever it does.
+// The server stays up, and cuts the connections that use the tables of the test, at any point
+// of their work.
 func TestConnectionsThatAreCutLogNobodyOut(t *testing.T) {
 	for _, c := range []struct {
 		name, driver, variable, settings string
 		dialect                          sqlstore.Dialect
-		all, cut                         string // whom to cut, and how
+		all, cut                         string // the queries that find and cut connections
 	}{
 		{
 			"PostgreSQL", "pgx", "JWTAUTH_TEST_POSTGRES", "application_name=" + application, sqlstore.Postgres,
@@ -67,7 +67,7 @@ func TestConnectionsThatAreCutLogNobodyOut(t *testing.T) {
 				}
 				require.NoError(t, rows.Err())
 				for _, id := range ids {
-					_, _ = knife.Exec(c.cut, id) // it may have gone
+					_, _ = knife.Exec(c.cut, id) // the connection may have closed already
 				}
 			}, func() {})
 			s.settle(t, process(), follower)
@@ -84,7 +84,7 @@ func open(t *testing.T, driver, address string) *sql.DB {
 	return db
 }
 
-// with adds a setting to an address.
+// with adds a setting to a database address.
 func with(address, setting string) string {
 	if strings.Contains(address, "?") {
 		return address + "&" + setting

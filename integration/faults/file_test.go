@@ -21,7 +21,7 @@ import (
 	"github.com/joinednode/jwtauth/store/sqlstore"
 )
 
-// asVictim makes this binary the process that is killed.
+// asVictim makes this binary run as the process that is killed.
 const asVictim = "JWTAUTH_FAULTS_VICTIM"
 
 func TestMain(m *testing.M) {
@@ -50,8 +50,8 @@ func serviceOf(t *testing.T, store *sqlstore.DB) service {
 	return s
 }
 
-// TestVictim is the process that is killed: it prints what it was given, line by
-// line, and never ends by itself.
+// TestVictim is the process that is killed. It prints each acknowledged result on a line, and
+// never ends by itself.
 func TestVictim(t *testing.T) {
 	path := os.Getenv(asVictim)
 	if path == "" {
@@ -90,7 +90,7 @@ func TestAProcessThatIsKilledLeavesAFileThatHolds(t *testing.T) {
 			case "revoked":
 				acknowledged = append(acknowledged, value)
 			}
-			if len(acknowledged) == wanted { // and what it has printed since is read, too
+			if len(acknowledged) == wanted { // the lines printed meanwhile are read, too
 				require.NoError(t, cmd.Process.Kill())
 			}
 		}
@@ -98,7 +98,7 @@ func TestAProcessThatIsKilledLeavesAFileThatHolds(t *testing.T) {
 		require.GreaterOrEqual(t, len(acknowledged), wanted)
 
 		fresh := serviceOf(t, openFile(t, path))
-		next, err := fresh.Refresh(t.Context(), token) // whose answer was perhaps lost
+		next, err := fresh.Refresh(t.Context(), token) // the answer may have been lost
 		require.NoError(t, err)
 		again, err := fresh.Refresh(t.Context(), token)
 		require.NoError(t, err)
@@ -109,8 +109,7 @@ func TestAProcessThatIsKilledLeavesAFileThatHolds(t *testing.T) {
 	}
 }
 
-// What sqlstore and session say of a database that was put back from an older
-// backup.
+// A database is restored from an older backup, as sqlstore and session document.
 func TestAnOlderBackupLogsNobodyOut(t *testing.T) {
 	folder := t.TempDir()
 	path, backup := filepath.Join(folder, "sessions.db"), filepath.Join(folder, "backup.db")
@@ -130,8 +129,7 @@ func TestAnOlderBackupLogsNobodyOut(t *testing.T) {
 	}, time.Minute, 10*time.Millisecond)
 	require.NoError(t, s.list.RevokeToken(t.Context(), "", "lost", time.Now().Add(time.Hour)))
 
-	// A process that lives through it, and has read what was lost. The database
-	// changes under it.
+	// This process keeps running, and has read the entries that the restore loses.
 	old := openFile(t, backup)
 	require.NoError(t, old.NewLog(t.Context()))
 	turns := &turning{Store: openFile(t, path).Revocations()}
@@ -159,5 +157,5 @@ func TestAnOlderBackupLogsNobodyOut(t *testing.T) {
 	require.Equal(t, session.Session{}.RevokedAt, all[0].RevokedAt)
 }
 
-// turning is a log that another takes the place of.
+// turning is a log that can be replaced by another.
 type turning struct{ revoke.Store }

@@ -12,8 +12,8 @@ import (
 	"github.com/joinednode/jwtauth"
 )
 
-// A server that becomes a replica may be late from then on: a session that was just
-// made is missing there, and would be a 401.
+// A server that becomes a replica may lag behind from then on. A new session would be missing
+// there, which would cause a 401.
 func TestAServerThatBecomesAReplicaIsAnOutage(t *testing.T) {
 	for _, c := range []struct {
 		name    string
@@ -36,7 +36,7 @@ func TestAServerThatBecomesAReplicaIsAnOutage(t *testing.T) {
 			require.NoError(t, err)
 			c.becomes(t, database)
 
-			require.Eventually(t, func() bool { // it starts
+			require.Eventually(t, func() bool { // the replica starts
 				_, err := s.Sessions(t.Context(), "alice")
 				require.ErrorIs(t, err, jwtauth.ErrUnavailable)
 				return strings.Contains(err.Error(), "the server is read-only or a replica")

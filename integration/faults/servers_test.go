@@ -27,19 +27,19 @@ import (
 	"github.com/joinednode/jwtauth/store/sqlstore"
 )
 
-// server is a database of a test's own, in a folder of its own, which keeps what it
-// has confirmed.
+// server is a database server of one test, with its own folder. It keeps all data that it has
+// confirmed.
 type server struct {
 	binary, port, dir string
 	args              []string
-	as                *syscall.Credential // who runs it, nil for the tests' own user
+	as                *syscall.Credential // the user of the process, nil for the user of the tests
 	process           *exec.Cmd
 	ended             chan struct{}
 	connect           func(t *testing.T, port string) (service, error)
 }
 
-// start may find that what was killed has not quite ended: it tries again until the
-// server answers.
+// start starts the server and waits until it answers. It retries, since a killed server may
+// not have ended completely.
 func (s *server) start(t *testing.T) {
 	output, err := os.OpenFile(filepath.Join(s.dir, "output"), os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o600)
 	if !assert.NoError(t, err) {
@@ -49,7 +49,7 @@ func (s *server) start(t *testing.T) {
 	for range 100 {
 		process, ended := exec.Command(s.binary, s.args...), make(chan struct{})
 		process.Stdout, process.Stderr, process.Dir = output, output, s.dir
-		// It ends with the tests, however they end.
+		// The server ends with the tests, even if they are killed.
 		process.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Credential: s.as}
 		if !assert.NoError(t, process.Start()) {
 			return
@@ -66,7 +66,7 @@ func (s *server) start(t *testing.T) {
 	assert.Fail(t, s.binary+" does not start", "%s", said)
 }
 
-// answers waits until somebody listens, or the process has ended.
+// answers waits until the server listens, or its process has ended.
 func (s *server) answers() bool {
 	for range 3000 {
 		select {
@@ -82,13 +82,13 @@ func (s *server) answers() bool {
 	return false
 }
 
-// kill is kill -9.
+// kill sends SIGKILL to the server.
 func (s *server) kill() {
 	_ = s.process.Process.Kill()
 	<-s.ended
 }
 
-// service is a process that begins to use the server.
+// service returns a new process that uses the server.
 func (s *server) service(t *testing.T) (started service) {
 	t.Helper()
 	require.EventuallyWithT(t, func(c *assert.CollectT) {
@@ -99,8 +99,8 @@ func (s *server) service(t *testing.T) (started service) {
 	return started
 }
 
-// binary finds a program, first where Debian keeps those of PostgreSQL, which are to
-// be of one version.
+// binary finds a program. It looks first in the folder of PostgreSQL on Debian, so that all
+// programs have the same version.
 func binary(t *testing.T, name string) string {
 	t.Helper()
 	if found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/" + name); len(found) > 0 {
@@ -117,7 +117,7 @@ func binary(t *testing.T, name string) string {
 func newServer(t *testing.T, s *server) *server {
 	t.Helper()
 	s.port = freeport.Port(t)
-	// Not in t.TempDir, into which another user could not look.
+	// Another user could not read t.TempDir.
 	var err error
 	s.dir, err = os.MkdirTemp("", "faults")
 	require.NoError(t, err)
@@ -128,7 +128,7 @@ func newServer(t *testing.T, s *server) *server {
 	return s
 }
 
-// run starts the server for as long as the test goes on.
+// run starts the server, and stops it when the test ends.
 func (s *server) run(t *testing.T) *server {
 	t.Helper()
 	s.start(t)
@@ -152,7 +152,7 @@ func startRedis(t *testing.T) *server {
 	return s.run(t)
 }
 
-// connectSQL makes the tables where they are missing.
+// connectSQL connects, and creates missing tables.
 func connectSQL(t *testing.T, driver, source string, d sqlstore.Dialect) (service, error) {
 	db, err := sql.Open(driver, source)
 	if err != nil {
@@ -176,7 +176,7 @@ func startPostgres(t *testing.T) *server {
 	t.Helper()
 	initdb := binary(t, "initdb")
 	s := &server{binary: binary(t, "postgres")}
-	if os.Getuid() == 0 { // as which it does not run
+	if os.Getuid() == 0 { // PostgreSQL refuses to run as root
 		account, err := user.Lookup("postgres")
 		require.NoError(t, err)
 		uid, _ := strconv.ParseUint(account.Uid, 10, 32)
@@ -229,7 +229,7 @@ type quiet struct{}
 
 func (quiet) Printf(context.Context, string, ...any) {}
 
-// Drivers complain about connections that were cut, which is what the tests do.
+// Discard what drivers log about the connections that the tests cut.
 func hushDrivers() {
 	redis.SetLogger(quiet{})
 	_ = mysql.SetLogger(log.New(io.Discard, "", 0))

@@ -1,5 +1,5 @@
-// Package faults_test kills servers, connections and processes in the midst of
-// refreshes and revocations, and looks at what is left.
+// Package faults_test kills servers, connections and processes during refreshes and
+// revocations, and checks the state that is left.
 package faults_test
 
 import (
@@ -27,29 +27,28 @@ import (
 
 var secret = []byte("0123456789abcdef0123456789abcdef")
 
-// grace is longer than any outage here, so that whoever is refused was wronged.
+// grace is longer than any outage here, so each rejected client is a failure.
 const grace = 10 * time.Minute
 
-// patience is how long an answer of a store may take, or a reading of its log, however
-// slow the machine.
+// patience is the time limit for an answer of a store and for a read of its log. It is long
+// enough for a slow machine.
 const patience = time.Minute
 
-// service is what one process has of a store.
+// service is the Manager and the revocation list of one process.
 type service struct {
 	*session.Manager
 	list *revoke.List
 }
 
-// newService is a process that has read the log once and follows it until the test
-// ends.
-// hurried is a clock by which a token that was given rotates after a moment. All
-// processes have the same, from the beginning of the hour on.
+// hurried is a clock that runs 3000 times as fast as the wall clock, so that a token rotates
+// almost at once. All processes see the same time until the hour ends.
 func hurried() time.Time {
 	now := time.Now()
 	hour := now.Truncate(time.Hour)
 	return hour.Add(3000 * now.Sub(hour))
 }
 
+// newService returns a service that has read the log once and follows it until the test ends.
 func newService(t testing.TB, sessions session.Store, log revoke.Store) (service, error) {
 	quiet := slog.New(slog.DiscardHandler)
 	list, err := revoke.New(log, revoke.WithLogger(quiet), revoke.WithStaleness(patience))
@@ -70,17 +69,17 @@ func newService(t testing.TB, sessions session.Store, log revoke.Store) (service
 	return service{m, list}, nil
 }
 
-// storm is many right clients, who refresh again and again, and somebody who
-// revokes tokens. All of them try again as long as they are told to.
+// storm has many legitimate clients that refresh again and again, and one client that revokes
+// tokens. Each of them retries while the server asks it to.
 type storm struct {
 	service
 	refreshes  atomic.Int64 // that succeeded
 	outages    atomic.Int64
-	disturbing atomic.Bool // during has more to break
+	disturbing atomic.Bool // during has more faults to cause
 
 	mu         sync.Mutex
-	successors map[string]string // what a generation's refresh token says, by session and generation
-	pairs      []session.Pair    // each client's last
+	successors map[string]string // refresh tokens by session and generation
+	pairs      []session.Pair    // the latest pair of each client
 	revoked    []string          // jti of tokens whose revocation was acknowledged
 }
 
@@ -97,7 +96,8 @@ func newStorm(t testing.TB, s service) *storm {
 	return st
 }
 
-// blow goes on until so many refreshes have succeeded and during has broken all it will.
+// blow runs the storm until the given number of refreshes has succeeded and during has caused
+// all its faults.
 func (s *storm) blow(t *testing.T, refreshes int64) {
 	ctx, stop := context.WithTimeout(t.Context(), 30*time.Minute)
 	defer stop()
@@ -130,8 +130,8 @@ func (s *storm) blow(t *testing.T, refreshes int64) {
 	require.NoError(t, ctx.Err(), "%d refreshes of %d, with %d outages", s.refreshes.Load(), refreshes, s.outages.Load())
 }
 
-// insist tries again while it is told that something is out. A client has a
-// time-out of its own.
+// insist retries a call until it succeeds or ctx ends. Each try has a timeout, as the call of a
+// client would.
 func (s *storm) insist(ctx context.Context, try func(context.Context) error) error {
 	for {
 		one, cancel := context.WithTimeout(ctx, 5*time.Second)
@@ -157,7 +157,7 @@ func (s *storm) refresh(ctx context.Context, t *testing.T, i int) bool {
 		return err
 	})
 	if err != nil {
-		return false // the time is over
+		return false // the storm has ended
 	}
 	if !assert.NoError(t, refused, "a right client was logged out") {
 		return false
@@ -167,7 +167,7 @@ func (s *storm) refresh(ctx context.Context, t *testing.T, i int) bool {
 	return s.oneSuccessor(t, pair)
 }
 
-// oneSuccessor holds that all tokens of one generation are one.
+// oneSuccessor requires that each generation has only one token.
 func (s *storm) oneSuccessor(t *testing.T, pair session.Pair) bool {
 	payload, err := base64.RawURLEncoding.DecodeString(strings.Split(pair.RefreshToken, ".")[1])
 	if !assert.NoError(t, err) {
@@ -189,8 +189,8 @@ func (s *storm) oneSuccessor(t *testing.T, pair session.Pair) bool {
 	return true
 }
 
-// settle looks at what is left, by a process that starts now and by one that has
-// followed the log all the time.
+// settle checks the final state, by a new process and by one that followed the log all the
+// time.
 func (s *storm) settle(t *testing.T, fresh, follower service) {
 	t.Helper()
 	for i, pair := range s.pairs {
@@ -210,7 +210,7 @@ func (s *storm) settle(t *testing.T, fresh, follower service) {
 	t.Logf("%d refreshes, %d revocations, %d outages", s.refreshes.Load(), len(s.revoked), s.outages.Load())
 }
 
-// holdsRevoked: no revocation that was acknowledged is lost.
+// holdsRevoked requires that no acknowledged revocation is lost.
 func holdsRevoked(t *testing.T, by service, acknowledged []string) {
 	t.Helper()
 	for _, jti := range acknowledged {
@@ -220,8 +220,8 @@ func holdsRevoked(t *testing.T, by service, acknowledged []string) {
 	}
 }
 
-// during lets the storm blow, and disturbs it when each quarter of its refreshes has
-// succeeded: what breaks stays broken until somebody was hit.
+// during runs the storm, and causes a fault after each of the first three quarters of the
+// refreshes. It calls breaks again until the fault hits a client, and then calls mends.
 func (s *storm) during(t *testing.T, refreshes int64, breaks, mends func()) {
 	t.Helper()
 	over := make(chan struct{})

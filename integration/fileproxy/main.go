@@ -1,10 +1,10 @@
-// Command fileproxy lays modules out in a folder as the go command wants a module
-// proxy, so that GOPROXY=file://PROXY gives them to a user as a release would:
+// Command fileproxy writes modules to a folder in the layout of a module proxy. With
+// GOPROXY=file://PROXY, the go command then uses them like a release:
 //
 //	fileproxy PROXY VERSION DIR...
 //
-// Each DIR holds a go.mod. What is in its zip is what the go command would put there:
-// no module below it, no vendor, nothing of a version control.
+// Each DIR has a go.mod. Its zip has the files that the go command would put there. Nested
+// modules, vendor folders and version control files are left out.
 package main
 
 import (
@@ -33,7 +33,7 @@ func main() {
 	}
 }
 
-// add puts the module of a folder into the proxy, as the one version that it has.
+// add writes the module of a folder to the proxy, as its only version.
 func add(proxy, version, dir string) error {
 	mod, err := os.ReadFile(filepath.Join(dir, "go.mod"))
 	if err != nil {
@@ -64,7 +64,7 @@ func add(proxy, version, dir string) error {
 	if err != nil {
 		return err
 	}
-	// CreateFromDir refuses what the go command would: names that differ in case
-	// only, files that are too large, a version that is none.
+	// CreateFromDir rejects the same as the go command: names that differ only in case,
+	// files that are too large and invalid versions.
 	return errors.Join(zip.CreateFromDir(archive, module.Version{Path: path, Version: version}, dir), archive.Close())
 }

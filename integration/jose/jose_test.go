@@ -1,5 +1,5 @@
-// Package jose_test exchanges tokens and keys with jose, another implementation of the
-// same RFCs, in node. It needs node and npm, and is skipped without.
+// Package jose_test exchanges tokens and keys with jose, an implementation of the same RFCs
+// for node. It needs node and npm, and is skipped without them.
 package jose_test
 
 import (
@@ -24,10 +24,10 @@ import (
 
 const issuer = "https://issuer.example.com"
 
-// algorithms are all that a JWK Set can publish: those of secrets it cannot.
+// algorithms are all algorithms with public keys. A JWK Set cannot publish secrets.
 var algorithms = []string{"EdDSA", "Ed25519", "ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}
 
-// peer is jose, in a process of its own.
+// peer is a process that runs jose.
 type peer struct {
 	url     string
 	in      io.Writer
@@ -58,7 +58,7 @@ func (p *peer) read(t *testing.T) (answer map[string]any) {
 	return answer
 }
 
-// does tells jose to do something, and returns what it says.
+// does sends a command to jose, and returns the answer.
 func (p *peer) does(t *testing.T, command string, with map[string]any) map[string]any {
 	t.Helper()
 	with["command"] = command
@@ -73,7 +73,7 @@ func (p *peer) sign(t *testing.T, kid string) string {
 	return answer["token"].(string)
 }
 
-// tampered is a token whose signature is that of another.
+// tampered returns a token with the signature of another token.
 func tampered(token string) string {
 	header, _, _ := strings.Cut(token, ".")
 	signature := token[strings.LastIndex(token, ".")+1:]
@@ -125,13 +125,13 @@ func TestTokensOfJoseVerifyHereThroughItsJWKS(t *testing.T) {
 			require.ErrorIs(t, err, jwtauth.ErrSignature)
 		})
 	}
-	// A key that is published from now on.
+	// From here on, the set has one more key.
 	p.does(t, "generate", map[string]any{"alg": "EdDSA", "kid": "new"})
 	_, err = auth.Verify(t.Context(), p.sign(t, "new"), "demo")
 	require.NoError(t, err)
 }
 
-// One PEM of openssl is the same key to both.
+// Both read the same key from a PEM file of openssl.
 func TestAKeyOfOpenSSLWorksInBoth(t *testing.T) {
 	if _, err := exec.LookPath("openssl"); err != nil {
 		t.Skip("openssl is not installed")
@@ -168,7 +168,7 @@ func TestAKeyOfOpenSSLWorksInBoth(t *testing.T) {
 	}
 }
 
-// public is the public half of a private key in PEM.
+// public returns the public half of a private key in PEM.
 func public(t *testing.T, text []byte) string {
 	t.Helper()
 	block, _ := pem.Decode(text)
@@ -179,7 +179,7 @@ func public(t *testing.T, text []byte) string {
 	return string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
 }
 
-// Both give a key the same name (RFC 7638).
+// Both compute the same thumbprint of a key (RFC 7638).
 func TestThumbprintsAreThoseOfJose(t *testing.T) {
 	p := newPeer(t)
 	for _, alg := range algorithms {

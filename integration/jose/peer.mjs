@@ -1,21 +1,21 @@
-// The other side of the tests: jose, told on standard input what to do, one JSON object a
-// line, which it answers alike.
+// This program runs jose for the tests. It reads commands from standard input, one JSON
+// object a line, and answers each with a JSON object.
 import { createInterface } from "node:readline";
 import { createServer } from "node:http";
 import * as jose from "jose";
 
 const issuer = "https://issuer.example.com";
-const published = []; // our public keys, which a server below serves
+const published = []; // the public keys that the server below serves
 
 const commands = {
-  // Makes a key of an algorithm, and publishes it.
+  // Generates a key for an algorithm, and publishes it.
   async generate({ alg, kid }) {
     const { publicKey, privateKey } = await jose.generateKeyPair(alg, { extractable: true, modulusLength: 2048 });
     published.push({ ...(await jose.exportJWK(publicKey)), alg, kid, use: "sig" });
     keys.set(kid, { alg, privateKey });
     return {};
   },
-  // Takes a private key in PEM, and publishes it.
+  // Reads a private key in PEM, and publishes its public half.
   async import({ alg, kid, pem, publicPEM }) {
     keys.set(kid, { alg, privateKey: await jose.importPKCS8(pem, alg) });
     published.push({ ...(await jose.exportJWK(await jose.importSPKI(publicPEM, alg, { extractable: true }))), alg, kid, use: "sig" });
@@ -27,7 +27,7 @@ const commands = {
       .setIssuer(issuer).setSubject("alice").setIssuedAt().setExpirationTime("1h").sign(privateKey);
     return { token };
   },
-  // Judges a token by a JWK Set on a server.
+  // Verifies a token by a JWK Set on a server.
   async verify({ token, jwks }) {
     const { payload, protectedHeader } = await jose.jwtVerify(token, jose.createRemoteJWKSet(new URL(jwks), { timeoutDuration: 60_000 }), { issuer, typ: "JWT" });
     return { payload, header: protectedHeader };

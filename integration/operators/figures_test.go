@@ -19,7 +19,7 @@ import (
 
 const pastOneMachine = "../../docs/past-one-machine.md"
 
-// What the pages say of defaults is what the code has.
+// The pages state the defaults that the code has.
 func TestTheDefaultsOfThePages(t *testing.T) {
 	day := func(d time.Duration) string { return fmt.Sprintf("%d days", d/(24*time.Hour)) }
 	thousands := func(n int) string { return fmt.Sprintf("%d,%03d", n/1000, n%1000) }
@@ -54,7 +54,7 @@ func TestTheDefaultsOfThePages(t *testing.T) {
 	}
 }
 
-// The tests that the failures' table names are there.
+// The tests that the table of failures names exist.
 func TestTheTestsThatThePageNamesExist(t *testing.T) {
 	text, err := os.ReadFile(pastOneMachine)
 	require.NoError(t, err)

@@ -1,4 +1,4 @@
-// Package operators_test does what docs/production.md and docs/past-one-machine.md say.
+// Package operators_test follows docs/production.md and docs/past-one-machine.md.
 package operators_test
 
 import (
@@ -23,7 +23,7 @@ import (
 
 const production = "../../docs/production.md"
 
-// program builds the one that the page shows.
+// program builds the program that the page shows.
 func program(t *testing.T) string {
 	t.Helper()
 	text, err := os.ReadFile(production)
@@ -38,7 +38,7 @@ func program(t *testing.T) string {
 	return binary
 }
 
-// drill is a service whose keys are those of a file, and a service that verifies by
+// drill has a service that signs with the keys of a file, and a service that verifies with
 // its JWK Set.
 type drill struct {
 	t        *testing.T
@@ -72,7 +72,7 @@ func newDrill(t *testing.T) *drill {
 	return d
 }
 
-// do runs the page's program, and waits until the service has the keys that it says.
+// do runs the program of the page, and waits until the service has the keys that it prints.
 func (d *drill) do(args ...string) (ids []string) {
 	d.t.Helper()
 	out, err := exec.Command(d.binary, append([]string{d.file}, args...)...).CombinedOutput()
@@ -184,7 +184,7 @@ func TestWhatAWrongClockLooksLike(t *testing.T) {
 	}
 }
 
-// one is a log that two processes share, unlike a Memory, which is known to be of one.
+// one wraps a Memory so that two lists can share it, as two processes share a log.
 type one struct{ revoke.Store }
 
 func TestARevocationMissesTokensOfAClockThatIsEarlierThanTheSkew(t *testing.T) {

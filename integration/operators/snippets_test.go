@@ -46,12 +46,12 @@ func warnOfUnsafeSettings(ctx context.Context, store interface{ Check(context.Co
 	}
 }
 
-// safe is a store whose settings lose nothing.
+// safe opens a store with settings that lose no data.
 type safe struct{}
 
 func (safe) Check(context.Context) error { return nil }
 
-// The program of the drill is built by itself; all other code of the pages is in this file.
+// Another test builds the program of the drill. All other code of the pages is in this file.
 func TestTheCodeOfThePagesIsCompiled(t *testing.T) {
 	read := func(path string) string {
 		text, err := os.ReadFile(path)

@@ -1,5 +1,5 @@
-// Package proxies_test has nginx stand in front of this library, by the configuration
-// that docs/production.md shows. It needs nginx, and is skipped without.
+// Package proxies_test runs nginx in front of this library, with the configuration of
+// docs/production.md. It needs nginx, and is skipped without it.
 package proxies_test
 
 import (
@@ -33,7 +33,7 @@ const (
 	host = "api.example.com"
 )
 
-// careless is what the page warns of: what nginx does where nobody says otherwise.
+// careless is the default configuration of nginx, which the page warns of.
 const careless = `
 server {
     listen {careless};
@@ -48,7 +48,7 @@ server {
     location /redirected/  { return 301 https://$host$request_uri; }
     location /gone/        { proxy_pass http://127.0.0.1:1; }
 }
-# The page's logs, but for one location, in front of a socket that is not there.
+# This server has the logs of the page except for one location. Its socket does not exist.
 server {
     listen {careless};
     server_name nobody.example.com;
@@ -57,16 +57,16 @@ server {
 }
 `
 
-// nginx is one of the tests' own, in front of a service.
+// nginx is a running nginx in front of a service.
 type nginx struct {
 	dir      string
-	tls      string // the address of the page's server
-	plain    string // that of its port 80
+	tls      string // the address of the HTTPS server of the page
+	plain    string // the address of its server on port 80
 	careless string
 	roots    *x509.CertPool
 }
 
-// block is the nginx configuration of the page.
+// block returns the nginx configuration of the page.
 func block(t *testing.T) string {
 	t.Helper()
 	text, err := os.ReadFile(page)
@@ -76,7 +76,7 @@ func block(t *testing.T) string {
 	return string(found[0][1])
 }
 
-// start runs nginx until the test ends.
+// start runs nginx, and stops it when the test ends.
 func start(t *testing.T, service string) *nginx {
 	t.Helper()
 	binary, err := exec.LookPath("nginx")
@@ -125,13 +125,13 @@ func start(t *testing.T, service string) *nginx {
 	return n
 }
 
-// frame is what a packaged nginx brings along, but for the folders.
+// frame is the main configuration of a packaged nginx, except for the folders.
 func (n *nginx) frame(t *testing.T) string {
 	t.Helper()
 	account, err := user.Current()
 	require.NoError(t, err)
 	as := ""
-	if account.Uid == "0" { // its workers would be nobody, who may not enter the test's folder
+	if account.Uid == "0" { // the default user of workers cannot enter the folder of the test
 		as = "user root root;\n"
 	}
 	var folders strings.Builder
@@ -149,7 +149,7 @@ func (n *nginx) read(name string) string {
 	return string(text)
 }
 
-// certificate makes that of the server, which is httptest's own with another name.
+// certificate writes the certificate of the server: that of httptest under another name.
 func (n *nginx) certificate(t *testing.T) {
 	t.Helper()
 	server := httptest.NewUnstartedServer(nil)
@@ -166,21 +166,21 @@ func (n *nginx) certificate(t *testing.T) {
 	n.roots.AddCert(server.Certificate())
 }
 
-// answer is a response that was read to its end.
+// answer is a response with its complete body.
 type answer struct {
 	status int
 	header http.Header
 	body   string
 }
 
-// ask sends a request as it is written, which the client of net/http would clean.
-// fields are whole lines.
+// ask sends a request without the normalization of the net/http client. Each field is a whole
+// header line.
 func (n *nginx) ask(t *testing.T, address, line string, fields ...string) answer {
 	t.Helper()
 	return n.send(t, address, line, "", fields...)
 }
 
-// send is ask with a body, of the length that a field says, 0 unless one does.
+// send is like ask, with a body. A field must state its length, which is 0 by default.
 func (n *nginx) send(t *testing.T, address, line, body string, fields ...string) answer {
 	t.Helper()
 	conn, err := net.Dial("tcp", address)
@@ -216,7 +216,7 @@ func read(t *testing.T, response *http.Response) answer {
 	return answer{response.StatusCode, response.Header, string(body)}
 }
 
-// http2 asks the page's server by HTTP/2.
+// http2 sends a request to the server of the page by HTTP/2.
 func (n *nginx) http2(t *testing.T, path, authorization string) (*http.Response, error) {
 	t.Helper()
 	transport := &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: n.roots, ServerName: "example.com"}}

@@ -35,7 +35,7 @@ func issue(t *testing.T, auth *jwtauth.Auth, opts ...jwtauth.IssueOption) string
 	return token
 }
 
-// recipes is the recipe model on a ServeMux. It says what it was asked for.
+// recipes is the recipe model on a ServeMux. Its handlers write what was requested.
 func recipes(auth *jwtauth.Auth) *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.Handle("/run/{container}/{recipe}", auth.Private(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -44,7 +44,7 @@ func recipes(auth *jwtauth.Auth) *http.ServeMux {
 	return mux
 }
 
-// serve returns the address of a service.
+// serve starts a service and returns its address.
 func serve(t *testing.T, handler http.Handler) (string, *httptest.Server) {
 	t.Helper()
 	server := httptest.NewUnstartedServer(handler)
@@ -114,7 +114,7 @@ func TestTokensInLogs(t *testing.T) {
 	token := issue(t, auth)
 	const ok = http.StatusOK
 
-	// Of the page.
+	// These cases use the configuration of the page.
 	require.Equal(t, ok, n.ask(t, n.tls, "GET /run/A/first?token="+token).status)
 	require.Equal(t, ok, n.ask(t, n.tls, "GET https://"+host+"/run/A/second?token="+token).status)
 	require.Equal(t, ok, n.ask(t, n.tls, "GET /run/A/third", "Authorization: Bearer "+token, "Referer: https://"+host+"/run/A/page?token="+token).status)
@@ -122,13 +122,13 @@ func TestTokensInLogs(t *testing.T) {
 	insecure := n.ask(t, n.plain, "GET /run/A/fifth?token="+token)
 	require.Equal(t, http.StatusNotFound, insecure.status)
 	require.Empty(t, insecure.header.Get("Location"))
-	// Of what nobody configured.
+	// These cases use the default configuration.
 	require.Equal(t, ok, n.ask(t, n.careless, "GET /run/A/first?token="+token).status)
 	require.Equal(t, ok, n.ask(t, n.careless, "GET /run/A/second", "Authorization: Bearer "+token, "Referer: https://"+host+"/run/A/page?token=of.the.page").status)
 	redirected := n.ask(t, n.careless, "GET /redirected/A/x?token="+token)
 	require.Equal(t, http.StatusMovedPermanently, redirected.status)
 	require.Contains(t, redirected.header.Get("Location"), token, "a redirect to TLS repeats what has travelled without")
-	// While the service is down, or its socket is not there.
+	// The service is down, or its socket does not exist.
 	const nobody = "Host: nobody.example.com"
 	require.Equal(t, http.StatusBadGateway, n.ask(t, n.careless, "GET /run/A/nobody?token="+token, nobody).status)
 	require.Equal(t, http.StatusBadGateway, n.ask(t, n.careless, "GET /crit/?token="+token, nobody).status)
@@ -160,7 +160,7 @@ func TestHeadersOfEverySize(t *testing.T) {
 	service, _ := serve(t, recipes(auth))
 	n := start(t, service)
 	const largestToken = 8 << 10
-	// A token of the size, and one byte more is an error of Issue.
+	// This token has the largest size. Issue returns an error for one byte more.
 	of := func(size int) string {
 		for pad := size * 3 / 4; ; pad-- {
 			if token, err := auth.Issue("A", jwtauth.Claim("pad", strings.Repeat("x", pad))); err == nil && len(token) <= size {
@@ -303,8 +303,8 @@ func TestWhatADenialLosesOnItsWay(t *testing.T) {
 	require.GreaterOrEqual(t, twice.status, 400, "nginx or the service refuses two")
 }
 
-// RFC 9111, section 3.5, keeps responses to requests with Authorization out of shared
-// caches, and nginx does not know it.
+// RFC 9111, section 3.5, keeps responses to requests with Authorization out of shared caches.
+// nginx does not implement this rule.
 func TestACacheOfNginxGivesPrivateAnswersToStrangers(t *testing.T) {
 	auth := newAuth(t)
 	mux := recipes(auth)
@@ -364,7 +364,7 @@ func TestAStreamIsHeldBackUnlessItSaysOtherwise(t *testing.T) {
 	service, _ := serve(t, mux)
 	n := start(t, service)
 	token := issue(t, auth)
-	// first is the first line that comes before the handler has ended.
+	// first is the first line that arrives before the handler returns.
 	first := func(path string, patience time.Duration) string {
 		conn, err := net.Dial("tcp", n.careless)
 		require.NoError(t, err)
@@ -383,8 +383,8 @@ func TestAStreamIsHeldBackUnlessItSaysOtherwise(t *testing.T) {
 	require.Empty(t, first("/events/A", time.Second))
 }
 
-// What a WebSocket begins with: whoever asks to go on by another protocol is asked for a
-// token first, and then both sides speak.
+// A WebSocket begins with a protocol upgrade. The upgrade needs a token; after it, both sides
+// can send.
 func TestAnUpgradePassesWithAToken(t *testing.T) {
 	auth := newAuth(t)
 	mux := http.NewServeMux()

@@ -1,5 +1,5 @@
-// Package release_test proves the check of a release, .ci/release, by releases that
-// must not be. It needs git and bash, and is skipped outside of a clone.
+// Package release_test tests that .ci/release rejects bad releases. It needs git and bash, and
+// is skipped outside a clone.
 package release_test
 
 import (
@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// clone is a repository of a test's own.
+// clone returns a new clone for one test.
 type clone struct {
 	*testing.T
 	dir string
@@ -38,7 +38,7 @@ func (c clone) remove(name string) {
 	require.NoError(c, os.RemoveAll(filepath.Join(c.dir, name)))
 }
 
-// version makes it the one that is to be released.
+// version sets the version to be released.
 func (c clone) version(v string) {
 	c.Helper()
 	c.write("CHANGELOG.md", "# Changelog\n\n## [Unreleased]\n\n## ["+v+"] - 2006-01-02\n")
@@ -66,7 +66,7 @@ func TestTheCheckOfARelease(t *testing.T) {
 	original.write("store/redisstore/sample.go", "package redisstore\n\n// Sample is compared.\nfunc Sample(n int) {}\n")
 	original.commit()
 
-	// What happens between one version and the next.
+	// These changes happen between two versions.
 	broken := func(c clone) {
 		c.write("keys/sample.go", "package keys\n\n// Sample is broken.\nfunc Sample(n int64) {}\n")
 	}
@@ -92,7 +92,7 @@ func TestTheCheckOfARelease(t *testing.T) {
 		{"a module that requires another version is not released", "", "0.1.0", func(c clone) {
 			c.run("go", "mod", "edit", "-require=github.com/joinednode/jwtauth@v0.0.9", "store/redisstore/go.mod")
 		}, "store/redisstore requires github.com/joinednode/jwtauth v0.0.9, which is not v0.1.0", true},
-		{"a module whose requirements nobody can find is not released", "", "0.1.0", func(c clone) {
+		{"a module whose requirements cannot be found is not released", "", "0.1.0", func(c clone) {
 			c.run("go", "mod", "edit", "-require=github.com/joinednode/jwtauth/nowhere@v0.1.0", "store/redisstore/go.mod")
 		}, "what store/redisstore requires cannot be found", true},
 		{"a version is named by its heading", "", "0.1.0", func(c clone) { c.write("CHANGELOG.md", "## [Unreleased]\n\n## 0.1.0\n") }, "CHANGELOG.md names no version", true},

@@ -1,5 +1,5 @@
-// A client as one writes it for djangorestframework-simplejwt: axios, and a package
-// that refreshes on 401. It exits with 1 when anything is not as Django would have it.
+// This is a typical client of djangorestframework-simplejwt: axios, and a package that
+// refreshes on 401. It exits with 1 if a response differs from that of Django.
 const assert = require("node:assert/strict");
 const axios = require("axios");
 const { createAuthRefresh } = require("axios-auth-refresh");
@@ -45,7 +45,7 @@ const refused = async (promise) => {
   await plain.post("/together");
   const answers = await Promise.all([1, 2, 3].map(() => api.get("/api/me/")));
   assert.deepEqual(answers.map((answer) => answer.data.user), ["alice", "alice", "alice"]);
-  assert.ok(refreshes >= 1); // how often is the package's affair: the same token twice gives the same again
+  assert.ok(refreshes >= 1); // the package decides how often; the same token gives the same successor again
   assert.notEqual(tokens.refresh, login.refresh);
 
   assert.deepEqual((await plain.post("/auth/jwt/blacklist/", { refresh: tokens.refresh })).data, {});

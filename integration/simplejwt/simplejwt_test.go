@@ -1,5 +1,5 @@
-// Package simplejwt_test has a client of npm talk to a Manager as to Django. It needs
-// node and npm, and is skipped without.
+// Package simplejwt_test connects a client from npm to a Manager instead of Django. It needs
+// node and npm, and is skipped without them.
 package simplejwt_test
 
 import (
@@ -31,7 +31,7 @@ func TestAClientOfDjangoNeedsNoChange(t *testing.T) {
 		t.Logf("%s", out)
 	}
 
-	var later atomic.Int64 // how far the clock has been moved
+	var later atomic.Int64 // how far the clock is ahead
 	sessions, err := session.New(keys.HS256([]byte("0123456789abcdef0123456789abcdef")), session.NewMemory(), session.WithSimpleJWTBodies(),
 		session.WithClock(func() time.Time { return time.Now().Add(time.Duration(later.Load())) }))
 	require.NoError(t, err)
@@ -42,8 +42,8 @@ func TestAClientOfDjangoNeedsNoChange(t *testing.T) {
 		}
 		return c.Username, nil, nil
 	}))
-	// All three are refused at once: one that is refused after another's refresh would
-	// refresh once more, and could outrun the first.
+	// All three calls get their 401 at the same time. A call that gets it after the refresh of
+	// another would refresh once more, and could overtake the first.
 	var calls rendezvous.Point
 	mux.HandleFunc("POST /together", func(http.ResponseWriter, *http.Request) { calls.Await(3) })
 	mux.Handle("/api/me/", calls.Before(sessions.Require(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -1,5 +1,5 @@
-// Package sqlstore_test runs store/sqlstore against databases. SQLite needs
-// nothing; the others are where the environment says, and are skipped otherwise:
+// Package sqlstore_test runs store/sqlstore against databases. SQLite needs no server. The
+// other databases are skipped unless the environment gives their address:
 //
 //	JWTAUTH_TEST_POSTGRES=postgres://postgres@127.0.0.1:5432/test?sslmode=disable
 //	JWTAUTH_TEST_MYSQL=root@tcp(127.0.0.1:3306)/test
@@ -24,7 +24,7 @@ import (
 	"github.com/joinednode/jwtauth/store/sqlstore"
 )
 
-// database is one kind of database, by one driver with one configuration.
+// database is one kind of database with one driver and one configuration.
 type database struct {
 	name    string
 	dialect sqlstore.Dialect
@@ -39,7 +39,7 @@ var (
 
 	databases = []database{sqlite, postgres, mariadb}
 
-	// What users do to connections.
+	// These are settings that users choose for connections.
 	varied = []database{
 		{"PostgreSQL, the simple protocol", sqlstore.Postgres, "pgx", func(t *testing.T) string {
 			return with(postgres.dsn(t), "default_query_exec_mode=simple_protocol")
@@ -61,7 +61,7 @@ var (
 	}
 )
 
-// No test here cuts the power: synchronous is off.
+// No test here simulates a power failure, so synchronous is off.
 func sqliteDSN(busy time.Duration) func(t *testing.T) string {
 	return func(t *testing.T) string {
 		file := filepath.Join(t.TempDir(), "test.db")
@@ -90,13 +90,13 @@ func fromEnv(name string) func(t *testing.T) string {
 func each(t *testing.T, databases []database, test func(t *testing.T, d database)) {
 	for _, d := range databases {
 		t.Run(d.name, func(t *testing.T) {
-			t.Parallel() // they wait for servers, each for another
+			t.Parallel() // each waits for another server
 			test(t, d)
 		})
 	}
 }
 
-// at opens a database. One that cannot be reached is a failure.
+// at opens a database. If it cannot be reached, the test fails.
 func (d database) at(t *testing.T, dsn string) *sql.DB {
 	t.Helper()
 	db, err := sql.Open(d.driver, dsn)
@@ -107,7 +107,7 @@ func (d database) at(t *testing.T, dsn string) *sql.DB {
 	return db
 }
 
-// tables are those of one store.
+// tables are the tables of one store.
 type tables struct {
 	database
 	*sqlstore.DB
@@ -115,7 +115,7 @@ type tables struct {
 	dsn, prefix string
 }
 
-// bare is a store without its tables, which the end of the test drops.
+// bare returns a store without tables. Tables created later are dropped when the test ends.
 func (d database) bare(t *testing.T) tables {
 	t.Helper()
 	s := tables{database: d, dsn: d.dsn(t), prefix: "t" + strings.ToLower(rand.Text()) + "_"}
@@ -132,7 +132,7 @@ func (d database) bare(t *testing.T) tables {
 	return s
 }
 
-// another is another process's view.
+// another returns the store as another process sees it.
 func (s tables) another(t *testing.T, db *sql.DB) *sqlstore.DB {
 	t.Helper()
 	store, err := sqlstore.New(db, s.dialect, sqlstore.WithPrefix(s.prefix))
@@ -147,7 +147,7 @@ func (d database) new(t *testing.T) tables {
 	return s
 }
 
-// text makes $ of a statement the prefix, and each ? what the database wants.
+// text replaces $ in a statement by the prefix, and ? by the placeholder of the database.
 func (s tables) text(query string) string {
 	query = strings.ReplaceAll(query, "$", s.prefix)
 	for n := 1; s.dialect == sqlstore.Postgres && strings.Contains(query, "?"); n++ {

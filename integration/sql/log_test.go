@@ -18,7 +18,7 @@ import (
 	"github.com/joinednode/jwtauth/store/sqlstore"
 )
 
-// ids follows a log from a cursor to its end.
+// ids reads a log from a cursor to its end, and returns the IDs.
 func ids(t *testing.T, log revoke.Store, cursor string) (all []string) {
 	t.Helper()
 	for {
@@ -33,7 +33,7 @@ func ids(t *testing.T, log revoke.Store, cursor string) (all []string) {
 	}
 }
 
-// slowly appends as Append does, by transactions that take their time.
+// slowly appends like Append, but with slow transactions.
 func (s tables) slowly(ctx context.Context, id string, numbered func(), commit bool) error {
 	tx, err := s.db.BeginTx(ctx, nil)
 	if err != nil {
@@ -121,7 +121,7 @@ func TestAFollowerSkipsNothingOfLongTransactions(t *testing.T) {
 					var err error
 					if w%2 == 0 && n%5 != 4 {
 						err = log.Append(t.Context(), entry(id))
-					} else { // every fifth changes its mind
+					} else { // every fifth rolls back
 						err = s.slowly(t.Context(), id, func() { time.Sleep(rand.N(20 * time.Millisecond)) }, n%5 != 4)
 					}
 					if !assert.NoError(t, err) {
@@ -163,7 +163,7 @@ func TestNewLogMakesListsReadAllAgain(t *testing.T) {
 		page, err := log.Since(t.Context(), "", 10)
 		require.NoError(t, err)
 
-		// It is put back from a backup.
+		// The log is restored from a backup.
 		s.exec(t, "DELETE FROM $revocations WHERE n > 1")
 		s.exec(t, "UPDATE $log SET last_n = 1")
 		require.Equal(t, []string{"a"}, ids(t, log, page.Cursor), "the end is before the cursor")
@@ -239,8 +239,8 @@ func TestALockedRowIsNotWaitedForLongerThanTheContext(t *testing.T) {
 		require.True(t, found)
 		require.NoError(t, tx.Rollback())
 
-		// What was given up may happen still: MySQL goes on with a statement whose
-		// client has gone. Nobody who comes later waits for long.
+		// An abandoned statement may still take effect: MySQL continues it after its client has
+		// gone. Later clients must not wait for long.
 		row.ID, next.ID = "another", "another"
 		require.NoError(t, s.Sessions().Create(t.Context(), row))
 		done, err := s.Sessions().Advance(t.Context(), row, next, row.Created)
@@ -281,7 +281,7 @@ func TestPurgeTakesOutAllThatHasExpired(t *testing.T) {
 		require.Equal(t, fmt.Sprint(expired+live), s.query(t, "SELECT COUNT(*) FROM $sessions"), "none expires before that")
 		require.Equal(t, fmt.Sprint(expired+live), s.query(t, "SELECT COUNT(*) FROM $revocations"))
 
-		// Three at once, who leave none and fail none.
+		// Three concurrent purges delete everything, and none fails.
 		var wait sync.WaitGroup
 		for range 3 {
 			wait.Go(func() {
@@ -296,7 +296,7 @@ func TestPurgeTakesOutAllThatHasExpired(t *testing.T) {
 	})
 }
 
-// What is locked is being advanced, or purged by another.
+// A locked row is being advanced, or purged by another process.
 func TestPurgeWaitsForNobodyOnPostgreSQL(t *testing.T) {
 	s := postgres.new(t)
 	for _, id := range []string{"a", "b", "c"} {
@@ -333,8 +333,8 @@ func TestASessionThatWasEndedIn1970HasEnded(t *testing.T) {
 	})
 }
 
-// A connection that commits nothing by itself would keep what it is told, and go on
-// seeing what it saw. One that converts texts would make one of two.
+// Without autocommit, a connection would not commit its writes, and would keep reading an old
+// snapshot. A connection that converts strings would make two of them equal.
 func TestConnectionsOfMySQLThatCannotBeTrustedAreRefused(t *testing.T) {
 	s := mariadb.new(t)
 	for _, c := range []struct{ name, setting, value, want string }{
@@ -372,7 +372,7 @@ func TestConnectionsOfMySQLThatCannotBeTrustedAreRefused(t *testing.T) {
 	}
 }
 
-// The character set of a connection is nothing to texts that are bytes.
+// The character set of a connection must not affect strings that are stored as bytes.
 func TestSubjectsOutsideOfTheCharacterSetOfMySQL(t *testing.T) {
 	for _, settings := range []string{"charset=latin1", "charset=utf8", "charset=latin1&interpolateParams=true", "charset=utf8&interpolateParams=true"} {
 		t.Run(settings, func(t *testing.T) {
@@ -412,7 +412,7 @@ func TestSubjectsThatLookAlikeAreNot(t *testing.T) {
 			require.Len(t, all, 1, subject)
 			require.Equal(t, fmt.Sprint("id", i), all[0].ID)
 		}
-		// An id is taken among the subjects of all.
+		// An ID is unique across all subjects.
 		row := someSession()
 		row.ID = "id1"
 		require.Error(t, s.Sessions().Create(t.Context(), row))

@@ -180,7 +180,7 @@ func TestMigrateWaitsAsLongAsItsContext(t *testing.T) {
 		defer cancel()
 		begun := time.Now()
 		require.Error(t, s.Migrate(ctx))
-		require.Less(t, time.Since(begun), 30*time.Second, "nobody else gives up so soon")
+		require.Less(t, time.Since(begun), 30*time.Second, "no other process gives up so soon")
 		end := "ROLLBACK"
 		if d.dialect == sqlstore.MySQL {
 			end = "UNLOCK TABLES"

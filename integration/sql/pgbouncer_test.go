@@ -24,8 +24,8 @@ import (
 	"github.com/joinednode/jwtauth/store/sqlstore"
 )
 
-// pgbouncer starts a pooler in transaction mode, with few connections, in front of
-// PostgreSQL. It returns the address of the database behind it.
+// pgbouncer starts a pooler in transaction mode with few connections. It returns the address
+// of PostgreSQL behind the pooler.
 func pgbouncer(t *testing.T) string {
 	t.Helper()
 	dsn, err := url.Parse(postgres.dsn(t))
@@ -95,7 +95,7 @@ func TestPgbouncer_InTheModesThatThePageNames(t *testing.T) {
 	}
 }
 
-// The default prepares each statement under a name, on whichever connection it gets.
+// By default, the driver prepares each statement under a name, on any connection of the pool.
 func TestPgbouncer_MigrateSaysThatTheDefaultModeDoesNotWork(t *testing.T) {
 	dsn := pgbouncer(t)
 	var errs []string

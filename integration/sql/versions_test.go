@@ -18,7 +18,7 @@ import (
 	"github.com/joinednode/jwtauth/store/sqlstore"
 )
 
-// A row that is locked for longer than the caller waits, as by a backup or a migration.
+// A backup or a migration may lock a row for longer than the caller waits.
 func TestAdvance_OfARowThatWasLockedForTooLongChangesNothing(t *testing.T) {
 	each(t, append(databases, varied...), func(t *testing.T, d database) {
 		if d.dialect == sqlstore.SQLite { // which waits as long as it was told
@@ -36,7 +36,7 @@ func TestAdvance_OfARowThatWasLockedForTooLongChangesNothing(t *testing.T) {
 	})
 }
 
-// firstVersion has the tables that the first version made.
+// firstVersion has the tables that the first version created.
 func (d database) firstVersion(t *testing.T) tables {
 	s := d.bare(t)
 	text, bytes := "TEXT", "BLOB"
@@ -90,7 +90,7 @@ func TestMigrate_FromTheFirstVersion(t *testing.T) {
 			require.Equal(t, want, got)
 		}
 
-		// Their clients go on: with the current token, and with the one before.
+		// Clients can refresh with the current token, and with the previous one.
 		key := keys.HS256([]byte("a secret that only these tests have"))
 		m, err := session.New(key, s.Sessions())
 		require.NoError(t, err)
@@ -107,7 +107,7 @@ func TestMigrate_FromTheFirstVersion(t *testing.T) {
 	})
 }
 
-// tokenOf is a refresh token of a row, as a Manager would have given it.
+// tokenOf returns a refresh token of a row, as a Manager would have issued it.
 func tokenOf(t *testing.T, key keys.Key, row session.Session, generation int64) string {
 	t.Helper()
 	store := session.NewMemory()
@@ -115,7 +115,7 @@ func tokenOf(t *testing.T, key keys.Key, row session.Session, generation int64) 
 	require.NoError(t, store.Create(t.Context(), row))
 	m, err := session.New(key, store)
 	require.NoError(t, err)
-	// The one before gives its successor again.
+	// The previous token gives the same successor again.
 	first, err := jwtauth.New(key, jwtauth.WithTypes(session.RefreshType), jwtauth.WithAnyContainer(), jwtauth.WithMaxLifetime(session.DefaultRefreshTTL))
 	require.NoError(t, err)
 	before, err := first.Issue("", jwtauth.Subject(row.Subject), jwtauth.SessionID(row.ID), jwtauth.ID(refreshID(row.ID, generation-1)), jwtauth.Claim("gen", generation-1))

@@ -1,4 +1,4 @@
-// Package freeport finds ports for servers that tests start and that must be told one.
+// Package freeport finds ports for servers that cannot choose one themselves.
 package freeport
 
 import (
@@ -9,11 +9,11 @@ import (
 	"testing"
 )
 
-var given sync.Map // by address: none is given twice
+var given sync.Map // the addresses returned so far, so that none is returned twice
 
-// Address is one of the loopback interface where nobody listens. It lies below those
-// that systems give to clients and to whoever asks for any port (RFC 6335 has those from 49152
-// on, Linux from 32768), so that nobody has it by chance before the server does.
+// Address returns a loopback address on which no process listens. The port lies below the
+// dynamic ports, which begin at 49152 in RFC 6335 and at 32768 on Linux. So no other process
+// gets it by chance before the server does.
 func Address(t testing.TB) string {
 	t.Helper()
 	for range 100 {
@@ -30,7 +30,7 @@ func Address(t testing.TB) string {
 	return ""
 }
 
-// Port is the port of [Address].
+// Port returns the port of a new [Address].
 func Port(t testing.TB) string {
 	t.Helper()
 	_, port, err := net.SplitHostPort(Address(t))

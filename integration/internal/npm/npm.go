@@ -1,4 +1,4 @@
-// Package npm installs what the tests' programs for node need.
+// Package npm installs the packages of node programs that tests run.
 package npm
 
 import (
@@ -10,9 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Folder returns a folder with package.json and the program of the test's own folder,
-// and with the packages installed that they need. It skips the test where node or npm is
-// not installed.
+// Folder copies package.json and the program of the test to a new folder, installs the
+// packages there, and returns the folder. If node or npm is not installed, it skips the test.
 func Folder(t *testing.T, program string) string {
 	t.Helper()
 	for _, tool := range []string{"node", "npm"} {

@@ -1,5 +1,5 @@
-// Package rendezvous has requests wait for each other, so that a test knows that they
-// are under way at once.
+// Package rendezvous makes requests wait for one another, so that a test knows that they run
+// at the same time.
 package rendezvous
 
 import (
@@ -7,21 +7,21 @@ import (
 	"sync"
 )
 
-// Point is where they meet. The zero Point has nobody wait.
+// Point is a place where requests wait for one another. At a zero Point, no request waits.
 type Point struct {
 	mu      sync.Mutex
 	missing int
 	all     chan struct{}
 }
 
-// Await has the next n requests go on when all of them are there.
+// Await holds the next n requests until all of them have arrived.
 func (p *Point) Await(n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.missing, p.all = n, make(chan struct{})
 }
 
-// Before is a handler whose requests meet here before next.
+// Before returns a handler whose requests wait at the point before next handles them.
 func (p *Point) Before(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p.meet(r)
@@ -29,7 +29,7 @@ func (p *Point) Before(next http.Handler) http.Handler {
 	})
 }
 
-// meet waits no longer than the client does.
+// meet also returns when the client gives up.
 func (p *Point) meet(r *http.Request) {
 	p.mu.Lock()
 	if p.missing == 0 {
