@@ -27,8 +27,8 @@ func ofCall(text string) string {
 	return `{"detail":"Given token not valid for any token type","code":"token_not_valid","messages":[{"token_class":"AccessToken","token_type":"access","message":"` + text + `"}]}`
 }
 
-// The exchanges are those of djangorestframework-simplejwt 5.5 over Django REST
-// framework 3.14, as they answer.
+// The expected responses are those of djangorestframework-simplejwt 5.5 with Django REST
+// framework 3.14.
 func TestWithSimpleJWTBodies(t *testing.T) {
 	s := newSite(t, session.WithSimpleJWTBodies())
 	b := s.browser(t)
@@ -140,8 +140,8 @@ func TestWithSimpleJWTBodies_VerifyTakesTokensOfOtherKeys(t *testing.T) {
 	}
 }
 
-// Each kind of token has an Auth of its own, and what the other one makes of it counts
-// for nothing: neither its outage nor its bounds.
+// Each kind of token is verified only by its own Auth. An outage or a limit of the other
+// Auth must not matter.
 func TestWithSimpleJWTBodies_EachKindIsVerifiedByItsOwnAuth(t *testing.T) {
 	f := newFaulty()
 	f.key = keys.HS256([]byte("another secret of 32 bytes, or so"))

@@ -112,7 +112,7 @@ func TestWithCookies_TokensInBodiesAreNothingToTheHandler(t *testing.T) {
 	_, err = s.Refresh(t.Context(), pair.RefreshToken)
 	require.NoError(t, err, "it was not ended either")
 
-	// Nor do they stand in for the cookie's.
+	// Nor do they replace the cookie's token.
 	b := s.browser(t)
 	b.login(t, "bob")
 	require.Equal(t, 204, b.post(t, "logout", `{"refresh_token":"`+pair.RefreshToken+`"}`).status)
@@ -193,7 +193,8 @@ func TestWithCookies_OtherTokensAreNothingToTheHandler(t *testing.T) {
 	require.Len(t, all, 1)
 }
 
-// A sibling subdomain can set the refresh token's cookie, whose name is no __Host- one.
+// A sibling subdomain can set the refresh token's cookie, whose name does not begin with
+// __Host-.
 func TestWithCookies_ARefreshCookieOfAnotherSessionIsNone(t *testing.T) {
 	s := newSite(t)
 	mallory := s.browser(t).login(t, "mallory").cookies[session.RefreshCookie]
@@ -219,7 +220,8 @@ func TestWithCookies_ARefreshCookieOfAnotherSessionIsNone(t *testing.T) {
 	_, err := s.Refresh(t.Context(), mallory.Value)
 	require.NoError(t, err, "which was not ended")
 
-	// Of one session the latest counts: a path was changed, and the old cookie stayed.
+	// The latest refresh token of a session counts. The path was changed, and the old
+	// cookie remained.
 	carol := s.browser(t)
 	first := carol.login(t, "carol")
 	next := carol.post(t, "refresh", "")

@@ -14,7 +14,7 @@ import (
 	"github.com/joinednode/jwtauth/session"
 )
 
-// must is for examples: a program handles its errors.
+// must keeps the examples short. A program would handle the error.
 func must[T any](value T, err error) T {
 	if err != nil {
 		panic(err)
@@ -22,7 +22,7 @@ func must[T any](value T, err error) T {
 	return value
 }
 
-// exampleManager has a clock that an example moves.
+// exampleManager returns a Manager with a clock that the example moves.
 func exampleManager(opts ...session.Option) (m *session.Manager, pass func(time.Duration)) {
 	now := time.Date(2026, time.March, 14, 12, 0, 0, 0, time.UTC)
 	opts = append([]session.Option{session.WithClock(func() time.Time { return now }), session.WithLogger(quiet)}, opts...)
@@ -54,7 +54,7 @@ func Example() {
 	mux.ServeHTTP(w, post)
 	fmt.Println(w.Code)
 
-	pair, err := sessions.Login(context.Background(), "alice") // what create/ does for the right password
+	pair, err := sessions.Login(context.Background(), "alice") // as create/ does for the right password
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -69,8 +69,8 @@ func Example() {
 	// 200 alice
 }
 
-// A second tab, or a client that lost its answer, gets the same successor. A token whose
-// successor was used is stolen.
+// A second tab, or a client that lost a response, gets the same successor. A token whose
+// successor was used counts as stolen.
 func ExampleManager_Refresh() {
 	m, pass := exampleManager()
 	ctx := context.Background()
@@ -107,7 +107,7 @@ func ExampleManager_Logout() {
 	// session: Logout: session: no such session
 }
 
-// After a change of the password every session but this one ends.
+// After a change of the password, all sessions except the current one end.
 func ExampleManager_LogoutAll() {
 	m, _ := exampleManager()
 	ctx := context.Background()
@@ -132,7 +132,7 @@ func ExampleManager_Sessions() {
 	// a laptop 12:00PM 2026-03-28
 }
 
-// A login by other means than a password ends like one by a password.
+// A login by other means than a password ends with WritePair, too.
 func ExampleManager_WritePair() {
 	m, _ := exampleManager()
 	byCode := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -150,8 +150,8 @@ func ExampleManager_WritePair() {
 	// Output: 200 no-store true
 }
 
-// The role is looked up anew at each refresh: a change counts after 15 minutes at
-// the latest.
+// The role is looked up at each refresh, so a change takes effect after 15 minutes at the
+// latest.
 func ExampleWithClaims() {
 	roles := map[string]string{"alice": "editor"}
 	m, _ := exampleManager(session.WithClaims(func(_ context.Context, s session.Session) (string, []jwtauth.IssueOption, error) {
@@ -204,7 +204,7 @@ func ExampleWithObserver() {
 	// refresh true "retried"
 }
 
-// Browsers get cookies, which no script can read, and apps get the tokens.
+// Browsers get cookies that no script can read. Apps get the tokens.
 func ExampleWithCookies() {
 	sessions, _ := exampleManager(session.WithCookies(session.Cookies{
 		Path:           "/auth/web/",
@@ -225,7 +225,7 @@ func ExampleWithCookies() {
 		fmt.Println(c.Name, c.Path, c.MaxAge, c.HttpOnly)
 	}
 
-	r.Header.Set("Sec-Fetch-Site", "cross-site") // as browsers say of a page elsewhere
+	r.Header.Set("Sec-Fetch-Site", "cross-site") // as browsers send it for a page of another site
 	w = httptest.NewRecorder()
 	mux.ServeHTTP(w, r)
 	fmt.Println(w.Code)
@@ -237,11 +237,11 @@ func ExampleWithCookies() {
 	// 403
 }
 
-// A login that ends in a redirect, such as that of OIDC.
+// Some logins end in a redirect, such as those of OIDC.
 func ExampleManager_SetCookies() {
 	sessions, _ := exampleManager(session.WithCookies(session.Cookies{Path: "/auth/web/"}))
 	callback := func(w http.ResponseWriter, r *http.Request) {
-		pair, err := sessions.Login(r.Context(), "alice") // whom the provider named
+		pair, err := sessions.Login(r.Context(), "alice") // the user that the provider named
 		if err == nil {
 			err = sessions.SetCookies(w, pair)
 		}
@@ -257,7 +257,8 @@ func ExampleManager_SetCookies() {
 	// Output: 303 3
 }
 
-// For clients that were written for djoser or djangorestframework-simplejwt.
+// These bodies are for clients that were written for djoser or
+// djangorestframework-simplejwt.
 func ExampleWithSimpleJWTBodies() {
 	sessions, _ := exampleManager(session.WithSimpleJWTBodies())
 	checkPassword := func(*http.Request, session.Credentials) (string, []session.LoginOption, error) {

@@ -100,7 +100,7 @@ func TestHandler_TheCallbackSeesAllThatWasSent(t *testing.T) {
 		OTP int `json:"otp"`
 	}{}), "a field of another type is an error of the caller's")
 
-	// Decode would take each of these for the other.
+	// Decode would confuse each of these with a known field.
 	for _, body := range []string{`{"Email":"x"}`, `{"email":"x","PASSWORD":"y"}`, `{"u\u017fername":"x"}`} {
 		seen = session.Credentials{}
 		require.Equal(t, 400, a.call(t, "POST", "/auth/jwt/create/", body).status, body)
@@ -257,7 +257,7 @@ func TestHandler_AnotherMediaTypeIs415(t *testing.T) {
 	for _, mediaType := range []string{
 		"text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "text/json", "application/json-seq",
 		"text/plain; application/json", "*/*", "text/plain;application/json",
-		// To browsers these are text/plain, for which they ask no server's leave.
+		// Browsers treat these as text/plain, and send them without a preflight.
 		"text/plain; a=b; a=c", "text/plain; =", "application/json; =",
 		"nonsense", "application", "application/json, text/plain",
 	} {
@@ -349,8 +349,8 @@ func mounted(pattern string, handler http.Handler) http.Handler {
 	return mux
 }
 
-// forged returns tokens that are not authentic where a token of a kind is wanted, though
-// some are made from one of a live session.
+// forged returns tokens that are not authentic as a token of the wanted kind. Some are
+// made from a token of a live session.
 func forged(t *testing.T, a *api, p session.Pair, wanted string) map[string]string {
 	t.Helper()
 	right := p.AccessToken
@@ -418,11 +418,11 @@ func TestHandler_AClientWithoutAnAuthenticTokenLearnsNothing(t *testing.T) {
 		require.Equal(t, `Bearer error="invalid_token"`, first.header.Get("WWW-Authenticate"))
 		for what, token := range forged(t, a, p, c.kind) {
 			t.Run(name+" with "+what, func(t *testing.T) {
-				// Fields of a header are trimmed, and garbage in one has been met above.
+				// Header fields are trimmed, and garbage in a field was tested above.
 				if c.kind == session.AccessType && name != "verify" && strings.TrimSpace(token) != token {
 					return
 				}
-				// Signed by our key and of a session: logout needs to know no more.
+				// Our key has signed it for a session, which is all that logout needs.
 				if name == "logout by refresh token" && (what == "a refresh token with another's id" || what == "a generation that is no number") {
 					return
 				}
@@ -434,7 +434,7 @@ func TestHandler_AClientWithoutAnAuthenticTokenLearnsNothing(t *testing.T) {
 	require.Equal(t, 200, a.refresh(t, p.RefreshToken).status)
 }
 
-// Their signature is correct, so the client may be told: it has mixed them up.
+// The signature is correct, so the client may be told that it has mixed the two up.
 func TestHandler_NoKindOfTokenPassesForAnother(t *testing.T) {
 	a := newAPI(t)
 	p := a.login(t, aliceLogin)
@@ -539,7 +539,7 @@ func TestHandler_ARefreshThatIsRejectedSaysWhy(t *testing.T) {
 		first := a.login(t, aliceLogin)
 		a.clock.advance(settled)
 		second := a.refresh(t, first.RefreshToken).pair(t)
-		a.clock.advance(15 * time.Second) // 10 of them for clocks that differ
+		a.clock.advance(15 * time.Second) // 10 of these seconds are for clocks that differ
 		again := a.refresh(t, first.RefreshToken).pair(t)
 		require.Equal(t, decode(t, second.RefreshToken), decode(t, again.RefreshToken), "the same successor")
 		a.clock.advance(16 * time.Second)
@@ -580,13 +580,13 @@ func TestHandler_VerifyVerifiesAnAccessToken(t *testing.T) {
 }
 
 func TestHandler_LogoutEndsWhatItNames(t *testing.T) {
-	// mine is the caller's session, second another one of the same user, bobs one
-	// of another user.
+	// mine is the caller's session, second is another one of the same user, and bobs
+	// belongs to another user.
 	for name, c := range map[string]struct {
 		body          string
 		byRefresh     bool
-		mine, second  bool // whether they live on
-		everywhereToo bool // whether a retry is too much for tokens that are dead
+		mine, second  bool // whether the sessions are still live
+		everywhereToo bool // whether a retry with the dead tokens is rejected
 	}{
 		"by access token":                           {body: ``, second: true},
 		"by access token, with an empty object":     {body: `{}`, second: true},
@@ -620,7 +620,7 @@ func TestHandler_LogoutEndsWhatItNames(t *testing.T) {
 
 			again := a.call(t, "POST", "/auth/jwt/logout/", body, fields...)
 			if c.everywhereToo {
-				// The token is dead, and what it may still do is end its own session.
+				// The token is dead. It may still end its own session.
 				again.failed(t, 401, "token_not_valid", "revoked")
 			} else {
 				require.Equal(t, 204, again.status, again.body)
@@ -661,8 +661,8 @@ func TestHandler_AnExpiredTokenLogsNoClientOut(t *testing.T) {
 	a.call(t, "POST", "/auth/jwt/logout/", object("refresh_token", p.RefreshToken)).failed(t, 401, "token_not_valid", "expired")
 }
 
-// An attacker who finds an old refresh token must not be able to log its owner out of
-// everything.
+// An attacker who finds an old refresh token must not be able to log its owner out
+// everywhere.
 func TestHandler_ADeadTokenEndsOnlyItsOwnSession(t *testing.T) {
 	everywhere := func(token string) string { return `{"everywhere":true,"refresh_token":"` + token + `"}` }
 	t.Run("of a session that was ended, and forgotten by the list", func(t *testing.T) {
@@ -728,7 +728,7 @@ func TestHandler_ATokenThatOnlyTheListRevokedEndsItsOwnSessionAndNoOther(t *test
 	}
 }
 
-// Another issuer that is trusted with calls names a subject and a session of ours.
+// Another issuer, which is trusted for calls, uses a subject and a session of ours.
 func TestHandler_ATrustedIssuerHasNoBusinessWithSessions(t *testing.T) {
 	theirs := keys.HS256([]byte("fedcba9876543210fedcba9876543210"))
 	a := newAPI(t, session.WithAccess(jwtauth.WithIssuer("https://api.example.com"), jwtauth.WithTrustedIssuer("https://id.example.com", theirs)))
@@ -787,7 +787,7 @@ func TestHandler_SessionsListsTheCallersOwn(t *testing.T) {
 		require.Equal(t, 200, got.status, got.body)
 		require.Equal(t, "application/json", got.header.Get("Content-Type"))
 		d := json.NewDecoder(strings.NewReader(got.body))
-		d.DisallowUnknownFields() // nothing that a store keeps besides
+		d.DisallowUnknownFields() // the response must not contain other fields of the store
 		var answer struct {
 			Sessions []row `json:"sessions"`
 		}
@@ -910,7 +910,7 @@ func TestHandler_ALogoutEverywhereThatFailsMayBeTriedAgain(t *testing.T) {
 			status := logoutOf(t, m, `{"everywhere":true}`, mine.AccessToken)
 			if f.fault.fired {
 				require.Equal(t, 503, status, "%s %d", call, skip)
-				if call != "Append" && call != "Revoke" || skip < 2 { // else its own session, the last, is half ended
+				if call != "Append" && call != "Revoke" || skip < 2 { // otherwise its own session, the last one, is half ended
 					status = logoutOf(t, m, `{"everywhere":true}`, mine.AccessToken)
 					require.Equal(t, 204, status, "%s %d, again", call, skip)
 				} else {
@@ -945,7 +945,7 @@ func TestHandler_LogoutEndsTheTokensOfASessionThatTheStoreHasLost(t *testing.T) 
 	}
 }
 
-// A client may post a token of a session that was logged out again and again.
+// A client may send a token of a session that was logged out again and again.
 func TestHandler_ALogoutByADeadTokenDoesNotGrowTheLog(t *testing.T) {
 	log := revoke.NewMemory()
 	clock := newClock()
@@ -1065,7 +1065,7 @@ func TestHandler_WithoutAuthenticatePanics(t *testing.T) {
 func TestWritePair_AnswersAsALoginDoes(t *testing.T) {
 	a := newAPI(t)
 	delivering := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Cache-Control", "max-age=60") // wins nothing
+		w.Header().Set("Cache-Control", "max-age=60") // has no effect
 		p, err := a.Login(r.Context(), "user-1")
 		if err != nil || a.WritePair(w, r, p) != nil {
 			panic("no pair")
@@ -1085,7 +1085,7 @@ func TestWritePair_AnswersAsALoginDoes(t *testing.T) {
 	a.live(t, p, true)
 }
 
-// brokenWriter is a client that is gone.
+// brokenWriter is the response to a client that is gone.
 type brokenWriter struct{ http.ResponseWriter }
 
 func (brokenWriter) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
@@ -1152,8 +1152,8 @@ func TestRequire_AContainerOpensItsOwnRoutesOnly(t *testing.T) {
 	a.call(t, "GET", "/of/of-user-1/me", "", bearer(p.AccessToken)...).failed(t, 401, "token_not_valid", "revoked")
 }
 
-// FuzzBody sends any body to every endpoint: nothing that a client can write is
-// the server's failure, and nothing is ever kept by a cache.
+// FuzzBody sends any body to every endpoint. No body may cause a server error, and no
+// response may be cached.
 func FuzzBody(f *testing.F) {
 	m := newManager(f)
 	p, err := m.Login(f.Context(), "user-1")
@@ -1170,7 +1170,7 @@ func FuzzBody(f *testing.F) {
 	handler := m.Handler(func(r *http.Request, c session.Credentials) (string, []session.LoginOption, error) {
 		var all map[string]any
 		if err := c.Decode(&all); err != nil {
-			return "", nil, session.ErrCredentials // such as 1e400, which no float64 is
+			return "", nil, session.ErrCredentials // such as 1e400, which fits no float64
 		}
 		if c.Email == aliceEmail && c.Password == alicePassword {
 			return "user-1", []session.LoginOption{session.Label(fmt.Sprint(all["label"]))}, nil

@@ -34,8 +34,8 @@ import (
 // secret is the key of every test that is not about keys.
 var secret = []byte("0123456789abcdef0123456789abcdef")
 
-// start is what every clock says at first. It is not a whole second, since the
-// times of a session are cut to microseconds, and its ends to seconds.
+// start is the first time of every clock. It is not a whole second, since a session's
+// times are truncated to microseconds and its ends to seconds.
 var start = time.Date(2026, time.March, 14, 15, 9, 26, 535897_000, time.UTC)
 
 // clock is a clock that stands still until it is moved.
@@ -65,8 +65,8 @@ func (c *clock) set(at time.Time) {
 	c.at = at
 }
 
-// newManager makes a Manager with the test key over a store of its own, whose
-// clock stands at start unless session.WithClock says otherwise.
+// newManager returns a Manager with the test key and its own store. Its clock stands at
+// start, unless session.WithClock is given.
 func newManager(t testing.TB, opts ...session.Option) *session.Manager {
 	t.Helper()
 	return newManagerOver(t, session.NewMemory(), opts...)
@@ -79,10 +79,10 @@ func newManagerOver(t testing.TB, store session.Store, opts ...session.Option) *
 	return m
 }
 
-// quiet is a logger for tests that provoke outages and thefts.
+// quiet is a logger for tests that cause outages and thefts.
 var quiet = slog.New(slog.DiscardHandler)
 
-// payload is what the tests look at in a token.
+// payload holds the claims that the tests read.
 type payload struct {
 	Subject    string `json:"sub"`
 	SessionID  string `json:"sid"`
@@ -93,8 +93,7 @@ type payload struct {
 	MaxExpires int64  `json:"max_exp"`
 }
 
-// decode reads the payload of a token, by the standard library alone, and does not
-// look at its signature.
+// decode reads the payload of a token with the standard library, without verifying it.
 func decode(t testing.TB, token string) payload {
 	t.Helper()
 	parts := strings.Split(token, ".")
@@ -118,7 +117,7 @@ func (r *recorder) report(e session.Event) {
 	r.events = append(r.events, e)
 }
 
-// take returns what has happened since it was last called.
+// take returns the events since the last call.
 func (r *recorder) take() []session.Event {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -127,7 +126,7 @@ func (r *recorder) take() []session.Event {
 	return events
 }
 
-// kinds are the kinds of what has happened since take or kinds was last called.
+// kinds returns the kinds of the events since the last call of take or kinds.
 func (r *recorder) kinds() []session.EventKind {
 	var kinds []session.EventKind
 	for _, e := range r.take() {
@@ -136,18 +135,18 @@ func (r *recorder) kinds() []session.EventKind {
 	return kinds
 }
 
-// fault is what goes wrong with the calls of one name.
+// fault describes how the calls of one name fail.
 type fault struct {
 	call  string // such as "Advance", or everything
-	skip  int    // how many calls go well before
-	after bool   // the call takes effect all the same
-	hangs bool   // the call answers only when its context ends
-	lasts bool   // it goes wrong until the fault is taken away; else once
-	err   error  // by default errOutage
-	fired bool   // it went wrong
+	skip  int    // how many calls succeed first
+	after bool   // the call takes effect nevertheless
+	hangs bool   // the call returns only when its context ends
+	lasts bool   // all calls fail until the fault is removed; otherwise only one
+	err   error  // errOutage if nil
+	fired bool   // the fault has happened
 }
 
-// everything stands for the name of every call.
+// everything means every call, whatever its name.
 const everything = "everything"
 
 var errOutage = errors.New("the wire was cut")
@@ -159,31 +158,31 @@ func (f *fault) error() error {
 	return errOutage
 }
 
-// outage returns a fault of everything, until it is taken away.
+// outage returns a fault of every call, until it is removed.
 func outage() *fault { return &fault{call: everything, lasts: true} }
 
-// hanging returns a fault by which calls hang, until it is taken away.
+// hanging returns a fault that makes calls hang, until it is removed.
 func hanging(call string) *fault { return &fault{call: call, hangs: true, lasts: true} }
 
-// faulty is what a Manager depends on: a store, a revocation log, keys and a callback. All
-// of them work as the one fault says. It is the only fake of a session.Store, except that of
-// the simulated fleet. The fields are set while no call is under way.
+// faulty fakes what a Manager depends on: a store, a revocation log, keys and a callback,
+// which all fail as its fault says. It is the only fake of a session.Store, except that
+// of the simulated fleet. Set its fields only while no call is under way.
 type faulty struct {
-	fault *fault // nil if all is well
+	fault *fault // nil for no fault
 
 	store session.Store
 	log   revoke.Store
 	key   keys.Key
 
-	first    map[string]func()     // what happens when a call of that name is made, once
-	then     map[string]func()     // what happens after each call of that name
-	advanced func(session.Session) // what happens after each step that took place in the store
+	first    map[string]func()     // called once before a call of that name
+	then     map[string]func()     // called after each call of that name
+	advanced func(session.Session) // called after each step that the store took
 
 	mu    sync.Mutex
-	calls map[string]int // how many there were of each name
+	calls map[string]int // the number of calls, by name
 }
 
-// newFaulty returns one that is well, over stores of its own and the test key.
+// newFaulty returns a faulty without a fault, with its own stores and the test key.
 func newFaulty() *faulty {
 	return &faulty{
 		store: session.NewMemory(), log: revoke.NewMemory(), key: keys.HS256(secret),
@@ -191,7 +190,7 @@ func newFaulty() *faulty {
 	}
 }
 
-// call does what a call of that name does, or goes wrong before or after it.
+// call runs do, and fails before or after it if the fault is due.
 func (f *faulty) call(ctx context.Context, name string, do func() error) error {
 	f.mu.Lock()
 	f.calls[name]++
@@ -208,7 +207,7 @@ func (f *faulty) call(ctx context.Context, name string, do func() error) error {
 	return err
 }
 
-// due returns the fault of a call, nil if it goes well.
+// due returns the fault of a call, or nil.
 func (f *faulty) due(name string) *fault {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -239,8 +238,8 @@ func (f *faulty) try(ctx context.Context, due *fault, do func() error) error {
 	return due.error()
 }
 
-// faultyStore, faultyLog and faultyKeys are the three faces of a faulty, whose
-// methods have names in common.
+// faultyStore, faultyLog and faultyKeys are three interfaces of a faulty. Their methods
+// have names in common.
 type (
 	faultyStore struct{ f *faulty }
 	faultyLog   struct{ f *faulty }
@@ -272,7 +271,8 @@ func (s faultyStore) Revoke(ctx context.Context, subject, id, reason string, at 
 	return was, err
 }
 
-// List is in the order of logins, so that what a fault meets follows from the seed.
+// List returns sessions in the order of logins, so that a fault's effect depends only on
+// the seed.
 func (s faultyStore) List(ctx context.Context, subject string, now time.Time) (all []session.Session, err error) {
 	err = s.f.call(ctx, "List", func() (err error) { all, err = s.f.store.List(ctx, subject, now); return err })
 	slices.SortFunc(all, func(a, b session.Session) int { return a.Created.Compare(b.Created) })
@@ -300,13 +300,13 @@ func (k faultyKeys) Keys(ctx context.Context, kid string) (set *keys.Set, err er
 	return set, err
 }
 
-// faultySigner is a private key that fails as the fault says, by the name "Sign".
+// faultySigner is a private key that fails if the fault is about "Sign".
 type faultySigner struct {
 	f   *faulty
 	key ed25519.PrivateKey
 }
 
-// newSigner returns a key whose private part is somewhere else, such as in a KMS.
+// newSigner returns a key whose private part is elsewhere, as in a KMS.
 func (f *faulty) newSigner() keys.Key {
 	return keys.Signer(faultySigner{f, ed25519.NewKeyFromSeed(secret)})
 }
@@ -318,14 +318,13 @@ func (s faultySigner) Sign(random io.Reader, digest []byte, opts crypto.SignerOp
 	return signature, err
 }
 
-// claims is a callback of session.WithClaims that fails as the fault says, by the name
-// "Claims".
+// claims is a callback of session.WithClaims that fails if the fault is about "Claims".
 func (f *faulty) claims(ctx context.Context, _ session.Session) (string, []jwtauth.IssueOption, error) {
 	return "", nil, f.call(ctx, "Claims", func() error { return nil })
 }
 
-// newList makes a revocation list over a log, which it follows by List.Sync alone:
-// a revoke.Memory behind a wrapper is like any shared log.
+// newList returns a list over a log that it follows only by List.Sync. A revoke.Memory
+// behind a wrapper is like any shared log.
 func newList(t testing.TB, log revoke.Store, now func() time.Time) *revoke.List {
 	t.Helper()
 	list, err := revoke.New(log, revoke.WithClock(now), revoke.WithStaleness(7*24*time.Hour), revoke.WithMaxLifetime(session.DefaultRefreshTTL))
@@ -340,7 +339,8 @@ func lives(ctx context.Context, m *session.Manager, accessToken string) bool {
 	return err == nil
 }
 
-// The users of these tests. Their e-mails and passwords must never come back.
+// The users of these tests. Their e-mails and passwords must not appear in any response
+// or log.
 const (
 	aliceEmail    = "alice@mail.invalid"
 	alicePassword = "correct-horse-of-alice"
@@ -352,8 +352,8 @@ const (
 	bobLogin   = `{"email":"` + bobEmail + `","password":"` + bobPassword + `"}`
 )
 
-// checkUser is the callback of most tests. Its errors differ, so that an answer
-// that let them through would show.
+// checkUser is the callback of most tests. Its errors differ, so that a test notices a
+// response that reveals one.
 func checkUser(r *http.Request, c session.Credentials) (string, []session.LoginOption, error) {
 	label := []session.LoginOption{session.Label(r.UserAgent())}
 	switch {
@@ -371,12 +371,12 @@ func checkUser(r *http.Request, c session.Credentials) (string, []session.LoginO
 
 type authenticate = func(*http.Request, session.Credentials) (string, []session.LoginOption, error)
 
-// api is a service under test on a real port. Whatever it answers and logs is
-// looked through for what must not be there.
+// api is a service on a real port. The tests search its responses and logs for what must
+// not be there.
 type api struct {
 	*session.Manager
 	clock *clock
-	url   string // of the server, without a slash at the end
+	url   string // the server's address, without a slash at the end
 	logs  *logBuffer
 
 	mu     sync.Mutex
@@ -397,7 +397,7 @@ func newAPIWith(t *testing.T, store session.Store, check authenticate, opts ...s
 	}, opts...)...)
 	handler := a.Handler(check)
 	hello := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Cache-Control", "no-store") // as do checks all of them for it
+		w.Header().Set("Cache-Control", "no-store") // checks all of them for it
 		claims, _ := jwtauth.FromContext(r.Context())
 		io.WriteString(w, claims.Subject)
 	})
@@ -414,7 +414,7 @@ func newAPIWith(t *testing.T, store session.Store, check authenticate, opts ...s
 	return a
 }
 
-// logBuffer is written by the server's goroutines.
+// logBuffer is a log that several goroutines write.
 type logBuffer struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -432,15 +432,15 @@ func (b *logBuffer) String() string {
 	return b.buf.String()
 }
 
-// known are the tokens that were given out.
+// known returns the tokens that were given out.
 func (a *api) known() []string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return slices.Clone(a.tokens)
 }
 
-// lookThrough fails if a text holds a user's secret, or one of the tokens, or as
-// much of one as its signature or payload.
+// lookThrough fails if a text contains a user's secret, a token, or a token's signature
+// or payload.
 func (a *api) lookThrough(t testing.TB, what, text string, tokens []string) {
 	t.Helper()
 	secrets := []string{aliceEmail, bobEmail, alicePassword, bobPassword, wrongPassword, "mail.invalid", "hunter2-one-time"}
@@ -462,8 +462,8 @@ type apiAnswer struct {
 	body   string
 }
 
-// call sends a request with header fields given as names and values. A body that
-// is not empty is application/json unless they say otherwise.
+// call sends a request with header fields given as names and values. A body is
+// application/json, unless they say otherwise.
 func (a *api) call(t testing.TB, method, path, body string, fields ...string) apiAnswer {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, a.url+path, strings.NewReader(body))
@@ -515,13 +515,13 @@ func (a *api) send(t testing.TB, r *http.Request) apiAnswer {
 		a.mu.Lock()
 		a.tokens = append(a.tokens, pair.Access, pair.Refresh)
 		a.mu.Unlock()
-		before = nil // a retry gives the same again
+		before = nil // a retry returns the same token again
 	}
 	a.lookThrough(t, "an answer", fmt.Sprint(got.header, got.body), before)
 	return got
 }
 
-// problem is the body of a failure, which has no other fields.
+// problem is the body of an error response, which has no other fields.
 type problem struct{ Code, Detail, Reason string }
 
 func (r apiAnswer) problem(t testing.TB) (p problem) {
@@ -541,7 +541,7 @@ func (r apiAnswer) failed(t testing.TB, status int, code, reason string) {
 	require.Equal(t, reason != "", strings.Contains(r.body, `"reason"`))
 }
 
-// pair is that of a 200, whose fields have exactly these names.
+// pair returns the pair of a 200, whose fields must have exactly these names.
 func (r apiAnswer) pair(t testing.TB) session.Pair {
 	t.Helper()
 	require.Equal(t, http.StatusOK, r.status, r.body)
@@ -582,7 +582,7 @@ func object(name, value string) string {
 
 func bearer(token string) []string { return []string{"Authorization", "Bearer " + token} }
 
-// live says whether the tokens of a pair are good.
+// live requires that the tokens of a pair are accepted or rejected, as want says.
 func (a *api) live(t testing.TB, p session.Pair, want bool) {
 	t.Helper()
 	status := http.StatusUnauthorized
@@ -595,7 +595,7 @@ func (a *api) live(t testing.TB, p session.Pair, want bool) {
 		a.refresh(t, p.RefreshToken).failed(t, 401, "token_not_valid", "revoked")
 		return
 	}
-	// Not by a refresh, which would make the pair an old one.
+	// A refresh would replace the pair's token.
 	listed, err := a.Sessions(t.Context(), decode(t, p.AccessToken).Subject)
 	require.NoError(t, err)
 	require.True(t, slices.ContainsFunc(listed, func(s session.Session) bool { return s.ID == decode(t, p.AccessToken).SessionID }))
@@ -622,7 +622,7 @@ func claimsOf(t testing.TB, m *session.Manager, access string) jwtauth.Claims {
 	return c
 }
 
-// requireEnded says that no token of a pair opens anything.
+// requireEnded requires that every token of a pair is rejected.
 func requireEnded(t testing.TB, m *session.Manager, pair session.Pair) {
 	t.Helper()
 	if pair.AccessToken != "" {
@@ -647,7 +647,7 @@ const cookiePath = "/auth/cookie/"
 type site struct {
 	*session.Manager
 	*httptest.Server
-	faults *faulty // of the store
+	faults *faulty // the faults of the store
 	clock  *clock
 }
 
@@ -665,7 +665,7 @@ func newSite(t *testing.T, opts ...session.Option) *site {
 		return c.Email, nil, nil
 	}
 	mux := http.NewServeMux()
-	// As behind a proxy that cuts the prefix off.
+	// like behind a proxy that removes the prefix
 	mux.Handle(cookiePath, http.StripPrefix("/auth/cookie", s.Handler(anyone)))
 	mux.Handle("/auth/jwt/", s.JSONHandler(anyone))
 	mux.Handle("/api/", s.Require(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -677,11 +677,11 @@ func newSite(t *testing.T, opts ...session.Option) *site {
 	return s
 }
 
-// browser keeps cookies as browsers do, and sends what they send of themselves.
+// browser keeps cookies and sends header fields like a real browser.
 type browser struct {
 	site   *site
 	client *http.Client
-	fields http.Header // of every request
+	fields http.Header // sent with every request
 }
 
 func (s *site) browser(t *testing.T) *browser {
@@ -735,7 +735,7 @@ func (b *browser) login(t *testing.T, email string) page {
 
 func (b *browser) call(t *testing.T) page { t.Helper(); return b.send(t, "GET", "/api/me", "") }
 
-// has are the names of the cookies that are sent to a path.
+// has returns the names of the cookies that are sent to a path.
 func (b *browser) has(t *testing.T, path string) (names []string) {
 	t.Helper()
 	u, err := url.Parse(b.site.URL + path)
@@ -746,7 +746,7 @@ func (b *browser) has(t *testing.T, path string) (names []string) {
 	return names
 }
 
-// takenAway holds that an answer took all cookies away, each with the path it had.
+// takenAway requires that a response deleted all cookies, each with its path.
 func (p page) takenAway(t *testing.T) {
 	t.Helper()
 	require.Len(t, p.cookies, 3)
@@ -760,17 +760,17 @@ func (p page) takenAway(t *testing.T) {
 	}
 }
 
-// late is when a retry is no longer taken for one, whosever clock measures it.
+// late is after how long a token no longer counts as retried, whatever clock measures it.
 const late = session.DefaultGrace + 11*time.Second
 
-// settled is when a token that was given rotates.
+// settled is after how long a token that was given out rotates.
 const settled = session.DefaultGrace + 20*time.Second
 
-// clocksApart is how much longer a session is taken to live where it is ended, since
+// clocksApart is for how much longer a session counts as live when it is ended, since
 // another process may think so.
 const clocksApart = 10 * time.Second
 
-// scene is one session of alice, for the scenarios that are told in words.
+// scene is one session of alice, for scenarios.
 type scene struct {
 	*testing.T
 	*clock
@@ -790,7 +790,7 @@ func newScene(t *testing.T, opts ...session.Option) *scene {
 	return s
 }
 
-// manager makes another Manager over the same store.
+// manager returns another Manager over the same store.
 func (s *scene) manager(list *revoke.List, opts ...session.Option) *session.Manager {
 	s.Helper()
 	return newManagerOver(s.T, faultyStore{s.faults}, append([]session.Option{
@@ -798,7 +798,7 @@ func (s *scene) manager(list *revoke.List, opts ...session.Option) *session.Mana
 	}, opts...)...)
 }
 
-// login also waits until the first token rotates.
+// login logs in, and waits until the first token rotates.
 func (s *scene) login() session.Pair {
 	s.Helper()
 	pair, err := s.m.Login(s.Context(), "alice")
@@ -808,7 +808,7 @@ func (s *scene) login() session.Pair {
 	return pair
 }
 
-// refreshes wants a refresh to go well, and the event it makes.
+// refreshes requires that a refresh succeeds with this event.
 func (s *scene) refreshes(p session.Pair, want session.EventKind) session.Pair {
 	s.Helper()
 	pair, err := s.m.Refresh(s.Context(), p.RefreshToken)
@@ -818,7 +818,7 @@ func (s *scene) refreshes(p session.Pair, want session.EventKind) session.Pair {
 	return pair
 }
 
-// fails wants a refresh to be refused.
+// fails requires that a refresh fails.
 func (s *scene) fails(p session.Pair, want error, events ...session.EventKind) {
 	s.Helper()
 	pair, err := s.m.Refresh(s.Context(), p.RefreshToken)
@@ -827,7 +827,7 @@ func (s *scene) fails(p session.Pair, want error, events ...session.EventKind) {
 	assert.Equal(s, events, s.kinds())
 }
 
-// ended wants nothing of these pairs to be accepted any more.
+// ended requires that all tokens of these pairs are rejected.
 func (s *scene) ended(pairs ...session.Pair) {
 	s.Helper()
 	for _, p := range pairs {
@@ -844,7 +844,7 @@ func (s *scene) alike(a, b session.Pair) {
 	assert.Equal(s, decode(s, a.RefreshToken), decode(s, b.RefreshToken), "the chain must not fork")
 }
 
-// putBack has the store be as it was before fn.
+// putBack runs fn, and then restores the store.
 func (s *scene) putBack(id string, fn func()) {
 	s.Helper()
 	backup, found, err := s.faults.store.Get(s.Context(), "alice", id)
@@ -855,7 +855,7 @@ func (s *scene) putBack(id string, fn func()) {
 	require.NoError(s, s.faults.store.Create(s.Context(), backup))
 }
 
-// managerWithFaults is one whose keys and callback fail, too.
+// managerWithFaults returns a Manager whose keys and callback also fail.
 func (s *scene) managerWithFaults() *session.Manager {
 	s.Helper()
 	m, err := session.New(faultyKeys{s.faults}, faultyStore{s.faults}, session.WithClock(s.now), session.WithEvents(s.report),

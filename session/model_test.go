@@ -1,12 +1,13 @@
-// This file holds the simulations. In each, a seed decides what clients, thieves, networks,
+// This file has the simulations. In each, a seed decides what clients, thieves, networks,
 // clocks and stores do, and time is simulated.
 //
-//   - TestManager_AgreesWithAModel compares each answer of two Managers with a model of what
-//     the package's documentation promises.
-//   - The TestRefresh_ simulations are about right clients and thieves as they are: pages that
-//     take no lock, phones that lose answers and sleep, networks that deliver late and in any
-//     order, processes whose clocks differ, and stores that fail and take effect afterwards or
-//     are put back from a backup.
+// TestManager_AgreesWithAModel compares each response of two Managers with a model of
+// what the package comment promises.
+//
+// The TestRefresh_ simulations have realistic clients and thieves: pages without a lock,
+// phones that lose responses and sleep, networks that deliver late and in any order,
+// processes whose clocks differ, and stores that fail, take effect afterwards, or are
+// restored from a backup.
 
 package session_test
 
@@ -34,9 +35,9 @@ import (
 	"github.com/joinednode/jwtauth/session"
 )
 
-// TestManager_AgreesWithAModel lets clients, thieves, networks, clocks and outages do what
-// they like to two Managers, which a seed decides, and compares each answer with a model:
-// what the package's documentation promises, told by who holds what and when it came.
+// TestManager_AgreesWithAModel lets clients, thieves, networks, clocks and outages do to
+// two Managers what a seed decides. It compares each response with a model of what the
+// package comment promises.
 func TestManager_AgreesWithAModel(t *testing.T) {
 	seeds, steps := 400, 180
 	if testing.Short() {
@@ -61,7 +62,7 @@ func TestManager_AgreesWithAModel(t *testing.T) {
 	}
 }
 
-// world is everything there is. Real time only goes on; the wall clock, which the
+// world is the whole simulation. Real time only increases. The wall clock, which the
 // Managers read, may be set back.
 type world struct {
 	testing.TB
@@ -70,7 +71,7 @@ type world struct {
 	wall     *clock
 	real     time.Duration // since the start
 	managers [2]*session.Manager
-	ahead    [2]time.Duration // of each Manager's clock before the wall clock
+	ahead    [2]time.Duration // by how much each Manager's clock is ahead of the wall clock
 	faults   *faulty
 	rules    rules
 	failing  []string // the calls that may fail
@@ -83,31 +84,31 @@ type world struct {
 
 type rules struct{ access, idle, age time.Duration }
 
-// chain is what the model knows of one session.
+// chain is what the model knows about one session.
 type chain struct {
 	id, subject string
 	generation  int64
-	prev        int64             // the generation that it was made from
-	window      time.Time         // when it was last given late, or made
-	given       map[int64]payload // what was given out of each generation
+	prev        int64             // the generation that it replaced
+	window      time.Time         // when it was made, or last given again late
+	given       map[int64]payload // what was given out, by generation
 	access      []string          // the last access tokens
-	rotated     time.Time         // the latest time that any clock showed at a rotation
+	rotated     time.Time         // the latest time of any clock at a rotation
 	expires     time.Time
 	maxExpires  time.Time
 
-	ended    bool // nothing of it may be accepted any more
-	doubtful bool // an attempt to end it failed, which may have ended it
+	ended    bool // all its tokens must be rejected
+	doubtful bool // an attempt to end it failed, and may have ended it
 	robbed   bool // a thief has used a token of it
-	ends     int  // events that said it ended
-	fouled   bool // an outage met its end, which may have cost the event
+	ends     int  // the number of events about its end
+	fouled   bool // an outage met its end, so an event may be missing
 }
 
-// device is a right client, whose tabs share what it stores.
+// device is a right client. Its tabs share what it stores.
 type device struct {
 	subject string
 	chain   *chain // nil before its login
 	token   string
-	number  int64 // the token's generation
+	number  int64 // the generation of the token
 }
 
 type thief struct {
@@ -158,15 +159,15 @@ func (w *world) say(format string, args ...any) {
 	w.trace = append(w.trace, fmt.Sprintf("%s (%v) ", w.wall.now().Format("02T15:04:05.000000"), w.real)+fmt.Sprintf(format, args...))
 }
 
-// chance is true once in n times.
+// chance returns true once in n times.
 func (w *world) chance(n int) bool { return w.IntN(n) == 0 }
 
-// advancedTo follows the store: an answer may be lost, or become an error, on its
+// advancedTo follows the store, since a response may be lost or become an error on its
 // way.
 func (w *world) advancedTo(next session.Session) {
 	c := w.chainOf(next.ID)
 	c.window = next.Given
-	if next.Generation == c.generation { // it was given again, late
+	if next.Generation == c.generation { // given again, late
 		require.Equal(w, c.prev, next.Prev)
 		return
 	}
@@ -180,7 +181,7 @@ func (w *world) chainOf(id string) *chain {
 	return w.chains[i]
 }
 
-// pass lets time go by.
+// pass lets time pass.
 func (w *world) pass(d time.Duration) {
 	w.faults.fault = nil
 	w.real += d
@@ -230,7 +231,7 @@ func (w *world) step() {
 	}
 }
 
-// finish has everybody come once more while all is well.
+// finish lets every device refresh once more, without faults.
 func (w *world) finish() {
 	w.pass(late)
 	for _, dev := range w.devices {
@@ -247,7 +248,7 @@ func (w *world) finish() {
 	}
 }
 
-// arm has something fail in what follows, now and then.
+// arm sometimes makes the next calls fail.
 func (w *world) arm() {
 	w.faults.fault = nil
 	if w.chance(3) {
@@ -258,7 +259,7 @@ func (w *world) arm() {
 
 func (w *world) fired() bool { return w.faults.fault != nil && w.faults.fault.fired }
 
-// toTheBrink passes time until just before, or at, the end of a session.
+// toTheBrink passes time until the end of a session, or just before it.
 func (w *world) toTheBrink() {
 	dev := w.devices[w.IntN(len(w.devices))]
 	if dev.chain == nil {
@@ -271,7 +272,7 @@ func (w *world) toTheBrink() {
 	}
 }
 
-// login gives a device a new session, once it needs one.
+// login starts a new session for a device that needs one.
 func (w *world) login(dev *device) {
 	k := w.IntN(2)
 	now := w.clockOf(k).Truncate(time.Microsecond)
@@ -303,8 +304,8 @@ func (c *chain) setExpires(r rules) {
 	}
 }
 
-// check checks what was given out: never two of one generation that differ (I3),
-// and nothing that outlives the session (I6).
+// check checks what was given out. Tokens of one generation never differ (I3), and none
+// outlives its session (I6).
 func (w *world) check(c *chain, generation int64, pair session.Pair, now time.Time) {
 	p, second := decode(w, pair.RefreshToken), now.Truncate(time.Second)
 	require.Equal(w, payload{
@@ -328,7 +329,7 @@ func (w *world) check(c *chain, generation int64, pair session.Pair, now time.Ti
 	c.access = c.access[max(0, len(c.access)-3):]
 }
 
-// came is what a refresh did.
+// came is the result of a refresh.
 type came int
 
 const (
@@ -337,8 +338,8 @@ const (
 	failed // an outage
 )
 
-// refresh presents a token of a generation to a Manager, and compares the answer
-// with what is promised.
+// refresh sends a token of a generation to a Manager, and compares the result with the
+// model.
 func (w *world) refresh(who string, k int, c *chain, token string, number int64) (session.Pair, came) {
 	generation, prev, now := c.generation, c.prev, w.clockOf(k).Truncate(time.Microsecond)
 	age := now.Sub(c.window)
@@ -351,7 +352,7 @@ func (w *world) refresh(who string, k int, c *chain, token string, number int64)
 	rotated := c.generation > generation
 	w.say("%s presents generation %d of %d of %s to manager %d: %v %v", who, number, generation, c.id[:4], k, err, events)
 	if rotated {
-		// By whom a rotation is asked for is all that decides whether there is one.
+		// Which token is sent alone decides whether there is a rotation.
 		require.True(w, number == generation && !rests || number == prev && age > window, "the current generation rotates, or the one before is recovered")
 		require.False(w, c.ended || over, "a session that ended does not rotate")
 		require.Equal(w, number, c.prev)
@@ -383,7 +384,7 @@ func (w *world) refresh(who string, k int, c *chain, token string, number int64)
 		if call := w.faults.fault.call; call == "Append" || call == "Revoke" {
 			require.True(w, stolen || c.fouled, "only theft ends a session, and what an outage left half done")
 			c.doubtful, c.fouled = !c.ended, true
-			if stolen { // an event each time, until the session has ended
+			if stolen { // one event each time, until the session has ended
 				require.Equal(w, []session.EventKind{session.Reused}, kinds)
 				c.ends--
 				return pair, failed
@@ -399,7 +400,7 @@ func (w *world) refresh(who string, k int, c *chain, token string, number int64)
 	}
 	switch {
 	case c.doubtful && errors.Is(err, jwtauth.ErrRevoked):
-		c.doubtful, c.ended = false, true // so it had ended, and has for good
+		c.doubtful, c.ended = false, true // it had ended, and now it surely has
 	case c.ended:
 		w.met["ended"]++
 		require.Error(w, err, "a session that ended (I4)")
@@ -431,7 +432,7 @@ func (w *world) refresh(who string, k int, c *chain, token string, number int64)
 		require.NoError(w, err, "a token whose successor was never used")
 		require.True(w, rotated)
 		require.Equal(w, []session.EventKind{session.Recovered}, kinds)
-	default: // replaced a moment ago
+	default: // replaced just before
 		require.NoError(w, err, "a token that was replaced a moment ago")
 		require.False(w, rotated)
 		require.Equal(w, []session.EventKind{session.Retried}, kinds)
@@ -448,15 +449,15 @@ func (w *world) refresh(who string, k int, c *chain, token string, number int64)
 	return pair, served
 }
 
-// rests reports whether the current token is given again as it is.
+// rests reports whether the current token is given again unchanged.
 func (w *world) rests(c *chain, now time.Time) bool {
 	left := c.expires.Sub(now)
 	nearEnd := c.expires.Before(c.maxExpires) && left < min(settled, c.expires.Sub(c.rotated)/2)
 	return now.Sub(c.window) < settled && now.Sub(c.rotated) < 5*settled && !nearEnd
 }
 
-// refreshOf has a right client refresh. Unless all must be well the answer may be lost,
-// and the client comes again whenever it likes.
+// refreshOf lets a right client refresh. Unless well is set, the response may be lost,
+// and the client tries again at any time.
 func (w *world) refreshOf(dev *device, well bool) {
 	if well {
 		w.faults.fault = nil
@@ -467,7 +468,7 @@ func (w *world) refreshOf(dev *device, well bool) {
 	}
 	c, k := dev.chain, w.IntN(2)
 	now := w.clockOf(k)
-	// What the documentation promises to a right client (I1), whatever else is true.
+	// This is what the package comment promises to a right client (I1).
 	right := !c.robbed && !c.ended && !c.doubtful && now.Before(c.expires) && now.Before(time.Unix(c.given[dev.number].Expires, 0))
 	pair, came := w.refresh(dev.subject, k, c, dev.token, dev.number)
 	if right {
@@ -476,7 +477,7 @@ func (w *world) refreshOf(dev *device, well bool) {
 	lost := !well && came == served && w.chance(5)
 	switch {
 	case came == refused:
-		*dev = device{subject: dev.subject} // and logs in again
+		*dev = device{subject: dev.subject} // it logs in again
 	case came == served && !lost:
 		dev.token, dev.number = pair.RefreshToken, c.generation
 	default:
@@ -485,8 +486,7 @@ func (w *world) refreshOf(dev *device, well bool) {
 	}
 }
 
-// twoTabs has two tabs use the stored token, one a while after the other or both at
-// once.
+// twoTabs lets two tabs use the stored token, one after the other or both at once.
 func (w *world) twoTabs(dev *device) {
 	c := dev.chain
 	if c == nil || c.robbed || c.doubtful {
@@ -514,7 +514,7 @@ func (w *world) twoTabs(dev *device) {
 	dev.token, dev.number = pair.RefreshToken, c.generation
 }
 
-// race has one tab refresh at the very time at which the other rotates.
+// race lets one tab refresh while the other rotates.
 func (w *world) race(dev *device) {
 	c, k := dev.chain, w.IntN(2)
 	if c.ended || !w.clockOf(k).Before(c.expires) || !w.clockOf(1-k).Before(c.expires) || dev.number != c.generation ||
@@ -538,8 +538,8 @@ func (w *world) race(dev *device) {
 	dev.token, dev.number = pair.RefreshToken, c.generation
 }
 
-// comeLate has a client lose an answer and ask again when it is late: it has not used
-// the answer, and so it stays.
+// comeLate lets a client lose a response and try again late. It has not used the
+// successor, so it stays logged in.
 func (w *world) comeLate(dev *device) {
 	c := dev.chain
 	if c == nil || c.ended || c.doubtful || c.robbed || dev.number != c.generation {
@@ -594,7 +594,7 @@ func (w *world) logout(dev *device) {
 			c.doubtful, c.fouled = true, true
 		}
 		w.tookEnds(c)
-		return // and goes on, or calls it again
+		return // the client continues, or tries again
 	case over && !c.ended:
 		if err != nil {
 			require.ErrorIs(w, err, session.ErrNoSession)
@@ -611,7 +611,7 @@ func (w *world) logout(dev *device) {
 	*dev = device{subject: dev.subject}
 }
 
-// clean does something while all is well.
+// clean runs do without faults.
 func (w *world) clean(do func() error) error {
 	was := w.faults.fault
 	w.faults.fault = nil
@@ -619,8 +619,8 @@ func (w *world) clean(do func() error) error {
 	return do()
 }
 
-// tookEnds counts the events of an end, which must be those of its own sessions, unless an
-// outage left it half done before.
+// tookEnds counts the events of an end. They must be about these sessions, unless an
+// outage left an end half done before.
 func (w *world) tookEnds(chains ...*chain) {
 	for _, e := range w.take() {
 		require.Equal(w, session.LoggedOut, e.Kind)
@@ -644,7 +644,8 @@ func (w *world) logoutAll(subject string) {
 			theirs = append(theirs, c)
 		}
 	}
-	// What Logins that failed behind their effect left in the store is ended, too.
+	// Logins that failed after they took effect left sessions in the store, which end,
+	// too.
 	n, err := w.managers[k].LogoutAll(w.Context(), subject, except...)
 	w.say("%s logs out of all but %d: %d, %v", subject, len(except), n, err)
 	if w.fired() {
@@ -664,7 +665,7 @@ func (w *world) logoutAll(subject string) {
 	}
 }
 
-// takeOrphans is tookEnds, and overlooks sessions whose login was lost.
+// takeOrphans is like tookEnds, and ignores sessions whose login was lost.
 func (w *world) takeOrphans(theirs []*chain) {
 	events := w.take()
 	for _, e := range events {
@@ -675,7 +676,7 @@ func (w *world) takeOrphans(theirs []*chain) {
 	w.tookEnds(theirs...)
 }
 
-// subjectGone has the callback say that a user may no longer have this session.
+// subjectGone makes the callback say that a user may no longer have this session.
 func (w *world) subjectGone(dev *device) {
 	c, k := dev.chain, w.IntN(2)
 	if c == nil || c.ended || c.doubtful || dev.number != c.generation || !w.clockOf(k).Before(c.expires) {
@@ -695,8 +696,8 @@ func (w *world) subjectGone(dev *device) {
 	*dev = device{subject: dev.subject}
 }
 
-// dead makes sure that nothing of a session that ended is accepted by anyone: not
-// what a right client holds, nor a thief.
+// dead requires that all tokens of an ended session are rejected: those of the right
+// client and those of a thief.
 func (w *world) dead(c *chain) {
 	if !c.ended {
 		return
@@ -730,19 +731,19 @@ func (w *world) dead(c *chain) {
 	}
 }
 
-// window and longest are how long a replaced token is given its successor again, and how
-// long a generation stays at least, by any two clocks.
+// window is for how long a replaced token gets its successor again, and longest how long
+// a generation lasts at least, by any two clocks.
 const (
 	window  = session.DefaultGrace + 10*time.Second
 	longest = window + 20*time.Second
 )
 
-// fleet is what all simulations of a test run on: three processes whose clocks differ by
-// up to 5 seconds from the true time.
+// fleet is the base of all simulations of a test: three processes whose clocks differ
+// from the true time by up to 5 seconds.
 type fleet struct {
 	managers [3]*session.Manager
 	offset   [3]time.Duration
-	sim      *simulation // the one at work
+	sim      *simulation // the current simulation
 }
 
 func newFleet(t testing.TB, opts ...session.Option) *fleet {
@@ -768,9 +769,9 @@ type simulation struct {
 	queue  queue
 	store  session.Store
 	backup session.Session // an earlier state of the row
-	down   bool            // the store answers with an outage
-	outage float64         // how likely a step of the store is one
-	met    map[string]int  // events, and what else the test counts
+	down   bool            // the store is down
+	outage float64         // the probability that a step of the store fails
+	met    map[string]int  // the number of events, and of other things that the test counts
 	trace  []func() string
 }
 
@@ -783,7 +784,7 @@ func (f *fleet) simulate(t testing.TB, seed uint64, met map[string]int) *simulat
 	return s
 }
 
-// queue holds what happens later.
+// queue holds what will happen later.
 type (
 	event struct {
 		at     time.Duration
@@ -814,7 +815,7 @@ func (s *simulation) after(d time.Duration, do func()) {
 	s.met["scheduled"]++
 }
 
-// run lets everything happen that is due until a time.
+// run runs everything that is due until a time.
 func (s *simulation) run(until time.Duration) {
 	for len(s.queue) > 0 && s.queue[0].at <= until {
 		e := heap.Pop(&s.queue).(event)
@@ -834,7 +835,7 @@ func (s *simulation) between(least, most time.Duration) time.Duration {
 
 func (s *simulation) chance(p float64) bool { return s.Float64() < p }
 
-// say keeps what happened, for told.
+// say records what happened, for told.
 func (s *simulation) say(format string, args ...any) {
 	at := s.now
 	s.trace = append(s.trace, func() string {
@@ -847,7 +848,7 @@ func (s *simulation) say(format string, args ...any) {
 	})
 }
 
-// told is what happened last.
+// told returns what happened last.
 func (s *simulation) told() string {
 	var text strings.Builder
 	for _, line := range s.trace[max(0, len(s.trace)-40):] {
@@ -856,7 +857,7 @@ func (s *simulation) told() string {
 	return text.String()
 }
 
-// token is a refresh token, which is told by its generation, 0 for none.
+// token is a refresh token. Its generation is 0 if there is none.
 type token string
 
 func (t token) generation() int64 {
@@ -870,8 +871,8 @@ func (t token) generation() int64 {
 	return p.Generation
 }
 
-// fleetStore is the store of the simulation at work. It is a fake of its own, since its steps
-// take effect when the simulated time has come.
+// fleetStore is the store of the current simulation. It is a separate fake, since its
+// steps take effect in simulated time.
 type fleetStore struct{ *fleet }
 
 var errDown = errors.New("the store is down")
@@ -887,7 +888,7 @@ func (f fleetStore) Get(ctx context.Context, subject, id string) (session.Sessio
 	return f.sim.store.Get(ctx, subject, id)
 }
 
-// Advance may fail, and then take effect at once, up to 10 seconds later, or never.
+// Advance may fail. It then takes effect at once, up to 10 seconds later, or never.
 func (f fleetStore) Advance(ctx context.Context, from, next session.Session, now time.Time) (bool, error) {
 	s := f.sim
 	if s.down {
@@ -918,7 +919,7 @@ func (f fleetStore) Purge(ctx context.Context, before time.Time) error {
 	return f.sim.store.Purge(ctx, before)
 }
 
-// keepBackup keeps the row as it is, and putBack makes it the store's.
+// keepBackup copies the row, and putBack restores it.
 func (s *simulation) keepBackup(c *client) {
 	row, found, err := s.store.Get(s.Context(), "alice", c.session)
 	require.NoError(s, err)
@@ -933,18 +934,18 @@ func (s *simulation) putBack() {
 	s.met["backup put back"]++
 }
 
-// client is a right client: its tabs share what it stores, and take no lock.
+// client is a right client. Its tabs share what it stores, and take no lock.
 type client struct {
 	*simulation
 	session string
 	stored  string // the refresh token
 	out     bool   // it was told to log in again
 	last    time.Duration
-	delay   time.Duration // of a request, and of an answer, at most
+	delay   time.Duration // the longest delay of a request or response
 	loss    float64
-	timeout time.Duration  // after which it does not listen to an answer
-	page    int            // the number of the page that is open: a reload drops answers
-	given   map[int64]bool // the generations that it was answered with
+	timeout time.Duration  // after which it ignores a response
+	page    int            // the number of the open page: a reload drops responses
+	given   map[int64]bool // the generations that it was given
 }
 
 func (s *simulation) newClient() *client {
@@ -953,8 +954,8 @@ func (s *simulation) newClient() *client {
 	return &client{simulation: s, session: pair.SessionID, stored: pair.RefreshToken, timeout: time.Hour, given: map[int64]bool{}}
 }
 
-// call is one API call that gets a 401, refreshes by itself with the token that is
-// stored then, and stores the answer. It tries again so many times.
+// call makes one API call that gets 401. It then refreshes with the stored token and
+// stores the result. It makes so many tries.
 func (c *client) call(tries int) {
 	if c.out || tries == 0 {
 		return
@@ -979,7 +980,7 @@ func (c *client) call(tries int) {
 		}
 		c.after(answer, func() {
 			switch {
-			case page != c.page && c.page%2 == 0: // the page was left
+			case page != c.page && c.page%2 == 0: // the page was closed
 			case errors.Is(err, jwtauth.ErrUnavailable):
 				c.after(c.between(time.Second, 3*time.Second), func() { c.call(tries - 1) })
 			case err != nil:
@@ -992,7 +993,7 @@ func (c *client) call(tries int) {
 	})
 }
 
-// load is one page load: so many calls within a second.
+// load loads a page, which makes so many calls within a second.
 func (c *client) load(calls int) {
 	c.page++
 	for range calls {
@@ -1000,15 +1001,15 @@ func (c *client) load(calls int) {
 	}
 }
 
-// mustStay fails a test whose right client was logged out.
+// mustStay fails the test if the right client was logged out.
 func (c *client) mustStay(seed uint64) {
 	if c.out {
 		require.Fail(c, "a right client was logged out", "seed %d:\n%s", seed, c.told())
 	}
 }
 
-// scale is how many of the simulations run: all of them where JWTAUTH_TEST_WHOLE is set, as
-// .ci/run does once.
+// scale returns how many of n simulations run: all of them if JWTAUTH_TEST_WHOLE is set,
+// as .ci/run does once.
 func scale(n int) int {
 	switch {
 	case os.Getenv("JWTAUTH_TEST_WHOLE") != "":
@@ -1045,7 +1046,7 @@ func TestRefresh_ClientsWithoutALockStayLoggedIn(t *testing.T) {
 			}
 			if s.backup.ID != "" && s.chance(0.05) {
 				s.down = true
-				s.run(s.now + s.between(15*time.Second, time.Hour)) // to put it back takes a while
+				s.run(s.now + s.between(15*time.Second, time.Hour)) // restoring takes a while
 				s.putBack()
 				s.down = false
 			}
@@ -1058,7 +1059,7 @@ func TestRefresh_ClientsWithoutALockStayLoggedIn(t *testing.T) {
 	report(t, met, "retried", "recovered", "lost", "backup put back")
 }
 
-// report prints what a simulation met, which must not be nothing of what it is about.
+// report prints what a simulation met. Each of these kinds must have happened.
 func report(t *testing.T, met map[string]int, kinds ...string) {
 	delete(met, "scheduled")
 	t.Log("met:", met)
@@ -1089,8 +1090,8 @@ func TestRefresh_PhonesThatLoseAnswersAndSleepStayLoggedIn(t *testing.T) {
 	report(t, met, "recovered", "lost")
 }
 
-// What a failover loses is the last write, and the clients that it answered hold a
-// token that the store does not know.
+// A failover loses the last write. The client that got its response then has a token that
+// the store does not know.
 func TestRefresh_AStoreThatLosesWritesLogsNoClientOut(t *testing.T) {
 	f, met := newFleet(t), map[string]int{}
 	for seed := range uint64(scale(2000)) {
@@ -1112,16 +1113,16 @@ func TestRefresh_AStoreThatLosesWritesLogsNoClientOut(t *testing.T) {
 	report(t, met, "recovered", "backup put back")
 }
 
-// copied is a thief, who copied a token.
+// copied is a thief with a copied token.
 type copied struct {
 	*simulation
 	token string
 	dead  bool          // it was rejected
-	moved time.Duration // when it last moved the chain, -1 for never
+	moved time.Duration // when it last moved the chain, or -1
 	first time.Duration // its first use
-	end   time.Duration // its last use that was served
+	end   time.Duration // its last use that succeeded
 	uses  int
-	keeps bool // it presents the token that it copied, whatever it is given
+	keeps bool // it always uses the token that it copied
 }
 
 func (th *copied) use(c *client) {
@@ -1148,7 +1149,7 @@ func (th *copied) use(c *client) {
 	}
 }
 
-// thieves are what they do once they have a token: each returns when to come next.
+// thieves are strategies of a thief with a token. Each returns when to come next.
 var thieves = map[string]func(s *simulation, c *client, uses int) time.Duration{
 	"at once, and again each quarter of an hour": func(s *simulation, _ *client, uses int) time.Duration {
 		return time.Duration(min(uses, 1)) * 15 * time.Minute
@@ -1163,7 +1164,7 @@ var thieves = map[string]func(s *simulation, c *client, uses int) time.Duration{
 		return 15*time.Minute + s.upTo(time.Minute) - 30*time.Second
 	},
 	"at random": func(s *simulation, _ *client, _ int) time.Duration { return s.upTo(2 * time.Hour) },
-	// The token that it copied is replaced by then. Each use begins the window anew.
+	// The copied token has been replaced by then. Each use begins the window again.
 	"to keep the window open": func(s *simulation, _ *client, uses int) time.Duration {
 		if uses == 0 {
 			return s.between(time.Second, 30*time.Second)
@@ -1181,10 +1182,10 @@ var thieves = map[string]func(s *simulation, c *client, uses int) time.Duration{
 	},
 }
 
-// A thief who has a token that the right client lacks is never served again once the
-// right client has come, later than the grace allows two clients to look like one. A
-// thief who always comes within the grace, since it sees the traffic, holds the same
-// tokens as the client: its uses are counted.
+// A thief may have a token that the right client does not have. Once the right client has
+// refreshed, later than the grace allows, that thief is always rejected. A thief who sees
+// the traffic, and always comes within the grace, has the same tokens as the client: its
+// uses are counted.
 func TestRefresh_NoThiefOutlivesTheRightClientsNextRefresh(t *testing.T) {
 	for _, rules := range []string{"by default", "WithoutRecovery"} {
 		var opts []session.Option
@@ -1219,7 +1220,8 @@ func TestRefresh_NoThiefOutlivesTheRightClientsNextRefresh(t *testing.T) {
 					for i := range 40 {
 						c.load(1 + i%2)
 						s.run(s.now + s.between(longest, 30*time.Minute))
-						// The right client has just come, and heard nothing new from the thief since.
+						// The right client has just refreshed, and has none of the
+						// thief's tokens.
 						apart := th.moved >= 0 && !c.given[token(th.token).generation()]
 						if apart && th.moved < c.last-longest && !c.out {
 							served := th.uses

@@ -88,8 +88,8 @@ func TestWithClaims_AreAskedForAtEveryLoginAndRefresh(t *testing.T) {
 	require.ErrorIs(t, err, session.ErrSubjectGone)
 }
 
-// What is revoked beside the Manager, by a list that others share, ends sessions,
-// too; and the next login is good at once, whatever the second.
+// A revocation by the list, which other processes share, also ends sessions. The next
+// login is valid at once, even within the same second.
 func TestWithRevocations_WhatTheListRevokesIsEnded(t *testing.T) {
 	clock := newClock()
 	list, err := revoke.New(revoke.NewMemory(), revoke.WithClock(clock.now))
@@ -191,7 +191,7 @@ func TestWithEvents_TellsTheStoryOfASession(t *testing.T) {
 	require.Equal(t, session.ReasonReused, all[5].Reason)
 }
 
-// decisions are what an observer was told, in order.
+// decisions records what an observer was told, in order.
 type decisions struct {
 	mu  sync.Mutex
 	all []jwtauth.Decision
@@ -203,7 +203,7 @@ func (d *decisions) observe(_ context.Context, one jwtauth.Decision) {
 	d.all = append(d.all, one)
 }
 
-// last is the only decision since the last call, as a line.
+// last returns the only decision since the last call, as a line.
 func (d *decisions) last(t *testing.T) string {
 	t.Helper()
 	d.mu.Lock()
@@ -283,7 +283,7 @@ func TestWithObserver_SeesOutagesAndCallbacks(t *testing.T) {
 	require.Error(t, err)
 	require.Equal(t, "refresh refused: unavailable", seen.last(t))
 
-	gone = session.ErrCredentials // which is for those who authenticate
+	gone = session.ErrCredentials // only authenticate returns it
 	_, err = m.Refresh(t.Context(), pair.RefreshToken)
 	require.ErrorIs(t, err, jwtauth.ErrUnavailable)
 	require.Equal(t, "refresh refused: unavailable", seen.last(t))
@@ -350,7 +350,7 @@ func TestWithObserver_SeesOnceWhatAClientOfSimpleJWTVerifies(t *testing.T) {
 	}
 }
 
-// Of those there may be many, and none is an outage.
+// Such clients may be many, and are no outage.
 func TestWithLogger_AClientThatHangsUpIsNoError(t *testing.T) {
 	logs := &logBuffer{}
 	m := newManager(t, session.WithLogger(slog.New(slog.NewTextHandler(logs, nil))))

@@ -94,7 +94,7 @@ func TestRefresh_ARetryThatComesLateSkipsTheLostAnswer(t *testing.T) {
 		lost = s.refreshes(s.first, session.Recovered)
 	}
 	s.advance(settled)
-	next := s.refreshes(lost, session.Refreshed) // the last answer came
+	next := s.refreshes(lost, session.Refreshed) // this response arrived
 	s.advance(settled)
 	s.fails(s.first, session.ErrReused, session.Reused)
 	s.ended(s.first, lost, next)
@@ -132,7 +132,8 @@ func TestRefresh_ATokenIsGivenAgainUntilItsAnswerHasArrivedForSure(t *testing.T)
 	s.alike(next, s.refreshes(next, session.Retried))
 }
 
-// What is given again late is not skipped by a client that comes a little later.
+// A token that was given again late is not skipped by a client that comes shortly
+// afterwards.
 func TestRefresh_AWindowBeginsAnewWhenItsTokenIsGivenAgainLate(t *testing.T) {
 	s := newScene(t)
 	next := s.refreshes(s.first, session.Refreshed)
@@ -181,8 +182,8 @@ func TestRefresh_AThiefWhoComesFirstIsEndedByTheRightClient(t *testing.T) {
 	s.ended(s.first, thief, thief2)
 }
 
-// TestRefresh_AThiefWithinTheGraceIsSeenAsRetriedAlone is what the package's documentation
-// says it does not give.
+// TestRefresh_AThiefWithinTheGraceIsSeenAsRetriedAlone shows what the package comment
+// does not promise.
 func TestRefresh_AThiefWithinTheGraceIsSeenAsRetriedAlone(t *testing.T) {
 	s := newScene(t)
 	thief := s.refreshes(s.first, session.Refreshed)
@@ -197,7 +198,7 @@ func TestRefresh_AThiefWithinTheGraceIsSeenAsRetriedAlone(t *testing.T) {
 		s.alike(right2, thief)
 		right = right2
 	}
-	// Until one of them is late, and the other comes again.
+	// until one of the two is late, and the other one comes again
 	s.advance(time.Hour)
 	right2 := s.refreshes(right, session.Refreshed)
 	s.advance(late)
@@ -206,8 +207,7 @@ func TestRefresh_AThiefWithinTheGraceIsSeenAsRetriedAlone(t *testing.T) {
 	s.ended(right, right2, thief, thief2)
 }
 
-// A thief who does not wait for the answer ends the session and sets off the alarm like any
-// other.
+// A thief who hangs up at once also ends the session and causes the event.
 func TestRefresh_AThiefWhoHangsUpIsReportedAllTheSame(t *testing.T) {
 	clock := newClock()
 	logs, events := &logBuffer{}, &recorder{}
@@ -235,15 +235,15 @@ func TestRefresh_ATheftThatMeetsAnOutageIsEndedOnceItIsOver(t *testing.T) {
 			s.advance(time.Hour)
 			right = s.refreshes(right, session.Refreshed)
 			s.faults.fault = &c
-			s.fails(s.first, jwtauth.ErrUnavailable, session.Reused) // who may never come again
+			s.fails(s.first, jwtauth.ErrUnavailable, session.Reused) // the thief may never come again
 
-			// The same token again: as good, or as bad, as before.
+			// The same token again has the same result.
 			s.fails(s.first, session.ErrReused, session.Reused)
 			all, err := s.m.Sessions(t.Context(), "alice")
 			require.NoError(t, err)
 			assert.Empty(t, all, "the session is not listed any more")
 
-			// A process that has a list of its own, or starts now.
+			// This process has a list of its own, or has just started.
 			other := s.manager(newList(t, revoke.NewMemory(), s.now))
 			_, err = other.Refresh(t.Context(), right.RefreshToken)
 			require.ErrorIs(t, err, jwtauth.ErrRevoked, "the client with the other token does not stay")
@@ -251,8 +251,7 @@ func TestRefresh_ATheftThatMeetsAnOutageIsEndedOnceItIsOver(t *testing.T) {
 	}
 }
 
-// The victim comes before the thief does again, whose token is that of an ended session
-// then.
+// The victim comes before the thief. The thief's token then belongs to an ended session.
 func TestRefresh_ATheftWhoseEndWasHalfDoneIsReportedOnceThoughTheVictimCompletesIt(t *testing.T) {
 	for _, c := range []fault{{call: "Revoke"}, {call: "Revoke", after: true}} {
 		t.Run(fmt.Sprintf("%s fails (after its effect: %v)", c.call, c.after), func(t *testing.T) {
@@ -274,7 +273,7 @@ func TestRefresh_ATheftWhoseEndWasHalfDoneIsReportedOnceThoughTheVictimCompletes
 	}
 }
 
-// A session whose subject is gone is ended, even if the client does not wait for the answer.
+// The session of a subject that is gone ends, even if the client hangs up at once.
 func TestRefresh_ASubjectThatIsGoneIsGoneThoughItsClientHangsUp(t *testing.T) {
 	events := &recorder{}
 	hangUp := func() {}
@@ -321,7 +320,7 @@ func TestRefresh_ASessionEndsAtItsExpiries(t *testing.T) {
 	const idle, age = time.Hour, 90 * time.Minute
 	for _, c := range []struct {
 		name string
-		at   []time.Duration // the refreshes before, since the login's second
+		at   []time.Duration // the earlier refreshes, counted from the second of the login
 		end  time.Duration
 	}{
 		{name: "idle since its login", end: idle},
@@ -385,7 +384,7 @@ func TestRefresh_AClockThatWasAheadAnHourAndIsSetBackLogsNoClientOut(t *testing.
 	ahead := s.refreshes(s.first, session.Refreshed)
 	atLogin := s.login()
 	s.advance(-time.Hour - settled)
-	for range 2 { // they are given again until the clock has caught up
+	for range 2 { // given again until the clock has caught up
 		s.alike(ahead, s.refreshes(s.first, session.Retried))
 		s.alike(ahead, s.refreshes(ahead, session.Retried))
 		s.alike(atLogin, s.refreshes(atLogin, session.Retried))
@@ -397,8 +396,8 @@ func TestRefresh_AClockThatWasAheadAnHourAndIsSetBackLogsNoClientOut(t *testing.
 	s.fails(s.first, session.ErrReused, session.Reused)
 }
 
-// TestRefresh_WhatTheListAloneRevokedIsRejectedWhateverTheTime: where the row has the last
-// word about the time of a token, the list is asked all the same.
+// TestRefresh_WhatTheListAloneRevokedIsRejectedWhateverTheTime tests tokens whose time
+// the row decides. The list must be asked for them, too.
 func TestRefresh_WhatTheListAloneRevokedIsRejectedWhateverTheTime(t *testing.T) {
 	t.Run("the clock is set back", func(t *testing.T) {
 		s := newScene(t)
@@ -430,7 +429,7 @@ func TestRefresh_ATokenThatIsRevokedAloneLeavesItsSessionAsItIs(t *testing.T) {
 	s.refreshes(next, session.Refreshed)
 }
 
-// A user is dismissed while one of his refreshes is under way.
+// A user's subject is revoked during a refresh.
 func TestRefresh_DoesNotOutrunARevocationOfItsSubject(t *testing.T) {
 	for name, retry := range map[string]bool{"a rotation": false, "a retry": true} {
 		t.Run(name, func(t *testing.T) {
@@ -450,8 +449,8 @@ func TestRefresh_DoesNotOutrunARevocationOfItsSubject(t *testing.T) {
 	}
 }
 
-// A process that has not yet heard that a user was dismissed refreshes his session:
-// what it gives must not outlive the news.
+// A process that has not yet read the revocation of a user refreshes a session. The new
+// tokens must end when it has read it.
 func TestRefresh_ASessionDoesNotOutliveARevocationThatWasReadLate(t *testing.T) {
 	clock, f := newClock(), newFaulty()
 	here, there := newList(t, faultyLog{f}, clock.now), newList(t, faultyLog{f}, clock.now)
@@ -485,7 +484,7 @@ func TestRefresh_AStoreThatWasPutBackFollowsItsClients(t *testing.T) {
 			})
 			got := s.refreshes(newer, session.Recovered)
 			assert.Equal(t, decode(t, newer.RefreshToken).Generation+1, decode(t, got.RefreshToken).Generation)
-			s.alike(got, s.refreshes(newer, session.Retried)) // another tab
+			s.alike(got, s.refreshes(newer, session.Retried)) // from another tab
 			s.advance(time.Hour)
 			got = s.refreshes(got, session.Refreshed)
 			s.fails(older, session.ErrReused, session.Reused)
@@ -534,12 +533,13 @@ func TestRefresh_ASlowCallbackTakesNothingFromTheGrace(t *testing.T) {
 	require.Equal(t, decode(t, next.RefreshToken), decode(t, again.RefreshToken))
 }
 
-// What counts is what a token was when it came, not how long it was kept waiting here.
+// Whether a token counts as current depends on when it came, not on how long this package
+// took.
 func TestRefresh_ATabWhoseCallbackWasSlowGetsTheTokenThatIsCurrent(t *testing.T) {
 	for _, test := range []struct {
 		name      string
-		before    int             // so often another tab refreshed before this one came
-		meanwhile []time.Duration // so often during its callback, and what passed before each
+		before    int             // how often another tab refreshed before
+		meanwhile []time.Duration // how much time passes before each refresh of another tab during the callback
 	}{
 		{"another was faster", 0, []time.Duration{time.Second}},
 		{"another was faster twice", 0, []time.Duration{time.Second, settled}},
@@ -581,7 +581,7 @@ func TestRefresh_ASessionThatIsGoneAfterTheCallbackOfARetryStaysSo(t *testing.T)
 	store := session.NewMemory()
 	end, lost := false, false
 	m := newManagerOver(t, store, session.WithClaims(func(ctx context.Context, s session.Session) (string, []jwtauth.IssueOption, error) {
-		if end { // by another process, whose revocation has not come here
+		if end { // by another process, whose revocation has not arrived here
 			_, err := store.Revoke(ctx, s.Subject, s.ID, session.ReasonLogout, time.Now())
 			require.NoError(t, err)
 		}
@@ -610,7 +610,7 @@ func TestRefresh_SigningThatEatsUpTheGraceIsAnOutage(t *testing.T) {
 	require.NoError(t, err)
 	pair := login(t, m, "alice")
 	clock.advance(settled)
-	slow = 5 * time.Second // twice, which is a quarter of the grace and its 10 s
+	slow = 5 * time.Second // used twice, which is a quarter of the grace plus 10 s
 	pair = refresh(t, m, pair.RefreshToken)
 	clock.advance(settled)
 	slow = 6 * time.Second
@@ -621,15 +621,15 @@ func TestRefresh_SigningThatEatsUpTheGraceIsAnOutage(t *testing.T) {
 	refresh(t, m, pair.RefreshToken)
 }
 
-// A store may take as long as it is given, and a key longer than a rotation allows:
-// neither must make a thief of who asks again for an answer that was lost.
+// A store may be as slow as its timeout, and a key slower than a rotation allows. A
+// client that retries after a lost response must not be taken for a thief.
 func TestRefresh_ARetryMayBeSlow(t *testing.T) {
 	f, clock := newFaulty(), newClock()
 	signing, reading := time.Duration(0), time.Duration(0)
 	f.then["Get"] = func() { clock.advance(reading) }
 	f.then["Sign"] = func() { clock.advance(signing) }
 	m, err := session.New(f.newSigner(), faultyStore{f},
-		session.WithClock(clock.now), session.WithLogger(quiet), session.WithGrace(0), // and 10 s for clocks
+		session.WithClock(clock.now), session.WithLogger(quiet), session.WithGrace(0), // plus 10 s for clocks
 		session.WithClaims(func(context.Context, session.Session) (string, []jwtauth.IssueOption, error) { return "", nil, nil }))
 	require.NoError(t, err)
 	for name, slow := range map[string]*time.Duration{"a store": &reading, "a key": &signing} {
@@ -645,7 +645,7 @@ func TestRefresh_ARetryMayBeSlow(t *testing.T) {
 	}
 }
 
-// A token that came within the grace is no stolen one because the store was slow.
+// A token that came within the grace is not stolen because the store was slow.
 func TestRefresh_WhatCountsIsWhenAReplacedTokenCame(t *testing.T) {
 	f, clock := newFaulty(), newClock()
 	m := newManagerOver(t, faultyStore{f}, session.WithClock(clock.now))

@@ -116,7 +116,7 @@ func TestLogin_APairSaysWhoseItIsAndHowLong(t *testing.T) {
 	require.ErrorIs(t, err, jwtauth.ErrExpired)
 }
 
-// A login that was under way when its subject was dismissed must not outlive that.
+// If a subject is revoked during a login, the login must not survive that.
 func TestLogin_DoesNotOutrunARevocationOfItsSubject(t *testing.T) {
 	clock := newClock()
 	list, err := revoke.New(revoke.NewMemory(), revoke.WithClock(clock.now))
@@ -330,7 +330,7 @@ func TestRun_DeletesWhatHasExpired(t *testing.T) {
 	})
 }
 
-// A clock that is wrong for a while must not cost anybody's session.
+// A clock that is wrong for a while must not end a session.
 func TestRun_BelievesNoClockThatJumps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, jump := session.NewMemory(), time.Duration(0)

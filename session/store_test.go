@@ -38,10 +38,10 @@ func TestStore_ThatHangsIsAnOutageInTime(t *testing.T) {
 				f.fault = hanging("Advance")
 				inTime("Advance", refresh)
 				f.fault = hanging("Revoke")
-				inTime("Revoke", func() error { // of a Manager whose list does not end the session for m
+				inTime("Revoke", func() error { // the list of this Manager does not end m's session
 					return newManagerOver(t, faultyStore{f}, opts...).Logout(t.Context(), pair.Subject, pair.SessionID)
 				})
-				inTime("Revoke of many", func() error { // not one after the other
+				inTime("Revoke of many", func() error { // they run concurrently
 					for range 5 {
 						_, err := m.Login(t.Context(), "carol")
 						require.NoError(t, err)

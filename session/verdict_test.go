@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// TestCheck is the table of verdicts, row by row, with the boundaries of each.
+// TestCheck has a row for each verdict and its limits.
 func TestCheck(t *testing.T) {
 	const (
 		grace  = 30 * time.Second
@@ -29,7 +29,7 @@ func TestCheck(t *testing.T) {
 	aged := func(age time.Duration) Session {
 		return row(func(s *Session) { s.Rotated, s.Given = now.Add(-age), now.Add(-age) })
 	}
-	// given is one whose window began anew.
+	// given returns a session whose window began again.
 	given := func(age time.Duration) Session {
 		return row(func(s *Session) { s.Rotated, s.Given = now.Add(-2*window), now.Add(-age) })
 	}
@@ -40,13 +40,13 @@ func TestCheck(t *testing.T) {
 		s.RevokedAt = now.Add(-time.Second)
 		return s
 	}
-	// skipped is a session in which the answers with 7 and 8 were lost.
+	// skipped returns a session that lost the responses with generations 7 and 8.
 	skipped := func(age time.Duration) Session {
 		s := aged(age)
 		s.Generation = 9
 		return s
 	}
-	// brief is one that is idle for too long after a minute.
+	// brief returns a session that ends after a minute without a refresh.
 	brief := func(age time.Duration, most time.Duration) Session {
 		s := aged(age)
 		s.IdleExpires, s.MaxExpires = s.Rotated.Add(time.Minute), s.Rotated.Add(most)
@@ -148,7 +148,7 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// TestCheck_WithoutGrace: what remains then is the skew of clocks.
+// Without a grace, only the skew of clocks remains.
 func TestCheck_WithoutGrace(t *testing.T) {
 	now := time.Date(2026, time.March, 14, 15, 9, 26, 0, time.UTC)
 	s := Session{Generation: 2, Prev: 1, Rotated: now, IdleExpires: now.Add(time.Hour), MaxExpires: now.Add(time.Hour)}
@@ -165,8 +165,8 @@ func TestCheck_WithoutGrace(t *testing.T) {
 	}
 }
 
-// TestCheck_WhatIsLateHereIsNotTheClients: for the windows a token came when its request
-// did, and for the end of the session when it is decided.
+// TestCheck_WhatIsLateHereIsNotTheClients: the windows depend on when a request came, and
+// the end of the session on when it is decided.
 func TestCheck_WhatIsLateHereIsNotTheClients(t *testing.T) {
 	came := time.Date(2026, time.March, 14, 15, 9, 26, 0, time.UTC)
 	r := rules{grace: 30 * time.Second}
