@@ -397,7 +397,7 @@ func newAPIWith(t *testing.T, store session.Store, check authenticate, opts ...s
 	}, opts...)...)
 	handler := a.Handler(check)
 	hello := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Cache-Control", "no-store") // checks all of them for it
+		w.Header().Set("Cache-Control", "no-store") // call requires it of every response
 		claims, _ := jwtauth.FromContext(r.Context())
 		io.WriteString(w, claims.Subject)
 	})
