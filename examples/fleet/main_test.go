@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The processes that the test starts are its own binary.
+// The test starts its own binary as the other processes.
 func TestMain(m *testing.M) {
 	if os.Getenv(role) != "" {
 		main()

@@ -23,8 +23,8 @@ import (
 	"github.com/joinednode/jwtauth/examples/internal/stores/storestest"
 )
 
-// asProgram makes this test binary the program itself: for what only a process
-// of its own shows, such as signals and exit codes.
+// asProgram makes this test binary the program itself, for tests that need a process of
+// its own, such as those of signals and exit codes.
 const asProgram = "LOGIN_TEST_AS_PROGRAM"
 
 func TestMain(m *testing.M) {
@@ -54,8 +54,8 @@ type running struct {
 
 var addressIn = regexp.MustCompile(`http://[^/ ]+`)
 
-// start returns once the program has printed its banner, which it does when it
-// listens; clients wait in the backlog until it accepts.
+// start returns once the program has printed its banner. It then listens, and clients
+// wait until it accepts.
 func start(t *testing.T, args ...string) running {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -82,14 +82,14 @@ func start(t *testing.T, args ...string) running {
 	return r
 }
 
-// readBanner reads what is printed at the start, which is written at once.
+// readBanner reads what the program prints at the start, in one write.
 func readBanner(out io.Reader) string {
 	banner := make([]byte, 64<<10)
-	n, _ := out.Read(banner) // nothing, of a program that failed
+	n, _ := out.Read(banner) // empty if the program failed
 	return string(banner[:n])
 }
 
-// password is the one that was printed for a user.
+// password returns the printed password of a user.
 func (r running) password(t *testing.T, user string) string {
 	t.Helper()
 	found := regexp.MustCompile(`(?m)^`+strings.ToUpper(user)+`=(\S+)$`).FindAllStringSubmatch(r.banner, -1)
@@ -116,7 +116,7 @@ func (b *lockedBuffer) String() string {
 	return b.buf.String()
 }
 
-// shell runs lines as if they were pasted.
+// shell runs commands as if they were pasted.
 func shell(t *testing.T, script string) string {
 	t.Helper()
 	for _, needed := range []string{"sh", "curl", "sed"} {
@@ -167,7 +167,7 @@ func TestAnAccessTokenLivesAsLongAsTheFlagSays(t *testing.T) {
 	p := signIn(t, r.url, "alice@example.com", r.password(t, "alice"))
 	require.EqualValues(t, 2, p.ExpiresIn)
 	require.EqualValues(t, 1209600, p.RefreshExpiresIn)
-	// One that comes too late to be good comes again.
+	// A tick that comes too late to be good is sent again.
 	for begun, status := time.Now(), 0; status != 200; {
 		require.Less(t, time.Since(begun), time.Minute, "none is good")
 		p = refreshed(t, r.url, p.RefreshToken).pair(t)
@@ -198,7 +198,7 @@ func TestARestartLogsNobodyOut(t *testing.T) {
 		again := signIn(t, second.url, "bob@example.com", second.password(t, "bob"))
 		require.Equal(t, subject, subjectOf(t, second.url, again.AccessToken), "bob stays bob")
 		listed := send(t, request(t, "GET", second.url+"/auth/jwt/sessions/", "", "Authorization", "Bearer "+again.AccessToken))
-		for _, token := range []string{p.AccessToken, again.AccessToken} { // among those that other tests have left
+		for _, token := range []string{p.AccessToken, again.AccessToken} { // the database may have rows of other tests
 			require.Contains(t, listed.body, meOf(t, second.url, token).Session, "he sees the session of before, too")
 		}
 		require.Equal(t, 401, call(t, second.url, ended.AccessToken).status, "who logged out stays out")
@@ -236,7 +236,7 @@ func TestNeitherTokensNorPasswordsAreLogged(t *testing.T) {
 	time.Sleep(rest(0))
 	third := refreshed(t, r.url, second.RefreshToken).pair(t)
 	for _, token := range []string{first.AccessToken, first.RefreshToken, second.AccessToken, second.RefreshToken, third.AccessToken, third.RefreshToken} {
-		// A header says only what kind of token it is.
+		// A header only says what kind of token it is.
 		secrets = append(secrets, strings.Split(token, ".")[1:]...)
 		forged := token[:len(token)-10] + "AAAAAAAAAA"
 		for _, presented := range []string{token, forged} {

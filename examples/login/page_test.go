@@ -14,7 +14,7 @@ import (
 	"github.com/joinednode/jwtauth/session"
 )
 
-// fetch is send for what caches may keep, if they ask.
+// fetch is like send, for responses that caches may keep after revalidation.
 func fetch(t *testing.T, r *http.Request) response {
 	t.Helper()
 	resp, err := transport.RoundTrip(r)
@@ -25,7 +25,7 @@ func fetch(t *testing.T, r *http.Request) response {
 	return response{resp.StatusCode, resp.Header, string(body)}
 }
 
-// pageFiles are what the page consists of, by path.
+// pageFiles are the files of the page, by path.
 var pageFiles = map[string]string{
 	"/":                   "text/html; charset=utf-8",
 	"/app.js":             "text/javascript; charset=utf-8",
@@ -116,7 +116,7 @@ func TestBesideThePageThereIsNothing(t *testing.T) {
 	}
 }
 
-// jar is the Cookie field of a browser that was given these cookies.
+// jar returns the Cookie field of a browser that got this response.
 func jar(r response) string {
 	var pairs []string
 	for _, c := range (&http.Response{Header: r.header}).Cookies() {

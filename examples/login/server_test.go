@@ -21,7 +21,7 @@ const (
 	bobPassword   = "the password of bob"
 )
 
-// serveUsers serves alice and bob on a real port and returns its URL.
+// serveUsers serves alice and bob on a real port, and returns its URL.
 func serveUsers(t *testing.T) string {
 	t.Helper()
 	logger := slog.New(slog.DiscardHandler)
@@ -38,14 +38,14 @@ func serveUsers(t *testing.T) string {
 	return server.URL
 }
 
-// response is one that was read to its end.
+// response is a response that was read completely.
 type response struct {
 	status int
 	header http.Header
 	body   string
 }
 
-// request makes a request with header fields given as names and values.
+// request returns a request with header fields given as names and values.
 func request(t *testing.T, method, url, body string, fields ...string) *http.Request {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
@@ -56,11 +56,11 @@ func request(t *testing.T, method, url, body string, fields ...string) *http.Req
 	return r
 }
 
-// transport keeps no connections: one that was opened but never used would hold
-// up a server's shutdown for seconds.
+// transport keeps no connections. An unused connection would delay a server's shutdown
+// for seconds.
 var transport = &http.Transport{DisableKeepAlives: true}
 
-// send follows no redirect: none is ever answered.
+// send sends a request. There must be no redirect.
 func send(t *testing.T, r *http.Request) response {
 	t.Helper()
 	resp, err := transport.RoundTrip(r)

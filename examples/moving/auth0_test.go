@@ -25,7 +25,7 @@ import (
 
 const api = "https://api.example.com"
 
-// provider is an identity provider: it publishes its key, and says where.
+// provider is an identity provider that publishes its key.
 type provider struct {
 	*httptest.Server
 	key *rsa.PrivateKey
@@ -45,7 +45,7 @@ func newProvider() provider {
 
 func (p provider) issuer() string { return p.URL + "/" }
 
-// token is one that the provider gives for the api, changed.
+// token returns a token of the provider for the API, with changes.
 func (p provider) token(head map[string]any, changes jwt.MapClaims) string {
 	claims := jwt.MapClaims{"iss": p.issuer(), "aud": []string{api, p.URL + "/userinfo"}, "sub": "auth0|alice", "scope": "openid read:orders"}
 	for name, value := range changes {
@@ -78,7 +78,7 @@ var hello = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprint(w, "hello, ", claims.Subject)
 })
 
-// fromProvider gives the Auth of an API that one provider issues the tokens of.
+// fromProvider returns the Auth of an API that accepts the tokens of one provider.
 func fromProvider(ctx context.Context, issuer string, client *http.Client) (*jwtauth.Auth, error) {
 	remote, err := keys.NewRemote(issuer+".well-known/jwks.json", keys.WithHTTPClient(client))
 	if err != nil {
@@ -86,7 +86,7 @@ func fromProvider(ctx context.Context, issuer string, client *http.Client) (*jwt
 	}
 	go remote.Run(ctx)
 	return jwtauth.New(remote,
-		jwtauth.WithIssuer(issuer), // byte for byte, with the slash at its end if it has one
+		jwtauth.WithIssuer(issuer), // byte for byte, including a slash at its end
 		jwtauth.WithAudience("https://api.example.com"),
 		jwtauth.WithAnyContainer(),
 		jwtauth.WithExtractors(jwtauth.FromHeader("Authorization", "Bearer")),
@@ -94,7 +94,7 @@ func fromProvider(ctx context.Context, issuer string, client *http.Client) (*jwt
 	)
 }
 
-// requireScope stands behind auth.Private, in the place of a CustomClaims.Validate.
+// requireScope is for handlers behind auth.Private. It replaces CustomClaims.Validate.
 func requireScope(auth *jwtauth.Auth, scope string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		claims, _ := jwtauth.FromContext(r.Context())
@@ -109,7 +109,7 @@ func requireScope(auth *jwtauth.Auth, scope string, next http.Handler) http.Hand
 	})
 }
 
-// Both libraries take the tokens of the provider: nobody has to log in again.
+// Both libraries accept the provider's tokens, so no user must log in again.
 func Example_fromAuth0() {
 	p := newProvider()
 	defer p.Close()
@@ -132,8 +132,8 @@ func Example_fromAuth0() {
 	// with another: 403 {"code":"token_not_valid","detail":"The token is not valid."}
 }
 
-// twoIssuers gives the Auth of an API that issues tokens of its own from now on, and
-// takes those of the provider until it is left out.
+// twoIssuers returns the Auth of an API that now issues its own tokens, and still accepts
+// those of the provider.
 func twoIssuers(newKey keys.Source, oldIssuer string, oldKeys *keys.Remote) (*jwtauth.Auth, error) {
 	return jwtauth.New(newKey,
 		jwtauth.WithIssuer("https://api.example.com"),
@@ -145,7 +145,7 @@ func twoIssuers(newKey keys.Source, oldIssuer string, oldKeys *keys.Remote) (*jw
 	)
 }
 
-// An API leaves its provider, and issues its tokens itself.
+// An API leaves its provider, and issues tokens itself.
 func Example_fromAuth0Transition() {
 	p := newProvider()
 	defer p.Close()
@@ -203,7 +203,7 @@ func TestWhatIsOtherThanWithAuth0(t *testing.T) {
 	t.Run("a provider that was never reached", func(t *testing.T) {
 		p := newProvider()
 		good := p.token(nil, nil)
-		p.Close() // before anything that reads its keys, on its own or when asked
+		p.Close() // closed first, so that nothing can fetch its keys
 		old := auth0Before(p)
 		auth, err := fromProvider(t.Context(), p.issuer(), p.Client())
 		require.NoError(t, err)

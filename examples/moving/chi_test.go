@@ -32,7 +32,7 @@ func chiBefore(tokenAuth *chijwtauth.JWTAuth) http.Handler {
 	return router
 }
 
-// chiAuth is that server's Auth.
+// chiAuth returns the Auth of that server.
 func chiAuth(key keys.Source) (*jwtauth.Auth, error) {
 	return jwtauth.New(key,
 		jwtauth.WithAnyContainer(),
@@ -64,7 +64,7 @@ func admin(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprintf(w, "hello, user %d", own.UserID)
 }
 
-// The server after the move, when no old token is left.
+// This is the server after the move, when there are no more old tokens.
 func Example_fromChi() {
 	key, err := keys.Generate("EdDSA")
 	if err != nil {
@@ -97,8 +97,8 @@ func Example_fromChi() {
 	// with garbage: 401 {"code":"token_not_valid","detail":"The token is not valid."}
 }
 
-// chiTransition gives the Auth that judges while there are old tokens, and the one
-// that issues, which is to stay.
+// chiTransition returns the Auth that verifies while there are old tokens, and the Auth
+// that issues, which stays.
 func chiTransition(newKey keys.Key, oldSecret []byte) (ring *keys.Ring, judging, issuing *jwtauth.Auth, err error) {
 	ring, err = keys.NewRing(newKey, keys.HS256(oldSecret)) // the first signs, both verify
 	if err != nil {
@@ -117,7 +117,8 @@ func chiTransition(newKey keys.Key, oldSecret []byte) (ring *keys.Ring, judging,
 	return ring, judging, issuing, err
 }
 
-// Old tokens are let in until the old secret is retired, and new ones all along.
+// Old tokens are accepted until the old secret is retired. New tokens are always
+// accepted.
 func Example_fromChiTransition() {
 	tokenAuth := chijwtauth.New("HS256", oldSecret, nil)
 	claims := map[string]any{"user_id": 7}
@@ -140,7 +141,7 @@ func Example_fromChiTransition() {
 	get("here, a new token", router, "/admin", fresh)
 	fmt.Println("old tokens seen:", oldTokens.Value())
 
-	if err := ring.Retire(""); err != nil { // the key without an id
+	if err := ring.Retire(""); err != nil { // the key without an ID
 		fmt.Println(err)
 		return
 	}

@@ -22,8 +22,8 @@ import (
 	"github.com/joinednode/jwtauth/session"
 )
 
-// Given by Django 3.2.25 with djangorestframework-simplejwt 5.2.2 and djoser 2.1.0,
-// for the user whose id is 1, at djangoTime.
+// Django 3.2.25 issued these tokens, with djangorestframework-simplejwt 5.2.2 and djoser
+// 2.1.0, for the user with the ID 1, at djangoTime.
 const (
 	secretKey     = "django-insecure-q7(example-only-not-a-secret)#w0x2m9k$4v&b1z!e5r6t8y3u"
 	djangoRefresh = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJ0b2tlbl90eXBlIjoicmVmcmVzaCIsImV4cCI6MTc5NTM3OTMzNSwiaWF0IjoxNzk1MjkyOTM1LCJqdGkiOiI0NjM3YzljODYzNDE0ZDA2OGNhYjE2MDA0YjdkZTRjNSIsInVzZXJfaWQiOjF9.X_Ir_WnHIX1mJeyJyZOwnoWn-XPt11bv2rIsUZ1OwCA"
@@ -32,30 +32,30 @@ const (
 
 var djangoTime = time.Unix(1795292935, 0)
 
-// active stands for the look-up of a user.
+// active stands for a look-up of the user.
 func active(_ context.Context, id string) (bool, error) { return id != "13", nil }
 
 func checkPassword(_ *http.Request, c session.Credentials) (string, []session.LoginOption, error) {
 	if c.Username != "alice" || c.Password != "right" {
 		return "", nil, session.ErrCredentials
 	}
-	return "1", nil, nil // the id of the user
+	return "1", nil, nil // the user's ID
 }
 
-// takeOver is the refresh/ of the transition: whoever brings a refresh token of
-// Django gets a session here, once. Anything else is for next.
+// takeOver is the endpoint refresh/ during the move. It exchanges a refresh token of
+// Django for a session, once. It passes any other request on to next.
 func takeOver(django *jwtauth.Auth, list *revoke.List, sessions *session.Manager, exchanged *expvar.Int, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(io.LimitReader(r.Body, 64<<10))
-		r.Body = io.NopCloser(io.MultiReader(bytes.NewReader(body), r.Body)) // next reads it anew
+		r.Body = io.NopCloser(io.MultiReader(bytes.NewReader(body), r.Body)) // next reads it again
 		var sent struct {
 			Refresh string `json:"refresh"`
 		}
 		var own struct {
 			Type string      `json:"token_type"`
-			User json.Number `json:"user_id"` // a number or its digits; a string if ids are UUIDs
+			User json.Number `json:"user_id"` // a number or its digits; a string if IDs are UUIDs
 		}
-		_ = json.Unmarshal(body, &sent) // what is no JSON has no token either
+		_ = json.Unmarshal(body, &sent) // a body that is not JSON has no token
 		claims, err := django.Verify(r.Context(), sent.Refresh, "")
 		switch {
 		case errors.Is(err, jwtauth.ErrUnavailable):
@@ -70,7 +70,7 @@ func takeOver(django *jwtauth.Auth, list *revoke.List, sessions *session.Manager
 			sessions.Auth().Deny(w, r, jwtauth.ErrRevoked)
 			return
 		}
-		if err == nil { // not before: an outage of Login must leave the token good
+		if err == nil { // only now: an outage of Login must leave the token valid
 			err = list.RevokeToken(r.Context(), claims.Issuer, claims.ID, claims.ExpiresAt)
 		}
 		if err != nil {
@@ -82,7 +82,7 @@ func takeOver(django *jwtauth.Auth, list *revoke.List, sessions *session.Manager
 	})
 }
 
-// newSessions is what takes the place of djoser's JWT endpoints.
+// newSessions returns what replaces djoser's JWT endpoints.
 func newSessions(newKey keys.Source, list *revoke.List, opts ...session.Option) (*session.Manager, error) {
 	return session.New(newKey, session.NewMemory(), append(opts,
 		session.WithSimpleJWTBodies(),
@@ -99,29 +99,30 @@ func newSessions(newKey keys.Source, list *revoke.List, opts ...session.Option) 
 	)...)
 }
 
-// newDjango judges the refresh tokens that Django gave.
+// newDjango returns an Auth for the refresh tokens that Django issued.
 func newDjango(secretKey string, list *revoke.List, opts ...jwtauth.Option) (*jwtauth.Auth, error) {
 	return jwtauth.New(keys.HS256([]byte(secretKey)), append(opts,
 		jwtauth.WithAnyContainer(),
 		jwtauth.WithRevocations(list),
-		jwtauth.WithMaxLifetime(10*24*time.Hour), // of REFRESH_TOKEN_LIFETIME, at least
+		jwtauth.WithMaxLifetime(10*24*time.Hour), // at least REFRESH_TOKEN_LIFETIME
 		jwtauth.WithCache(0),
 	)...)
 }
 
-// newDjangoMux serves what clients of Django call, while some have its tokens.
+// newDjangoMux serves the endpoints that clients of Django call, while some have its
+// tokens.
 func newDjangoMux(django *jwtauth.Auth, list *revoke.List, sessions *session.Manager, exchanged *expvar.Int) http.Handler {
 	mux := http.NewServeMux()
 	own := sessions.Handler(checkPassword)
 	mux.Handle("/auth/jwt/", own)
 	refresh := takeOver(django, list, sessions, exchanged, own)
-	mux.Handle("POST /auth/jwt/refresh/", refresh) // these two go when Django's last token has expired
+	mux.Handle("POST /auth/jwt/refresh/", refresh) // remove these two when Django's last token has expired
 	mux.Handle("POST /auth/jwt/refresh", refresh)
 	mux.Handle("/api/me/", sessions.Require(hello))
 	return mux
 }
 
-// moved is a whole server at the time of Django's tokens.
+// moved returns a whole server at the time of Django's tokens.
 func moved(t time.Time, revoked ...string) (http.Handler, *expvar.Int) {
 	clock := func() time.Time { return t }
 	list := must(revoke.New(revoke.NewMemory(), revoke.WithClock(clock)))
@@ -136,7 +137,7 @@ func moved(t time.Time, revoked ...string) (http.Handler, *expvar.Int) {
 	return newDjangoMux(must(newDjango(secretKey, list, jwtauth.WithClock(clock))), list, sessions, exchanged), exchanged
 }
 
-// post sends JSON, and returns the status and the object that comes back.
+// post sends JSON, and returns the status and the object of the response.
 func post(h http.Handler, path, body string) (int, map[string]any) {
 	status, text := call(h, "POST", path, func(r *http.Request) {
 		r.Header.Set("Content-Type", "application/json")
@@ -149,8 +150,8 @@ func post(h http.Handler, path, body string) (int, map[string]any) {
 
 func refreshWith(token string) string { return fmt.Sprintf(`{"refresh": %q}`, token) }
 
-// A client that has Django's tokens goes on without a login: its access token is
-// refused as if it had expired, and its refresh token is taken once.
+// A client with Django's tokens continues without a login. Its access token is rejected
+// as if it had expired, and its refresh token is accepted once.
 func Example_fromDjoser() {
 	mux, exchanged := moved(djangoTime.Add(time.Minute))
 	status, body := call(mux, "GET", "/api/me/", header("Authorization", "JWT "+djangoAccess))

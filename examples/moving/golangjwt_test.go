@@ -19,7 +19,7 @@ import (
 	"github.com/joinednode/jwtauth/keys"
 )
 
-// byHand is a middleware as one writes it with golang-jwt.
+// byHand is a typical handwritten middleware with golang-jwt.
 func byHand(alg string, key any) http.Handler {
 	type tenantClaims struct {
 		Tenant string `json:"tenant"`
@@ -57,7 +57,7 @@ func orders(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprintf(w, "the orders of %s, for %s", claims.Container, claims.Subject)
 }
 
-// The server after the move, when no old token is left.
+// This is the server after the move, when there are no more old tokens.
 func Example_fromGolangJWT() {
 	key, err := keys.Generate("EdDSA")
 	if err != nil {
@@ -88,8 +88,8 @@ func Example_fromGolangJWT() {
 	// another: 403 {"code":"token_not_valid","detail":"The token is not valid.","reason":"wrong_container"}
 }
 
-// golangJWTTransition gives the Auth that judges while there are old tokens, and the
-// one that issues, which is to stay.
+// golangJWTTransition returns the Auth that verifies while there are old tokens, and the
+// Auth that issues, which stays.
 func golangJWTTransition(newKey, oldKey keys.Key) (ring *keys.Ring, judging, issuing *jwtauth.Auth, err error) {
 	ring, err = keys.NewRing(newKey, oldKey) // the first signs, both verify
 	if err != nil {
@@ -108,7 +108,8 @@ func golangJWTTransition(newKey, oldKey keys.Key) (ring *keys.Ring, judging, iss
 	return ring, judging, issuing, err
 }
 
-// Old tokens are let in until the old secret is retired, and new ones all along.
+// Old tokens are accepted until the old secret is retired. New tokens are always
+// accepted.
 func Example_fromGolangJWTTransition() {
 	old := sign(jwt.SigningMethodHS256, oldSecret, nil, with(jwt.MapClaims{"sub": "alice", "tenant": "acme"}))
 	get("by hand, an old token", byHand("HS256", oldSecret), "/acme/orders", old)
@@ -128,7 +129,7 @@ func Example_fromGolangJWTTransition() {
 	get("here, a new token", mux, "/acme/orders", fresh)
 	fmt.Println("old tokens seen:", oldTokens.Value())
 
-	if err := ring.Retire(""); err != nil { // the key without an id
+	if err := ring.Retire(""); err != nil { // the key without an ID
 		fmt.Println(err)
 		return
 	}
@@ -143,8 +144,8 @@ func Example_fromGolangJWTTransition() {
 	// later, the new token, and issuing alone: 200 the orders of acme, for alice
 }
 
-// either lets a request through that one of two would. Of a token that no key of
-// auth has signed, old is asked.
+// either allows a request that one of two Auths allows. It asks old if no key of auth
+// has signed the token.
 func either(auth, old *jwtauth.Auth, next http.Handler) http.Handler {
 	ours, theirs := auth.Private(next), old.Private(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -169,7 +170,7 @@ func rsaAuths(newKey keys.Key, public *rsa.PublicKey) (auth, old *jwtauth.Auth, 
 	return auth, old, err
 }
 
-// What a ring cannot do: the old key is a key pair, and its tokens name no kid.
+// A ring cannot do this: the old key is a key pair, and its tokens have no kid.
 func Example_fromGolangJWTKeyPair() {
 	private := must(rsa.GenerateKey(rand.Reader, 2048))
 	old := sign(jwt.SigningMethodRS256, private, nil, with(jwt.MapClaims{"sub": "alice", "tenant": "acme", "aud": "orders"}))
@@ -258,9 +259,9 @@ func TestHostileTokensWhileMovingFromGolangJWT(t *testing.T) {
 	old := sign(jwt.SigningMethodHS256, oldSecret, nil, with(jwt.MapClaims{"sub": "alice", "tenant": "acme"}))
 	fresh, err := issuing.Issue("acme", jwtauth.Subject("alice"))
 	require.NoError(t, err)
-	for name, genuine := range map[string]string{"made of an old token": old, "made of a new token": fresh} {
+	for name, authentic := range map[string]string{"made of an old token": old, "made of a new token": fresh} {
 		t.Run(name, func(t *testing.T) {
-			testHostile(t, ordersMux(judging.Private), "/acme/orders", genuine, newKey.ID(), public)
+			testHostile(t, ordersMux(judging.Private), "/acme/orders", authentic, newKey.ID(), public)
 		})
 	}
 	t.Run("where each has an Auth of its own", func(t *testing.T) {

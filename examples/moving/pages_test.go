@@ -1,5 +1,5 @@
-// Package moving_test holds the code of the pages docs/from-*.md, so that it is
-// compiled and run, beside the libraries that the pages are about.
+// Package moving_test has the code of the pages docs/from-*.md. It is compiled and run
+// beside the libraries that the pages are about.
 package moving_test
 
 import (
@@ -40,7 +40,7 @@ func countOld(issuer string, old *expvar.Int, next http.Handler) http.Handler {
 	})
 }
 
-// must keeps the examples short; a server would report the error and stop.
+// must keeps the examples short. A server would log the error and stop.
 func must[T any](value T, err error) T {
 	if err != nil {
 		panic(err)
@@ -48,7 +48,7 @@ func must[T any](value T, err error) T {
 	return value
 }
 
-// newPair is the key of the new server, and its public half, which is no secret.
+// newPair returns the key of the new server, and its public half.
 func newPair() (keys.Key, crypto.PublicKey) {
 	public, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -70,7 +70,7 @@ func call(h http.Handler, method, path string, change ...func(*http.Request)) (i
 	return response.StatusCode, strings.TrimSpace(string(must(io.ReadAll(response.Body))))
 }
 
-// get prints the answer to a call with a token.
+// get prints the response to a call with a token.
 func get(who string, h http.Handler, path, token string) {
 	status, body := call(h, "GET", path, bearer(token))
 	fmt.Printf("%s: %d %s\n", who, status, body)
@@ -84,7 +84,7 @@ func header(name, value string) func(*http.Request) {
 	return func(r *http.Request) { r.Header.Add(name, value) }
 }
 
-// sign makes a token as whoever has the key could.
+// sign signs a token with any key.
 func sign(method jwt.SigningMethod, key any, head map[string]any, claims jwt.MapClaims) string {
 	token := jwt.NewWithClaims(method, claims)
 	for name, value := range head {
@@ -95,7 +95,7 @@ func sign(method jwt.SigningMethod, key any, head map[string]any, claims jwt.Map
 	return must(token.SignedString(key))
 }
 
-// with returns claims that live for an hour, changed.
+// with returns claims that are valid for an hour, with changes.
 func with(changes jwt.MapClaims) jwt.MapClaims {
 	claims := jwt.MapClaims{"exp": time.Now().Add(time.Hour).Unix(), "iat": time.Now().Unix()}
 	for name, value := range changes {
@@ -106,11 +106,11 @@ func with(changes jwt.MapClaims) jwt.MapClaims {
 	return claims
 }
 
-// difference is a request that the former library and this one answer with these
+// difference is a request to which the old library and this one respond with these
 // statuses, as the pages say.
 type difference struct {
 	name     string
-	method   string // GET unless set
+	method   string // GET if empty
 	change   []func(*http.Request)
 	old, new int
 }
@@ -130,10 +130,11 @@ func testDifferences(t *testing.T, path string, old, here http.Handler, cases []
 	}
 }
 
-// hostile are tokens that whoever has a genuine one, and the public keys, can make.
-func hostile(t *testing.T, genuine, kid string, public crypto.PublicKey) map[string]string {
+// hostile returns tokens that an attacker can make from an authentic one and the public
+// keys.
+func hostile(t *testing.T, authentic, kid string, public crypto.PublicKey) map[string]string {
 	t.Helper()
-	part := strings.Split(genuine, ".")
+	part := strings.Split(authentic, ".")
 	var claims jwt.MapClaims
 	text, err := jwt.NewParser().DecodeSegment(part[1])
 	require.NoError(t, err)
@@ -154,17 +155,18 @@ func hostile(t *testing.T, genuine, kid string, public crypto.PublicKey) map[str
 		"HS256 by the bytes of the public key":       sign(jwt.SigningMethodHS256, der, named, claims),
 		"EdDSA by a stranger, under the new kid":     sign(jwt.SigningMethodEdDSA, stranger, named, claims),
 		"EdDSA by a stranger, without a kid":         sign(jwt.SigningMethodEdDSA, stranger, nil, claims),
-		"genuine, its signature gone":                part[0] + "." + part[1] + ".",
-		"genuine, its claims those of somebody else": part[0] + "." + strings.Split(sign(jwt.SigningMethodHS256, oldSecret, nil, claims), ".")[1] + "." + part[2],
+		"authentic, its signature gone":                part[0] + "." + part[1] + ".",
+		"authentic, its claims those of another user": part[0] + "." + strings.Split(sign(jwt.SigningMethodHS256, oldSecret, nil, claims), ".")[1] + "." + part[2],
 	}
 }
 
-// testHostile wants the genuine token let in, and none of the others.
-func testHostile(t *testing.T, h http.Handler, path, genuine, kid string, public crypto.PublicKey) {
+// testHostile requires that the authentic token is accepted, and every other one
+// rejected.
+func testHostile(t *testing.T, h http.Handler, path, authentic, kid string, public crypto.PublicKey) {
 	t.Helper()
-	status, body := call(h, "GET", path, bearer(genuine))
+	status, body := call(h, "GET", path, bearer(authentic))
 	require.Equal(t, http.StatusOK, status, body)
-	for name, token := range hostile(t, genuine, kid, public) {
+	for name, token := range hostile(t, authentic, kid, public) {
 		t.Run(name, func(t *testing.T) {
 			status, body := call(h, "GET", path, bearer(token))
 			require.Equal(t, http.StatusUnauthorized, status, body)
@@ -172,8 +174,8 @@ func testHostile(t *testing.T, h http.Handler, path, genuine, kid string, public
 	}
 }
 
-// sources are the files here that are the code of a page. The page's library is
-// named with its version, which go.mod must have, where it is a Go module.
+// sources maps each page to the file here that has its code. If the page's library is a
+// Go module, its version must be that in go.mod.
 var sources = map[string]struct{ file, module string }{
 	"from-go-chi-jwtauth.md":          {"chi_test.go", "github.com/go-chi/jwtauth/v5"},
 	"from-auth0-go-jwt-middleware.md": {"auth0_test.go", "github.com/auth0/go-jwt-middleware/v3"},
@@ -215,7 +217,7 @@ func read(t *testing.T, name string) string {
 	return string(text)
 }
 
-// contains reports whether whole lines of code are part of a source, whatever their
+// contains reports whether whole lines of code are part of a source. It ignores
 // indentation.
 func contains(source, code string) bool {
 	return strings.Contains(flush(source), flush(code))

@@ -23,8 +23,8 @@ import (
 	"github.com/joinednode/jwtauth/examples/internal/stores/storestest"
 )
 
-// asProgram makes this test binary the program itself: for what only a process
-// of its own shows, such as signals and exit codes.
+// asProgram makes this test binary the program itself, for tests that need a process of
+// its own, such as those of signals and exit codes.
 const asProgram = "RECIPES_TEST_AS_PROGRAM"
 
 func TestMain(m *testing.M) {
@@ -47,14 +47,14 @@ func program(t *testing.T, args ...string) *exec.Cmd {
 // running is a program under test, on a port of its own.
 type running struct {
 	url, banner string
-	out, logs   *lockedBuffer // out is what comes after the banner
+	out, logs   *lockedBuffer // out has what comes after the banner
 	stop        func() error
 }
 
 var addressIn = regexp.MustCompile(`http://[^/ ]+`)
 
-// start returns once the program has printed its banner, which it does when it
-// listens; clients wait in the backlog until it accepts.
+// start returns once the program has printed its banner. It then listens, and clients
+// wait until it accepts.
 func start(t *testing.T, args ...string) running {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -82,10 +82,10 @@ func start(t *testing.T, args ...string) running {
 	return r
 }
 
-// readBanner reads what is printed at the start, which is written at once.
+// readBanner reads what the program prints at the start, in one write.
 func readBanner(out io.Reader) string {
 	banner := make([]byte, 64<<10)
-	n, _ := out.Read(banner) // nothing, of a program that failed
+	n, _ := out.Read(banner) // empty if the program failed
 	return string(banner[:n])
 }
 
@@ -107,7 +107,7 @@ func (b *lockedBuffer) String() string {
 	return b.buf.String()
 }
 
-// shell runs lines as if they were pasted, with the environment set on top.
+// shell runs commands as if they were pasted, with additional environment variables.
 func shell(t *testing.T, script string, env ...string) string {
 	t.Helper()
 	for _, needed := range []string{"bash", "curl", "sed"} {
@@ -210,7 +210,7 @@ func TestWhatWasRevokedOutlivesARestart(t *testing.T) {
 	})
 }
 
-// Two processes over one database are one service.
+// Two processes over one database act as one service.
 func TestWhatOneProcessRevokesAnotherRefuses(t *testing.T) {
 	storestest.Each(t, func(t *testing.T, flags ...string) {
 		flags = append(flags, "-data", t.TempDir())
@@ -281,14 +281,15 @@ func TestARequestUnderWayIsAnsweredBeforeTheProgramEnds(t *testing.T) {
 		"\r\nContent-Length: 11\r\nExpect: 100-continue\r\n\r\n")
 	require.NoError(t, err)
 	reader := bufio.NewReader(conn)
-	// The server asks for the body once the recipe reads it: it is under way.
+	// The server asks for the body when the recipe reads it, so the request is being
+	// served.
 	interim, err := http.ReadResponse(reader, nil)
 	require.NoError(t, err)
 	require.Equal(t, 100, interim.StatusCode)
 
 	ended := make(chan error, 1)
 	go func() { ended <- r.stop() }()
-	for { // until nobody new is let in, which is when the shutdown has begun
+	for { // until new connections are rejected, so the shutdown has begun
 		late, err := net.Dial("tcp", address)
 		if err != nil {
 			break

@@ -23,19 +23,19 @@ import (
 	"github.com/joinednode/jwtauth/keys"
 )
 
-// rotating is the whole service in a bubble with a clock of its own, whose keys
-// rotate, a step every minute.
+// rotating is the whole service in a synctest bubble. Its keys rotate by one step every
+// minute.
 type rotating struct {
 	t         *testing.T
 	file      string
 	handler   http.Handler
 	out, logs lockedBuffer
 	began     time.Time
-	steps     int // that were due
+	steps     int // the number of steps so far
 }
 
-// rotate calls test with a service whose keys, of an algorithm, are in a file
-// that is made unless it is there. edit may change the rotation before it runs.
+// rotate calls test with a service whose keys are in a file, which is created if it is
+// missing. edit may change the rotation before it runs.
 func rotate(t *testing.T, file, alg string, test func(*testing.T, *rotating), edit ...func(*rotation)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -64,8 +64,8 @@ func ringFile(t *testing.T) string {
 	return filepath.Join(t.TempDir(), "keys.jwks")
 }
 
-// step lets time go by until one more step was due, and was followed, and
-// returns what was printed meanwhile.
+// step lets time pass until one more step was taken and followed. It returns what was
+// printed meanwhile.
 func (s *rotating) step() string {
 	s.t.Helper()
 	before := len(s.out.String())
@@ -93,7 +93,7 @@ func (s *rotating) accepts(token string) bool {
 	return got.status == 200
 }
 
-// published are the ids in the JWK Set that is served, nil if none is.
+// published returns the IDs in the served JWK Set, or nil if there is none.
 func (s *rotating) published() (kids []string) {
 	s.t.Helper()
 	got := s.send("GET", "/.well-known/jwks.json")
@@ -103,7 +103,7 @@ func (s *rotating) published() (kids []string) {
 	return idsOf(s.t, got.body)
 }
 
-// kept are the ids in the file.
+// kept returns the IDs in the file.
 func (s *rotating) kept() []string {
 	s.t.Helper()
 	return idsOf(s.t, read(s.t, s.file))
@@ -133,8 +133,8 @@ func keysOf(t *testing.T, set string) []json.RawMessage {
 	return parsed.Keys
 }
 
-// tokenBy is a token that a key in the file signs, whether or not the service
-// signs by it.
+// tokenBy returns a token signed with a key in the file, whether or not the service signs
+// with it.
 func (s *rotating) tokenBy(kid string) string {
 	s.t.Helper()
 	set := read(s.t, s.file)
@@ -149,7 +149,7 @@ func (s *rotating) tokenBy(kid string) string {
 	return token
 }
 
-// anotherRing is a ring of the same file, as another program has it.
+// anotherRing returns another program's ring of the same file.
 func anotherRing(t *testing.T, file string) *keys.Ring {
 	t.Helper()
 	ring, err := keys.OpenRing(file)
@@ -171,8 +171,8 @@ func TestAKeyIsPublishedThenSignsAndThenTheOneBeforeIsRetired(t *testing.T) {
 				require.Len(t, s.kept(), 1)
 				old, was := s.kept()[0], read(t, s.file)
 				tokens := map[string]string{"before the first step": s.mint()}
-				// stage compares what is in the file and what is served with the
-				// keys that there should be, the one that signs first.
+				// stage compares the keys in the file and the served ones with the
+				// expected keys, beginning with the one that signs.
 				stage := func(printed, says string, kids []string, refused ...string) {
 					t.Helper()
 					require.Equal(t, fmt.Sprintf("# %s  %s\n", s.began.Add(time.Duration(s.steps)*time.Minute).Format(time.DateTime), says), printed)
@@ -189,7 +189,7 @@ func TestAKeyIsPublishedThenSignsAndThenTheOneBeforeIsRetired(t *testing.T) {
 						require.Equal(t, !slices.Contains(refused, when), s.accepts(token), when)
 					}
 				}
-				for range 2 { // the second round is as the first
+				for range 2 { // the second round is like the first
 					printed := s.step()
 					require.Len(t, s.kept(), 2)
 					next := s.kept()[1]
@@ -288,8 +288,8 @@ func TestAFileThatCannotBeWrittenStaysAsTheMemory(t *testing.T) {
 	newService(t, file, "EdDSA", demoCatalogue())
 	readOnly := func(*rotation) {}
 	if os.Geteuid() == 0 {
-		// Root may write into any folder but the one that lists its open files. The
-		// name by which the file was opened is gone, so that it leads nowhere else.
+		// Root can write into every folder except the one that lists its open files. The
+		// name by which the file was opened is gone, so it leads nowhere else.
 		name := file + ".opened"
 		require.NoError(t, os.Link(file, name))
 		opened, err := os.Open(name)
@@ -401,7 +401,7 @@ func TestTheProgramFollowsItsFile(t *testing.T) {
 	served := func() []string {
 		return idsOf(t, send(t, request(t, "GET", r.url+"/.well-known/jwks.json", "")).body)
 	}
-	// follows waits until the program has the keys that another one saved.
+	// follows waits until the program has the keys that another program saved.
 	other := anotherRing(t, file)
 	follows := func(err error) {
 		t.Helper()
@@ -437,7 +437,7 @@ func TestTheProgramRotatesIfToldToAndEndsAfterAStep(t *testing.T) {
 	saved := func() bool { return len(idsOf(t, read(t, filepath.Join(data, "keys.jwks")))) == 2 }
 	require.Eventually(t, saved, time.Minute, 10*time.Millisecond)
 
-	// The step is still to be printed, which nobody reads yet.
+	// The step has not been printed yet, since the output is not read.
 	stop()
 	select {
 	case <-ended:

@@ -23,7 +23,7 @@ import (
 
 const ownerKey = "the owner's key"
 
-// serveRecipes serves recipes on a real port and returns its URL.
+// serveRecipes serves recipes on a real port, and returns its URL.
 func serveRecipes(t *testing.T, recipes catalogue) string {
 	t.Helper()
 	_, handler := newService(t, filepath.Join(t.TempDir(), "keys.jwks"), "EdDSA", recipes)
@@ -32,8 +32,8 @@ func serveRecipes(t *testing.T, recipes catalogue) string {
 	return server.URL
 }
 
-// newService is the whole service without a server, and the ring of its keys,
-// which nothing runs.
+// newService returns the whole service without a server, and its ring, which does not
+// run.
 func newService(t *testing.T, file, alg string, recipes catalogue) (*keys.Ring, http.Handler) {
 	t.Helper()
 	logger := slog.New(slog.DiscardHandler)
@@ -46,14 +46,14 @@ func newService(t *testing.T, file, alg string, recipes catalogue) (*keys.Ring, 
 	return ring, handler
 }
 
-// response is one that was read to its end.
+// response is a response that was read completely.
 type response struct {
 	status int
 	header http.Header
 	body   string
 }
 
-// request makes a request with header fields given as names and values.
+// request returns a request with header fields given as names and values.
 func request(t *testing.T, method, url, body string, fields ...string) *http.Request {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
@@ -64,11 +64,11 @@ func request(t *testing.T, method, url, body string, fields ...string) *http.Req
 	return r
 }
 
-// transport keeps no connections: one that was opened but never used would hold
-// up a server's shutdown for seconds.
+// transport keeps no connections. An unused connection would delay a server's shutdown
+// for seconds.
 var transport = &http.Transport{DisableKeepAlives: true}
 
-// send follows no redirect: none is ever answered.
+// send sends a request. There must be no redirect.
 func send(t *testing.T, r *http.Request) response {
 	t.Helper()
 	resp, err := transport.RoundTrip(r)
@@ -79,10 +79,10 @@ func send(t *testing.T, r *http.Request) response {
 	return response{resp.StatusCode, resp.Header, string(body)}
 }
 
-// handle has a request answered without a server.
+// handle serves a request without a server.
 func handle(t *testing.T, handler http.Handler, r *http.Request) response {
 	t.Helper()
-	r.RequestURI = r.URL.RequestURI() // as a server has it
+	r.RequestURI = r.URL.RequestURI() // as a server sets it
 	w := httptest.NewRecorder()
 	handler.ServeHTTP(w, r)
 	return response{w.Code, w.Header(), w.Body.String()}
@@ -100,7 +100,7 @@ func mintRequest(t *testing.T, base, container, ownerKey string) *http.Request {
 	return r
 }
 
-// token is what was minted for a container.
+// token returns the token that was issued for a container.
 func (r response) token(t *testing.T, container string) string {
 	t.Helper()
 	require.Equal(t, 200, r.status, r.body)
@@ -276,7 +276,7 @@ func TestARevokedTokenOpensNothingAndOthersStillDo(t *testing.T) {
 	demo, second, other := mint(t, base, "demo", ownerKey), mint(t, base, "demo", ownerKey), mint(t, base, "other", ownerKey)
 
 	t.Run("one by itself", func(t *testing.T) {
-		for range 2 { // the second time it is already
+		for range 2 { // the second time it is already revoked
 			got := send(t, revokeRequest(t, base, demo, "demo", ownerKey))
 			require.Equal(t, 200, got.status, got.body)
 			require.Empty(t, got.body)
@@ -332,7 +332,7 @@ func TestOnlyAContainersOwnerRevokesItsTokens(t *testing.T) {
 			}
 			require.Equal(t, one, got.body, "all are refused alike")
 			require.Equal(t, all, gotAll.body, "all are refused alike")
-			if c.user != "other" { // who learns as much by presenting the token
+			if c.user != "other" { // other could learn the same by sending the token
 				require.Equal(t, one, send(t, revokeRequest(t, base, "garbage", c.user, c.password)).body)
 			}
 		})
@@ -374,7 +374,7 @@ func TestOnlyAContainersOwnerRevokesItsTokens(t *testing.T) {
 	})
 }
 
-// A log that fails is never reported as done.
+// If the log fails, the response is never a success.
 func TestRevokingWhatCannotBeWrittenIsNotDone(t *testing.T) {
 	list, err := revoke.New(revoke.NewMemory())
 	require.NoError(t, err)
@@ -417,7 +417,7 @@ func TestWhatExistsIsToldOnlyToThoseWhoMaySeeIt(t *testing.T) {
 func TestVisibilityIsLookedUpOnEveryRequest(t *testing.T) {
 	recipes := demoCatalogue()
 	_, handler := newService(t, filepath.Join(t.TempDir(), "keys.jwks"), "EdDSA", recipes)
-	// Without a server, whose goroutines would read what the test changes.
+	// There is no server, since its goroutines would read what the test changes.
 	hello := func() int { return handle(t, handler, request(t, "GET", "/run/demo/hello", "")).status }
 	set := func(policy jwtauth.Policy) {
 		changed := recipes["demo"]["hello"]
@@ -469,7 +469,7 @@ func TestNoRedirectRepeatsAToken(t *testing.T) {
 		"/revoke/", "/revoke-all/demo/", "/revoke-all",
 	} {
 		r := request(t, "GET", base, "")
-		r.URL.Opaque = "//" + r.URL.Host + path // sent as it stands
+		r.URL.Opaque = "//" + r.URL.Host + path // sent unchanged
 		r.URL.RawQuery = "token=" + demo
 		got := send(t, r)
 		require.Equal(t, 404, got.status, path)

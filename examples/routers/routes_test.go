@@ -1,5 +1,5 @@
-// Package routers_test puts Routes around every router of these examples, in each
-// of the settings that change how the router reads a path.
+// Package routers_test wraps every router of these examples with Routes, in each setting
+// that changes how the router reads a path.
 package routers_test
 
 import (
@@ -18,7 +18,7 @@ import (
 	"github.com/joinednode/jwtauth/examples/routers/internal/routertest"
 )
 
-// table is what Routes is given, and what every router is given in its own syntax.
+// table is the table for Routes. Every router gets the same patterns in its own syntax.
 var table = map[string]jwtauth.Policy{
 	"/run/{container}/{recipe}":      jwtauth.Private,
 	"/run/{container}/hello":         jwtauth.Public,
@@ -30,17 +30,17 @@ var table = map[string]jwtauth.Policy{
 	"/files/{container}/{dir}/{n}":   jwtauth.Private,
 }
 
-// ran is what the handler that ran says of itself.
+// ran identifies the handler that ran.
 type ran struct {
 	pattern   string
-	container string // decoded once, as examples/routers decodes it for this setting
+	container string // decoded once, as the program of this router does
 	claims    bool
 }
 
-// setting is one way to build a router. report is told which handler runs.
+// setting builds a router in one way. The router calls report with the handler that runs.
 type setting func(report func(r *http.Request, pattern, container string)) http.Handler
 
-// decoded returns a parameter that a router leaves encoded, decoded once.
+// decoded decodes a parameter that a router leaves encoded.
 func decoded(value string) string {
 	if text, err := url.PathUnescape(value); err == nil {
 		return text
@@ -59,7 +59,7 @@ func ifRawPath(value string, r *http.Request) string {
 	return value
 }
 
-// colons writes a pattern as gin and echo do.
+// colons returns a pattern in the syntax of gin and echo.
 func colons(pattern string) string {
 	return strings.NewReplacer("{container}", ":container", "{recipe}", ":recipe", "{name}", ":name", "{dir}", ":dir", "{n}", ":n").Replace(pattern)
 }
@@ -85,7 +85,7 @@ func chiRouter(report func(*http.Request, string, string)) http.Handler {
 func gorilla(set func(*mux.Router) *mux.Router, decode func(string, *http.Request) string) setting {
 	return func(report func(*http.Request, string, string)) http.Handler {
 		router := set(mux.NewRouter())
-		for _, literalFirst := range []bool{true, false} { // gorilla takes the first pattern that matches
+		for _, literalFirst := range []bool{true, false} { // gorilla uses the first pattern that matches
 			for pattern := range table {
 				if strings.HasSuffix(pattern, "}") == literalFirst {
 					continue
@@ -140,15 +140,15 @@ var settings = map[string]setting{
 	"echo":                                  echoRouter,
 }
 
-// decodesPlus are the settings in which gin reads a plus in a container as a space.
-// What helps there is CheckContainer, which these tests call in the handler.
+// decodesPlus are the settings in which gin reads a plus in a container as a space. There
+// the handlers of these tests call CheckContainer.
 var decodesPlus = map[string]bool{"gin with UseRawPath": true, "gin with UseEscapedPath": true}
 
-// paths are spellings of requests, with the pattern that a reader of the table
-// expects to serve them.
+// paths are spellings of paths, with the pattern that a reader of the table expects for
+// each.
 var paths = map[string]struct {
 	target  string
-	public  bool // some router serves it by a public pattern
+	public  bool // some router serves it with a public pattern
 	opensTo []string
 }{
 	"a private route":                                  {"/run/A/notify", false, []string{"A"}},
@@ -190,7 +190,7 @@ func TestRoutes_AroundEveryRouterAndSetting(t *testing.T) {
 			var last *ran
 			router := build(func(r *http.Request, pattern, container string) {
 				if err := auth.CheckContainer(r.Context(), container); err != nil {
-					return // as a handler would deny it
+					return // as a handler would after denying the request
 				}
 				_, ok := jwtauth.FromContext(r.Context())
 				last = &ran{pattern, container, ok}
@@ -225,7 +225,7 @@ func TestRoutes_AroundEveryRouterAndSetting(t *testing.T) {
 	}
 }
 
-// What a right client asks for runs, in the spellings that browsers send.
+// The requests of right clients run, in the spellings that browsers send.
 func TestRoutes_LetRightClientsThrough(t *testing.T) {
 	for name, build := range settings {
 		t.Run(name, func(t *testing.T) {
@@ -259,8 +259,8 @@ func TestRoutes_LetRightClientsThrough(t *testing.T) {
 	}
 }
 
-// A ServeMux that Routes wraps by itself reads a path as the table does. So a public
-// name needs no token in the spelling that browsers send.
+// If Routes wraps a ServeMux directly, that mux reads a path as the table does. So a
+// public name needs no token in the spelling that browsers send.
 func TestRoutes_KeepPublicNamesOfAServeMuxPublic(t *testing.T) {
 	auth := routertest.New(t)
 	wrap, err := auth.Routes(table)
@@ -280,7 +280,8 @@ func TestRoutes_KeepPublicNamesOfAServeMuxPublic(t *testing.T) {
 	}
 }
 
-// A router behind a pattern that takes any number of segments reads them again.
+// Behind a pattern that matches any number of segments, another router may read them
+// again.
 func TestRoutes_AroundAServeMuxThatHoldsAnotherRouter(t *testing.T) {
 	auth := routertest.New(t)
 	wrap, err := auth.Routes(map[string]jwtauth.Policy{

@@ -22,7 +22,7 @@ import (
 	"github.com/joinednode/jwtauth/examples/routers/internal/routertest"
 )
 
-// service is the program with a clock and revocations that the test moves.
+// service is the program, with a clock and revocations that the test controls.
 type service struct {
 	auth    *jwtauth.Auth
 	client  grpc_health_v1.HealthClient
@@ -53,7 +53,7 @@ func serve(t *testing.T) *service {
 
 func (s *service) at(now time.Time) { s.now.Store(&now) }
 
-// Revoked makes a service the revocation list of its own Auth.
+// Revoked makes service the revocation checker of its own Auth.
 func (s *service) Revoked(context.Context, jwtauth.Claims) (bool, error) {
 	if s.outage.Load() {
 		return false, errors.New("out of reach")

@@ -20,14 +20,14 @@ import (
 
 var start = time.Date(2026, time.March, 14, 15, 9, 26, 0, time.UTC)
 
-// service is the program with a clock and ticks that the test moves, and a
-// revocation list of one entry.
+// service is the program, with a clock and ticks that the test controls, and one revoked
+// token.
 type service struct {
 	auth    *jwtauth.Auth
 	url     string
 	now     atomic.Pointer[time.Time]
 	ticks   chan time.Time
-	stopped chan struct{}         // a handler that has ended
+	stopped chan struct{}         // receives a value when a handler has ended
 	revoked atomic.Value          // string: the revoked jti
 	outage  atomic.Pointer[error] // of the revocation list
 }
@@ -48,7 +48,7 @@ func serve(t *testing.T) *service {
 
 func (s *service) at(now time.Time) { s.now.Store(&now) }
 
-// tick returns once the stream has taken the tick.
+// tick sends a tick, and returns once the stream has received it.
 func (s *service) tick(t *testing.T) {
 	t.Helper()
 	select {
@@ -58,7 +58,7 @@ func (s *service) tick(t *testing.T) {
 	}
 }
 
-// Revoked makes a service the revocation list of its own Auth.
+// Revoked makes service the revocation checker of its own Auth.
 func (s *service) Revoked(_ context.Context, c jwtauth.Claims) (bool, error) {
 	if err := s.outage.Load(); err != nil {
 		return false, *err
@@ -66,10 +66,10 @@ func (s *service) Revoked(_ context.Context, c jwtauth.Claims) (bool, error) {
 	return c.ID == s.revoked.Load(), nil
 }
 
-// stream is an open one, of either kind.
+// stream is an open stream of either kind.
 type stream interface {
-	next(t *testing.T) string // what the next tick sent
-	end(t *testing.T)         // requires that the server has ended it, saying why
+	next(t *testing.T) string // returns what was sent at the next tick
+	end(t *testing.T)         // requires that the server has ended the stream, and says why
 	leave()
 }
 
@@ -114,8 +114,7 @@ func (s socketStream) end(t *testing.T) {
 
 func (s socketStream) leave() { s.conn.CloseNow() }
 
-// kinds opens each kind of stream; status is that of the response, denied or
-// not.
+// kinds opens each kind of stream. status is that of the response, also if it was denied.
 var kinds = map[string]struct {
 	path string
 	open func(t *testing.T, url string) (s stream, status int)
@@ -142,7 +141,7 @@ var kinds = map[string]struct {
 func TestStreams(t *testing.T) {
 	for name, kind := range kinds {
 		t.Run(name, func(t *testing.T) {
-			// open opens a stream with a token that lives an hour.
+			// open opens a stream with a token that is valid for an hour.
 			open := func(t *testing.T) (*service, stream) {
 				t.Helper()
 				s := serve(t)
