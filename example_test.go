@@ -24,7 +24,7 @@ var hello = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, "hello, %s", claims.Subject)
 		return
 	}
-	io.WriteString(w, "hello, stranger")
+	io.WriteString(w, "hello, guest")
 })
 
 // must keeps the examples short. A server would log the error and stop.
@@ -80,7 +80,7 @@ func Example() {
 	// 200 hello, alice
 	// 403 {"code":"not_authenticated","detail":"A token is needed."}
 	// 403 {"code":"token_not_valid","detail":"The token is not valid.","reason":"wrong_container"}
-	// 200 hello, stranger
+	// 200 hello, guest
 }
 
 func ExampleNew() {
@@ -199,7 +199,7 @@ func ExampleAuth_Public() {
 	get(mux, "/run/my-container/hello", "garbage")
 	// Output:
 	// 200 hello, alice
-	// 200 hello, stranger
+	// 200 hello, guest
 }
 
 func ExampleAuth_Optional() {
@@ -209,7 +209,7 @@ func ExampleAuth_Optional() {
 	get(mux, "/run/my-container/hello", "")
 	get(mux, "/run/my-container/hello", "garbage")
 	// Output:
-	// 200 hello, stranger
+	// 200 hello, guest
 	// 403 {"code":"token_not_valid","detail":"The token is not valid."}
 }
 
@@ -227,7 +227,7 @@ func ExampleAuth_Protect() {
 	get(mux, "/run/my-container/hello", "")
 	get(mux, "/run/my-container/notify", "")
 	// Output:
-	// 200 hello, stranger
+	// 200 hello, guest
 	// 403 {"code":"not_authenticated","detail":"A token is needed."}
 }
 
@@ -254,7 +254,7 @@ func ExampleAuth_Routes() {
 	_, err = auth.Routes(map[string]jwtauth.Policy{"/run/../x": jwtauth.Public})
 	fmt.Println(err)
 	// Output:
-	// 200 hello, stranger
+	// 200 hello, guest
 	// 403 {"code":"not_authenticated","detail":"A token is needed."}
 	// 200 hello, alice
 	// 403 {"code":"not_authenticated","detail":"A token is needed."}
@@ -549,7 +549,7 @@ func ExampleWithExtractors() {
 	r := httptest.NewRequest("GET", "/", nil)
 	r.AddCookie(&http.Cookie{Name: "__Host-session", Value: must(auth.Issue("", jwtauth.Subject("alice")))})
 	send(auth.Private(hello), r)
-	r.Header.Set("Authorization", "Bearer garbage") // judged first, and no further
+	r.Header.Set("Authorization", "Bearer garbage") // found first, so the cookie is not read
 	send(auth.Private(hello), r)
 	// Output:
 	// 200 hello, alice

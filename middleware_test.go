@@ -762,7 +762,7 @@ func TestWithObserver_EachDecisionOfAMiddlewareIsObservedOnce(t *testing.T) {
 			jwtauth.FromHeader("Authorization", "Bearer"), jwtauth.FromQuery("token"), jwtauth.FromCookie("session")))
 		require.NoError(t, err)
 		for _, policy := range []jwtauth.Policy{private, public, optional} {
-			if test.path == authtest.DemoPath+"?%" && policy == public { // what does not parse is dropped, the rest is judged
+			if test.path == authtest.DemoPath+"?%" && policy == public { // Public drops a query that does not parse, and verifies the header
 				continue
 			}
 			protect := auth.Protect(func(*http.Request) (jwtauth.Rule, error) { return jwtauth.Rule{Policy: policy}, nil })

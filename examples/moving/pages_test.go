@@ -148,14 +148,14 @@ func hostile(t *testing.T, authentic, kid string, public crypto.PublicKey) map[s
 
 	named := map[string]any{"kid": kid}
 	return map[string]string{
-		"without an algorithm":                       sign(jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, nil, claims),
-		"without an algorithm, under the new kid":    sign(jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, named, claims),
-		"HS256 by the text of the public key":        sign(jwt.SigningMethodHS256, text, nil, claims),
-		"that, under the new kid":                    sign(jwt.SigningMethodHS256, text, named, claims),
-		"HS256 by the bytes of the public key":       sign(jwt.SigningMethodHS256, der, named, claims),
-		"EdDSA by a stranger, under the new kid":     sign(jwt.SigningMethodEdDSA, stranger, named, claims),
-		"EdDSA by a stranger, without a kid":         sign(jwt.SigningMethodEdDSA, stranger, nil, claims),
-		"authentic, its signature gone":                part[0] + "." + part[1] + ".",
+		"without an algorithm":                        sign(jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, nil, claims),
+		"without an algorithm, under the new kid":     sign(jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, named, claims),
+		"HS256 by the text of the public key":         sign(jwt.SigningMethodHS256, text, nil, claims),
+		"that, under the new kid":                     sign(jwt.SigningMethodHS256, text, named, claims),
+		"HS256 by the bytes of the public key":        sign(jwt.SigningMethodHS256, der, named, claims),
+		"EdDSA by a stranger, under the new kid":      sign(jwt.SigningMethodEdDSA, stranger, named, claims),
+		"EdDSA by a stranger, without a kid":          sign(jwt.SigningMethodEdDSA, stranger, nil, claims),
+		"authentic, its signature gone":               part[0] + "." + part[1] + ".",
 		"authentic, its claims those of another user": part[0] + "." + strings.Split(sign(jwt.SigningMethodHS256, oldSecret, nil, claims), ".")[1] + "." + part[2],
 	}
 }
