@@ -500,8 +500,8 @@ func (a *Auth) Extract(r *http.Request) (RawToken, error) {
 
 // Recheck repeats the checks whose result can change while a token lives: time,
 // revocation, and whether the keys of its issuer still verify it. A stream that outlives
-// its request (WebSocket, SSE) calls it from time to time, and ends when it returns an
-// error.
+// its request (WebSocket, SSE) calls Recheck from time to time, and ends when that
+// returns an error.
 //
 // The error is [ErrExpired], [ErrNotYetValid], [ErrUnknownKey], [ErrSignature],
 // [ErrRevoked] or, if keys or revocations cannot be consulted, [ErrUnavailable]. Claims

@@ -593,7 +593,7 @@ func published(t *testing.T, first ...keys.Key) (*keys.Remote, func(...keys.Key)
 	return remote, func(all ...keys.Key) {
 		before := mustGet(remote.Keys(t.Context(), ""))
 		set(all...)
-		for try := 0; mustGet(remote.Keys(t.Context(), fmt.Sprint("unknown ", try))) == before; try++ { // which fetches
+		for try := 0; mustGet(remote.Keys(t.Context(), fmt.Sprint("unknown ", try))) == before; try++ { // each one fetches
 			require.Less(t, try, 4)
 		}
 	}

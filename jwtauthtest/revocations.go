@@ -152,7 +152,7 @@ func live(entries []revoke.Entry) []revoke.Entry {
 }
 
 func ids(entries []revoke.Entry) []string {
-	all := []string{} // never nil, so that none equals none
+	all := []string{} // not nil, so that two empty lists are equal
 	for _, e := range entries {
 		all = append(all, e.ID)
 	}

@@ -145,7 +145,7 @@ func have(t *testing.T, want, got []session.Session, message ...any) {
 }
 
 func sessionIDs(sessions []session.Session) []string {
-	all := []string{} // never nil, so that none equals none
+	all := []string{} // not nil, so that two empty lists are equal
 	for _, s := range sessions {
 		all = append(all, s.ID)
 	}

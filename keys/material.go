@@ -48,7 +48,7 @@ var algorithms = []algorithm{
 	{name: "ES384", hash: crypto.SHA384, curve: elliptic.P384()},
 	{name: "ES512", hash: crypto.SHA512, curve: elliptic.P521()},
 	{name: "EdDSA"},
-	{name: "Ed25519"}, // another name of EdDSA with such a key (RFC 9864, section 2.2)
+	{name: "Ed25519"}, // another name of EdDSA for such a key (RFC 9864, section 2.2)
 }
 
 const (

@@ -236,7 +236,7 @@ type CheckerFunc func(ctx context.Context, c jwtauth.Claims) (bool, error)
 
 func (f CheckerFunc) Revoked(ctx context.Context, c jwtauth.Claims) (bool, error) { return f(ctx, c) }
 
-// DecodePayload returns the payload of a token as it was encoded.
+// DecodePayload returns the decoded payload of a token.
 func DecodePayload(t testing.TB, token string) string {
 	t.Helper()
 	payload, err := base64.RawURLEncoding.DecodeString(strings.Split(token, ".")[1])

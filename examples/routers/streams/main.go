@@ -98,7 +98,7 @@ func socket(auth *jwtauth.Auth, tick ticker) http.Handler {
 func main() {
 	addr := flag.String("addr", "127.0.0.1:8080", "`address` to serve on")
 	flag.Parse()
-	secret := make([]byte, 32) // of this run; keys.LoadOrCreate keeps one
+	secret := make([]byte, 32) // for this run only; keys.LoadOrCreate would keep one
 	rand.Read(secret)
 	auth, err := jwtauth.New(keys.HS256(secret))
 	if err != nil {
