@@ -145,8 +145,8 @@ func fromQuery(name string) *place {
 // also pass [WithCrossOriginProtection]. GET, HEAD and OPTIONS pass it from any origin,
 // except with an Upgrade field: handlers of these methods must not change anything.
 //
-// An empty cookie counts as no token. Two cookies of one name are [ErrAmbiguousToken]; a
-// neighbouring domain can set the second one.
+// An empty cookie counts as no token, and equal cookies count as one. Two different cookies
+// of one name are [ErrAmbiguousToken]; a neighbouring domain can set the second one.
 func FromCookie(name string) Extractor { return fromCookie(name).extract }
 
 func fromCookie(name string) *place {
@@ -155,11 +155,14 @@ func fromCookie(name string) *place {
 		p.bad = fmt.Errorf("FromCookie(%q): a cookie's name is a word of RFC 9110, section 5.6.2", name)
 	}
 	p.find = func(r *http.Request) (string, int, error) {
-		cookies := r.CookiesNamed(name)
-		if len(cookies) == 0 || len(cookies) == 1 && cookies[0].Value == "" {
-			return "", 0, nil
+		token, n := "", 0
+		for _, c := range r.CookiesNamed(name) {
+			if c.Value != "" && c.Value != token {
+				token = c.Value
+				n++
+			}
 		}
-		return cookies[0].Value, len(cookies), nil
+		return token, n, nil
 	}
 	return p
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"path"
 	"strings"
 
@@ -23,7 +24,7 @@ const (
 	// maxCookie is the size of a name and its value, in bytes, above which browsers drop
 	// a cookie (draft-ietf-httpbis-rfc6265bis, section 5.6).
 	maxCookie = 4096
-	// maxRefreshCookies is how many refresh cookies of a request are read.
+	// maxRefreshCookies is how many refresh cookies of one session are compared.
 	maxRefreshCookies = 8
 )
 
@@ -51,13 +52,40 @@ func WithCookies(cookies Cookies) Option {
 			return fmt.Errorf("WithCookies: the Path %q must be where browsers see the endpoints, such as \"/auth/jwt/\", in ASCII and without semicolons", cookies.Path)
 		}
 		c.crossOrigin = http.NewCrossOriginProtection()
-		for _, origin := range cookies.TrustedOrigins {
-			if err := c.crossOrigin.AddTrustedOrigin(origin); err != nil {
-				return fmt.Errorf("WithCookies: TrustedOrigins: %w; give it one such as \"https://app.example.com\"", err)
+		var errs []error
+		for _, trusted := range cookies.TrustedOrigins {
+			origin, err := normalOrigin(trusted)
+			if err == nil {
+				err = c.crossOrigin.AddTrustedOrigin(origin)
+			}
+			if err != nil {
+				errs = append(errs, fmt.Errorf("WithCookies: the trusted origin %q %w", trusted, err))
 			}
 		}
-		return nil
+		return errors.Join(errs...)
 	}
+}
+
+// normalOrigin returns an origin as browsers write it in the Origin field (RFC 6454, section
+// 6.2): in small letters, and without a default port or a slash at the end. An origin that no
+// browser could send is an error, since it would never match.
+func normalOrigin(origin string) (string, error) {
+	u, err := url.Parse(origin)
+	switch {
+	case err != nil || u.Scheme == "" || u.Host == "":
+		return "", errors.New("is not an origin; write one such as \"https://app.example.com\"")
+	case strings.Contains(u.Host, "*"):
+		return "", errors.New("has a wildcard; name each origin")
+	case u.User != nil || u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.ForceQuery || strings.Contains(origin, "#"):
+		return "", fmt.Errorf("has more than scheme, host and port; write \"%s://%s\"", u.Scheme, u.Host)
+	case strings.ContainsFunc(u.Host, func(c rune) bool { return c > '~' }):
+		return "", errors.New("has a host that is not ASCII; write it as browsers send it, such as \"https://xn--bcher-kva.example\"")
+	}
+	host := strings.ToLower(u.Host)
+	if port, is := map[string]string{"https": ":443", "http": ":80"}[u.Scheme]; is {
+		host = strings.TrimSuffix(host, port)
+	}
+	return u.Scheme + "://" + strings.TrimSuffix(host, ":"), nil
 }
 
 // isCookiePath reports whether a string is a clean path that a Set-Cookie field can hold.
@@ -138,30 +166,85 @@ func fitCookies(p Pair) error {
 	return nil
 }
 
+var fromSessionCookie = jwtauth.FromCookie(SessionCookie)
+
 // refreshCookie returns the refresh token of the session that SessionCookie names, or ""
 // if there is none. If there are several, such as after a change of the path, it returns
-// the latest. It does not verify the token.
+// the latest. It does not verify the token. Cookies of other sessions, which a sibling
+// subdomain can set, do not count, however many there are.
 func refreshCookie(r *http.Request) (token string) {
-	bound := r.CookiesNamed(SessionCookie)
-	if len(bound) != 1 || bound[0].Value == "" {
+	bound, err := fromSessionCookie(r)
+	if err != nil || bound.Token == "" {
 		return ""
 	}
-	latest := int64(0)
-	all := r.CookiesNamed(RefreshCookie)
-	for _, c := range all[:min(len(all), maxRefreshCookies)] {
-		_, rest, _ := strings.Cut(c.Value, ".")
-		payload, _, _ := strings.Cut(rest, ".")
-		text, err := base64.RawURLEncoding.DecodeString(payload)
-		if err != nil {
+	latest, seen := int64(0), 0
+	for _, c := range r.CookiesNamed(RefreshCookie) {
+		session, generation := boundTo(c.Value)
+		if session != bound.Token {
 			continue
 		}
-		var claims struct {
-			Session    string `json:"sid"`
-			Generation int64  `json:"gen"`
+		if generation > latest {
+			token, latest = c.Value, generation
 		}
-		if json.Unmarshal(text, &claims) == nil && claims.Session == bound[0].Value && claims.Generation > latest {
-			token, latest = c.Value, claims.Generation
+		if seen++; seen == maxRefreshCookies {
+			break
 		}
 	}
 	return token
+}
+
+// boundTo returns the session and the generation that a refresh token names, without
+// verifying it.
+func boundTo(token string) (session string, generation int64) {
+	if len(token) > maxCookie {
+		return "", 0
+	}
+	_, rest, _ := strings.Cut(token, ".")
+	payload, _, _ := strings.Cut(rest, ".")
+	text, err := base64.RawURLEncoding.DecodeString(payload)
+	if err != nil {
+		return "", 0
+	}
+	var claims struct {
+		Session    string `json:"sid"`
+		Generation int64  `json:"gen"`
+	}
+	if err := json.Unmarshal(text, &claims); err != nil {
+		return "", 0
+	}
+	return claims.Session, claims.Generation
+}
+
+// warnOfPath logs once that the refresh token's cookie does not reach the endpoints. That
+// is so if a request's path is not within that of the cookie, or if the browser sent the
+// session's cookie alone.
+func (m *Manager) warnOfPath(r *http.Request) {
+	path, _, _ := strings.Cut(r.RequestURI, "?") // http.StripPrefix leaves it alone
+	if !strings.HasPrefix(path, "/") {
+		path = r.URL.Path
+	}
+	if !isWithin(path, m.cookies.Path) && m.warnedOfPath.CompareAndSwap(false, true) {
+		m.log().WarnContext(r.Context(), "session: the endpoints are not within the path of the cookies, so no refresh token arrives, unless a proxy changes the path; set the Path of WithCookies to where browsers see the endpoints",
+			"cookies", m.cookies.Path, "request", clip(path))
+	}
+	bound, err := fromSessionCookie(r)
+	if err == nil && bound.Token != "" && len(r.CookiesNamed(RefreshCookie)) == 0 && strings.HasSuffix(strings.TrimSuffix(path, "/"), "/refresh") && m.warnedOfRefresh.CompareAndSwap(false, true) {
+		m.log().WarnContext(r.Context(), "session: a browser sent the cookie of a session without that of its refresh token; usually the Path of WithCookies is not where browsers see the endpoints",
+			"cookies", m.cookies.Path, "request", clip(path))
+	}
+}
+
+// isWithin reports whether browsers send a cookie of a path with requests for another one
+// (RFC 6265, section 5.1.4).
+func isWithin(path, cookie string) bool {
+	return path == cookie || strings.HasPrefix(path, strings.TrimSuffix(cookie, "/")+"/")
+}
+
+// clip shortens a path that a client may have chosen.
+func clip(path string) string {
+	const most = 200
+	if len(path) <= most {
+		return path
+	}
+	return strings.ToValidUTF8(path[:most], "") + "…"
 }

@@ -3,6 +3,7 @@ package session_test
 import (
 	"context"
 	"encoding/json"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -17,6 +18,9 @@ import (
 
 func TestWithCookies_RefusesWhatCannotWork(t *testing.T) {
 	only := session.WithAccess(jwtauth.WithExtractors(jwtauth.FromHeader("Authorization", "Bearer")))
+	trusting := func(origins ...string) session.Cookies {
+		return session.Cookies{Path: "/auth/", TrustedOrigins: origins}
+	}
 	for name, c := range map[string]struct {
 		cookies session.Cookies
 		more    []session.Option
@@ -29,8 +33,15 @@ func TestWithCookies_RefusesWhatCannotWork(t *testing.T) {
 		"a path with another field":    {session.Cookies{Path: "/auth; Domain=evil.example"}, nil, "without semicolons"},
 		"a path that is not ASCII":     {session.Cookies{Path: "/änmelden/"}, nil, "in ASCII"},
 		"a path with a query":          {session.Cookies{Path: "/auth/?x"}, nil, "the Path"},
-		"an origin with a path":        {session.Cookies{Path: "/auth/", TrustedOrigins: []string{"https://app.example.com/x"}}, nil, "WithCookies: TrustedOrigins"},
-		"an origin that is a name":     {session.Cookies{Path: "/auth/", TrustedOrigins: []string{"app.example.com"}}, nil, `such as "https://app.example.com"`},
+		"an origin with a path":        {trusting("https://app.example.com/x"), nil, `write "https://app.example.com"`},
+		"an origin with a query":       {trusting("https://app.example.com?x"), nil, `write "https://app.example.com"`},
+		"an origin with a fragment":    {trusting("https://app.example.com/#"), nil, `write "https://app.example.com"`},
+		"an origin with a user":        {trusting("https://me@app.example.com"), nil, `write "https://app.example.com"`},
+		"an origin that is a name":     {trusting("app.example.com"), nil, `such as "https://app.example.com"`},
+		"an origin with a wildcard":    {trusting("https://*.example.com"), nil, "name each origin"},
+		"a wildcard alone":             {trusting("*"), nil, `such as "https://app.example.com"`},
+		"an origin that is not ASCII":  {trusting("https://bücher.example"), nil, "xn--"},
+		"the second of two origins":    {trusting("https://app.example.com", "null"), nil, `the trusted origin "null"`},
 		"extractors that leave it out": {session.Cookies{Path: "/auth/"}, []session.Option{only}, "leave out jwtauth.FromCookie(session.AccessCookie)"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -44,6 +55,78 @@ func TestWithCookies_RefusesWhatCannotWork(t *testing.T) {
 	}
 	_, err := session.New(keys.HS256(secret), session.NewMemory(), only, session.WithoutAccess(), session.WithCookies(session.Cookies{Path: "/auth/"}))
 	require.NoError(t, err, "there is no access token to be found")
+}
+
+func TestWithCookies_ATrustedOriginIsComparedAsBrowsersWriteIt(t *testing.T) {
+	for name, c := range map[string]struct{ trusted, origin string }{
+		"as it is":                        {"https://app.example.com", "https://app.example.com"},
+		"in capital letters":              {"HTTPS://App.Example.com", "https://app.example.com"},
+		"with the default port":           {"https://app.example.com:443", "https://app.example.com"},
+		"with the default port of http":   {"http://app.example.com:80", "http://app.example.com"},
+		"with a slash at the end":         {"https://app.example.com/", "https://app.example.com"},
+		"with another port":               {"https://app.example.com:8443", "https://app.example.com:8443"},
+		"with the other scheme's port":    {"https://app.example.com:80", "https://app.example.com:80"},
+		"an address of IPv6":              {"https://[2001:DB8::1]:443", "https://[2001:db8::1]"},
+		"of a scheme that is not the web": {"capacitor://localhost", "capacitor://localhost"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, session.WithCookies(session.Cookies{Path: cookiePath, TrustedOrigins: []string{c.trusted}}))
+			b := s.browser(t)
+			b.fields = http.Header{"Sec-Fetch-Site": {"cross-site"}, "Origin": {c.origin}}
+			b.login(t, "alice")
+			b.fields.Set("Origin", "https://evil.example")
+			require.Equal(t, 403, b.post(t, "refresh", "").status)
+		})
+	}
+}
+
+func TestWithCookies_APathThatDoesNotMatchIsLoggedOnce(t *testing.T) {
+	for name, c := range map[string]struct {
+		path string
+		says []string // nil for no line
+	}{
+		"the path of the endpoints":       {cookiePath, nil},
+		"the same without the last slash": {strings.TrimSuffix(cookiePath, "/"), nil},
+		"a parent of it":                  {"/auth", nil},
+		"all of the site":                 {"/", nil},
+		"another path":                    {"/auth/jwt/", []string{"not within the path of the cookies", `cookies=/auth/jwt/`, `request=/auth/cookie/`}},
+		"the beginning of a name":         {"/auth/coo", []string{"not within the path of the cookies", `cookies=/auth/coo `, `request=/auth/cookie/`}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var log logBuffer
+			s := newSite(t, session.WithCookies(session.Cookies{Path: c.path}), session.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+			b := s.browser(t)
+			for range 3 {
+				b.login(t, "alice")
+				b.post(t, "refresh", "")
+			}
+			if c.says == nil {
+				require.Empty(t, log.String())
+				return
+			}
+			for _, says := range append(c.says, "level=WARN") {
+				require.Contains(t, log.String(), says)
+			}
+			require.Equal(t, 1, strings.Count(log.String(), c.says[0]), log.String())
+			require.Equal(t, 1, strings.Count(log.String(), "without that of its refresh token"), log.String())
+		})
+	}
+}
+
+func TestWithCookies_AMissingRefreshCookieIsLoggedOnce(t *testing.T) {
+	var log logBuffer
+	s := newSite(t, session.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+	p := s.browser(t).login(t, "alice")
+	other := s.browser(t)
+	require.Equal(t, 401, other.post(t, "refresh", "").status)
+	require.Empty(t, log.String(), "a browser without a session is no mistake")
+	for range 3 {
+		require.Equal(t, 401, other.post(t, "refresh", "", "Cookie", session.SessionCookie+"="+p.cookies[session.SessionCookie].Value).status)
+	}
+	require.Equal(t, 1, strings.Count(log.String(), "\n"), log.String())
+	require.Contains(t, log.String(), "level=WARN")
+	require.Contains(t, log.String(), "cookies="+cookiePath+" request="+cookiePath+"refresh/")
+	require.NotContains(t, log.String(), p.cookies[session.SessionCookie].Value)
 }
 
 func TestWithCookies_TheyHaveAllThatKeepsThem(t *testing.T) {
@@ -216,6 +299,10 @@ func TestWithCookies_ARefreshCookieOfAnotherSessionIsNone(t *testing.T) {
 	require.Equal(t, 200, p.status, "nor kept out")
 	require.Equal(t, alice.cookies[session.SessionCookie].Value, p.cookies[session.SessionCookie].Value)
 	require.Equal(t, 200, s.browser(t).post(t, "refresh", "", "Cookie", strings.Repeat(session.RefreshCookie+"=x.y.z; ", 7)+sent(p, own...)).status)
+	for _, n := range []int{8, 100} {
+		p = s.browser(t).post(t, "refresh", "", "Cookie", strings.Repeat(tossed+"; ", n)+sent(p, own...))
+		require.Equal(t, 200, p.status, "%d cookies of another session do not hide the right one", n)
+	}
 	require.Equal(t, 204, s.browser(t).post(t, "logout", "", "Cookie", tossed+"; "+sent(p, own...)).status)
 	_, err := s.Refresh(t.Context(), mallory.Value)
 	require.NoError(t, err, "which was not ended")
@@ -228,6 +315,8 @@ func TestWithCookies_ARefreshCookieOfAnotherSessionIsNone(t *testing.T) {
 	s.clock.advance(late)
 	p = s.browser(t).post(t, "refresh", "", "Cookie", sent(first, session.RefreshCookie)+"; "+sent(next, own...))
 	require.Equal(t, 200, p.status, p.body)
+	s.clock.advance(late)
+	require.Equal(t, 200, s.browser(t).post(t, "refresh", "", "Cookie", sent(next, own...)).status, "the latest was used: it is not skipped, as by the first")
 	require.Equal(t, 401, s.browser(t).post(t, "refresh", "", "Cookie", sent(p, session.RefreshCookie)).status, "without the cookie that names the session")
 }
 
@@ -330,7 +419,7 @@ func TestWithCookies_TheyAreDeletedByLogoutAndTheftAlone(t *testing.T) {
 	})
 }
 
-func TestWithCookies_ACookieTwiceIsRejected(t *testing.T) {
+func TestWithCookies_TwoDifferentCookiesOfOneNameAreRejected(t *testing.T) {
 	s := newSite(t)
 	b := s.browser(t)
 	p := b.login(t, "alice")
@@ -338,6 +427,15 @@ func TestWithCookies_ACookieTwiceIsRejected(t *testing.T) {
 	other := s.browser(t)
 	require.Equal(t, 401, other.post(t, "refresh", "", "Cookie", session.RefreshCookie+"="+p.cookies[session.RefreshCookie].Value+"; "+twice(session.SessionCookie)).status)
 	require.Equal(t, 401, other.send(t, "GET", "/api/me", "", "Cookie", twice(session.AccessCookie)).status)
+
+	for what, twin := range map[string]func(name string) string{
+		"equal": func(name string) string { return name + "=" + p.cookies[name].Value },
+		"empty": func(name string) string { return name + "=" },
+	} {
+		both := func(name string) string { return twin(name) + "; " + name + "=" + p.cookies[name].Value }
+		require.Equal(t, 200, s.browser(t).send(t, "GET", "/api/me", "", "Cookie", both(session.AccessCookie)).status, what)
+		require.Equal(t, 200, s.browser(t).post(t, "refresh", "", "Cookie", both(session.SessionCookie)+"; "+both(session.RefreshCookie)).status, what)
+	}
 }
 
 func TestWithCookies_ATokenThatBrowsersWouldDropIsAnOutageBeforeAnythingChanges(t *testing.T) {

@@ -109,6 +109,7 @@ func (m *Manager) serve(authenticate func(r *http.Request, c Credentials) (strin
 			return
 		}
 		if s.byCookies {
+			m.warnOfPath(r)
 			// This includes logins: a page could log its victim in as another user.
 			if err := m.crossOrigin.Check(r); err != nil {
 				err = fmt.Errorf("%w: %w", jwtauth.ErrCrossOrigin, err)

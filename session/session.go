@@ -197,6 +197,8 @@ type Manager struct {
 
 	started time.Time
 	warned  atomic.Int64 // when a store that lost writes was last logged, since started; 0 for never
+
+	warnedOfPath, warnedOfRefresh atomic.Bool // see warnOfPath
 }
 
 // New returns a Manager whose tokens are signed with the keys of source. By default
