@@ -13,7 +13,7 @@ import (
 )
 
 func ExampleObserver() {
-	reader := metric.NewManualReader() // in a service: that of an exporter
+	reader := metric.NewManualReader() // a service uses an exporter's reader
 	provider := metric.NewMeterProvider(metric.WithReader(reader))
 
 	observe, err := otel.Observer(otel.WithMeterProvider(provider))

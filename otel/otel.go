@@ -21,7 +21,8 @@
 // choosing.
 //
 //	jwtauth.operation   request, verify, recheck, mint; login and refresh of package session
-//	jwtauth.policy      private, public, optional; only for a request
+//	jwtauth.policy      private, public, optional; only for a request; private if a rule of
+//	                    Protect returned none
 //	jwtauth.allowed     true, false
 //	jwtauth.reason      why there is no good token, such as expired; absent if there is one;
 //	                    package session adds some, and retried for an allowed refresh
@@ -30,8 +31,8 @@
 //	jwtauth.cached      true if the token was in the cache
 //
 // The attributes are also set on the span of the context, if it is recorded. An absent
-// one is "" there. If a request has several decisions, the span shows the last one. No
-// attribute contains a token, a claim, or a string that a client chose.
+// one is "" there. If there are several decisions in one span, the span shows the last
+// one. No attribute contains a token, a claim, or a string that a client chose.
 //
 // [ObserveRevocations] adds the gauges jwtauth.revocations.age (s),
 // jwtauth.revocations.entries ({entry}) and jwtauth.revocations.ready (1 or 0).
@@ -76,8 +77,8 @@ func WithMeterProvider(provider metric.MeterProvider) Option {
 }
 
 // WithAttributes adds attributes to all measurements and spans, such as a name for each
-// of several Auths or lists. Without one, two lists with the same provider share their
-// gauges, and only the one registered last is shown.
+// of several Auths or lists. Without such a name, two lists with the same provider share
+// their gauges, and only the list registered last is shown.
 func WithAttributes(attributes ...attribute.KeyValue) Option {
 	return func(c *config) error {
 		for _, a := range attributes {
@@ -118,7 +119,7 @@ func Observer(opts ...Option) (func(ctx context.Context, d jwtauth.Decision), er
 	if err != nil {
 		return nil, fmt.Errorf("otel: Observer: %w", err)
 	}
-	var known sync.Map // told values by Decision; there are few
+	var known sync.Map // from Decision to told; there are few decisions
 	return func(ctx context.Context, d jwtauth.Decision) {
 		found, ok := known.Load(d)
 		if !ok {
@@ -134,7 +135,7 @@ func Observer(opts ...Option) (func(ctx context.Context, d jwtauth.Decision), er
 
 // told holds a Decision in the form of OpenTelemetry.
 type told struct {
-	attributes []attribute.KeyValue // all of them, so that none of an earlier decision stays on a span
+	attributes []attribute.KeyValue // with absent ones as "", to overwrite an earlier decision's on a span
 	options    []metric.AddOption
 }
 
@@ -176,7 +177,7 @@ func ObserveRevocations(list *revoke.List, opts ...Option) (metric.Registration,
 	age, err1 := m.Float64ObservableGauge("jwtauth.revocations.age",
 		metric.WithUnit("s"), metric.WithDescription("Time since the revocation log was last read."))
 	entries, err2 := m.Int64ObservableGauge("jwtauth.revocations.entries",
-		metric.WithUnit("{entry}"), metric.WithDescription("Revocations that this process remembers."))
+		metric.WithUnit("{entry}"), metric.WithDescription("Revocations that this process holds in memory."))
 	ready, err3 := m.Int64ObservableGauge("jwtauth.revocations.ready",
 		metric.WithDescription("1 if revocations can be checked, 0 if not."))
 	if err := errors.Join(err1, err2, err3); err != nil {

@@ -138,9 +138,9 @@ func TestNoClientMakesASeriesOfItsOwn(t *testing.T) {
 	handler := auth.Private(hello)
 	for i := range 100 {
 		get(handler, fmt.Sprintf("/demo/%d?token=alice-%d", i, i))
-		stranger, err := jwtauth.New(keys.HS256([]byte(fmt.Sprintf("%032d", i+1))).WithID(fmt.Sprintf("the-kid-%d", i)), jwtauth.WithAnyContainer())
+		attacker, err := jwtauth.New(keys.HS256([]byte(fmt.Sprintf("%032d", i+1))).WithID(fmt.Sprintf("the-kid-%d", i)), jwtauth.WithAnyContainer())
 		require.NoError(t, err)
-		token, err := stranger.Issue("", jwtauth.Subject(fmt.Sprintf("alice-%d", i)), jwtauth.ID(fmt.Sprintf("the-jti-%d", i)))
+		token, err := attacker.Issue("", jwtauth.Subject(fmt.Sprintf("alice-%d", i)), jwtauth.ID(fmt.Sprintf("the-jti-%d", i)))
 		require.NoError(t, err)
 		get(handler, "/", "Authorization", "Bearer "+token)
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// ErrUnsafe: the server may lose what it has confirmed.
+// ErrUnsafe is returned by [DB.Check] if the server may lose what it has confirmed.
 var ErrUnsafe = errors.New("redisstore: unsafe settings")
 
 // Check returns an error if a setting of the server, or of any master of a cluster, lets
@@ -18,7 +18,7 @@ var ErrUnsafe = errors.New("redisstore: unsafe settings")
 // [ErrUnsafe], and names each setting, its value, the right value, and what would be
 // lost. Any other error is an outage. Check calls INFO and, where allowed, CONFIG GET.
 func (db *DB) Check(ctx context.Context) error {
-	var mu sync.Mutex // masters are asked concurrently
+	var mu sync.Mutex // ForEachMaster calls check concurrently
 	var errs []error
 	check := func(ctx context.Context, server *redis.Client) error {
 		bad, err := unsafe(ctx, server)

@@ -19,7 +19,7 @@ func ExampleNew() {
 		fmt.Println(err)
 		return
 	}
-	list, err := revoke.New(db.Revocations()) // and go list.Run(ctx)
+	list, err := revoke.New(db.Revocations()) // a service also starts list.Run
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -2,7 +2,8 @@ package redisstore_test
 
 import "syscall"
 
-// endsWithTests makes a server end with the tests, however they end.
+// endsWithTests returns attributes with which the kernel kills a server when the tests end,
+// even if they crash.
 func endsWithTests() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 }

@@ -42,8 +42,9 @@
 // entry that took the place of a lost one. Processes that start later do not have the
 // lost entries: revoke again.
 //
-// Rows expire by the server's clock, between one and eight days after their session. That
-// clock may be off by less than a day.
+// Rows expire by the server's clock, between one and eight days after their session, so
+// [session.Manager.Run] is not needed. That clock must be right to within a day. Otherwise
+// live sessions may be deleted.
 //
 // # Outages
 //
@@ -52,11 +53,14 @@
 // happen afterwards, except for a refresh.
 //
 // Set ContextTimeoutEnabled in the client's options. Then go-redis ends calls at their
-// deadline. Without it, each call starts a goroutine that does so, and its connection is
-// in use until the client's ReadTimeout. A context without a deadline leaves a call to
-// the client's timeouts and retries, about 12 seconds by default. With
-// ContextTimeoutEnabled, so does a context that is cancelled before its deadline. If the
-// client sends a script again because the first response was lost, the script notices.
+// deadline. Without it, each call runs its script in a goroutine, which may go on after
+// the deadline and use its connection until the client's ReadTimeout. A call whose context
+// has no deadline ends at the client's timeouts and retries, after about 12 seconds by
+// default. With ContextTimeoutEnabled, so does a call whose context is cancelled before
+// its deadline.
+//
+// If a response is lost, go-redis sends the script again. A session still changes only
+// once. A revocation may then be in the log twice, which is harmless.
 package redisstore
 
 import (
@@ -113,11 +117,11 @@ func WithPrefix(prefix string) Option {
 // or NewClusterClient. It sends nothing, so an outage shows at the first call. The caller
 // closes the client.
 //
-// A redis.Ring is an error: while a server is down, it looks for keys on another one,
+// New rejects a redis.Ring: while a server is down, a Ring looks for keys on another one,
 // where nothing was revoked. All commands go to masters, even with a cluster client that
-// may read from replicas (ReadOnly, RouteByLatency). A replica is an error, since its
-// data may be old. So is a master without enough replicas, if min-replicas-to-write is
-// set.
+// may read from replicas (ReadOnly, RouteByLatency). The stores return an error if the
+// server is a replica, since its data may be old, or a master with fewer replicas than
+// min-replicas-to-write.
 func New(client redis.UniversalClient, opts ...Option) (*DB, error) {
 	var errs []error
 	missing := errors.New("the client is nil; give it one, such as redis.NewClient(&redis.Options{Addr: \"127.0.0.1:6379\", ContextTimeoutEnabled: true})")
@@ -187,7 +191,8 @@ end
 
 // run runs a script, and returns at the latest when ctx ends. If the client has no
 // ContextTimeoutEnabled, it runs the script in a goroutine, which ends at the client's
-// timeouts. There is at most one such goroutine for each connection of the client's pool.
+// timeouts. After ctx has ended, at most one such goroutine for each connection of the
+// client's pool still waits for the server.
 func (db *DB) run(ctx context.Context, what string, script *redis.Script, keys []string, args ...any) (value any, err error) {
 	do := func() (any, error) { return script.Run(ctx, db.client, keys, args...).Result() }
 	switch {

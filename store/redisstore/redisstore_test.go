@@ -152,7 +152,7 @@ func TestPrefixesAreApart(t *testing.T) {
 	require.Len(t, keys, 4*len(prefixes))
 }
 
-// A list that follows the log continues, and reads the entries of the new one.
+// A list that follows the log goes on after FLUSHALL, and reads the entries of the new log.
 func TestAFlushedLogIsReadAgain(t *testing.T) {
 	client := newServer(t).client(t)
 	store := apart(t, client).Revocations()
@@ -183,7 +183,7 @@ func TestAFlushedLogIsReadAgain(t *testing.T) {
 		require.Eventually(t, func() bool { return revoked(fresh) }, time.Minute, time.Millisecond, fresh)
 		ids, end := readAll(t, store, cursor)
 		require.Equal(t, []string{fresh}, ids)
-		require.NotEqual(t, strings.Split(cursor, "/")[0], strings.Split(end, "/")[0], "it is another log")
+		require.NotEqual(t, strings.Split(cursor, "/")[0], strings.Split(end, "/")[0], "the log has a new identity")
 	}
 }
 
@@ -197,7 +197,7 @@ func TestALogThatLostAKeyIsAnother(t *testing.T) {
 	_, cursor := readAll(t, store, "")
 	require.NoError(t, client.Del(t.Context(), identity).Err())
 	ids, cursor := readAll(t, store, cursor)
-	require.Equal(t, []string{"a", "b", "c"}, ids, "all is read again")
+	require.Equal(t, []string{"a", "b", "c"}, ids, "the whole log is read again")
 	ids, cursor = readAll(t, store, cursor)
 	require.Empty(t, ids, "once")
 	require.NoError(t, client.Del(t.Context(), identity).Err())
@@ -353,8 +353,8 @@ func TestWhatWasAcknowledgedOutlivesACrash(t *testing.T) {
 		}
 		var ids []string
 		ids, cursor = readAll(t, db.Revocations(), cursor)
-		require.Subset(t, ids, revoked, "all is read again, since a server that restarts may have lost entries")
-		require.LessOrEqual(t, len(ids), len(revoked)+8*(round+1), "except those under way")
+		require.Subset(t, ids, revoked, "the whole log is read again, since a server that restarts may have lost entries")
+		require.LessOrEqual(t, len(ids), len(revoked)+8*(round+1), "only entries under way may be there, too")
 	}
 }
 
@@ -579,7 +579,7 @@ func TestStepsThatAreSentTwiceHappenOnce(t *testing.T) {
 	}
 	lost(func() { require.NoError(t, db.Sessions().Create(t.Context(), row)) })
 	is(t, db.Sessions(), row)
-	require.Error(t, db.Sessions().Create(t.Context(), row), "but by somebody else")
+	require.Error(t, db.Sessions().Create(t.Context(), row), "another call finds the ID taken")
 	lost(func() {
 		done, err := db.Sessions().Advance(t.Context(), row, after(row), row.Rotated)
 		require.NoError(t, err)
@@ -587,7 +587,7 @@ func TestStepsThatAreSentTwiceHappenOnce(t *testing.T) {
 	})
 	done, err := db.Sessions().Advance(t.Context(), row, after(row), row.Rotated)
 	require.NoError(t, err)
-	require.False(t, done, "but by somebody else")
+	require.False(t, done, "another call finds a later generation")
 	row = after(row)
 	is(t, db.Sessions(), row)
 	lost(func() {
@@ -738,9 +738,9 @@ func TestSessionsExpireByThemselves(t *testing.T) {
 	require.False(t, found)
 	require.EqualValues(t, 1, client.Exists(t.Context(), keys...).Val())
 
-	// So does Create.
+	// Create also removes the IDs of rows that are gone.
 	endSoon()
-	require.NoError(t, db.Sessions().Create(t.Context(), short), "its id can be used again")
+	require.NoError(t, db.Sessions().Create(t.Context(), short), "its ID can be used again")
 	time.Sleep(time.Until(short.MaxExpires.Add(day + 1100*time.Millisecond)))
 	require.EqualValues(t, 2, ids())
 	require.NoError(t, db.Sessions().Create(t.Context(), sessionOf("alice")))
@@ -786,7 +786,7 @@ func TestLargeListsAreReadInPieces(t *testing.T) {
 	require.NoError(t, log.Purge(t.Context(), time.Now().Add(day)))
 	got, end := readAll(t, log, cursor)
 	require.Empty(t, got)
-	require.Equal(t, cursor, end, "an empty log remembers its end")
+	require.Equal(t, cursor, end, "an empty log keeps its end")
 }
 
 func TestAnIDIsTakenUnderItsSubject(t *testing.T) {
@@ -820,12 +820,12 @@ func TestAServerThatMayBeLateIsAnError(t *testing.T) {
 			require.NoError(t, db.Revocations().Append(t.Context(), token("a")))
 			late(t, client)
 			for method, call := range calls(db, row, "") {
-				if method != "Purge" { // Purge does nothing
+				if method != "Purge" { // nothing has expired, so Purge writes nothing
 					require.Error(t, call(t.Context()), method)
 				}
 			}
 			_, _, err := db.Sessions().Get(t.Context(), "bob", "none")
-			require.Error(t, err, "nor is a miss one")
+			require.Error(t, err, "a missing session is an error, too")
 			_, err = db.Sessions().List(t.Context(), "bob", time.Now())
 			require.Error(t, err)
 		})

@@ -17,8 +17,9 @@ import (
 // numbers entries in the order in which they become visible. The stream is never deleted
 // or trimmed: an empty stream still knows its last number.
 //
-// A server that restarts or takes over may have lost entries, and give their numbers to
-// others. It then has another replication ID, which is part of each cursor.
+// A server that restarts or takes over may have lost entries, and may give their numbers
+// to other entries. It then has another replication ID, which is part of each cursor, so
+// that every reader starts again.
 type revocations struct {
 	db   *DB
 	keys []string // of the identity and of the stream
@@ -38,8 +39,8 @@ const (
 )
 
 var (
-	// appendScript appends an entry. If either key is missing, the log gets a new identity:
-	// a new stream may use numbers again.
+	// appendScript appends an entry. If either key is missing, it gives the log a new
+	// identity, since a new stream may use the old one's numbers again.
 	appendScript = redis.NewScript(`
 if redis.call('EXISTS', KEYS[1], KEYS[2]) < 2 then redis.call('SET', KEYS[1], ARGV[1]) end
 redis.call('XADD', KEYS[2], '*', 'kind', ARGV[2], 'iss', ARGV[3], 'id', ARGV[4], 'epoch', ARGV[5], 'exp', ARGV[6])
@@ -69,7 +70,8 @@ if identity == own and not later(ms, lastMs) and not (ms == lastMs and later(seq
 end
 return {own, last, redis.call('XRANGE', KEYS[2], from, '+', 'COUNT', count)}
 `)
-	// purgeScript returns where to continue, or "".
+	// purgeScript deletes expired entries of one piece of the log. It returns where to
+	// continue, or "" at the end.
 	purgeScript = redis.NewScript(later + `
 local from, before, count = unpack(ARGV)
 local entries = redis.call('XRANGE', KEYS[1], from, '+', 'COUNT', count)

@@ -184,7 +184,7 @@ func givenClient(t *testing.T) *redis.Client {
 	return client
 }
 
-// cleaned is like apart, and deletes the stores after the test.
+// cleaned is like apart, and deletes the keys after the test.
 func cleaned(t *testing.T, client *redis.Client) *redisstore.DB {
 	t.Helper()
 	prefix := "jwtauth-test:" + rand.Text() + ":"

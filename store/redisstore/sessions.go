@@ -36,8 +36,8 @@ const (
 	fence = `
 redis.call('HDEL', KEYS[1], '-')
 `
-	// mine distinguishes a row of the subject from a missing row and from another
-	// subject's. A key of another type is an error.
+	// mine reports whether a row belongs to the subject. A missing row and another
+	// subject's row do not. A key that exists but has no subject is an error.
 	mine = `
 local function mine(row, subject)
 	if not row[1] and redis.call('EXISTS', KEYS[1]) == 1 then
@@ -47,9 +47,9 @@ local function mine(row, subject)
 end
 `
 	// keep makes a row expire at least a day after its session, and the set of IDs with
-	// the last of its rows. So that not every step must set this again, it is set up to a
-	// week ahead, and stored in the field "until". IDs whose row is gone are removed from
-	// the set. The set is written before the row: a server without memory rejects a
+	// the last of its rows. The expiry is set up to a week later and stored in the field
+	// "until", so that most steps need not set it again. IDs whose row is gone are removed
+	// from the set. The set is written before the row: a server without memory rejects a
 	// script only at its first write, and a row without its ID could not be listed. Times
 	// here are in milliseconds.
 	keep = later + `
@@ -76,7 +76,7 @@ local function clock()
 	return tonumber(now[1]) * 1000000 + tonumber(now[2])
 end
 `
-	// whole completes a row that was read.
+	// whole sets the fields that rows of earlier versions lack, and adds the server's clock.
 	whole = clock + `
 local function whole(row)
 	row[10], row[11], row[12] = row[10] or '0', row[11] or '0', string.format('%.0f', clock())
@@ -131,8 +131,8 @@ return 1
 redis.call('ZREM', KEYS[1], '-') -- a fence, too
 return redis.call('ZRANGE', KEYS[1], 0, -1)
 `)
-	// rowsScript reads rows. The first key is the set of IDs. Each argument is the ID of a key that follows. IDs
-	// whose row is gone are removed from the set.
+	// rowsScript reads rows. The first key is the set of IDs. The keys after it are rows,
+	// and the arguments are their IDs. IDs whose row is gone are removed from the set.
 	rowsScript = redis.NewScript(whole + `
 local rows = {}
 for i, id in ipairs(ARGV) do
@@ -214,7 +214,7 @@ func (s sessions) Revoke(ctx context.Context, subject, id, reason string, at tim
 	const what = "ending a session"
 	times, err := micros(at)
 	if err == nil && at.IsZero() { // a zero time would mean that the session was not revoked
-		err = errors.New("the moment of its end is zero")
+		err = errors.New("the time of its end is zero")
 	}
 	if err != nil {
 		return false, fmt.Errorf("redisstore: %s: %w", what, err)
@@ -222,9 +222,8 @@ func (s sessions) Revoke(ctx context.Context, subject, id, reason string, at tim
 	return s.db.decide(ctx, what, revokeScript, s.keys(subject, id)[:1], subject, rand.Text(), times[0], reason)
 }
 
-// List implements [session.Store]. It first reads the IDs and then their rows, since a
-// script must be given the keys that it reads. It may miss sessions that are created in
-// between.
+// List implements [session.Store]. It reads the IDs and then their rows, since a script
+// must be given the keys that it reads. It may miss sessions that are created in between.
 func (s sessions) List(ctx context.Context, subject string, now time.Time) ([]session.Session, error) {
 	const what = "listing sessions"
 	tag := s.tag(subject)
@@ -276,7 +275,7 @@ func (s sessions) Purge(ctx context.Context, _ time.Time) error {
 	return nil
 }
 
-// parse parses a row. asked is when it was asked for.
+// parse parses a row. asked is when the script was sent.
 func parse(what, id string, fields any, asked time.Time) (session.Session, error) {
 	f, ok := texts(fields, nFields)
 	if !ok {

@@ -53,7 +53,8 @@ func (a *answer) Next(row []driver.Value) error {
 	return nil
 }
 
-// Otherwise the session would seem missing, or the revocation would be skipped.
+// If half an answer counted as a whole one, a session would seem missing, or a revocation
+// would be skipped.
 func TestAnAnswerThatBreaksOffIsAnOutage(t *testing.T) {
 	for rows := range 2 {
 		db := sql.OpenDB(&breaking{rows})

@@ -8,7 +8,8 @@ import (
 	"strings"
 )
 
-// ErrUnsafe: the database may lose what it has confirmed, or return less than it holds.
+// ErrUnsafe is returned by [DB.Check] if the database may lose what it has confirmed, or
+// return less than it holds.
 var ErrUnsafe = errors.New("sqlstore: unsafe settings")
 
 // setting is a setting that the database should have, and what is lost without it.
@@ -58,8 +59,8 @@ var settings = map[Dialect][]setting{
 // Check returns an error if a setting lets the database lose what it has confirmed, or
 // return less than it holds. Call it at the start, and log the error. The error is
 // [ErrUnsafe], and names each setting, its value, the right value, and what would be
-// lost. Any other error is an outage. Check sees the settings of one connection: others
-// may have different ones.
+// lost. Any other error is an outage. Check sees the settings of one connection: other
+// connections may have different ones.
 func (s *DB) Check(ctx context.Context) error {
 	values, err := s.settings(ctx)
 	if err != nil {
@@ -74,8 +75,8 @@ func (s *DB) Check(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// settings returns the values of the settings. One that this version of the database does
-// not have is missing.
+// settings returns the values of the settings that Check looks at. The map has no value for
+// a setting that this version of the database lacks.
 func (s *DB) settings(ctx context.Context) (map[string]string, error) {
 	values := map[string]string{}
 	if s.dialect == SQLite {

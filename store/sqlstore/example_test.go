@@ -11,7 +11,7 @@ import (
 	"github.com/joinednode/jwtauth/store/sqlstore"
 )
 
-// With pgx, which the program imports as
+// This example uses pgx, which a program imports like this:
 //
 //	import _ "github.com/jackc/pgx/v5/stdlib"
 func Example() {
@@ -45,10 +45,10 @@ func Example() {
 }
 
 func ExampleNew() {
-	var db *sql.DB // of sql.Open
+	var db *sql.DB // a mistake: sql.Open was not called
 	_, err := sqlstore.New(db, sqlstore.SQLite, sqlstore.WithPrefix("Auth-"))
 	fmt.Println(err)
 	// Output:
-	// sqlstore: New: the *sql.DB is nil; give it one of sql.Open
+	// sqlstore: New: the *sql.DB is nil; open one with sql.Open
 	// WithPrefix("Auth-"): it must be 1 to 40 of a-z, 0-9 and _, such as "jwtauth_"
 }

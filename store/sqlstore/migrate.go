@@ -12,14 +12,15 @@ import (
 	"time"
 )
 
-// version is the version of the tables that this package makes. The tables also say which
-// is the oldest version that can use them, so that processes of two versions can work
-// side by side during a deployment. Version 2 added prev and given to sessions. A process
-// of version 1 would not write them, and right clients would be taken for thieves.
+// version is the version of the tables that this package makes. The tables also hold the
+// oldest version that can use them, so that processes of two versions can work side by
+// side during a deployment. Versions 1 and 2 cannot: version 2 added prev and given to
+// sessions. A process of version 1 would not write them, and a client's valid refresh
+// token would look stolen.
 const version = 2
 
-// ErrNewer: a later version of this package has changed the tables so that this one
-// cannot use them.
+// ErrNewer is returned by [DB.Migrate] if a later version of this package has changed the
+// tables so that this one cannot use them.
 var ErrNewer = errors.New("sqlstore: the tables are of a later version")
 
 // settle is how long Migrate retries on SQLite. It cannot tell a locked file from one
@@ -27,13 +28,13 @@ var ErrNewer = errors.New("sqlstore: the tables are of a later version")
 const settle = 15 * time.Second
 
 // Migrate creates the tables, or changes them to what this version needs. Call it at the
-// start of each process, or once before if the processes may not create tables: if
-// nothing is to be done, it only reads. Several calls wait for each other. It never
-// deletes anything.
+// start of each process, or once before if the processes may not create tables: if the
+// tables are up to date, it only reads. Calls of several processes wait for each other. It
+// never deletes anything.
 //
-// An error is [ErrNewer], or an outage, including the end of ctx, after which Migrate may
-// be called again. ctx limits how long it waits. On SQLite a try also waits for the
-// connection's busy_timeout, and there is no try after 15 seconds.
+// An error is [ErrNewer], or an outage or the end of ctx, after which Migrate may be called
+// again. ctx limits how long Migrate waits. On SQLite it does not interrupt a wait for the
+// lock of the file, which busy_timeout limits. Migrate starts no new try after 15 seconds.
 func (s *DB) Migrate(ctx context.Context) error {
 	if err := s.begin(ctx); err != nil {
 		return fmt.Errorf("sqlstore: Migrate: %w", err)
@@ -61,7 +62,7 @@ type runner interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
-// inPlace reports whether nothing is to be done. An error other than ErrNewer may just
+// inPlace reports whether the tables are up to date. An error other than ErrNewer may just
 // mean that there are no tables.
 func (s *DB) inPlace(ctx context.Context, db runner) (bool, error) {
 	var have, oldest, logs int
@@ -295,8 +296,8 @@ func (s *DB) migrateSQLiteOnce(ctx context.Context) error {
 		return err
 	}
 	defer conn.Close()
-	// ctx must not interrupt COMMIT or ROLLBACK: it would be unknown whether the
-	// connection, which goes back to the pool, is in a transaction. busy_timeout limits them.
+	// ctx must not interrupt BEGIN or COMMIT: it would be unknown whether the connection,
+	// which goes back to the pool, is in a transaction. busy_timeout limits both.
 	bounded := context.WithoutCancel(ctx)
 	if _, err := conn.ExecContext(bounded, "BEGIN IMMEDIATE"); err != nil {
 		return err

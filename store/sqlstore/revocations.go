@@ -52,7 +52,7 @@ func (r *revocations) Append(ctx context.Context, e revoke.Entry) error {
 		expires, err = micros(e.Expires)
 	}
 	if err == nil {
-		// An ID may be any bytes. A string of a database may not.
+		// An ID may be any bytes, and not all of them are valid in a text column.
 		err = r.append(ctx, int64(e.Kind), []byte(e.Issuer), []byte(e.ID), e.Epoch, expires)
 	}
 	if err != nil {
@@ -68,8 +68,8 @@ func (r *revocations) append(ctx context.Context, args ...any) error {
 	if err := r.begin(ctx); err != nil {
 		return err
 	}
-	// It begins with a write of the row that all appends need. SQLite then waits for
-	// the lock; after a read it would fail at once. And InnoDB has no snapshot yet
+	// The transaction begins with a write of the row that all appends need. SQLite then
+	// waits for the lock. After a read it would fail at once. InnoDB has no snapshot yet
 	// that could be too old.
 	tx, err := r.db.BeginTx(ctx, nil)
 	if err != nil {
@@ -106,9 +106,9 @@ func (r *revocations) Since(ctx context.Context, cursor string, limit int) (revo
 }
 
 // page reads the end of the log, and then, in a second statement, the entries up to
-// there. One statement could miss entries: what a busy MariaDB returns is not one
-// snapshot, and was seen to have an entry without the one before. A number is visible
-// only when all earlier entries were committed, so a statement that begins now sees them.
+// there. One statement could miss entries: a busy MariaDB was seen to return an entry
+// without the one before it. A number is visible only when all earlier entries were
+// committed, so a statement that begins after it was read sees them.
 func (r *revocations) page(ctx context.Context, cursor string, limit int) (page revoke.Page, err error) {
 	if err := r.begin(ctx); err != nil {
 		return page, err
@@ -164,8 +164,8 @@ func (r *revocations) between(ctx context.Context, after, last int64, limit int)
 	return entries, numbers, errors.Join(rows.Err(), rows.Close())
 }
 
-// place parses a cursor: the log's identity, and the number of the entry before it. A
-// string that is no cursor belongs to no log.
+// place parses a cursor: the log's identity, and the number of the last entry that was
+// read. For a string that is no cursor, it returns an empty identity, which no log has.
 func place(cursor string) (id string, n int64) {
 	id, number, _ := strings.Cut(cursor, "/")
 	n, err := strconv.ParseInt(number, 10, 64)
@@ -177,8 +177,7 @@ func place(cursor string) (id string, n int64) {
 
 func newLogID() string { return rand.Text() }
 
-// isLogID reports whether a string looks like an identity. Other strings could be errors
-// in the database.
+// isLogID reports whether a string has the form of an identity.
 func isLogID(id string) bool {
 	return len(id) == len(newLogID()) && strings.Trim(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") == ""
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/joinednode/jwtauth/session"
 )
 
-// The sizes of the columns, in bytes. They are checked here, since MySQL without strict mode
-// would truncate a longer value, and two values could become one.
+// The sizes of the columns, in bytes. They are checked here, since MySQL without strict
+// mode would truncate a longer value, and two values could become one.
 const (
 	maxID     = 64
 	maxReason = 32
@@ -35,9 +35,9 @@ func newSessions(s *DB) sessions {
 		create: s.bind("INSERT INTO " + name + " (" + columns + ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"),
 		get:    s.bind("SELECT " + columns + ", " + extra + " FROM " + name + " WHERE id = ? AND subject = ?"),
 		// The row is compared after it was locked, so only one of many finds its
-		// generation. gen or given always changes, so MySQL counts the row. MySQL
-		// and SQLite read the clock after they have waited for the lock. PostgreSQL reads it
-		// before that, and the driver cancels the statement.
+		// generation. gen or given always changes, so MySQL counts the row. MySQL and SQLite
+		// read the clock after they have waited for the lock. PostgreSQL reads it before, but
+		// its driver cancels a statement at the deadline.
 		advance: s.bind("UPDATE " + name + " SET gen = ?, prev = ?, rotated = ?, given = ?, idle_exp = ?" +
 			" WHERE id = ? AND subject = ? AND gen = ? AND revoked_at = 0 AND idle_exp > ? AND max_exp > ? AND " + s.clock() + " <= ?"),
 		end:   s.bind("UPDATE " + name + " SET revoked_at = ?, reason = ? WHERE id = ? AND subject = ? AND revoked_at = 0"),
@@ -57,8 +57,8 @@ func fits(name, s string, most int) error {
 	return nil
 }
 
-// absent reports whether there cannot be such a session. A string that a client made up
-// is then a miss on every database, and not an outage.
+// absent reports whether no store can hold such a session. So a string that a client made
+// up is a miss on every database, and not an outage.
 func absent(subject, id string) bool {
 	return fits("id", id, maxID) != nil || fits("subject", subject, session.MaxText) != nil
 }
@@ -67,7 +67,7 @@ func absent(subject, id string) bool {
 // which means not revoked.
 func ended(at time.Time) (int64, error) {
 	if at.IsZero() {
-		return 0, errors.New("the moment of a session's end is zero")
+		return 0, errors.New("the time of a session's end is zero")
 	}
 	us, err := micros(at)
 	if us == 0 {

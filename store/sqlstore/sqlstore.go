@@ -1,5 +1,6 @@
 // Package sqlstore keeps sessions and revocations in SQLite, PostgreSQL, MySQL or
-// MariaDB, with database/sql. It contains no driver: import the one you use.
+// MariaDB, with database/sql. It contains no driver: import the one you use. With
+// modernc.org/sqlite:
 //
 //	db, err := sql.Open("sqlite", "file:auth.db?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)")
 //	if err != nil {
@@ -18,28 +19,34 @@
 //	}
 //	go list.Run(ctx)
 //	sessions, err := session.New(key, store.Sessions(), session.WithRevocations(list))
+//	if err != nil {
+//		log.Fatal(err)
+//	}
+//	go sessions.Run(ctx) // deletes expired sessions
 //
 // Most programs need only [New], [DB.Migrate], [DB.Sessions], [DB.Revocations] and, at
-// the start, [DB.Check]. [DB.NewLog] is for the rare case of a restored backup.
+// the start, [DB.Check]. [DB.NewLog] is for the rare case of a restored backup or a lost
+// primary.
 //
 // # What it costs
 //
-// Each method of the session.Store is one statement, and a second one if nothing was
-// found. Since of the revoke.Store is one statement, and two if something was appended.
-// Append is one on PostgreSQL, and elsewhere a transaction of two. Appends wait for each
-// other on one row: there can be some hundreds per second, far more than users log out.
-// Purge deletes 500 rows per statement, each in its own transaction, so that no request
-// waits for it for long. On MySQL it reads their keys first.
+// Each method of the session.Store except Purge is one statement. If Get or List finds
+// nothing, PostgreSQL and MySQL get a second one, which asks whether the server is a
+// replica. Since of the revoke.Store is one statement, and two if something was appended.
+// Append is one statement on PostgreSQL, and elsewhere a transaction of two. Appends wait
+// for each other on one row: there can be some hundreds per second, far more than users
+// log out. Purge deletes 500 rows per statement, each in its own transaction, so that no
+// request waits for it for long. On MySQL it reads their keys first.
 //
 // Statements are not prepared: a [sql.Stmt] is prepared again on each connection, and
 // poolers that share connections lose it. Drivers do it better. pgx keeps statements
 // itself. The MySQL driver needs one round trip instead of three with
 // interpolateParams=true.
 //
-// Statements lock rows in one order, so they should not deadlock with each other. If the
-// database ends one nevertheless, or ends it because a lock was held for too long, that
-// is an outage: the request gets 503, and the client tries again. This package retries
-// nothing.
+// A statement that waits for a row either holds no other row, or all statements take these
+// rows in the same order. So they should not deadlock with each other. If the database
+// still ends a statement, or a lock was held for too long, that is an outage: the request
+// gets 503, and the client tries again. This package retries nothing.
 //
 // # Settings of the database
 //
@@ -61,7 +68,8 @@
 //     any SQL mode except EMPTY_STRING_IS_NULL, and any character set and time zone. Put
 //     innodb_lock_wait_timeout=5 and lock_wait_timeout=5 into the DSN. By default a
 //     statement whose caller has gone waits 50 seconds for a locked row, and holds its
-//     connection. Long locks have used up all 151 connections.
+//     connection. Rows that are locked for long can use up all connections (by default
+//     151).
 //
 // All statements must go to the primary (with pgx: target_session_attrs=read-write). A
 // Manager would take a replica's old rows for current ones, and a list would believe that
@@ -130,7 +138,7 @@ type config struct {
 	schema string
 }
 
-// Option configures [New], which checks it. The error names the option.
+// Option configures [New]. If an option is invalid, New returns an error that names it.
 type Option func(*config) error
 
 // WithPrefix sets the prefix of the names of tables and indexes: 1 to 40 of a-z, 0-9 and
@@ -174,7 +182,7 @@ func New(db *sql.DB, d Dialect, opts ...Option) (*DB, error) {
 	c := config{prefix: DefaultPrefix}
 	var errs []error
 	if db == nil {
-		errs = append(errs, errors.New("the *sql.DB is nil; give it one of sql.Open"))
+		errs = append(errs, errors.New("the *sql.DB is nil; open one with sql.Open"))
 	}
 	if d != SQLite && d != Postgres && d != MySQL {
 		errs = append(errs, fmt.Errorf("%v is no dialect; give it SQLite, Postgres or MySQL", d))
@@ -308,8 +316,8 @@ func (s *DB) primary(ctx context.Context) error {
 	return err
 }
 
-// text returns a parameter. It is passed as bytes, since MySQL might require a string to
-// be valid in the connection's character set.
+// text returns a string as a parameter. MySQL gets it as bytes, since it might require a
+// string to be valid in the connection's character set.
 func (s *DB) text(v string) any {
 	if s.dialect == MySQL {
 		return []byte(v)
@@ -318,7 +326,7 @@ func (s *DB) text(v string) any {
 }
 
 // batch is how many rows one statement deletes. It is small enough to take little time,
-// and to fit the parameters of every database.
+// and below every database's limit of parameters.
 const batch = 500
 
 // purge deletes the rows whose column is less than before. Each statement is a
@@ -393,7 +401,8 @@ var (
 	lastMoment  = time.Date(9999, time.December, 31, 23, 59, 59, 999_999_000, time.UTC).UnixMicro()
 )
 
-// micros truncates a time to microseconds.
+// micros returns the microseconds of a time since 1970. A time outside of the years 1 to
+// 9999 is an error.
 func micros(t time.Time) (int64, error) {
 	if t.Before(time.UnixMicro(firstMoment)) || t.After(time.UnixMicro(lastMoment).Add(time.Microsecond-1)) {
 		return 0, fmt.Errorf("the time %v is not of the years 1 to 9999", t)
@@ -401,7 +410,7 @@ func micros(t time.Time) (int64, error) {
 	return t.UnixMicro(), nil
 }
 
-// moment returns the time of a column.
+// moment returns the time that a column holds.
 func moment(us int64) (time.Time, error) {
 	if us < firstMoment || us > lastMoment {
 		return time.Time{}, fmt.Errorf("the row says %d, which is no time in microseconds", us)

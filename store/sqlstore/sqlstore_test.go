@@ -45,7 +45,7 @@ func TestNew(t *testing.T) {
 		{"SQLite", db, sqlstore.SQLite, nil, ""},
 		{"Postgres", db, sqlstore.Postgres, []sqlstore.Option{sqlstore.WithSchema("auth"), sqlstore.WithPrefix("1_")}, ""},
 		{"MySQL", db, sqlstore.MySQL, []sqlstore.Option{sqlstore.WithPrefix(strings.Repeat("x", 40))}, ""},
-		{"no database", nil, sqlstore.SQLite, nil, "sqlstore: New: the *sql.DB is nil; give it one of sql.Open"},
+		{"no database", nil, sqlstore.SQLite, nil, "sqlstore: New: the *sql.DB is nil; open one with sql.Open"},
 		{"no dialect", db, 0, nil, "sqlstore: New: Dialect(0) is no dialect; give it SQLite, Postgres or MySQL"},
 		{"a nil option", db, sqlstore.SQLite, []sqlstore.Option{nil}, "sqlstore: New: option 1 is nil; leave it out"},
 		{"an empty prefix", db, sqlstore.SQLite, []sqlstore.Option{sqlstore.WithPrefix("")}, `sqlstore: New: WithPrefix(""): it must be 1 to 40 of a-z, 0-9 and _, such as "jwtauth_"`},
