@@ -35,8 +35,8 @@ type cache struct {
 	close  func()
 }
 
-// caches makes a cache of each kind for so many entries, bounded by their bytes, as its
-// README says.
+// caches makes a cache of each kind for a number of entries, bounded by their bytes, as the
+// cache's README says.
 var caches = map[string]func(entries int) cache{
 	"sieve": func(entries int) cache {
 		c := sieve.New[claims](entries, entries*cost)
@@ -86,8 +86,7 @@ type token []byte
 
 func newToken() token { return []byte(strings.Repeat("eyJhbGci", keySize/8+1)[:keySize]) }
 
-// number turns it into the token with this number. The string is valid until the next
-// call.
+// number turns t into the token with this number. The string is valid until the next call.
 func (t token) number(n uint64) string {
 	for i := range 16 {
 		t[keySize-1-i] = 'a' + byte(n>>(4*i)&15)
@@ -95,8 +94,8 @@ func (t token) number(n uint64) string {
 	return unsafe.String(&t[0], keySize)
 }
 
-// fill puts tokens 0 to n-1, again if necessary. It returns how many the cache still does
-// not have.
+// fill puts tokens 0 to n-1, and then missing ones again, in five rounds. It returns how
+// many were missing in the last round.
 func fill(c cache, n int) (missing int) {
 	t := newToken()
 	for round := 0; round < 5; round++ {

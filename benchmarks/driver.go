@@ -62,8 +62,8 @@ func (d *discard) WriteHeader(status int) {
 	}
 }
 
-// counter is a handler that counts its calls. It is not safe for concurrent use: an
-// atomic would be timed with the library.
+// counter is a handler that counts its calls. It is not safe for concurrent use, since the
+// cost of an atomic counter would be measured with the library's.
 type counter struct {
 	ran int
 	_   apart
@@ -82,9 +82,9 @@ func (c *counter) judge(want int) error {
 
 func bearer(token string) string { return "Bearer " + token }
 
-// accepting times a request that is allowed. Its token was first seen in a string of its
-// own, since two requests of a real server share no memory. Strings at the same address
-// would be equal without being read.
+// accepting times a request that is allowed. The first request sends a copy of the token,
+// since two requests of a real server share no memory. Go compares two strings at the same
+// address without reading them.
 func accepting(name string, m middleware, token string) subject {
 	next := &counter{}
 	d := newDriver(m.wrap(next))

@@ -21,7 +21,7 @@ import (
 	"github.com/joinednode/jwtauth/internal/strict"
 )
 
-// Names of the floors: work that no library can avoid, on its own.
+// Names of the floors: work that no library can avoid, measured on its own.
 const (
 	floorHandler = "floor: the no-op handler"
 	floorCopy    = "floor: a copy of the request for the handler"

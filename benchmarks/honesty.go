@@ -66,8 +66,8 @@ func hostileRequests(a algorithm) []hostile {
 	}
 }
 
-// judgeMiddleware returns an error if a middleware denies the good token, or allows a
-// request that it is not said to allow.
+// judgeMiddleware returns an error unless a middleware allows the good token, and allows
+// exactly those hostile requests whose checks it is said to lack.
 func judgeMiddleware(m middleware, a algorithm) error {
 	next := &counter{}
 	d := newDriver(m.wrap(next))
@@ -101,12 +101,12 @@ func judgeMiddleware(m middleware, a algorithm) error {
 		errs = append(errs, fmt.Errorf("%s: runs the handler without any token", m.name))
 	}
 	if fmt.Sprint(d.request) != before {
-		errs = append(errs, fmt.Errorf("%s: changes the request that is presented again and again", m.name))
+		errs = append(errs, fmt.Errorf("%s: changes the request, which is sent again and again", m.name))
 	}
 	return errors.Join(errs...)
 }
 
-// judgeParser is judgeMiddleware for a bare parser.
+// judgeParser makes the checks of judgeMiddleware for a bare parser.
 func judgeParser(p parser, a algorithm) error {
 	if err := p.prepare(a.mint())(); err != nil {
 		return fmt.Errorf("%s: a good token: %w", p.name, err)
@@ -153,7 +153,7 @@ func judgeIssuers() error {
 	return nil
 }
 
-// judgeAll makes all these checks. It runs before anything is timed.
+// judgeAll checks every library. It runs before anything is timed.
 func judgeAll() error {
 	errs := []error{judgeIssuers()}
 	for _, a := range []algorithm{hs256(), eddsa(), es256(), rs256()} {

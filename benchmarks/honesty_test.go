@@ -33,24 +33,24 @@ func TestBothIssuersMakeTokensOfTheSameClaims(t *testing.T) {
 	require.NoError(t, judgeIssuers())
 }
 
-// The checks are worth something only if they find a library that cheats.
+// The checks must find each library that cheats.
 func TestNoCheatPasses(t *testing.T) {
 	honest := ours(hs256())
 	cheats := map[string]middleware{
-		"one that lets everyone in": {wrap: func(next http.Handler) http.Handler { return next }},
-		"one that lets nobody in": {wrap: func(http.Handler) http.Handler {
+		"one that allows every request": {wrap: func(next http.Handler) http.Handler { return next }},
+		"one that denies every request": {wrap: func(http.Handler) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) })
 		}},
 		"one that answers without the handler": {wrap: func(http.Handler) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
 		}},
-		"one that owns up to nothing":             {wrap: chi},
-		"one that is slandered":                   {lacks: []*check{checkContainer}, wrap: honest.wrap},
-		"one that owns up to forgeries":           {lacks: []*check{checkSignature}, wrap: honest.wrap},
+		"one whose missing checks are not listed": {wrap: chi},
+		"one said to lack a check that it makes":  {lacks: []*check{checkContainer}, wrap: honest.wrap},
+		"one said to accept forged tokens":        {lacks: []*check{checkSignature}, wrap: honest.wrap},
 		"one that runs the handler twice":         {wrap: func(next http.Handler) http.Handler { return honest.wrap(twice(next)) }},
-		"one that lets in what was refused once":  {wrap: forgetful(honest.wrap)},
-		"one that changes the request of all":     {wrap: func(next http.Handler) http.Handler { return marking(honest.wrap(next)) }},
-		"one that refuses with the status of a 2": {wrap: polite(honest.wrap)},
+		"one that allows what it denied before":   {wrap: forgetful(honest.wrap)},
+		"one that changes the shared request":     {wrap: func(next http.Handler) http.Handler { return marking(honest.wrap(next)) }},
+		"one that denies with status 200":         {wrap: polite(honest.wrap)},
 	}
 	for name, m := range cheats {
 		t.Run(name, func(t *testing.T) { require.Error(t, judgeMiddleware(m, hs256())) })
@@ -87,7 +87,7 @@ func marking(next http.Handler) http.Handler {
 	})
 }
 
-// polite denies with 200.
+// polite denies requests with status 200.
 func polite(wrap func(http.Handler) http.Handler) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -115,7 +115,7 @@ func TestARunIsWorthlessIfTheHandlerDidNotRunEachTime(t *testing.T) {
 }
 
 func TestTheServerRefusesOnThePrivateRouteAlone(t *testing.T) {
-	s, err := startServer() // checks the server, too
+	s, err := startServer() // calls judge
 	require.NoError(t, err)
 	s.close()
 }
@@ -160,7 +160,7 @@ func shortly(t *testing.T) {
 func TestEveryNameIsUsedOnce(t *testing.T) {
 	var names []string
 	for _, s := range slices.Concat(guards(), parsers(), floors(), issuers(), refusals(), asymmetric(eddsa())) {
-		require.NotContains(t, names, s.name, "two lines of one name would be one")
+		require.NotContains(t, names, s.name, "two lines with the same name would become one")
 		names = append(names, s.name)
 	}
 }

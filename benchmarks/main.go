@@ -77,7 +77,7 @@ func run(args []string, stdout, stderr io.Writer) error {
 	case err != nil:
 		return err
 	case flags.NArg() > 0 || s.rounds < 1 || s.benchtime <= 0 || s.load <= 0 || s.live <= fewLive || s.revoked <= fewLive || s.revocations < 1:
-		return fmt.Errorf("there are no arguments, no flag may be zero or below, and -live and -revoked must be more than %d (see -help)", fewLive)
+		return fmt.Errorf("no arguments are allowed, no flag may be zero or below, and -live and -revoked must be more than %d (see -help)", fewLive)
 	}
 	switch s.only {
 	case "":
@@ -86,7 +86,7 @@ func run(args []string, stdout, stderr io.Writer) error {
 	default:
 		return fmt.Errorf("-only %s: there is only %q", s.only, onlyStores)
 	}
-	fmt.Fprintln(stderr, "judging whether every subject does what it is timed for")
+	fmt.Fprintln(stderr, "checking that every subject does what it is timed for")
 	if err := judgeAll(); err != nil {
 		return err
 	}
@@ -112,8 +112,8 @@ func (f figures) printDisturbed(w io.Writer) {
 	}
 }
 
-// benchtime tells testing.Benchmark how long to run. It can only be set by a flag of go
-// test.
+// benchtime sets how long testing.Benchmark runs, and returns a function that restores the
+// old value. testing.Benchmark reads the duration only from a flag of go test.
 func benchtime(d time.Duration) (restore func(), err error) {
 	testing.Init()
 	const name = "test.benchtime"
@@ -151,10 +151,10 @@ func measureAll(s settings, stdout, stderr io.Writer) (figures, error) {
 		return f, err
 	}
 	fmt.Fprintln(stderr, "memory")
-	remembered := min(100_000, s.live)
-	f.perToken = bytesPerToken(remembered)
-	fmt.Fprintf(stdout, "\n## Memory\n\n%s tokens that were presented and dropped leave %.0f bytes each behind.\n",
-		thousands(remembered), f.perToken)
+	cached := min(100_000, s.live)
+	f.perToken = bytesPerToken(cached)
+	fmt.Fprintf(stdout, "\n## Memory\n\n%s cached tokens take %.0f bytes each after their requests have ended.\n",
+		thousands(cached), f.perToken)
 	return f, nil
 }
 
@@ -178,7 +178,7 @@ func measureOneToken(s settings, stdout, stderr io.Writer) (results, error) {
 			base{"against the arithmetic", bareCrypto(alg)}, base{"against HS256 cached", oursSeen})
 	}
 	printTable(stdout, "Issuing", r, makers, base{"against ours", oursIssue})
-	printTable(stdout, "Refusing", r, bad,
+	printTable(stdout, "Rejecting", r, bad,
 		base{"against an accepted token not cached", oursFirst}, base{"against one of 8 KiB", oursLong})
 	return r, nil
 }
@@ -195,12 +195,12 @@ func measureCores(s settings, stdout, stderr io.Writer) (results, error) {
 	if err != nil {
 		return nil, err
 	}
-	printTable(stdout, "One core and two: time on the clock for each operation of all cores together", r, both)
+	printTable(stdout, "One core and two: wall-clock time for each operation of all cores together", r, both)
 	return r, nil
 }
 
 func measureLive(s settings, stdout, stderr io.Writer) (results, error) {
-	fmt.Fprintln(stderr, "many live tokens: minting them")
+	fmt.Fprintln(stderr, "many live tokens: issuing them")
 	few, many := newCrowd(fewLive), newCrowd(s.live)
 	both := slices.Concat(few.among(), many.among())
 	r, err := measure(stderr, s.rounds, both)

@@ -8,14 +8,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The figures are not checked: the machine may be busy.
+// The test does not check the figures, since the machine may be busy.
 func TestTheCommandPrintsEveryTable(t *testing.T) {
 	var out strings.Builder
 	require.NoError(t, run([]string{"-rounds=2", "-benchtime=1ms", "-load=50ms", "-live=2000", "-revoked=2000", "-revocations=1"}, &out, io.Discard))
 	for _, want := range []string{
 		"- date: ", "- Go: ", "- CPU: ",
 		"## One HS256 token", "## One EdDSA token", "## One ES256 token", "## One RS256 token",
-		"## Issuing", "## Refusing", "## A real server", "## Few and many", "## Sessions", "## Revocations", "## Stores", "## Memory", "## Targets",
+		"## Issuing", "## Rejecting", "## A real server", "## Few and many", "## Sessions", "## Revocations", "## Stores", "## Memory", "## Targets",
 		oursSeen, oursFirst, chiName, auth0Name, echoName, ginName, cristalName, golangName, jwxName,
 		"another container's token",
 	} {

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// subject is one line of a table. run does the work once for each b.Loop. If it returns
-// an error, there is no figure.
+// subject is one line of a table. run does the work once for each b.Loop. If run returns
+// an error, the program ends without a figure.
 type subject struct {
 	name  string
 	lacks []*check

@@ -218,8 +218,8 @@ func revokeEverywhere(ctx context.Context, p place, o *opened, n int, stderr io.
 	return r, nil
 }
 
-// everyone waits until all followers have printed want, and sets last to the time of the
-// last one.
+// everyone waits until all followers have printed want. If last is not nil, everyone sets
+// it to the time of the last line.
 func everyone(all []*follower, want string, last *time.Time) error {
 	for _, f := range all {
 		at, err := f.hear(want)
@@ -251,7 +251,7 @@ func (v stores) printRefused(w io.Writer) {
 	}
 	fmt.Fprintf(w, "\n## Revoked here, rejected by %d other processes\n\n", followers)
 	fmt.Fprintf(w, "From the call of RevokeToken in one process until the last of %d others, which follow the log by Run, rejects the token; "+
-		"all of them with the defaults of revoke.New. They present it every %v, and what the pipe takes that reports it counts.\n\n", followers, glance)
+		"all of them with the defaults of revoke.New. They check the token every %v. The time includes the pipe by which they report.\n\n", followers, glance)
 	printRow(w, []string{"log", "revocations", "median", "worst", "the call itself, median", "worst"})
 	printRow(w, []string{"---", "---:", "---:", "---:", "---:", "---:"})
 	ms := func(d time.Duration) string { return fmt.Sprintf("%.1f ms", d.Seconds()*1000) }

@@ -58,8 +58,8 @@ func version(module string) string {
 // base is a subject with which the others of a table are compared.
 type base struct{ head, name string }
 
-// printTable prints one line for each subject. A ratio says how many times as long as the
-// base it takes.
+// printTable prints one line for each subject. A ratio is the subject's time divided by
+// the base's.
 func printTable(w io.Writer, title string, r results, subjects []subject, bases ...base) {
 	fmt.Fprintf(w, "\n## %s\n\n", title)
 	head := []string{"", "time"}
@@ -147,8 +147,7 @@ func duration(ns float64) string {
 	return fmt.Sprintf("%.1f µs", ns/1000)
 }
 
-// times prints a ratio with three digits, which is more precise than a shared machine can
-// be.
+// times formats a ratio with three digits, which is more than a shared machine can measure.
 func times(ratio float64) string {
 	switch {
 	case ratio >= 100:

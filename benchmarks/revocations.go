@@ -18,7 +18,7 @@ import (
 // list is timed. Its entries revoke no token that is used.
 type endless struct{ length int }
 
-// entry returns an entry of each kind in turn.
+// entry returns entry i. The four kinds take turns.
 func entry(i int) revoke.Entry {
 	e := revoke.Entry{Kind: revoke.Kind(i%4 + 1), Issuer: issuer, ID: "entry-" + strconv.Itoa(i), Expires: time.Now().Add(lifetime)}
 	if e.Kind == revoke.Subject || e.Kind == revoke.Container {
@@ -56,7 +56,7 @@ func replay(n int) (replayed, error) {
 	r := replayed{list: list, n: n, took: time.Since(start)}
 	r.perEntry = (float64(heap()) - float64(before)) / float64(n)
 	if got := list.Status().Entries; err == nil && got != n {
-		err = fmt.Errorf("a list of %d entries knows %d", n, got)
+		err = fmt.Errorf("a list of %d entries has %d", n, got)
 	}
 	return r, err
 }

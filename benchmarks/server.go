@@ -110,8 +110,8 @@ func startServer() (*server, error) {
 
 func (s *server) close() { s.http.Close() }
 
-// judge checks the two routes: only the private one denies a request without a token, and
-// one with a bad token.
+// judge returns an error unless the bare route allows a request without a token, and the
+// private route allows a good token and denies bad ones.
 func (s *server) judge(a algorithm) error {
 	for _, c := range []struct {
 		prefix, token string

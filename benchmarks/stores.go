@@ -27,7 +27,7 @@ const onlyStores = "stores"
 // goroutine.
 var atOnce = []int{1, 8}
 
-// turns is how many turns a round has with stores.
+// turns is the number of short turns that replace a round in measuring stores.
 const turns = 5
 
 // Names of the lines that targets mention. A place has the names of its floors.
@@ -83,8 +83,8 @@ func runStores(s settings, stdout, stderr io.Writer) error {
 	return nil
 }
 
-// summing shows whether this machine is quiet. A program that calls a server again and
-// again waits for whatever else runs.
+// summing returns the subjects that show whether this machine is quiet: SHA-256 on one
+// core and on two. Benchmarks of a server wait for any other program that runs.
 func summing() []subject {
 	c := newCrowd(1)
 	return slices.DeleteFunc(slices.Concat(c.parallel(1), c.parallel(2)), func(s subject) bool {
@@ -92,8 +92,8 @@ func summing() []subject {
 	})
 }
 
-// measureStores leaves out a server without an address, and its targets: what was not
-// measured was not met.
+// measureStores measures each place. It leaves out a server without an address, and its
+// targets, since a target that was not measured must not be reported as met.
 func measureStores(s settings, stdout, stderr io.Writer) (stores, error) {
 	dir, err := os.MkdirTemp("", "jwtauth-benchmarks-")
 	if err != nil {
@@ -101,7 +101,7 @@ func measureStores(s settings, stdout, stderr io.Writer) (stores, error) {
 	}
 	defer os.RemoveAll(dir)
 	fmt.Fprintf(stdout, "\n## Stores\n\nA call as a request makes it, with a context that can end. The floors are the same driver's, with the same "+
-		"connections, on rows like ours: what they write and what they read is what ours do, and they judge nothing. "+
+		"connections, on rows like ours: what they write and what they read is what ours do, and they check nothing. "+
 		"Each round has %d turns of %v.\n\n", turns, s.benchtime/turns)
 	var all stores
 	for _, p := range places(dir) {
@@ -213,7 +213,7 @@ func newSession() session.Session {
 // Manager. So most steps do not change the index.
 func idle(now time.Time) time.Time { return now.Truncate(time.Second).Add(14 * 24 * time.Hour) }
 
-var errLost = errors.New("nobody else works on this session, and yet it was not advanced")
+var errLost = errors.New("the session was not advanced, although no other worker uses it")
 
 // advances returns the step that decides about a refresh.
 func advances(ctx context.Context, store session.Store) (step, error) {
@@ -230,8 +230,8 @@ func advances(ctx context.Context, store session.Store) (step, error) {
 	}, store.Create(ctx, row)
 }
 
-// leaping is a clock with which every refresh rotates. A token is given out again for a
-// while after it was made.
+// leaping is a clock with which every refresh rotates. It leaps past the time in which a
+// refresh returns the same token again.
 type leaping struct{ at time.Time }
 
 func (l *leaping) now() time.Time { return l.at }
@@ -276,7 +276,7 @@ func (o *opened) bareRefreshes(ctx context.Context, private ed25519.PrivateKey) 
 	}, nil
 }
 
-var errNews = errors.New("nobody revokes, and yet the log has news")
+var errNews = errors.New("the log has new entries, although nothing was revoked")
 
 // polls returns what each process of a fleet does regularly: it reads the log from its
 // last place, usually without news.
@@ -336,7 +336,8 @@ func working(l line, n int) (subject, error) {
 	}}, nil
 }
 
-// targets are ratios of rates: a rate of 0.8 is 1.25 of the time.
+// targets returns the targets of all places. They are ratios of rates: 0.8 of the rate is
+// 1.25 of the time.
 func (v stores) targets() []target {
 	const share = 0.8
 	var all []target

@@ -34,7 +34,7 @@ type place struct {
 	// The names of the floors that are measured there.
 	bareWrite, bareRefresh, bareAsk string
 
-	extra []string // lines beside: ours in another way, and further floors
+	extra []string // the names of further lines: this library with other settings
 
 	driver  string // the driver's name in database/sql
 	module  string
@@ -242,8 +242,8 @@ func openRedis(ctx context.Context, p place) (*opened, error) {
 	return o, nil
 }
 
-// The bare scripts take the same arguments as the store's: subject, op, ID, the generation before,
-// the next one, rotated, idle and now.
+// The bare scripts take the same arguments as the store's: subject, op, ID, the previous
+// generation, the next one, rotated, idle and now.
 const (
 	bareScript = `
 redis.call('HMGET', KEYS[1], 'sub', 'gen', 'idle', 'max', 'revoked', 'op', 'until')
@@ -296,7 +296,7 @@ func sizeUp(ctx context.Context, client *redis.Client, script string, sent []any
 	text, isText := sent[1].(string)
 	n, isNumber := sent[2].(int)
 	if !isText || !isNumber || len(text) < len(script)+len("--\n") {
-		return sized{}, errors.New("what the store sent is no script, or a shorter one than the floor")
+		return sized{}, errors.New("the store sent no script, or one that is shorter than the floor's")
 	}
 	script += "--" + strings.Repeat("-", len(text)-len(script)-len("--\n")) + "\n"
 	s := sized{args: sent[3+n:]}
@@ -328,7 +328,7 @@ func bareRedis(ctx context.Context, options *redis.Options, client *redis.Client
 		return bare{}, err
 	}
 	if !won || !found || len(o.sent) != 3 {
-		return bare{}, fmt.Errorf("a session was to be made, advanced and read by 3 scripts, and there were %d", len(o.sent))
+		return bare{}, fmt.Errorf("the store must create, advance and read a session with 3 scripts, but it sent %d", len(o.sent))
 	}
 	write, err1 := sizeUp(ctx, client, bareScript, o.sent[1])
 	read, err2 := sizeUp(ctx, client, bareReadScript, o.sent[2])

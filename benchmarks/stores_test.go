@@ -33,7 +33,7 @@ func runStoresAlone(t *testing.T) string {
 	return out.String()
 }
 
-// For each place there are either figures and six targets, or neither.
+// For each place there are either figures and five targets, or neither.
 func TestStoresAlone(t *testing.T) {
 	out := runStoresAlone(t)
 	require.NotContains(t, out, "## One HS256 token")
@@ -69,7 +69,7 @@ func TestServersThatNobodyNamedAreLeftOut(t *testing.T) {
 	require.Contains(t, out, "| SQLite: the rate of Advance")
 }
 
-// A server with an address that does not respond is an error, and not left out.
+// A server that has an address but does not respond is an error. It is not left out.
 func TestServersThatDoNotAnswerAreErrors(t *testing.T) {
 	for name, at := range map[string]string{
 		"JWTAUTH_TEST_POSTGRES": "postgres://nobody@127.0.0.1:1/none?connect_timeout=2",

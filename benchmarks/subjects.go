@@ -29,7 +29,7 @@ type parser struct {
 	prepare func(token string) func() error
 }
 
-// withoutCache turns the cache off, so that no token is cached.
+// withoutCache turns the cache off.
 func withoutCache() []jwtauth.Option { return withCacheFor(0) }
 
 // withCacheFor makes room for n tokens in the cache.
@@ -99,7 +99,7 @@ func parsers() []subject {
 }
 
 // reading times a handler that reads the claims. It shows that no work is put off until
-// then.
+// the handler reads them.
 func reading(a algorithm, token string) subject {
 	read := 0
 	d := newDriver(ours(a).wrap(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -188,8 +188,8 @@ func encodeByChi() func() (string, error) {
 	}
 }
 
-// refusals returns subjects with tokens that are rejected. An expired one is checked like
-// a good one, and then a denial is written.
+// refusals returns subjects with tokens that are rejected, and one accepted token of 8 KiB
+// to compare with. An expired token is verified like a good one, and then denied.
 func refusals() []subject {
 	a := hs256()
 	m := ours(a, withoutCache()...)
@@ -208,7 +208,8 @@ func firstSeen(alg string) string  { return fmt.Sprintf("**jwtauth** %s, token n
 func seenBefore(alg string) string { return fmt.Sprintf("**jwtauth** %s, cached token", alg) }
 func bareCrypto(alg string) string { return fmt.Sprintf("bare %s verification", alg) }
 
-// asymmetric returns a token whose signature check dwarfs all else, and that check alone.
+// asymmetric returns the subjects of an asymmetric algorithm: its bare verification, which
+// dwarfs all else, and this library without and with the cache.
 func asymmetric(a algorithm) []subject {
 	token := a.mint()
 	return []subject{

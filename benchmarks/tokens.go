@@ -89,7 +89,7 @@ func typicalClaims() jwt.MapClaims {
 	}
 }
 
-// with sets one claim of a token.
+// with returns a change for mint, which sets one claim.
 func with(name string, value any) func(jwt.MapClaims) {
 	return func(c jwt.MapClaims) { c[name] = value }
 }
@@ -101,8 +101,8 @@ func (a algorithm) signRaw(payload string) string {
 	return signed + "." + encode(must(a.method.Sign(signed, a.private)))
 }
 
-// sized returns a token of this many bytes or slightly fewer, padded with a private
-// claim. With 200 bytes it has only the claims that fit.
+// sized returns a token of this many bytes or slightly fewer, padded with a private claim.
+// It has no other claims than container and exp, so that 200 bytes are enough.
 func (a algorithm) sized(size int) string {
 	payload := func(pad int) string {
 		return fmt.Sprintf(`{"container":%q,"exp":%d,"p":%q}`,
