@@ -230,9 +230,9 @@ func BenchmarkCacheHotSet(b *testing.B) {
 	}
 }
 
-// BenchmarkCacheHeap reports the size of a new cache, and that of an entry in the heap,
-// of which 608 bytes are its key and its value. It does so for a full cache, and for one
-// that has just seen a hundred thousand more entries than it holds.
+// BenchmarkCacheHeap reports the heap of a new cache for each of 100,000 entries, and that
+// of each entry when they are in it, of which 608 bytes are the key and the value. It then
+// puts 200,000 others, more than fit, and reports the heap divided by the cache's limit.
 func BenchmarkCacheHeap(b *testing.B) {
 	each(b, func(b *testing.B, newCache func(int) cache) {
 		const entries = 100_000

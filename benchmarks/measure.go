@@ -74,8 +74,8 @@ func (r results) of(name string) cost {
 	}
 }
 
-// ratio returns how many times as long as b the subject a took. It is the median of the
-// rounds' ratios, whose two times were measured close to each other.
+// ratio returns the time of subject a divided by that of b. It is the median of the rounds'
+// ratios, since the two times of a round were measured close to each other.
 func (r results) ratio(a, b string) float64 {
 	of := make([]float64, len(r.rounds(a)))
 	for i, c := range r.rounds(a) {

@@ -69,7 +69,8 @@ const (
 	threeTrips = ", without interpolateParams"
 )
 
-// places returns the servers of the same variables as the tests.
+// places returns a SQLite file in dir, and the servers that the tests' environment
+// variables name.
 func places(dir string) []place {
 	inSQL := place{open: openSQL, bareWrite: bareSQLWrite, bareRefresh: bareSQLRefresh, bareAsk: bareSQLAsk}
 	file, postgres, maria := inSQL, inSQL, inSQL

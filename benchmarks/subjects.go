@@ -35,8 +35,8 @@ func withoutCache() []jwtauth.Option { return withCacheFor(0) }
 // withCacheFor makes room for n tokens in the cache.
 func withCacheFor(n int) []jwtauth.Option { return []jwtauth.Option{jwtauth.WithCache(n)} }
 
-// newAuth is the only function that makes an Auth of this library. It requires issuer and
-// audience, since auth0's middleware requires them.
+// newAuth returns an Auth of this library. It requires issuer and audience, since auth0's
+// middleware requires them.
 func newAuth(source keys.Source, opts ...jwtauth.Option) *jwtauth.Auth {
 	service := []jwtauth.Option{jwtauth.WithIssuer(issuer), jwtauth.WithAudience(audience)}
 	return must(jwtauth.New(source, append(service, opts...)...))
