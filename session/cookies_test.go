@@ -311,7 +311,9 @@ func TestWithCookies_ARefreshCookieOfAnotherSessionIsNone(t *testing.T) {
 	// cookie remained.
 	carol := s.browser(t)
 	first := carol.login(t, "carol")
+	s.clock.advance(settled)
 	next := carol.post(t, "refresh", "")
+	require.NotEqual(t, first.cookies[session.RefreshCookie].Value, next.cookies[session.RefreshCookie].Value)
 	s.clock.advance(late)
 	p = s.browser(t).post(t, "refresh", "", "Cookie", sent(first, session.RefreshCookie)+"; "+sent(next, own...))
 	require.Equal(t, 200, p.status, p.body)
