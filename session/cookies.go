@@ -156,14 +156,35 @@ func (m *Manager) SetCookies(w http.ResponseWriter, p Pair) error {
 	return nil
 }
 
+// errTooLarge: a token does not fit into a cookie. Trying again does not help, so
+// [Manager.Handler] answers 500. The error is also jwtauth.ErrUnavailable, so that programs
+// which deny with it do not log the client out.
+var errTooLarge = errors.New("browsers would drop the cookie")
+
 // fitCookies returns an error if browsers would drop a cookie for its size.
 func fitCookies(p Pair) error {
 	for name, token := range map[string]string{AccessCookie: p.AccessToken, RefreshCookie: p.RefreshToken} {
 		if size := len(name) + len(token); size > maxCookie {
-			return fmt.Errorf("%s would have %d bytes, and browsers keep %d at most; put less into WithClaims", name, size, maxCookie)
+			claim, bytes := largestClaim(token)
+			return fmt.Errorf("%w: %s would have %d bytes, and browsers keep %d at most; the largest claim is %s with %d bytes: put less into WithClaims", errTooLarge, name, size, maxCookie, claim, bytes)
 		}
 	}
 	return nil
+}
+
+// largestClaim returns the name of a token's largest claim, and the size of its JSON.
+func largestClaim(token string) (name string, size int) {
+	_, rest, _ := strings.Cut(token, ".")
+	payload, _, _ := strings.Cut(rest, ".")
+	text, _ := base64.RawURLEncoding.DecodeString(payload)
+	var claims map[string]json.RawMessage
+	_ = json.Unmarshal(text, &claims) // of a token that was just signed
+	for claim, value := range claims {
+		if len(value) > size {
+			name, size = claim, len(value)
+		}
+	}
+	return name, size
 }
 
 var fromSessionCookie = jwtauth.FromCookie(SessionCookie)

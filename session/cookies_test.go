@@ -440,20 +440,27 @@ func TestWithCookies_TwoDifferentCookiesOfOneNameAreRejected(t *testing.T) {
 	}
 }
 
-func TestWithCookies_ATokenThatBrowsersWouldDropIsAnOutageBeforeAnythingChanges(t *testing.T) {
+func TestWithCookies_ATokenThatBrowsersWouldDropIsALastingErrorBeforeAnythingChanges(t *testing.T) {
 	var size int
 	claims := func(context.Context, session.Session) (string, []jwtauth.IssueOption, error) {
 		return "", []jwtauth.IssueOption{jwtauth.Claim("roles", strings.Repeat("x", size))}, nil
 	}
-	s := newSite(t, session.WithClaims(claims))
+	var log logBuffer
+	s := newSite(t, session.WithClaims(claims), session.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
 	b := s.browser(t)
 	b.login(t, "alice")
 	size = 3500
 	for _, endpoint := range []string{"create", "refresh"} {
 		p := b.post(t, endpoint, `{"email":"alice","password":"right"}`)
-		require.Equal(t, 503, p.status, endpoint)
+		require.Equal(t, 500, p.status, endpoint)
+		require.Contains(t, p.body, `"code":"server_error"`, endpoint)
+		require.Empty(t, p.header.Get("Retry-After"), "to try again does not help")
+		require.Equal(t, "no-store", p.header.Get("Cache-Control"))
 		require.Empty(t, p.cookies, endpoint)
 	}
+	require.Contains(t, log.String(), "the largest claim is roles with 3502 bytes")
+	_, err := s.Login(t.Context(), "alice")
+	require.ErrorIs(t, err, jwtauth.ErrUnavailable, "a program that denies with it logs no client out")
 	all, err := s.Sessions(t.Context(), "alice")
 	require.NoError(t, err)
 	require.Len(t, all, 1, "nor is there a session without a client")
@@ -489,6 +496,12 @@ func TestWritePair_SetsCookies(t *testing.T) {
 	require.Len(t, w.Result().Cookies(), 3)
 	require.NotContains(t, w.Body.String(), pair.AccessToken)
 	require.NotContains(t, w.Body.String(), pair.RefreshToken)
+
+	w = httptest.NewRecorder()
+	large := session.Pair{AccessToken: strings.Repeat("x", 4096), RefreshToken: pair.RefreshToken}
+	require.ErrorContains(t, s.WritePair(w, httptest.NewRequest("GET", "/callback", nil), large), "browsers keep 4096 at most")
+	require.Equal(t, 500, w.Code)
+	require.Empty(t, w.Result().Cookies())
 
 	w = httptest.NewRecorder()
 	require.NoError(t, s.SetCookies(w, pair))

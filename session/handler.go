@@ -450,5 +450,9 @@ func (s server) deny(w http.ResponseWriter, r *http.Request, err error) {
 
 // deny writes a denial in the form of those of refresh tokens.
 func (m *Manager) deny(w http.ResponseWriter, r *http.Request, err error) {
+	if errors.Is(err, errTooLarge) {
+		m.writeProblem(w, r, http.StatusInternalServerError, "server_error", "The session does not fit into cookies.")
+		return
+	}
 	m.refresh.Deny(w, r, err)
 }

@@ -60,7 +60,7 @@
 //     pass from any origin, except for WebSockets: their handlers must not change
 //     anything.
 //   - Browsers drop a cookie of more than 4096 bytes, name included. A login or refresh
-//     that would need one is an outage, and changes nothing.
+//     that would need one is 500, and changes nothing. The log names the largest claim.
 //   - A logout of the caller's own session and a theft delete the cookies. An outage
 //     never does.
 //
