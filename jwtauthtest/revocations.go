@@ -55,7 +55,7 @@ const (
 	maxParts = 5000
 )
 
-var errNoEnd = fmt.Errorf("More is still true after %d pages", maxParts)
+var errNoEnd = fmt.Errorf("the log still has more after %d pages", maxParts)
 
 // token returns an entry that is live for an hour.
 func token(id string) revoke.Entry {

@@ -374,7 +374,7 @@ func TestWithCookies_TheyAreDeletedByLogoutAndTheftAlone(t *testing.T) {
 		b.login(t, "alice")
 		s.clock.advance(session.DefaultRefreshTTL)
 		p := b.post(t, "logout", "")
-		require.Equal(t, 401, p.status)
+		require.Equal(t, 204, p.status)
 		p.takenAway(t)
 	})
 	t.Run("theft", func(t *testing.T) {

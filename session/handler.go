@@ -282,6 +282,10 @@ func (s server) logout(w http.ResponseWriter, r *http.Request, body fields) {
 	switch {
 	case err == nil && wider:
 		err = s.m.logoutOthers(r.Context(), c, other, everywhere)
+	case errors.Is(err, jwtauth.ErrExpired) && c.SessionID != "" && !wider:
+		if err = s.m.Logout(r.Context(), c.Subject, c.SessionID); errors.Is(err, ErrNoSession) {
+			err = nil
+		}
 	case err == nil, errors.Is(err, jwtauth.ErrRevoked) && !wider:
 		// end, unlike Logout, ends the tokens even if the store has lost the session.
 		if err = s.m.end(r.Context(), c.Subject, c.SessionID, ReasonLogout); err != nil {
@@ -338,8 +342,8 @@ func (m *Manager) logoutOthers(ctx context.Context, caller jwtauth.Claims, other
 }
 
 // caller returns the claims of the request's refresh token or, if there is none, of its
-// access token, of any container. It also returns them with ErrRevoked: such a token may
-// still end its own session.
+// access token, of any container. It also returns claims with ErrRevoked, and those of an
+// access token with ErrExpired: such a token may still end its own session.
 func (s server) caller(r *http.Request, refreshToken string) (jwtauth.Claims, error) {
 	if refreshToken == "" {
 		return s.accessCaller(r)
@@ -350,6 +354,9 @@ func (s server) caller(r *http.Request, refreshToken string) (jwtauth.Claims, er
 		return s.accessCaller(r)
 	}
 	s.m.decided(r.Context(), "verify", reason(err), err == nil)
+	if hopeless {
+		return jwtauth.Claims{}, err
+	}
 	return ofSession(c, err)
 }
 
@@ -361,7 +368,7 @@ func (s server) accessCaller(r *http.Request) (jwtauth.Claims, error) {
 		return jwtauth.Claims{}, err
 	}
 	c, err := s.m.access.Inspect(r.Context(), token) // reports to the observer
-	if own := s.m.access.Issuer(); own != "" && c.Issuer != own && (err == nil || errors.Is(err, jwtauth.ErrRevoked)) {
+	if own := s.m.access.Issuer(); own != "" && c.Issuer != own && mayEndOwn(err) {
 		// A token of a trusted issuer is good for requests. It has no session here,
 		// whatever its sub and sid are.
 		return jwtauth.Claims{}, jwtauth.ErrIssuer
@@ -369,10 +376,15 @@ func (s server) accessCaller(r *http.Request) (jwtauth.Claims, error) {
 	return ofSession(c, err)
 }
 
-// ofSession returns the claims and the error that it is given. Claims without a session
-// or a subject become an error.
+// mayEndOwn reports whether a token with this error may end its own session.
+func mayEndOwn(err error) bool {
+	return err == nil || errors.Is(err, jwtauth.ErrRevoked) || errors.Is(err, jwtauth.ErrExpired)
+}
+
+// ofSession returns the claims and the error that it is given. Claims without a session or
+// a subject become an error.
 func ofSession(c jwtauth.Claims, err error) (jwtauth.Claims, error) {
-	if (err == nil || errors.Is(err, jwtauth.ErrRevoked)) && (c.SessionID == "" || c.Subject == "") {
+	if mayEndOwn(err) && (c.SessionID == "" || c.Subject == "") {
 		return jwtauth.Claims{}, fmt.Errorf("%w: a token of no session", jwtauth.ErrMalformed)
 	}
 	return c, err

@@ -649,16 +649,27 @@ func TestHandler_ARefreshTokenThatWasReplacedStillLogsOut(t *testing.T) {
 	a.live(t, second, false)
 }
 
-func TestHandler_AnExpiredTokenLogsNoClientOut(t *testing.T) {
+func TestHandler_AnExpiredAccessTokenEndsItsOwnSessionAndNoOther(t *testing.T) {
 	a := newAPI(t)
-	p := a.login(t, aliceLogin)
+	p, other := a.login(t, aliceLogin), a.login(t, aliceLogin)
 	a.clock.advance(session.DefaultAccessTTL)
 	a.me(t, p.AccessToken).failed(t, 401, "token_not_valid", "expired")
-	a.call(t, "POST", "/auth/jwt/logout/", "", bearer(p.AccessToken)...).failed(t, 401, "token_not_valid", "expired")
 	a.call(t, "GET", "/auth/jwt/sessions/", "", bearer(p.AccessToken)...).failed(t, 401, "token_not_valid", "expired")
-	p = a.refresh(t, p.RefreshToken).pair(t)
-	a.clock.advance(session.DefaultRefreshTTL)
-	a.call(t, "POST", "/auth/jwt/logout/", object("refresh_token", p.RefreshToken)).failed(t, 401, "token_not_valid", "expired")
+	for _, body := range []string{object("session_id", decode(t, other.AccessToken).SessionID), `{"everywhere":true}`} {
+		a.call(t, "POST", "/auth/jwt/logout/", body, bearer(p.AccessToken)...).failed(t, 401, "token_not_valid", "expired")
+	}
+	p, other = a.refresh(t, p.RefreshToken).pair(t), a.refresh(t, other.RefreshToken).pair(t)
+	a.clock.advance(session.DefaultAccessTTL)
+
+	for range 2 { // the second time the session has already ended
+		require.Equal(t, 204, a.call(t, "POST", "/auth/jwt/logout/", "", bearer(p.AccessToken)...).status)
+	}
+	a.refresh(t, p.RefreshToken).failed(t, 401, "token_not_valid", "revoked")
+	other = a.refresh(t, other.RefreshToken).pair(t)
+
+	a.clock.advance(session.DefaultRefreshTTL + clocksApart)
+	require.Equal(t, 204, a.call(t, "POST", "/auth/jwt/logout/", "", bearer(other.AccessToken)...).status, "its session has expired, too")
+	a.call(t, "POST", "/auth/jwt/logout/", object("refresh_token", other.RefreshToken)).failed(t, 401, "token_not_valid", "expired")
 }
 
 // An attacker who finds an old refresh token must not be able to log its owner out

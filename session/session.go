@@ -32,8 +32,8 @@
 //   - POST logout/ ends the session of the request's access token, or of a
 //     "refresh_token" in the body, with both its tokens. With "session_id" it ends that
 //     session of the same subject instead, and with "everywhere": true all of them. It
-//     returns 204, also if the session had already ended. A token whose session has ended
-//     may end no other.
+//     returns 204, also if the session had already ended. An expired access token, and a
+//     token that was revoked, may end their own session and no other.
 //   - GET sessions/ returns 200 and "sessions", those of the access token's subject.
 //
 // A bad token is 401 with the code token_not_valid, and a reason if it is authentic:
