@@ -756,6 +756,12 @@ func TestHandler_ATrustedIssuerHasNoBusinessWithSessions(t *testing.T) {
 		require.Equal(t, 401, a.call(t, "POST", "/auth/jwt/logout/", body, bearer(token)...).status, body)
 	}
 	a.live(t, pair, true)
+
+	short, err := other.Issue("", jwtauth.Subject(claims.Subject), jwtauth.SessionID(claims.SessionID), jwtauth.TTL(time.Second))
+	require.NoError(t, err)
+	a.clock.advance(time.Second)
+	require.Equal(t, 401, a.call(t, "POST", "/auth/jwt/logout/", "", bearer(short)...).status, "expired")
+	a.live(t, pair, true)
 }
 
 func TestHandler_AnAccessTokenOfNoSessionHasNoneToEndOrList(t *testing.T) {
