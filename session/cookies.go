@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"path"
@@ -41,6 +42,15 @@ type Cookies struct {
 	// only from the same site. The handlers also need CORS, which this package does not
 	// provide: it must allow these origins, with credentials.
 	TrustedOrigins []string
+
+	// Embedded lets pages use the cookies in a frame on another site: they are
+	// SameSite=None and Partitioned, so each embedding site has cookies of its own. The
+	// default is SameSite=Lax, with which browsers send none from such a frame.
+	Embedded bool
+
+	// KeepFormer keeps the former session of a browser that logs in again. By default
+	// Handler ends it, since the browser no longer has its tokens.
+	KeepFormer bool
 }
 
 // WithCookies makes browsers keep the tokens in cookies that no script can read: see
@@ -147,9 +157,15 @@ func (m *Manager) SetCookies(w http.ResponseWriter, p Pair) error {
 		cookies = cookies[1:]
 	}
 	for _, c := range cookies {
-		c.Secure, c.HttpOnly, c.SameSite, c.MaxAge = true, true, http.SameSiteLaxMode, seconds
-		if c.Value == "" {
+		c.Secure, c.HttpOnly, c.SameSite = true, true, http.SameSiteLaxMode
+		if m.cookies.Embedded {
+			c.SameSite, c.Partitioned = http.SameSiteNoneMode, true
+		}
+		switch {
+		case c.Value == "":
 			c.MaxAge = -1
+		case !p.brief:
+			c.MaxAge = seconds
 		}
 		http.SetCookie(w, c)
 	}
@@ -253,6 +269,23 @@ func (m *Manager) warnOfPath(r *http.Request) {
 		m.log().WarnContext(r.Context(), "session: a browser sent the cookie of a session without that of its refresh token; usually the Path of WithCookies is not where browsers see the endpoints",
 			"cookies", m.cookies.Path, "request", clip(path))
 	}
+}
+
+// warnOfHTTP logs once that a page without TLS logs in: browsers drop Secure cookies there,
+// except for pages of this machine. The Origin field tells, since TLS may end at a proxy.
+func (m *Manager) warnOfHTTP(r *http.Request) {
+	origin, err := url.Parse(r.Header.Get("Origin"))
+	if err != nil || origin.Scheme != "http" || isLoopback(origin.Hostname()) || !m.warnedOfHTTP.CompareAndSwap(false, true) {
+		return
+	}
+	m.log().WarnContext(r.Context(), "session: a page over plain HTTP logs in, and browsers drop its cookies, which are Secure; use https, or localhost for development",
+		"origin", clip(origin.Scheme+"://"+origin.Host))
+}
+
+// isLoopback reports whether a host is this machine, as browsers see it.
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || strings.HasSuffix(host, ".localhost") || ip != nil && ip.IsLoopback()
 }
 
 // isWithin reports whether browsers send a cookie of a path with requests for another one

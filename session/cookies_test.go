@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -548,4 +550,122 @@ func TestJSONHandler_ClientsOfBothKindsLiveOnOneManager(t *testing.T) {
 	all, err := s.Sessions(t.Context(), "alice")
 	require.NoError(t, err)
 	require.Len(t, all, 2)
+}
+
+func TestUntilBrowserCloses_HoldsForEveryCookieOfTheSession(t *testing.T) {
+	s := newSite(t)
+	requireBrief := func(brief bool, cookies []*http.Cookie) {
+		t.Helper()
+		require.Len(t, cookies, 3)
+		for _, c := range cookies {
+			if brief {
+				require.Zero(t, c.MaxAge, c.Name)
+				require.Zero(t, c.Expires, c.Name)
+			} else {
+				require.Positive(t, c.MaxAge, c.Name)
+			}
+			require.True(t, c.Secure && c.HttpOnly, c.Name)
+		}
+	}
+	for _, brief := range []bool{true, false} {
+		var opts []session.LoginOption
+		if brief {
+			opts = append(opts, session.UntilBrowserCloses())
+		}
+		pair, err := s.Login(t.Context(), "alice", opts...)
+		require.NoError(t, err)
+		for range 3 { // each token hands it on, also one that is given again
+			w := httptest.NewRecorder()
+			require.NoError(t, s.SetCookies(w, pair))
+			requireBrief(brief, w.Result().Cookies())
+			var sent []string
+			for _, c := range w.Result().Cookies() {
+				sent = append(sent, c.Name+"="+c.Value)
+			}
+			again := s.browser(t).post(t, "refresh", "", "Cookie", strings.Join(sent, "; "))
+			require.Equal(t, 200, again.status)
+			requireBrief(brief, slices.Collect(maps.Values(again.cookies)))
+			s.clock.advance(settled)
+			pair, err = s.Refresh(t.Context(), pair.RefreshToken)
+			require.NoError(t, err)
+		}
+	}
+	_, err := newManager(t).Login(t.Context(), "alice", session.UntilBrowserCloses())
+	require.ErrorContains(t, err, "UntilBrowserCloses needs WithCookies")
+	p := page{cookies: map[string]*http.Cookie{}}
+	w := httptest.NewRecorder()
+	require.NoError(t, s.SetCookies(w, session.Pair{}))
+	for _, c := range w.Result().Cookies() {
+		p.cookies[c.Name] = c
+	}
+	p.takenAway(t)
+}
+
+func TestWithCookies_OfEmbeddedPagesArePartitioned(t *testing.T) {
+	s := newSite(t, session.WithCookies(session.Cookies{Path: cookiePath, Embedded: true}))
+	b := s.browser(t)
+	for _, p := range []page{b.login(t, "alice"), b.post(t, "refresh", ""), b.post(t, "logout", "")} {
+		require.Len(t, p.cookies, 3)
+		for name, c := range p.cookies {
+			require.True(t, c.Secure && c.HttpOnly && c.Partitioned && c.SameSite == http.SameSiteNoneMode, "%s: %s", name, c.Raw)
+		}
+	}
+	b.login(t, "alice")
+	b.fields = http.Header{"Sec-Fetch-Site": {"cross-site"}, "Origin": {"https://evil.example"}}
+	require.Equal(t, 403, b.post(t, "refresh", "").status, "SameSite is not what protects")
+	require.Equal(t, 403, b.send(t, "POST", "/api/pay", "").status)
+}
+
+func TestWithCookies_ALoginEndsTheFormerSessionOfTheBrowser(t *testing.T) {
+	live := func(s *site, subject string) int {
+		all, err := s.Sessions(t.Context(), subject)
+		require.NoError(t, err)
+		return len(all)
+	}
+	s := newSite(t)
+	other, b := s.browser(t), s.browser(t)
+	other.login(t, "alice")
+	former := b.login(t, "alice")
+	b.login(t, "bob")
+	require.Equal(t, 1, live(s, "alice"), "another browser's session goes on")
+	require.Equal(t, 1, live(s, "bob"))
+	require.Equal(t, 200, other.call(t).status)
+	require.Equal(t, 401, s.browser(t).send(t, "GET", "/api/me", "", "Cookie", session.AccessCookie+"="+former.cookies[session.AccessCookie].Value).status)
+	b.post(t, "create", `{"email":"bob","password":"wrong"}`)
+	require.Equal(t, 200, b.call(t).status, "a login that fails ends nothing")
+
+	s.faults.fault = &fault{call: "Revoke"}
+	require.Equal(t, "alice", func() string { b.login(t, "alice"); return b.call(t).body }(), "nor does an outage keep the new one out")
+
+	s = newSite(t, session.WithCookies(session.Cookies{Path: cookiePath, KeepFormer: true}))
+	b = s.browser(t)
+	b.login(t, "alice")
+	b.login(t, "alice")
+	require.Equal(t, 2, live(s, "alice"))
+}
+
+func TestWithCookies_APageOverPlainHTTPIsLoggedOnce(t *testing.T) {
+	for origin, logged := range map[string]bool{
+		"http://192.168.1.7:8080": true, "http://dev.example.com": true, "http://[2001:db8::1]": true,
+		"https://app.example.com": false, "http://localhost:8080": false, "http://app.localhost": false, "http://127.0.0.1:8080": false, "http://[::1]:8080": false, "": false,
+	} {
+		t.Run("of "+origin, func(t *testing.T) {
+			var log logBuffer
+			s := newSite(t, session.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+			b := s.browser(t)
+			if origin != "" {
+				b.fields.Set("Origin", origin)
+			}
+			for range 2 {
+				b.login(t, "alice")
+			}
+			if !logged {
+				require.Empty(t, log.String())
+				return
+			}
+			require.Equal(t, 1, strings.Count(log.String(), "\n"))
+			require.Contains(t, log.String(), "level=WARN")
+			require.Contains(t, log.String(), origin)
+		})
+	}
 }

@@ -162,6 +162,10 @@ func (s server) create(w http.ResponseWriter, r *http.Request, body fields) {
 	}
 	switch {
 	case err == nil:
+		if s.byCookies {
+			s.m.warnOfHTTP(r)
+			s.endFormer(r, pair)
+		}
 		s.deliver(w, r, pair)
 	case errors.Is(err, jwtauth.ErrUnavailable):
 		s.deny(w, r, err)
@@ -170,6 +174,22 @@ func (s server) create(w http.ResponseWriter, r *http.Request, body fields) {
 		s.m.writeProblem(w, r, http.StatusUnauthorized, "credentials_not_valid", "No active account was found with these credentials.")
 	default: // a mistake of the server, such as an empty subject
 		s.deny(w, r, s.m.outage(r.Context(), "a login", err))
+	}
+}
+
+// endFormer ends the session whose cookies a login replaces. A failure is only logged: the
+// new session is good, and the former one ends when it is unused for long.
+func (s server) endFormer(r *http.Request, pair Pair) {
+	token := refreshCookie(r)
+	if token == "" || s.m.cookies.KeepFormer {
+		return
+	}
+	c, err := s.m.inspectRefresh(r.Context(), token)
+	if c, err = ofSession(c, err); err != nil || c.SessionID == pair.SessionID {
+		return
+	}
+	if err := s.m.end(r.Context(), c.Subject, c.SessionID, ReasonLogout); err != nil {
+		_ = s.m.outage(r.Context(), "ending the former session of a browser", err)
 	}
 }
 

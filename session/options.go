@@ -317,6 +317,7 @@ type LoginOption func(*login)
 type login struct {
 	label  string
 	maxAge time.Duration
+	brief  bool
 }
 
 // maxLabel is the longest label, in bytes.
@@ -343,4 +344,11 @@ func Label(label string) LoginOption {
 // truncated to whole seconds.
 func MaxAge(d time.Duration) LoginOption {
 	return func(l *login) { l.maxAge = d }
+}
+
+// UntilBrowserCloses makes browsers delete the cookies of this session when they close, for a
+// login without "remember me". It needs [WithCookies]. The session itself still ends as
+// [WithRefreshTTL] and [MaxAge] say: a browser that restores its tabs may keep the cookies.
+func UntilBrowserCloses() LoginOption {
+	return func(l *login) { l.brief = true }
 }

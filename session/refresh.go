@@ -64,7 +64,7 @@ func (m *Manager) next(ctx context.Context, refreshToken string) (Pair, error) {
 			return Pair{}, err
 		}
 		// Signing comes before the step in the store, so that a failure changes nothing.
-		pair, err := m.sign(ctx, successor, says)
+		pair, err := m.sign(ctx, successor, says, t.brief)
 		if err != nil {
 			return Pair{}, fmt.Errorf("session: Refresh: %w", err)
 		}
@@ -229,6 +229,7 @@ func (m *Manager) warnBehind(ctx context.Context, s Session, generation int64) {
 type refreshClaims struct {
 	Generation int64 `json:"gen"`
 	MaxExpires int64 `json:"max_exp"` // seconds since 1970, for clients
+	Brief      bool  `json:"brief"`   // see UntilBrowserCloses; each token hands it on
 }
 
 // presented holds what an authentic refresh token says.
@@ -237,6 +238,7 @@ type presented struct {
 	subject, session string
 	generation       int64
 	expired, revoked bool // by its exp, and by the list
+	brief            bool
 }
 
 // read verifies a refresh token without its row.
@@ -253,7 +255,7 @@ func (m *Manager) read(ctx context.Context, token string) (presented, error) {
 	if c.Subject == "" || c.SessionID == "" || c.ID != refreshID(c.SessionID, own.Generation) {
 		return presented{}, fmt.Errorf("%w: not a refresh token of a session", jwtauth.ErrMalformed)
 	}
-	return presented{c, c.Subject, c.SessionID, own.Generation, isExpired, isRevoked}, nil
+	return presented{c, c.Subject, c.SessionID, own.Generation, isExpired, isRevoked, own.Brief}, nil
 }
 
 // inspectRefresh verifies a refresh token and asks the list. It also returns the claims
@@ -304,8 +306,8 @@ func (m *Manager) ask(ctx context.Context, s Session) (says accessSays, err erro
 // sign signs the pair of a session. Every process makes the same refresh token for a
 // generation, except for its signature. So no secret needs to be stored to give a token
 // again.
-func (m *Manager) sign(ctx context.Context, s Session, says accessSays) (Pair, error) {
-	pair := Pair{TokenType: "Bearer", SessionID: s.ID, Subject: s.Subject}
+func (m *Manager) sign(ctx context.Context, s Session, says accessSays, brief bool) (Pair, error) {
+	pair := Pair{TokenType: "Bearer", SessionID: s.ID, Subject: s.Subject, brief: brief}
 	now := m.now()
 	if !now.Before(earlier(s.IdleExpires, s.MaxExpires)) {
 		return Pair{}, fmt.Errorf("%w: the session has ended", jwtauth.ErrExpired)
@@ -321,8 +323,12 @@ func (m *Manager) sign(ctx context.Context, s Session, says accessSays) (Pair, e
 	}
 	if !m.noRefresh {
 		life := s.IdleExpires.Sub(s.Rotated.Truncate(time.Second))
-		token, err := m.refresh.Issue("", jwtauth.Subject(s.Subject), jwtauth.SessionID(s.ID), jwtauth.ID(refreshID(s.ID, s.Generation)),
-			asOf(s), jwtauth.TTL(life), jwtauth.Claim("gen", s.Generation), jwtauth.Claim("max_exp", s.MaxExpires.Unix()))
+		opts := []jwtauth.IssueOption{jwtauth.Subject(s.Subject), jwtauth.SessionID(s.ID), jwtauth.ID(refreshID(s.ID, s.Generation)),
+			asOf(s), jwtauth.TTL(life), jwtauth.Claim("gen", s.Generation), jwtauth.Claim("max_exp", s.MaxExpires.Unix())}
+		if brief {
+			opts = append(opts, jwtauth.Claim("brief", true))
+		}
+		token, err := m.refresh.Issue("", opts...)
 		if err != nil {
 			return Pair{}, m.outage(ctx, "issuing a refresh token", err)
 		}

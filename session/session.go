@@ -26,7 +26,9 @@
 // [Manager.Handler] serves JSON. It looks only at the last segment of the path.
 //
 //   - POST create/ with "email" or "username", and "password", logs in. It returns 200
-//     with a [Pair], or 401 with the code credentials_not_valid, whatever was wrong.
+//     with a [Pair], or 401 with the code credentials_not_valid, whatever was wrong. The
+//     subject is used exactly as authenticate returns it: trim it, and fold its case,
+//     there.
 //   - POST refresh/ with "refresh_token" returns 200 with the next [Pair].
 //   - POST verify/ with "token" returns 200 and {} for a live access token.
 //   - POST logout/ ends the session of the request's access token, or of a
@@ -61,8 +63,11 @@
 //     anything.
 //   - Browsers drop a cookie of more than 4096 bytes, name included. A login or refresh
 //     that would need one is 500, and changes nothing. The log names the largest claim.
-//   - A logout of the caller's own session and a theft delete the cookies. An outage
-//     never does.
+//   - A logout of the caller's own session and a theft delete the cookies. An outage never
+//     does. A login ends the former session of the browser, except with
+//     Cookies.KeepFormer.
+//   - [UntilBrowserCloses] is for a login without "remember me". Cookies.Embedded is for
+//     pages in a frame on another site.
 //
 // Browsers accept the cookies over TLS only. Chromium and Firefox also accept them from
 // localhost (draft-ietf-httpbis-rfc6265bis, section 4.1.3). Cookies whose name begins
@@ -198,7 +203,7 @@ type Manager struct {
 	started time.Time
 	warned  atomic.Int64 // when a store that lost writes was last logged, since started; 0 for never
 
-	warnedOfPath, warnedOfRefresh atomic.Bool // see warnOfPath
+	warnedOfPath, warnedOfRefresh, warnedOfHTTP atomic.Bool // each is logged once
 }
 
 // New returns a Manager whose tokens are signed with the keys of source. By default
@@ -333,6 +338,8 @@ type Pair struct {
 
 	SessionID string `json:"-"`
 	Subject   string `json:"-"`
+
+	brief bool // its cookies end with the browser
 }
 
 // String returns the session's ID without the tokens.
@@ -368,6 +375,9 @@ func (m *Manager) login(ctx context.Context, subject string, opts []LoginOption)
 	if l.maxAge < time.Second || l.maxAge > m.maxAge {
 		return Pair{}, fmt.Errorf("session: Login: MaxAge(%v): it must lie between a second and the %v of WithMaxAge", l.maxAge, m.maxAge)
 	}
+	if l.brief && m.cookies == nil {
+		return Pair{}, errors.New("session: Login: UntilBrowserCloses needs WithCookies; leave it out for clients that keep tokens themselves")
+	}
 	now := m.now()
 	s := Session{ID: rand.Text(), Subject: subject, Generation: 1, Created: m.stamp(now), Rotated: now, Given: now, Label: l.label}
 	s.MaxExpires = now.Truncate(time.Second).Add(l.maxAge.Truncate(time.Second))
@@ -379,7 +389,7 @@ func (m *Manager) login(ctx context.Context, subject string, opts []LoginOption)
 	if err != nil {
 		return Pair{}, fmt.Errorf("session: Login: %w", err)
 	}
-	pair, err := m.sign(ctx, s, says)
+	pair, err := m.sign(ctx, s, says, l.brief)
 	if err != nil {
 		return Pair{}, fmt.Errorf("session: Login: %w", err)
 	}
