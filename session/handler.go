@@ -164,7 +164,7 @@ func (s server) create(w http.ResponseWriter, r *http.Request, body fields) {
 	case err == nil:
 		if s.byCookies {
 			s.m.warnOfHTTP(r)
-			s.endFormer(r, pair)
+			s.endFormer(r)
 		}
 		s.deliver(w, r, pair)
 	case errors.Is(err, jwtauth.ErrUnavailable):
@@ -179,13 +179,13 @@ func (s server) create(w http.ResponseWriter, r *http.Request, body fields) {
 
 // endFormer ends the session whose cookies a login replaces. A failure is only logged: the
 // new session is good, and the former one ends when it is unused for long.
-func (s server) endFormer(r *http.Request, pair Pair) {
+func (s server) endFormer(r *http.Request) {
 	token := refreshCookie(r)
 	if token == "" || s.m.cookies.KeepFormer {
 		return
 	}
 	c, err := s.m.inspectRefresh(r.Context(), token)
-	if c, err = ofSession(c, err); err != nil || c.SessionID == pair.SessionID {
+	if c, err = ofSession(c, err); err != nil {
 		return
 	}
 	if err := s.m.end(r.Context(), c.Subject, c.SessionID, ReasonLogout); err != nil {
