@@ -25,7 +25,8 @@
 //	                    Protect returned none
 //	jwtauth.allowed     true, false
 //	jwtauth.reason      why there is no good token, such as expired; absent if there is one;
-//	                    package session adds some, and retried for an allowed refresh
+//	                    package session adds some, and for an allowed refresh retried
+//	                    or recovered
 //	jwtauth.in          header, query, form, cookie; absent if it was no request, if no
 //	                    token was found, or if a custom extractor does not say where
 //	jwtauth.cached      true if the token was in the cache

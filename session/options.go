@@ -252,9 +252,9 @@ func WithEvents(report func(Event)) Option {
 //
 // The endpoints verify/, sessions/ and logout/ report "verify". A request with a bad body
 // (400) is not reported. Besides the names of [jwtauth.Reason] there are
-// wrong_credentials, subject_gone, reused and, for an allowed refresh, retried. observe
-// must be fast and safe for concurrent use. Use [WithEvents] to learn whose session
-// changed.
+// wrong_credentials, subject_gone, reused and, for an allowed refresh, retried or
+// recovered. observe must be fast and safe for concurrent use. Use [WithEvents] to learn
+// whose session changed.
 func WithObserver(observe func(ctx context.Context, d jwtauth.Decision)) Option {
 	return func(c *config) error {
 		c.observe = observe
