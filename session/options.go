@@ -137,12 +137,12 @@ func WithoutRecovery() Option {
 	}
 }
 
-// WithStoreTimeout sets how long one call of the store may take. The default is 5
-// seconds, the minimum 1 millisecond, and the maximum half of the grace plus 5 seconds,
-// so that a client which waited in vain can still retry. A slower call is an outage, 503,
-// if the store obeys its context. A login makes one call, and a refresh two, or up to six
-// if other requests of the session are faster. A logout makes at least one, besides up to
-// 5 seconds for the revocation list.
+// WithStoreTimeout sets how long one call of the store may take. The default is 5 seconds,
+// and the minimum 1 millisecond. The maximum is 5 seconds plus half of the grace, so that a
+// client which waited in vain can still retry. A slower call is an outage, 503, if the
+// store obeys its context. A login makes one call, and a refresh two, or up to six if other
+// requests of the session are faster. A logout makes at least one, besides up to 5 seconds
+// for the revocation list.
 func WithStoreTimeout(d time.Duration) Option {
 	return func(c *config) error {
 		c.storeTimeout = d
@@ -202,8 +202,8 @@ func WithRevocations(list *revoke.List) Option {
 }
 
 // WithRefreshKeys sets other keys for refresh tokens. The default is the keys of access
-// tokens. Retiring a key ends all sessions whose refresh token it signed. If signing
-// takes longer than a quarter of the grace plus 10 seconds, every rotation is an outage.
+// tokens. Retiring a key ends all sessions whose refresh token it signed. If signing takes
+// longer than a quarter of the grace plus 2.5 seconds, every rotation is an outage.
 func WithRefreshKeys(source keys.Source) Option {
 	return func(c *config) error {
 		c.refreshKeys = source
