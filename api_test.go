@@ -152,21 +152,25 @@ var (
 type mayRevoke = func(*http.Request, jwtauth.Claims) error
 
 var (
-	_ func(revoke.Store, ...revoke.Option) (*revoke.List, error)           = revoke.New
-	_ func() *revoke.Memory                                                = revoke.NewMemory
-	_ func(*revoke.List, context.Context, string, string, time.Time) error = (*revoke.List).RevokeToken
-	_ [3]func(*revoke.List, context.Context, string, string) error         = [...]func(*revoke.List, context.Context, string, string) error{(*revoke.List).RevokeSession, (*revoke.List).RevokeSubject, (*revoke.List).RevokeContainer}
-	_ [2]func(*revoke.List, context.Context) error                         = [...]func(*revoke.List, context.Context) error{(*revoke.List).Run, (*revoke.List).Sync}
-	_ func(*revoke.List, *jwtauth.Auth, mayRevoke) http.Handler            = (*revoke.List).Handler
-	_ func(*revoke.List) revoke.Status                                     = (*revoke.List).Status
-	_ func(*testing.T, func(*testing.T) revoke.Store)                      = jwtauthtest.TestRevocationStore
-	_ jwtauth.RevocationChecker                                            = (*revoke.List)(nil)
-	_ func(*revoke.List) time.Duration                                     = (*revoke.List).MaxLifetime
-	_ revoke.Store                                                         = (*revoke.Memory)(nil)
-	_ [2]error                                                             = [...]error{revoke.ErrStale, revoke.ErrIssuer}
-	_ [4]revoke.Kind                                                       = [...]revoke.Kind{revoke.Token, revoke.Session, revoke.Subject, revoke.Container}
-	_ func(revoke.Entry) error                                             = revoke.Entry.Validate
-	_ [4]time.Duration                                                     = [...]time.Duration{revoke.DefaultMaxLifetime, revoke.DefaultStaleness, revoke.DefaultInterval, revoke.DefaultSkew}
+	_ func(revoke.Store, ...revoke.Option) (*revoke.List, error)                     = revoke.New
+	_ func() *revoke.Memory                                                          = revoke.NewMemory
+	_ func(*revoke.List, context.Context, string, string, time.Time) error           = (*revoke.List).RevokeToken
+	_ [3]func(*revoke.List, context.Context, string, string) error                   = [...]func(*revoke.List, context.Context, string, string) error{(*revoke.List).RevokeSession, (*revoke.List).RevokeSubject, (*revoke.List).RevokeContainer}
+	_ [2]func(*revoke.List, context.Context) error                                   = [...]func(*revoke.List, context.Context) error{(*revoke.List).Run, (*revoke.List).Sync}
+	_ func(*revoke.List, *jwtauth.Auth, mayRevoke, ...revoke.TokenKind) http.Handler = (*revoke.List).Handler
+	_ interface {
+		Inspect(context.Context, string) (jwtauth.Claims, error)
+		Revoke(context.Context, jwtauth.Claims) error
+	} = revoke.TokenKind(nil)
+	_ func(*revoke.List) revoke.Status                = (*revoke.List).Status
+	_ func(*testing.T, func(*testing.T) revoke.Store) = jwtauthtest.TestRevocationStore
+	_ jwtauth.RevocationChecker                       = (*revoke.List)(nil)
+	_ func(*revoke.List) time.Duration                = (*revoke.List).MaxLifetime
+	_ revoke.Store                                    = (*revoke.Memory)(nil)
+	_ [2]error                                        = [...]error{revoke.ErrStale, revoke.ErrIssuer}
+	_ [4]revoke.Kind                                  = [...]revoke.Kind{revoke.Token, revoke.Session, revoke.Subject, revoke.Container}
+	_ func(revoke.Entry) error                        = revoke.Entry.Validate
+	_ [4]time.Duration                                = [...]time.Duration{revoke.DefaultMaxLifetime, revoke.DefaultStaleness, revoke.DefaultInterval, revoke.DefaultSkew}
 	_ interface {
 		Append(context.Context, revoke.Entry) error
 		Since(context.Context, string, int) (revoke.Page, error)
@@ -196,6 +200,7 @@ var (
 	_ func(*session.Manager, context.Context, string, ...string) (int, error)                       = (*session.Manager).LogoutAll
 	_ func(*session.Manager, context.Context, string) ([]session.Session, error)                    = (*session.Manager).Sessions
 	_ func(*session.Manager) *jwtauth.Auth                                                          = (*session.Manager).Auth
+	_ func(*session.Manager) revoke.TokenKind                                                       = (*session.Manager).RefreshTokens
 	_ middlewareOf                                                                                  = (*session.Manager).Require
 	_ func(*session.Manager, authenticate) http.Handler                                             = (*session.Manager).Handler
 	_ func(*session.Manager, authenticate) http.Handler                                             = (*session.Manager).JSONHandler
@@ -244,10 +249,10 @@ var _ = []session.Option{
 	session.WithMaxAge(0), session.WithGrace(0), session.WithStoreTimeout(0), session.WithClock(nil), session.WithObserver(nil), session.WithClaims(nil), session.WithRevocations((*revoke.List)(nil)),
 	session.WithRefreshKeys(keys.Source(nil)), session.WithoutRefresh(), session.WithoutAccess(), session.WithoutRecovery(),
 	session.WithEvents(func(session.Event) {}), session.WithLogger(nil),
-	session.WithSimpleJWTBodies(), session.WithCookies(session.Cookies{Path: "", TrustedOrigins: []string{}}),
+	session.WithSimpleJWTBodies(), session.WithCookies(session.Cookies{Path: "", TrustedOrigins: []string{}, Embedded: false, KeepFormer: false}),
 }
 
-var _ = []session.LoginOption{session.Label(""), session.MaxAge(0)}
+var _ = []session.LoginOption{session.Label(""), session.MaxAge(0), session.UntilBrowserCloses()}
 
 var _ = []any{
 	session.Pair{AccessToken: "", RefreshToken: "", TokenType: "", ExpiresIn: int64(0), RefreshExpiresIn: int64(0), SessionID: "", Subject: ""},

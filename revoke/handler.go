@@ -9,6 +9,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 
 	"github.com/joinednode/jwtauth"
 	"github.com/joinednode/jwtauth/internal/revocation"
@@ -20,27 +21,41 @@ const maxForm = 64 << 10
 // retryAfter is how many seconds a client should wait after a 503.
 const retryAfter = "5"
 
+// TokenKind is a kind of token that [List.Handler] revokes besides those of its Auth, such
+// as the refresh tokens of a session.Manager. It must be safe for concurrent use.
+type TokenKind interface {
+	// Inspect returns the claims of an authentic token of this kind, even if the error says
+	// that it has expired or is revoked. For any other token it returns the zero Claims and
+	// an error, which is [jwtauth.ErrUnavailable] for an outage.
+	Inspect(ctx context.Context, token string) (jwtauth.Claims, error)
+	// Revoke makes the token with these claims useless. An error means that it may still
+	// work.
+	Revoke(ctx context.Context, c jwtauth.Claims) error
+}
+
 // Handler returns a handler that revokes tokens over HTTP (RFC 7009): see "Revocation
 // over HTTP" in the package comment. auth verifies the tokens, and must use this list
-// ([jwtauth.WithRevocations]).
+// ([jwtauth.WithRevocations]). others are further kinds of tokens that it revokes.
 //
 // authorize decides whether the client may revoke the token with the claims c. It first
 // authenticates the client by the request, then compares the client with c. For a token
 // that is not authentic, c is the zero Claims, and authorize returns nil for an
-// authenticated client. Handler is safe for concurrent use. It panics if auth or
-// authorize is nil.
-func (l *List) Handler(auth *jwtauth.Auth, authorize func(r *http.Request, c jwtauth.Claims) error) http.Handler {
+// authenticated client. Handler is safe for concurrent use. It panics if an argument is nil.
+func (l *List) Handler(auth *jwtauth.Auth, authorize func(r *http.Request, c jwtauth.Claims) error, others ...TokenKind) http.Handler {
 	if auth == nil {
 		panic("revoke: Handler: auth is nil, and without it no token can be verified")
 	}
 	if authorize == nil {
 		panic("revoke: Handler: authorize is nil, and without it anyone could ask about any token")
 	}
+	if slices.Contains(others, nil) {
+		panic("revoke: Handler: a TokenKind is nil; leave it out")
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		header := w.Header()
 		header.Set("Cache-Control", "no-store")
 		header.Set("X-Content-Type-Options", "nosniff")
-		p := l.answer(w, r, auth, authorize)
+		p := l.answer(w, r, auth, authorize, others)
 		if p == nil {
 			w.WriteHeader(http.StatusOK)
 			return
@@ -78,12 +93,13 @@ var (
 // Responses for clients that may revoke the token.
 var (
 	noID      = &problem{http.StatusBadRequest, "unsupported_token_type", "This token cannot be revoked by itself."}
+	otherKind = &problem{http.StatusBadRequest, "unsupported_token_type", "This kind of token cannot be revoked here."}
 	notAsking = &problem{http.StatusInternalServerError, "server_error", "The token is still accepted."}
 )
 
 // answer makes all checks and revokes the token. It returns nil if the token is rejected
 // from now on.
-func (l *List) answer(w http.ResponseWriter, r *http.Request, auth *jwtauth.Auth, authorize func(*http.Request, jwtauth.Claims) error) *problem {
+func (l *List) answer(w http.ResponseWriter, r *http.Request, auth *jwtauth.Auth, authorize func(*http.Request, jwtauth.Claims) error, others []TokenKind) *problem {
 	ctx := r.Context()
 	if r.Method != http.MethodPost {
 		return notPOST
@@ -102,6 +118,11 @@ func (l *List) answer(w http.ResponseWriter, r *http.Request, auth *jwtauth.Auth
 	token := form["token"][0]
 
 	c, verdict := auth.Inspect(ctx, token)
+	wrongType := errors.Is(verdict, jwtauth.ErrType)
+	var kind TokenKind // nil for the tokens of auth
+	if c.ExpiresAt.IsZero() {
+		kind, c, verdict = kindOf(ctx, others, token, verdict)
+	}
 	switch err := authorize(withoutToken(r, form), c); {
 	case errors.Is(err, jwtauth.ErrUnavailable):
 		l.log().ErrorContext(ctx, "revoke: authorize is unavailable, so no token can be revoked", "error", err)
@@ -114,6 +135,14 @@ func (l *List) answer(w http.ResponseWriter, r *http.Request, auth *jwtauth.Auth
 	switch {
 	case errors.Is(verdict, jwtauth.ErrUnavailable): // auth has logged it
 		return unavailable
+	case kind != nil:
+		if err := kind.Revoke(ctx, c); err != nil {
+			l.log().ErrorContext(ctx, "revoke: a token of another kind could not be revoked", "error", err)
+			return unavailable
+		}
+		return nil
+	case c.ExpiresAt.IsZero() && wrongType:
+		return otherKind // it is authentic, and may be accepted by another Auth
 	case c.ExpiresAt.IsZero(), c.ID == "" && errors.Is(verdict, jwtauth.ErrRevoked):
 		return nil
 	case c.ID == "" || len(c.ID) > MaxText || len(c.Issuer) > MaxText:
@@ -135,6 +164,22 @@ func (l *List) answer(w http.ResponseWriter, r *http.Request, auth *jwtauth.Auth
 		}
 	}
 	return nil
+}
+
+// kindOf returns the kind of a token that is none of auth's, with its claims and error. If
+// it is of none of the kinds, the kind is nil and the claims are zero. An outage of one kind
+// is returned, since the token may be of that kind.
+func kindOf(ctx context.Context, kinds []TokenKind, token string, verdict error) (TokenKind, jwtauth.Claims, error) {
+	for _, kind := range kinds {
+		c, err := kind.Inspect(ctx, token)
+		switch {
+		case !c.ExpiresAt.IsZero():
+			return kind, c, err
+		case errors.Is(err, jwtauth.ErrUnavailable):
+			verdict = err
+		}
+	}
+	return nil, jwtauth.Claims{}, verdict
 }
 
 func (l *List) isNotAsked(ctx context.Context) *problem {

@@ -201,8 +201,8 @@ func TestHandler_AnswersTheOwner(t *testing.T) {
 			}, 200, "", "", jwtauth.ErrIssuer},
 		"one for another audience is not ours": {
 			func(_ *testing.T, d *desk) string { return d.WrongAudience("demo") }, 200, "", "", jwtauth.ErrAudience},
-		"one of another type is not ours": {
-			func(_ *testing.T, d *desk) string { return d.WrongType("demo") }, 200, "", "", jwtauth.ErrType},
+		"an authentic one of another type may be accepted elsewhere": {
+			func(_ *testing.T, d *desk) string { return d.WrongType("demo") }, 400, "unsupported_token_type", "", jwtauth.ErrType},
 		"a forged one is not ours": {
 			func(_ *testing.T, d *desk) string { return d.Forged("demo") }, 200, "", "", jwtauth.ErrSignature},
 		"one that was changed is not ours": {

@@ -73,8 +73,9 @@
 //     is not authentic, has expired or is revoked.
 //   - 400 invalid_request: another media type, a form that does not parse, no token, or
 //     more than one. A token in the query does not count.
-//   - 400 unsupported_token_type (RFC 7009, section 2.2.1): a token without a jti, or
-//     with one longer than [MaxText]. It cannot be revoked on its own, and stays valid.
+//   - 400 unsupported_token_type (RFC 7009, section 2.2.1): a token without a jti, or with
+//     one longer than [MaxText], which cannot be revoked on its own, or an authentic token
+//     of a type that neither auth nor another [TokenKind] accepts. It stays valid.
 //   - 403 access_denied: authorize returned an error, or the request comes from a page of
 //     another origin (see [http.CrossOriginProtection]), even one that auth trusts.
 //   - 405: the method is not POST. 413: the body is larger than 64 KiB.

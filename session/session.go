@@ -320,6 +320,23 @@ func status(err error) int {
 // Verify and the like.
 func (m *Manager) Auth() *jwtauth.Auth { return m.access }
 
+// RefreshTokens returns the refresh tokens as a kind of token that revoke.List.Handler
+// revokes (RFC 7009): revoking one ends its session.
+//
+//	list.Handler(sessions.Auth(), mayRevoke, sessions.RefreshTokens())
+func (m *Manager) RefreshTokens() revoke.TokenKind { return refreshTokens{m} }
+
+type refreshTokens struct{ m *Manager }
+
+func (t refreshTokens) Inspect(ctx context.Context, token string) (jwtauth.Claims, error) {
+	c, err := t.m.inspectRefresh(ctx, token)
+	return ofSession(c, err)
+}
+
+func (t refreshTokens) Revoke(ctx context.Context, c jwtauth.Claims) error {
+	return t.m.end(ctx, c.Subject, c.SessionID, ReasonLogout)
+}
+
 // Require returns a handler that calls next only for requests with a live access token.
 // It is the Private of [Manager.Auth]. A denial is 401 with the code token_not_valid, or
 // not_authenticated if no token was sent, and 403 if no other token would help. With

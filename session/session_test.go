@@ -3,8 +3,13 @@ package session_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -343,4 +348,91 @@ func TestRun_BelievesNoClockThatJumps(t *testing.T) {
 		jump = 0
 		refresh(t, m, pair.RefreshToken)
 	})
+}
+
+func TestRefreshTokens_AreRevokedByTheHandlerOfTheList(t *testing.T) {
+	type service struct {
+		*session.Manager
+		clock  *clock
+		faults *faulty
+	}
+	others := func(m *session.Manager) []revoke.TokenKind { return []revoke.TokenKind{m.RefreshTokens()} }
+	otherKeys := func(f *faulty) []session.Option {
+		f.key = keys.HS256([]byte(strings.Repeat("r", 31) + "!"))
+		return []session.Option{session.WithRefreshKeys(faultyKeys{f})}
+	}
+	for name, c := range map[string]struct {
+		opts   func(f *faulty) []session.Option
+		token  func(s service, p session.Pair) string
+		kinds  func(m *session.Manager) []revoke.TokenKind
+		status int
+		code   string
+		ends   bool // the session
+	}{
+		"a live refresh token ends its session":        {nil, func(_ service, p session.Pair) string { return p.RefreshToken }, others, 200, "", true},
+		"also one that is signed with keys of its own": {otherKeys, func(_ service, p session.Pair) string { return p.RefreshToken }, others, 200, "", true},
+		"and one that was replaced": {nil, func(s service, p session.Pair) string {
+			s.clock.advance(settled)
+			refresh(t, s.Manager, p.RefreshToken)
+			return p.RefreshToken
+		}, others, 200, "", true},
+		"without it the token is of a kind that cannot be revoked": {nil, func(_ service, p session.Pair) string { return p.RefreshToken }, nil, 400, "unsupported_token_type", false},
+		"an access token is revoked alone":                         {nil, func(_ service, p session.Pair) string { return p.AccessToken }, others, 200, "", false},
+		"a forged refresh token ends nothing":                      {nil, func(_ service, p session.Pair) string { return p.RefreshToken[:len(p.RefreshToken)-4] + "AAAA" }, others, 200, "", false},
+		"an outage is 503": {nil, func(s service, p session.Pair) string {
+			s.faults.fault = &fault{call: "Revoke"}
+			return p.RefreshToken
+		}, others, 503, "temporarily_unavailable", false},
+		"an outage of its keys is 503": {otherKeys, func(s service, p session.Pair) string {
+			s.faults.fault = &fault{call: "Keys"}
+			return p.RefreshToken
+		}, others, 503, "temporarily_unavailable", false},
+		"a client that may not revoke it ends nothing": {nil, func(_ service, p session.Pair) string { return p.RefreshToken }, others, 403, "access_denied", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := service{clock: newClock(), faults: newFaulty()}
+			list, err := revoke.New(revoke.NewMemory(), revoke.WithClock(s.clock.now), revoke.WithLogger(quiet))
+			require.NoError(t, err)
+			opts := []session.Option{session.WithClock(s.clock.now), session.WithRevocations(list)}
+			if c.opts != nil {
+				opts = append(opts, c.opts(s.faults)...)
+			}
+			s.Manager = newManagerOver(t, faultyStore{s.faults}, opts...)
+			p, err := s.Login(t.Context(), "alice")
+			require.NoError(t, err)
+			var kinds []revoke.TokenKind
+			if c.kinds != nil {
+				kinds = c.kinds(s.Manager)
+			}
+			var asked []jwtauth.Claims
+			server := httptest.NewServer(list.Handler(s.Auth(), func(_ *http.Request, claims jwtauth.Claims) error {
+				asked = append(asked, claims)
+				if c.status == 403 {
+					return errors.New("not yours")
+				}
+				return nil
+			}, kinds...))
+			defer server.Close()
+			token := c.token(s, p)
+			response, err := server.Client().PostForm(server.URL, url.Values{"token": {token}})
+			require.NoError(t, err)
+			defer response.Body.Close()
+			body, err := io.ReadAll(response.Body)
+			require.NoError(t, err)
+			require.Equal(t, c.status, response.StatusCode, "%s", body)
+			require.Contains(t, string(body), c.code)
+			require.Len(t, asked, 1)
+			if c.ends {
+				require.Equal(t, "alice", asked[0].Subject)
+			}
+			s.faults.fault = nil
+			all, err := s.Sessions(t.Context(), "alice")
+			require.NoError(t, err)
+			require.Len(t, all, map[bool]int{true: 0, false: 1}[c.ends])
+			_, err = s.Auth().VerifyAnyContainer(t.Context(), p.AccessToken)
+			if c.ends {
+				require.ErrorIs(t, err, jwtauth.ErrRevoked, "its access token ends, too")
+			}
+		})
+	}
 }
