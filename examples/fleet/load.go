@@ -40,13 +40,13 @@ var client = &http.Client{Timeout: time.Minute, Transport: &http.Transport{MaxId
 // count returns what was counted, and an error if anything went wrong.
 func (f *fleet) count() (says string, err error) {
 	for _, v := range f.verifiers {
-		says += fmt.Sprintf("%s: %d accepted, %d answered 503 and asked again; ", v.name, v.accepted.Load(), v.unsure.Load())
+		says += fmt.Sprintf("%s: %d accepted, %d answered 503 and retried; ", v.name, v.accepted.Load(), v.unsure.Load())
 		if v.refused.Load()+v.letIn.Load() > 0 {
-			err = errors.New("the fleet has failed")
+			err = errors.New("requests were wrongly denied, or wrong tokens were accepted")
 		}
 	}
 	if n := f.broken.Load(); n > 0 {
-		err = fmt.Errorf("%d calls had no answer, or one that none should have", n)
+		err = fmt.Errorf("%d calls had no response, or an unexpected one", n)
 	}
 	return strings.TrimSuffix(says, "; "), err
 }

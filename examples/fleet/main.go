@@ -50,15 +50,15 @@ func main() {
 
 func run(ctx context.Context, args []string, stdout io.Writer) error {
 	flags := flag.NewFlagSet("fleet", flag.ContinueOnError)
-	step := flags.Duration("step", 3*time.Second, "how long the crowd goes on after each step")
-	crowd := flags.Int("clients", 8, "`number` of clients that call all the time")
+	step := flags.Duration("step", 3*time.Second, "how long the clients call after each step")
+	crowd := flags.Int("clients", 8, "`number` of clients that call each verifier")
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
 		return nil
 	} else if err != nil {
 		return err
 	}
 	if *step <= 0 || *crowd < 1 || flags.NArg() > 0 {
-		return errors.New("-step and -clients must be above zero, and there are no arguments")
+		return errors.New("-step and -clients must be above zero, and arguments are not allowed")
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -94,15 +94,15 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	}{
 		{fmt.Sprintf("%d clients call each verifier", *crowd), false, func() error { return nil }},
 		{"the issuer has a new key, which does not sign yet", false, func() error { return f.tell(ctx, "add") }},
-		{"the new key signs; verifiers that do not know it ask", false, func() error { return f.tell(ctx, "rotate") }},
+		{"the new key signs; a verifier that does not know it fetches the JWK Set", false, func() error { return f.tell(ctx, "rotate") }},
 		{"the old key is retired, since its tokens have expired", false, func() error {
 			if err := sleep(ctx, tokenTTL+time.Second); err != nil {
 				return err
 			}
 			return f.tell(ctx, "retire")
 		}},
-		{"verifier 2 is cut off from the issuer: it goes on with the keys that it has", false, func() error { link.cut(); return nil }},
-		{"the key is rotated while it is: it cannot know the new one, and says so (503)", true, func() error {
+		{"verifier 2 is cut off from the issuer, and goes on with the keys that it has", false, func() error { link.cut(); return nil }},
+		{"the key is rotated meanwhile: verifier 2 cannot fetch the new one, and answers 503", true, func() error {
 			return errors.Join(f.tell(ctx, "add"), f.tell(ctx, "rotate"), f.verifiers[1].meets503(ctx))
 		}},
 		{"verifier 2 reaches the issuer again", false, func() error { link.mend(); return f.recovers(ctx, f.verifiers[1]) }},
@@ -123,7 +123,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 				err = v.accepts(ctx, before[n])
 			}
 			if err == nil && v.unsure.Load() > 0 && (n == 0 || !cut) && !s.cutOff {
-				err = fmt.Errorf("%s said that it cannot know, without a reason", v.name)
+				err = fmt.Errorf("%s answered 503 although it could reach the issuer", v.name)
 			}
 		}
 		if cut = cut || s.cutOff; err != nil {
@@ -132,7 +132,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	}
 	finish()
 	says, err := f.count()
-	say("in all: %s", says)
+	say("in total: %s", says)
 	fmt.Fprintf(stdout, "wrongly denied: %d\nwrong tokens accepted: %d\n",
 		f.sum(func(v *verifier) *atomic.Int64 { return &v.refused }), f.sum(func(v *verifier) *atomic.Int64 { return &v.letIn }))
 	return err

@@ -56,8 +56,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	data := flags.String("data", ".login", "`folder` that keeps the keys, in keys.jwks, and the sessions")
 	where := flags.String("store", "", stores.Usage)
 	accessTTL := flags.Duration("access-ttl", session.DefaultAccessTTL, "how long access tokens live, in whole seconds")
-	grace := flags.Duration("grace", session.DefaultGrace, "how long a refresh token that was replaced gives its successor again; 10s are added for clocks that differ")
-	verbose := flags.Bool("v", false, "log every refused access token, with the reason")
+	grace := flags.Duration("grace", session.DefaultGrace, "how long a replaced refresh token still returns its successor; 10s are added for clocks that differ")
+	verbose := flags.Bool("v", false, "log every rejected access token, with the reason")
 	switch err := flags.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		fmt.Fprintln(stdout, "Usage of login:")
@@ -134,8 +134,8 @@ func openRing(file string) (*keys.Ring, error) {
 	return keys.LoadOrCreateRing(file, "EdDSA")
 }
 
-// newServer returns a server with limits for what one client can occupy. net/http's
-// default timeouts never end.
+// newServer returns a server that limits what one client can occupy. By default net/http
+// has no timeouts.
 func newServer(handler http.Handler, logger *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler:           handler,
@@ -198,7 +198,7 @@ func (i instructions) String() string {
 // rest returns how long a refresh token is given out again before it rotates.
 func rest(grace time.Duration) time.Duration { return grace + 20*time.Second }
 
-// These print the response, and keep its tokens in variables.
+// logIn and refresh print the response, and keep its tokens in shell variables.
 const (
 	keep = `; printf '%s\n' "$PAIR"
 ACCESS=$(printf '%s\n' "$PAIR" | sed -n -E 's/.*"access_token":"([^"]+)".*/\1/p')
@@ -230,11 +230,11 @@ curl -sS -i "{url}/api/me"
 # With a wrong password: 401
 curl -sS -i -H "Content-Type: application/json" -d '{"email":"bob@example.com","password":"'"$ALICE"'"}' "{url}/auth/jwt/create/"
 
-# Refresh. For {rest} seconds it gives a fresh access token, and the same refresh token: 200
+# Refresh. For {rest} seconds the response has a new access token and the same refresh token: 200
 FIRST=$REFRESH
 {refresh}
 
-# After that it replaces the refresh token: 200
+# After that the response has a new refresh token, too: 200
 sleep {rest}
 {refresh}
 

@@ -147,8 +147,8 @@ func TestThePrintedLinesDoWhatTheySayWhenPasted(t *testing.T) {
 		"401", "401", "401", // theft
 		"200", "200", "204", "401", "401", // log in and out
 	}
-	require.Equal(t, expected, numbers(`(?m)^# .*: (\d{3})$`, r.banner), "what is promised")
-	require.Contains(t, r.banner, ": "+r.url+"/\n", "where the page is")
+	require.Equal(t, expected, numbers(`(?m)^# .*: (\d{3})$`, r.banner), "the statuses in the comments")
+	require.Contains(t, r.banner, ": "+r.url+"/\n", "the URL of the page")
 	output := shell(t, r.banner)
 	require.Equal(t, expected, numbers(`(?m)^HTTP/1\.1 (\d{3}) `, output), "%s", output)
 	require.Equal(t, []string{"reused", "revoked", "revoked", "revoked", "revoked"}, numbers(`"reason":"(\w+)"`, output))
@@ -156,7 +156,7 @@ func TestThePrintedLinesDoWhatTheySayWhenPasted(t *testing.T) {
 	require.Contains(t, output, `"code":"credentials_not_valid"`)
 	require.Equal(t, 1, strings.Count(output, `"current":true`))
 	require.Contains(t, output, `"label":"curl/`)
-	require.NotContains(t, output, `"current":false`, "the one that was stolen has ended")
+	require.NotContains(t, output, `"current":false`, "the stolen session has ended")
 	require.NoError(t, r.stop())
 	require.Equal(t, []string{"login", "retried", "refresh", "retried", "refresh", "reused", "login", "logout"},
 		numbers(`msg=session event=(\w+)`, r.logs.String()))
@@ -169,7 +169,7 @@ func TestAnAccessTokenLivesAsLongAsTheFlagSays(t *testing.T) {
 	require.EqualValues(t, 1209600, p.RefreshExpiresIn)
 	// A tick that comes too late to be good is sent again.
 	for begun, status := time.Now(), 0; status != 200; {
-		require.Less(t, time.Since(begun), time.Minute, "none is good")
+		require.Less(t, time.Since(begun), time.Minute, "no token was valid when it arrived")
 		p = refreshed(t, r.url, p.RefreshToken).pair(t)
 		status = call(t, r.url, p.AccessToken).status
 	}
@@ -191,23 +191,23 @@ func TestARestartLogsNobodyOut(t *testing.T) {
 		require.NoError(t, first.stop())
 
 		second := start(t, flags...)
-		require.NotEqual(t, first.password(t, "bob"), second.password(t, "bob"), "random passwords are made at every start")
+		require.NotEqual(t, first.password(t, "bob"), second.password(t, "bob"), "every start has new random passwords")
 		require.NotEqual(t, second.password(t, "alice"), second.password(t, "bob"))
 		p = refreshed(t, second.url, p.RefreshToken).pair(t)
 		require.Equal(t, 200, call(t, second.url, p.AccessToken).status)
 		again := signIn(t, second.url, "bob@example.com", second.password(t, "bob"))
-		require.Equal(t, subject, subjectOf(t, second.url, again.AccessToken), "bob stays bob")
+		require.Equal(t, subject, subjectOf(t, second.url, again.AccessToken), "bob keeps his subject")
 		listed := send(t, request(t, "GET", second.url+"/auth/jwt/sessions/", "", "Authorization", "Bearer "+again.AccessToken))
 		for _, token := range []string{p.AccessToken, again.AccessToken} { // the database may have rows of other tests
-			require.Contains(t, listed.body, meOf(t, second.url, token).Session, "he sees the session of before, too")
+			require.Contains(t, listed.body, meOf(t, second.url, token).Session, "the session from before the restart is listed, too")
 		}
-		require.Equal(t, 401, call(t, second.url, ended.AccessToken).status, "who logged out stays out")
+		require.Equal(t, 401, call(t, second.url, ended.AccessToken).status, "a session that was logged out stays ended")
 		require.Equal(t, 401, refreshed(t, second.url, ended.RefreshToken).status)
 
 		flags[len(flags)-1] = t.TempDir()
 		got := refreshed(t, start(t, flags...).url, p.RefreshToken)
 		require.Equal(t, 401, got.status)
-		require.NotContains(t, got.body, "reason", "another folder is another key")
+		require.NotContains(t, got.body, "reason", "another folder has another key")
 	})
 }
 
@@ -291,18 +291,18 @@ func TestAFailureIsOneLineAndExitCode1(t *testing.T) {
 		args []string
 		says string
 	}{
-		"an unknown flag":                {[]string{"-nonsense"}, "-nonsense (see -help)"},
-		"an argument":                    {[]string{"serve"}, `unexpected argument "serve" (see -help)`},
-		"an address that is taken":       {[]string{"-addr", taken.Addr().String()}, taken.Addr().String()},
-		"an address that is none":        {[]string{"-addr", "nonsense"}, "nonsense"},
-		"a folder that is none":          {[]string{"-data", notAFolder}, notAFolder},
-		"a key that is none":             {[]string{"-data", notAKey}, "keys.jwks"},
-		"a lifetime that is none":        {[]string{"-access-ttl", "soon"}, "-access-ttl"},
-		"no lifetime":                    {[]string{"-access-ttl", "0s"}, "-access-ttl is 0s; use whole seconds"},
-		"a lifetime of parts of seconds": {[]string{"-access-ttl", "1500ms"}, "-access-ttl is 1.5s; use whole seconds"},
-		"a lifetime before now":          {[]string{"-access-ttl", "-1s"}, "-access-ttl is -1s; use whole seconds"},
-		"a grace before now":             {[]string{"-grace", "-1s"}, "-grace is -1s; use 0 to 10m"},
-		"a grace that is no grace":       {[]string{"-grace", "11m"}, "-grace is 11m0s; use 0 to 10m"},
+		"an unknown flag":            {[]string{"-nonsense"}, "-nonsense (see -help)"},
+		"an argument":                {[]string{"serve"}, `unexpected argument "serve" (see -help)`},
+		"an address in use":          {[]string{"-addr", taken.Addr().String()}, taken.Addr().String()},
+		"a malformed address":        {[]string{"-addr", "nonsense"}, "nonsense"},
+		"a file as the folder":       {[]string{"-data", notAFolder}, notAFolder},
+		"a malformed file of keys":   {[]string{"-data", notAKey}, "keys.jwks"},
+		"a malformed lifetime":       {[]string{"-access-ttl", "soon"}, "-access-ttl"},
+		"a lifetime of zero":         {[]string{"-access-ttl", "0s"}, "-access-ttl is 0s; use whole seconds"},
+		"a lifetime with a fraction": {[]string{"-access-ttl", "1500ms"}, "-access-ttl is 1.5s; use whole seconds"},
+		"a negative lifetime":        {[]string{"-access-ttl", "-1s"}, "-access-ttl is -1s; use whole seconds"},
+		"a negative grace":           {[]string{"-grace", "-1s"}, "-grace is -1s; use 0 to 10m"},
+		"a grace that is too long":   {[]string{"-grace", "11m"}, "-grace is 11m0s; use 0 to 10m"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cmd := program(t, append([]string{"-data", t.TempDir()}, c.args...)...)

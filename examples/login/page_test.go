@@ -143,7 +143,7 @@ func TestBrowsersMayKeepTheTokensInCookies(t *testing.T) {
 	require.NotContains(t, got.body, "token")
 	cookies = jar(got)
 
-	require.Equal(t, 401, post(t, base+"/auth/jwt/refresh/", map[string]string{}, "Cookie", cookies).status, "these endpoints are of clients that keep tokens themselves")
+	require.Equal(t, 401, post(t, base+"/auth/jwt/refresh/", map[string]string{}, "Cookie", cookies).status, "these endpoints are for clients that keep tokens themselves")
 	require.Equal(t, 403, post(t, base+"/auth/cookie/refresh/", map[string]string{}, "Cookie", cookies, "Sec-Fetch-Site", "cross-site").status)
 	require.Equal(t, 403, post(t, base+"/auth/cookie/create/", map[string]string{"email": "alice@example.com", "password": alicePassword}, "Sec-Fetch-Site", "cross-site").status)
 

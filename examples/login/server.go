@@ -46,17 +46,17 @@ func newHandler(sessions *session.Manager, all users) http.Handler {
 	return mux
 }
 
-// users are the users of a demonstration. A real service asks a database at every login,
-// and returns its errors, which are answered with 503.
+// users holds the users of this demonstration. A real service asks a database at every
+// login. It returns the database's errors, which are answered with 503.
 type users struct {
 	byEmail map[string]user
-	nobody  user // compared if there is no such user; its password is unknown
+	nobody  user // stands in for an unknown e-mail address; nothing knows its password
 }
 
 type user struct {
-	// subject names the user in tokens and logs. It is not the e-mail, which is personal, and
-	// which the user may change. It must never change, since
-	// sessions are found by it.
+	// subject identifies the user in tokens and logs. It is not the e-mail address, which
+	// is personal and may change. The subject must never change, since sessions are found
+	// by it.
 	subject string
 	hash    []byte
 	tries   *rate.Limiter
@@ -80,7 +80,7 @@ func newUsers(alice, bob string) (users, error) {
 	return all, nil
 }
 
-// Only tests lower hashCost, since they would take minutes otherwise.
+// hashCost is a variable so that tests can lower it. They would take minutes otherwise.
 var hashCost = bcrypt.DefaultCost
 
 func newUser(subject, password string) (user, error) {

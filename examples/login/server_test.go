@@ -140,7 +140,7 @@ func TestEachUserIsWhoTheyAre(t *testing.T) {
 
 	got := send(t, request(t, "GET", base+"/auth/jwt/sessions/", "", "Authorization", "Bearer "+alice.AccessToken, "User-Agent", "x"))
 	require.Equal(t, 200, got.status)
-	require.Equal(t, 2, strings.Count(got.body, `"id"`), "those of alice, and not of bob")
+	require.Equal(t, 2, strings.Count(got.body, `"id"`), "alice's sessions, and not bob's")
 }
 
 func TestWhoIsNotAUserIsToldNothing(t *testing.T) {
@@ -148,12 +148,12 @@ func TestWhoIsNotAUserIsToldNothing(t *testing.T) {
 	first := create(t, base, "alice@example.com", "wrong")
 	require.Equal(t, 401, first.status)
 	for name, c := range map[string]struct{ email, password string }{
-		"the password of somebody else": {"alice@example.com", bobPassword},
-		"no password":                   {"alice@example.com", ""},
-		"no user":                       {"", ""},
-		"nobody":                        {"nobody@example.com", alicePassword},
-		"more than bcrypt takes":        {"alice@example.com", strings.Repeat("x", 100)},
-		"nobody, and more than that":    {"nobody@example.com", strings.Repeat("x", 100)},
+		"another user's password":              {"alice@example.com", bobPassword},
+		"no password":                          {"alice@example.com", ""},
+		"no user":                              {"", ""},
+		"an unknown user":                      {"nobody@example.com", alicePassword},
+		"a password too long for bcrypt":       {"alice@example.com", strings.Repeat("x", 100)},
+		"an unknown user with such a password": {"nobody@example.com", strings.Repeat("x", 100)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := create(t, base, c.email, c.password)
@@ -168,7 +168,7 @@ func TestGuessingEndsSoonForOneUserAlone(t *testing.T) {
 	for range 10 {
 		require.Equal(t, 401, create(t, base, "alice@example.com", "guess").status)
 	}
-	require.Equal(t, 401, create(t, base, "alice@example.com", alicePassword).status, "even a right guess")
+	require.Equal(t, 401, create(t, base, "alice@example.com", alicePassword).status, "even the right password is rejected")
 	require.Equal(t, 200, create(t, base, "bob@example.com", bobPassword).status)
 }
 

@@ -212,7 +212,7 @@ func TestWhatIsOtherThanWithAuth0(t *testing.T) {
 		status, body = call(auth.Private(hello), "GET", "/", bearer(good))
 		require.Equal(t, 503, status, body)
 	})
-	t.Run("WithTypes takes at+jwt, and then nothing else", func(t *testing.T) {
+	t.Run("WithTypes accepts at+jwt, and nothing else", func(t *testing.T) {
 		remote, err := keys.NewRemote(p.issuer()+".well-known/jwks.json", keys.WithHTTPClient(p.Client()))
 		require.NoError(t, err)
 		auth, err := jwtauth.New(remote, jwtauth.WithTypes("at+jwt"), jwtauth.WithIssuer(p.issuer()), jwtauth.WithAudience(api), jwtauth.WithAnyContainer())
@@ -243,7 +243,7 @@ func TestHostileTokensWhileMovingFromAuth0(t *testing.T) {
 			require.Equal(t, 401, status, body)
 		}
 	})
-	t.Run("nobody's issuer", func(t *testing.T) {
+	t.Run("a token without an issuer", func(t *testing.T) {
 		status, body := call(handler, "GET", "/", bearer(p.token(nil, jwt.MapClaims{"iss": nil})))
 		require.Equal(t, 401, status, body)
 	})

@@ -99,7 +99,7 @@ func Example_fromChi() {
 
 // chiTransition returns the Auth that verifies while there are old tokens, and the Auth
 // that issues, which stays.
-func chiTransition(newKey keys.Key, oldSecret []byte) (ring *keys.Ring, judging, issuing *jwtauth.Auth, err error) {
+func chiTransition(newKey keys.Key, oldSecret []byte) (ring *keys.Ring, verifying, issuing *jwtauth.Auth, err error) {
 	ring, err = keys.NewRing(newKey, keys.HS256(oldSecret)) // the first signs, both verify
 	if err != nil {
 		return nil, nil, nil, err
@@ -109,12 +109,12 @@ func chiTransition(newKey keys.Key, oldSecret []byte) (ring *keys.Ring, judging,
 		jwtauth.WithExtractors(jwtauth.FromHeader("Authorization", "Bearer"), jwtauth.FromCookie("jwt")),
 		jwtauth.WithStatus(jwtauth.BearerStatus),
 	}
-	judging, err = jwtauth.New(ring, options...)
+	verifying, err = jwtauth.New(ring, options...)
 	if err != nil {
 		return nil, nil, nil, err
 	}
 	issuing, err = jwtauth.New(ring, append(options, jwtauth.WithIssuer("https://api.example.com"))...)
-	return ring, judging, issuing, err
+	return ring, verifying, issuing, err
 }
 
 // Old tokens are accepted until the old secret is retired. New tokens are always
@@ -127,13 +127,13 @@ func Example_fromChiTransition() {
 	get("go-chi/jwtauth, an old token", chiBefore(tokenAuth), "/admin", old)
 
 	newKey, _ := newPair()
-	ring, judging, issuing, err := chiTransition(newKey, oldSecret)
+	ring, verifying, issuing, err := chiTransition(newKey, oldSecret)
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 	var oldTokens expvar.Int
-	router := chiRouter(judging, func(next http.Handler) http.Handler {
+	router := chiRouter(verifying, func(next http.Handler) http.Handler {
 		return countOld(issuing.Issuer(), &oldTokens, next)
 	})
 	fresh := must(issuing.Issue("", jwtauth.Claim("user_id", 7)))
@@ -213,12 +213,12 @@ func TestWhatIsStricterThanChi(t *testing.T) {
 
 func TestHostileTokensWhileMovingFromChi(t *testing.T) {
 	newKey, public := newPair()
-	_, judging, issuing, err := chiTransition(newKey, oldSecret)
+	_, verifying, issuing, err := chiTransition(newKey, oldSecret)
 	require.NoError(t, err)
 	_, old, err := chijwtauth.New("HS256", oldSecret, nil).Encode(with(jwt.MapClaims{"user_id": 7}))
 	require.NoError(t, err)
-	t.Run("made of an old token", func(t *testing.T) { testHostile(t, chiRouter(judging), "/admin", old, newKey.ID(), public) })
+	t.Run("made of an old token", func(t *testing.T) { testHostile(t, chiRouter(verifying), "/admin", old, newKey.ID(), public) })
 	fresh, err := issuing.Issue("", jwtauth.Claim("user_id", 7))
 	require.NoError(t, err)
-	t.Run("made of a new token", func(t *testing.T) { testHostile(t, chiRouter(judging), "/admin", fresh, newKey.ID(), public) })
+	t.Run("made of a new token", func(t *testing.T) { testHostile(t, chiRouter(verifying), "/admin", fresh, newKey.ID(), public) })
 }

@@ -90,7 +90,7 @@ func Example_fromGolangJWT() {
 
 // golangJWTTransition returns the Auth that verifies while there are old tokens, and the
 // Auth that issues, which stays.
-func golangJWTTransition(newKey, oldKey keys.Key) (ring *keys.Ring, judging, issuing *jwtauth.Auth, err error) {
+func golangJWTTransition(newKey, oldKey keys.Key) (ring *keys.Ring, verifying, issuing *jwtauth.Auth, err error) {
 	ring, err = keys.NewRing(newKey, oldKey) // the first signs, both verify
 	if err != nil {
 		return nil, nil, nil, err
@@ -100,12 +100,12 @@ func golangJWTTransition(newKey, oldKey keys.Key) (ring *keys.Ring, judging, iss
 		jwtauth.WithContainer(func(r *http.Request) string { return r.PathValue("tenant") }),
 		jwtauth.WithStatus(jwtauth.BearerStatus),
 	}
-	judging, err = jwtauth.New(ring, options...)
+	verifying, err = jwtauth.New(ring, options...)
 	if err != nil {
 		return nil, nil, nil, err
 	}
 	issuing, err = jwtauth.New(ring, append(options, jwtauth.WithIssuer("https://api.example.com"))...)
-	return ring, judging, issuing, err
+	return ring, verifying, issuing, err
 }
 
 // Old tokens are accepted until the old secret is retired. New tokens are always
@@ -115,14 +115,14 @@ func Example_fromGolangJWTTransition() {
 	get("by hand, an old token", byHand("HS256", oldSecret), "/acme/orders", old)
 
 	newKey, _ := newPair()
-	ring, judging, issuing, err := golangJWTTransition(newKey, keys.HS256(oldSecret))
+	ring, verifying, issuing, err := golangJWTTransition(newKey, keys.HS256(oldSecret))
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 	var oldTokens expvar.Int
 	mux := ordersMux(func(next http.Handler) http.Handler {
-		return judging.Private(countOld(issuing.Issuer(), &oldTokens, next))
+		return verifying.Private(countOld(issuing.Issuer(), &oldTokens, next))
 	})
 	fresh := must(issuing.Issue("acme", jwtauth.Subject("alice")))
 	get("here, the old token", mux, "/acme/orders", old)
@@ -225,28 +225,28 @@ func TestWhatIsStricterThanGolangJWT(t *testing.T) {
 		_, err = auth.Verify(t.Context(), text, "acme")
 		require.ErrorIs(t, err, jwtauth.ErrMalformed)
 	})
-	t.Run("in a ring, a key pair without an id wants its thumbprint", func(t *testing.T) {
+	t.Run("in a ring, a key pair without an ID needs the thumbprint as kid", func(t *testing.T) {
 		private, err := rsa.GenerateKey(rand.Reader, 2048)
 		require.NoError(t, err)
 		newKey, _ := newPair()
-		_, judging, _, err := golangJWTTransition(newKey, keys.Verifier(&private.PublicKey))
+		_, verifying, _, err := golangJWTTransition(newKey, keys.Verifier(&private.PublicKey))
 		require.NoError(t, err)
 		claims := with(jwt.MapClaims{"tenant": "acme"})
-		_, err = judging.Verify(t.Context(), sign(jwt.SigningMethodRS256, private, nil, claims), "acme")
+		_, err = verifying.Verify(t.Context(), sign(jwt.SigningMethodRS256, private, nil, claims), "acme")
 		require.ErrorIs(t, err, jwtauth.ErrUnknownKey)
-		_, judging, _, err = golangJWTTransition(newKey, keys.Verifier(&private.PublicKey).WithID("k1"))
+		_, verifying, _, err = golangJWTTransition(newKey, keys.Verifier(&private.PublicKey).WithID("k1"))
 		require.NoError(t, err)
-		_, err = judging.Verify(t.Context(), sign(jwt.SigningMethodRS256, private, map[string]any{"kid": "k1"}, claims), "acme")
-		require.NoError(t, err, "but one with the id that the tokens name will do")
+		_, err = verifying.Verify(t.Context(), sign(jwt.SigningMethodRS256, private, map[string]any{"kid": "k1"}, claims), "acme")
+		require.NoError(t, err, "a key with the ID that the tokens name verifies them")
 	})
-	t.Run("WithIssuer refuses old tokens without iss", func(t *testing.T) {
+	t.Run("WithIssuer rejects old tokens without iss", func(t *testing.T) {
 		newKey, _ := newPair()
 		_, _, issuing, err := golangJWTTransition(newKey, keys.HS256(oldSecret))
 		require.NoError(t, err)
 		_, err = issuing.Verify(t.Context(), sign(jwt.SigningMethodHS256, oldSecret, nil, with(jwt.MapClaims{"tenant": "acme"})), "acme")
 		require.ErrorIs(t, err, jwtauth.ErrIssuer)
 	})
-	t.Run("WithMaxLifetime counts where there are revocations alone", func(t *testing.T) {
+	t.Run("WithMaxLifetime applies only with WithRevocations", func(t *testing.T) {
 		_, err := auth.Verify(t.Context(), sign(jwt.SigningMethodHS256, oldSecret, nil, with(jwt.MapClaims{"tenant": "acme", "exp": time.Now().Add(1000 * time.Hour).Unix()})), "acme")
 		require.NoError(t, err)
 	})
@@ -254,17 +254,17 @@ func TestWhatIsStricterThanGolangJWT(t *testing.T) {
 
 func TestHostileTokensWhileMovingFromGolangJWT(t *testing.T) {
 	newKey, public := newPair()
-	_, judging, issuing, err := golangJWTTransition(newKey, keys.HS256(oldSecret))
+	_, verifying, issuing, err := golangJWTTransition(newKey, keys.HS256(oldSecret))
 	require.NoError(t, err)
 	old := sign(jwt.SigningMethodHS256, oldSecret, nil, with(jwt.MapClaims{"sub": "alice", "tenant": "acme"}))
 	fresh, err := issuing.Issue("acme", jwtauth.Subject("alice"))
 	require.NoError(t, err)
 	for name, authentic := range map[string]string{"made of an old token": old, "made of a new token": fresh} {
 		t.Run(name, func(t *testing.T) {
-			testHostile(t, ordersMux(judging.Private), "/acme/orders", authentic, newKey.ID(), public)
+			testHostile(t, ordersMux(verifying.Private), "/acme/orders", authentic, newKey.ID(), public)
 		})
 	}
-	t.Run("where each has an Auth of its own", func(t *testing.T) {
+	t.Run("with an Auth for each key", func(t *testing.T) {
 		private, err := rsa.GenerateKey(rand.Reader, 2048)
 		require.NoError(t, err)
 		auth, former, err := rsaAuths(newKey, &private.PublicKey)

@@ -142,7 +142,7 @@ func hostile(t *testing.T, authentic, kid string, public crypto.PublicKey) map[s
 	der, err := x509.MarshalPKIXPublicKey(public)
 	require.NoError(t, err)
 	text = pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
-	_, stranger, err := ed25519.GenerateKey(rand.Reader)
+	_, attacker, err := ed25519.GenerateKey(rand.Reader)
 	require.NoError(t, err)
 	claims["sub"] = "mallory"
 
@@ -153,8 +153,8 @@ func hostile(t *testing.T, authentic, kid string, public crypto.PublicKey) map[s
 		"HS256 by the text of the public key":         sign(jwt.SigningMethodHS256, text, nil, claims),
 		"that, under the new kid":                     sign(jwt.SigningMethodHS256, text, named, claims),
 		"HS256 by the bytes of the public key":        sign(jwt.SigningMethodHS256, der, named, claims),
-		"EdDSA by a stranger, under the new kid":      sign(jwt.SigningMethodEdDSA, stranger, named, claims),
-		"EdDSA by a stranger, without a kid":          sign(jwt.SigningMethodEdDSA, stranger, nil, claims),
+		"EdDSA by an attacker, under the new kid":     sign(jwt.SigningMethodEdDSA, attacker, named, claims),
+		"EdDSA by an attacker, without a kid":         sign(jwt.SigningMethodEdDSA, attacker, nil, claims),
 		"authentic, its signature gone":               part[0] + "." + part[1] + ".",
 		"authentic, its claims those of another user": part[0] + "." + strings.Split(sign(jwt.SigningMethodHS256, oldSecret, nil, claims), ".")[1] + "." + part[2],
 	}

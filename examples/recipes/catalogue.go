@@ -40,7 +40,7 @@ func (c catalogue) of(r *http.Request) (recipe, bool) {
 	return found, ok
 }
 
-// rule is the rule of Auth.Protect. A recipe that does not exist is private, so that only
+// rule returns the rule of a request, for Auth.Protect. A recipe that does not exist is private, so that only
 // clients with a token of the container learn which ones exist. A look-up that can fail
 // would return its error here, which is answered with 503: it fails closed.
 func (c catalogue) rule(r *http.Request) (jwtauth.Rule, error) {

@@ -51,12 +51,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("recipes", flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // main prints the error
 	addr := flags.String("addr", "127.0.0.1:8080", "`address` to serve on")
-	data := flags.String("data", ".recipes", "`folder` that keeps the keys, in keys.jwks, and what was revoked")
+	data := flags.String("data", ".recipes", "`folder` that keeps the keys, in keys.jwks, and the revocations")
 	where := flags.String("store", "", stores.Usage)
-	alg := flags.String("alg", "EdDSA", "`algorithm` of the key that is made with the file of keys; a file that is there keeps its own")
-	rotate := flags.Duration("rotate", 0, "time between two steps of a rotation of the signing key, for watching; at least 1s, the default 0 is never")
-	ownerKey := flags.String("owner-key", "", "`password` of the containers' owner (default a random one, printed at the start)")
-	verbose := flags.Bool("v", false, "log every refused token and every call, with the reasons")
+	alg := flags.String("alg", "EdDSA", "`algorithm` of the key that is created at the first start; an existing keys.jwks keeps its own")
+	rotate := flags.Duration("rotate", 0, "rotate the signing key, for watching, one step per `interval` of at least 1s (default 0, never)")
+	ownerKey := flags.String("owner-key", "", "`password` of the containers' owner (default random, printed at the start)")
+	verbose := flags.Bool("v", false, "log every call, and every rejected token with the reason")
 	switch err := flags.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		fmt.Fprintln(stdout, "Usage of recipes:")
@@ -139,8 +139,8 @@ func openRing(file, alg string) (*keys.Ring, error) {
 	return keys.LoadOrCreateRing(file, alg)
 }
 
-// newServer returns a server with limits for what one client can occupy. net/http's
-// default timeouts never end.
+// newServer returns a server that limits what one client can occupy. By default net/http
+// has no timeouts.
 func newServer(handler http.Handler, logger *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler:           handler,

@@ -133,14 +133,14 @@ func TestThePrintedLinesDoWhatTheySayWhenPasted(t *testing.T) {
 		}
 		return all
 	}
-	judge := func(t *testing.T, banner, output string, hasJWKS bool) {
+	check := func(t *testing.T, banner, output string, hasJWKS bool) {
 		t.Helper()
 		expected := []string{"200", "200", "200", "403", "403", "200", "200", "403", "204", "403", "200"}
 		if hasJWKS {
 			expected = append(expected, "200")
 			require.Contains(t, output, `{"keys":[{`)
 		}
-		require.Equal(t, expected, numbers(headings.FindAllStringSubmatch(banner, -1)), "what is promised")
+		require.Equal(t, expected, numbers(headings.FindAllStringSubmatch(banner, -1)), "the statuses in the comments")
 		require.Equal(t, expected, numbers(statuses.FindAllStringSubmatch(output, -1)), "%s", output)
 		require.Contains(t, output, `"token_type":"Bearer","expires_in":864000,"container":"demo"`)
 		require.Contains(t, output, `"url":"/run/demo/notify","data":{"hi":"me"}}`)
@@ -160,14 +160,14 @@ func TestThePrintedLinesDoWhatTheySayWhenPasted(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := start(t, append(c.args, "-data", t.TempDir())...)
-			judge(t, r.banner, shell(t, r.banner), c.hasJWKS)
+			check(t, r.banner, shell(t, r.banner), c.hasJWKS)
 		})
 	}
-	t.Run("with an owner key that was chosen, which is not printed", func(t *testing.T) {
+	t.Run("with -owner-key, which is not printed", func(t *testing.T) {
 		const chosen = "kept 'secret' $HOME/ü"
 		r := start(t, "-data", t.TempDir(), "-owner-key", chosen)
 		require.NotContains(t, r.banner, chosen)
-		judge(t, r.banner, shell(t, r.banner, "OWNER_KEY="+chosen), true)
+		check(t, r.banner, shell(t, r.banner, "OWNER_KEY="+chosen), true)
 	})
 }
 
@@ -176,7 +176,7 @@ var ownerKeyIn = regexp.MustCompile(`(?m)^OWNER_KEY=(\S+)$`)
 func (r running) ownerKey(t *testing.T) string {
 	t.Helper()
 	found := ownerKeyIn.FindAllStringSubmatch(r.banner, -1)
-	require.Len(t, found, 1, "the key that was made is printed once")
+	require.Len(t, found, 1, "the random owner key is printed once")
 	return found[0][1]
 }
 
@@ -189,10 +189,10 @@ func TestTokensOutliveARestart(t *testing.T) {
 
 	second := start(t, "-data", data)
 	require.Equal(t, 200, notify(t, second.url, "demo", token).status)
-	require.NotEqual(t, first.ownerKey(t), second.ownerKey(t), "a random owner key is made at every start")
+	require.NotEqual(t, first.ownerKey(t), second.ownerKey(t), "every start has a new random owner key")
 
-	stranger := start(t, "-data", t.TempDir())
-	require.Equal(t, 403, notify(t, stranger.url, "demo", token).status, "another folder is another key")
+	other := start(t, "-data", t.TempDir())
+	require.Equal(t, 403, notify(t, other.url, "demo", token).status, "another folder has another key")
 }
 
 func TestWhatWasRevokedOutlivesARestart(t *testing.T) {
@@ -340,13 +340,13 @@ func TestAFailureIsOneLineAndExitCode1(t *testing.T) {
 	}{
 		"an unknown flag":          {[]string{"-nonsense"}, "-nonsense (see -help)"},
 		"an argument":              {[]string{"serve"}, `unexpected argument "serve" (see -help)`},
-		"an address that is taken": {[]string{"-data", t.TempDir(), "-addr", taken.Addr().String()}, taken.Addr().String()},
-		"an address that is none":  {[]string{"-data", t.TempDir(), "-addr", "nonsense"}, "nonsense"},
-		"a folder that is none":    {[]string{"-data", notAFolder}, notAFolder},
-		"a key that is none":       {[]string{"-data", notAKey}, "keys.jwks"},
+		"an address in use":        {[]string{"-data", t.TempDir(), "-addr", taken.Addr().String()}, taken.Addr().String()},
+		"a malformed address":      {[]string{"-data", t.TempDir(), "-addr", "nonsense"}, "nonsense"},
+		"a file as the folder":     {[]string{"-data", notAFolder}, notAFolder},
+		"a malformed file of keys": {[]string{"-data", notAKey}, "keys.jwks"},
 		"an unknown algorithm":     {[]string{"-data", t.TempDir(), "-alg", "none"}, `"none" is not known`},
-		"a pace backwards":         {[]string{"-rotate", "-1s"}, "-rotate is -1s; use 1s or more, or 0 for never (see -help)"},
-		"a pace too fast to see":   {[]string{"-rotate", "999ms"}, "-rotate is 999ms; use 1s or more"},
+		"a negative interval":      {[]string{"-rotate", "-1s"}, "-rotate is -1s; use 1s or more, or 0 for never (see -help)"},
+		"an interval too short":    {[]string{"-rotate", "999ms"}, "-rotate is 999ms; use 1s or more"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cmd := program(t, c.args...)

@@ -25,9 +25,9 @@ type rotation struct {
 	stdout io.Writer
 	logger *slog.Logger
 	// halfDone is set if the file held more than one key at the start: a program ended
-	// between two steps, and it is unknown which. The first step then retires every key
-	// that does not sign. Tokens of those keys are at least as old as this program, and
-	// get their time until that step.
+	// between two steps, and it left no trace of which. The first step then retires every
+	// key that does not sign. Tokens of those keys were issued before this program
+	// started, and are valid until that step.
 	halfDone bool
 }
 
@@ -50,7 +50,7 @@ func (r rotation) run(ctx context.Context) {
 		}
 		then, err := r.take(due)
 		if err != nil {
-			r.logger.ErrorContext(ctx, "a step of the rotation failed, and is tried again", "in", r.every, "error", err)
+			r.logger.ErrorContext(ctx, "a step of the rotation failed, and will be tried again", "in", r.every, "error", err)
 			continue
 		}
 		due = then
@@ -95,8 +95,8 @@ func publish(ring *keys.Ring) (string, step, error) {
 func sign(next keys.Key) step {
 	return func(ring *keys.Ring) (string, step, error) {
 		if !slices.Contains(ring.IDs(), next.ID()) {
-			// There may have been a reason, and verifiers may not know the key.
-			return fmt.Sprintf("starting over: %q was taken out of the file by another program", next.ID()), publish, nil
+			// The other program may have had a reason, and verifiers may not know the key.
+			return fmt.Sprintf("starting over: another program removed %q from the file", next.ID()), publish, nil
 		}
 		if err := ring.Rotate(next); err != nil {
 			return "", nil, err
@@ -136,13 +136,13 @@ func signingAlgorithm(ring *keys.Ring) (string, error) {
 
 // schedule returns, as shell comments, when a rotation that starts now takes its steps.
 func (r rotation) schedule(now time.Time) string {
-	const retired = "what does not sign is retired: its tokens are refused"
-	steps := []string{"the next key is published, and verifies", "it signs, and the one before still verifies", retired}
+	const retired = "every key that does not sign is retired: its tokens are rejected"
+	steps := []string{"the next key is published, but does not sign yet", "the next key signs, and the previous one still verifies", retired}
 	if r.halfDone {
 		steps = append([]string{retired}, steps...)
 	}
 	var text strings.Builder
-	fmt.Fprintf(&text, "# The signing key rotates, one step every %v, which the server follows within a second:\n", r.every)
+	fmt.Fprintf(&text, "# The signing key rotates, one step every %v. The server uses it within a second:\n", r.every)
 	for _, what := range steps {
 		now = now.Add(r.every)
 		fmt.Fprintf(&text, "#   %s  %s\n", now.Format(time.DateTime), what)
@@ -151,7 +151,7 @@ func (r rotation) schedule(now time.Time) string {
 	return text.String()
 }
 
-const pace = `# and so on. This pace is for watching. In production a key is published for at least
-# five minutes before it signs, as long as verifiers may keep a JWKS, and verifies for at
-# least ten days after it last signed, as long as its tokens live
+const pace = `# and so on. This pace is only for watching. In production, publish a key at least
+# five minutes before it signs, since verifiers may cache the JWKS for that long. Retire
+# the key at least ten days after it last signed, since its tokens live for that long
 `

@@ -234,7 +234,7 @@ func TestAHalfDoneRotationGoesOnWithRetiring(t *testing.T) {
 
 			rotate(t, file, "EdDSA", func(t *testing.T, s *rotating) {
 				token, byOther := s.mint(), s.tokenBy(other)
-				require.Equal(t, left.IDs(), s.kept(), "nothing is changed before it is due")
+				require.Equal(t, left.IDs(), s.kept(), "nothing changes before the first step")
 				require.True(t, s.accepts(byOther))
 
 				require.Contains(t, s.step(), fmt.Sprintf("retired: %q; %q signs\n", other, signs))
@@ -266,7 +266,7 @@ func TestAStepThatFailsChangesNothingAndIsTriedAgain(t *testing.T) {
 					require.NoError(t, spoil(s.file))
 					require.Empty(t, s.step())
 					require.Equal(t, 1, strings.Count(s.logs.String(), "\n"))
-					require.Contains(t, s.logs.String(), `level=ERROR msg="a step of the rotation failed, and is tried again" in=1m0s error=`)
+					require.Contains(t, s.logs.String(), `level=ERROR msg="a step of the rotation failed, and will be tried again" in=1m0s error=`)
 					require.Contains(t, s.logs.String(), s.file)
 					require.Equal(t, published, s.published())
 					require.True(t, s.accepts(token))
@@ -315,7 +315,7 @@ func TestAFileThatCannotBeWrittenStaysAsTheMemory(t *testing.T) {
 }
 
 func TestWhatAnotherProgramDoesToTheFileIsKept(t *testing.T) {
-	t.Run("a key that it rotated to is followed by one of its algorithm", func(t *testing.T) {
+	t.Run("after a rotation to another algorithm, the next key has that algorithm", func(t *testing.T) {
 		rotate(t, ringFile(t), "EdDSA", func(t *testing.T, s *rotating) {
 			other, key := anotherRing(t, s.file), aKey(t, "ES384")
 			require.NoError(t, other.Rotate(key))
@@ -330,19 +330,19 @@ func TestWhatAnotherProgramDoesToTheFileIsKept(t *testing.T) {
 			require.Len(t, s.kept(), 1)
 		})
 	})
-	t.Run("a key that it took out never signs", func(t *testing.T) {
+	t.Run("a key that was removed never signs", func(t *testing.T) {
 		rotate(t, ringFile(t), "EdDSA", func(t *testing.T, s *rotating) {
 			was := read(t, s.file)
 			s.step()
 			gone := s.kept()[1]
 			require.NoError(t, os.WriteFile(s.file, []byte(was), 0o600))
-			require.Contains(t, s.step(), fmt.Sprintf("starting over: %q", gone))
+			require.Contains(t, s.step(), fmt.Sprintf("starting over: another program removed %q", gone))
 			require.Equal(t, idsOf(t, was), s.kept())
 			require.Contains(t, s.step(), "published")
 			require.NotContains(t, s.kept(), gone)
 		})
 	})
-	t.Run("a key that it retired need not be retired", func(t *testing.T) {
+	t.Run("a key that was retired is not retired again", func(t *testing.T) {
 		rotate(t, ringFile(t), "EdDSA", func(t *testing.T, s *rotating) {
 			s.step()
 			s.step()
@@ -362,15 +362,15 @@ func TestTheScheduleIsOfThisClockAndNotForProduction(t *testing.T) {
 		times []string
 	}{
 		"from the start": {rotation{every: 10 * time.Second}, []string{
-			"#   2027-01-01 00:00:00  the next key is published, and verifies",
-			"#   2027-01-01 00:00:10  it signs, and the one before still verifies",
-			"#   2027-01-01 00:00:20  what does not sign is retired: its tokens are refused",
+			"#   2027-01-01 00:00:00  the next key is published, but does not sign yet",
+			"#   2027-01-01 00:00:10  the next key signs, and the previous one still verifies",
+			"#   2027-01-01 00:00:20  every key that does not sign is retired: its tokens are rejected",
 		}},
 		"from half a rotation on": {rotation{every: time.Hour, halfDone: true}, []string{
-			"#   2027-01-01 00:59:50  what does not sign is retired: its tokens are refused",
-			"#   2027-01-01 01:59:50  the next key is published, and verifies",
-			"#   2027-01-01 02:59:50  it signs, and the one before still verifies",
-			"#   2027-01-01 03:59:50  what does not sign is retired: its tokens are refused",
+			"#   2027-01-01 00:59:50  every key that does not sign is retired: its tokens are rejected",
+			"#   2027-01-01 01:59:50  the next key is published, but does not sign yet",
+			"#   2027-01-01 02:59:50  the next key signs, and the previous one still verifies",
+			"#   2027-01-01 03:59:50  every key that does not sign is retired: its tokens are rejected",
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -382,11 +382,11 @@ func TestTheScheduleIsOfThisClockAndNotForProduction(t *testing.T) {
 				require.Contains(t, said, says)
 			}
 			for _, line := range lines {
-				require.True(t, strings.HasPrefix(line, "#"), "a comment, for whoever pastes it")
+				require.True(t, strings.HasPrefix(line, "#"), "every line is a shell comment")
 			}
 		})
 	}
-	require.Equal(t, 10*24*time.Hour, jwtauth.DefaultTTL, "as long as is said")
+	require.Equal(t, 10*24*time.Hour, jwtauth.DefaultTTL, "the ten days of the schedule")
 }
 
 func TestTheProgramFollowsItsFile(t *testing.T) {
@@ -418,7 +418,7 @@ func TestTheProgramFollowsItsFile(t *testing.T) {
 	follows(other.Retire(other.IDs()[1]))
 	require.False(t, accepts(before))
 	require.True(t, accepts(after))
-	require.Contains(t, r.logs.String(), other.IDs()[0], "the program's own logger is told")
+	require.Contains(t, r.logs.String(), other.IDs()[0], "Ring.Run logs to the program's logger")
 	require.Empty(t, r.out.String())
 }
 

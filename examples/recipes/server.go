@@ -201,7 +201,7 @@ func readData(w http.ResponseWriter, r *http.Request) (json.RawMessage, bool) {
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
-		writeProblem(w, http.StatusRequestEntityTooLarge, "too_large", "A recipe takes 64 KiB of data at most.")
+		writeProblem(w, http.StatusRequestEntityTooLarge, "too_large", "A recipe accepts at most 64 KiB of data.")
 		return nil, false
 	case err != nil:
 		writeProblem(w, http.StatusBadRequest, "unreadable", "The data did not arrive.")

@@ -152,10 +152,10 @@ func TestOnlyAContainersOwnerMintsItsTokens(t *testing.T) {
 			if first == "" {
 				first = got.body
 			}
-			require.Equal(t, first, got.body, "all are refused alike")
+			require.Equal(t, first, got.body, "all denials are the same")
 		})
 	}
-	t.Run("nobody", func(t *testing.T) {
+	t.Run("no credentials", func(t *testing.T) {
 		got := send(t, request(t, "POST", base+"/create-token/demo", ""))
 		require.Equal(t, 403, got.status)
 		require.NotContains(t, strings.Join(got.header.Values("WWW-Authenticate"), ","), "Basic")
@@ -199,19 +199,19 @@ func TestWhoMayRunARecipe(t *testing.T) {
 		want        int
 		says        string
 	}{
-		"private, with a token":                              {"/run/demo/notify", demo, known, ""},
-		"private, without a token":                           {"/run/demo/notify", "", denied, "not_authenticated"},
-		"private, with another container's token":            {"/run/demo/notify", other, denied, "wrong_container"},
-		"private, with garbage":                              {"/run/demo/notify", "a.b.c", denied, "token_not_valid"},
-		"private, with a forged signature":                   {"/run/demo/notify", demo[:len(demo)-10] + "AAAAAAAAAA", denied, "token_not_valid"},
-		"the other container's, with its token":              {"/run/other/notify", other, known, ""},
-		"the other container's, with demo's token":           {"/run/other/notify", demo, denied, "wrong_container"},
-		"public, without a token":                            {"/run/demo/hello", "", anonymous, ""},
-		"public, with a token":                               {"/run/demo/hello", demo, known, ""},
-		"public, with another container's token":             {"/run/demo/hello", other, anonymous, ""},
-		"public, with garbage":                               {"/run/demo/hello", "a.b.c", anonymous, ""},
-		"a path that is another one decoded, without token":  {"/run/demo/%6eotify", "", denied, "not_authenticated"},
-		"a path that is another one decoded, with the token": {"/run/demo/%6eotify", demo, known, ""},
+		"private, with a token":                          {"/run/demo/notify", demo, known, ""},
+		"private, without a token":                       {"/run/demo/notify", "", denied, "not_authenticated"},
+		"private, with another container's token":        {"/run/demo/notify", other, denied, "wrong_container"},
+		"private, with garbage":                          {"/run/demo/notify", "a.b.c", denied, "token_not_valid"},
+		"private, with a forged signature":               {"/run/demo/notify", demo[:len(demo)-10] + "AAAAAAAAAA", denied, "token_not_valid"},
+		"the other container's, with its token":          {"/run/other/notify", other, known, ""},
+		"the other container's, with demo's token":       {"/run/other/notify", demo, denied, "wrong_container"},
+		"public, without a token":                        {"/run/demo/hello", "", anonymous, ""},
+		"public, with a token":                           {"/run/demo/hello", demo, known, ""},
+		"public, with another container's token":         {"/run/demo/hello", other, anonymous, ""},
+		"public, with garbage":                           {"/run/demo/hello", "a.b.c", anonymous, ""},
+		"an escaped letter in the path, without a token": {"/run/demo/%6eotify", "", denied, "not_authenticated"},
+		"an escaped letter in the path, with the token":  {"/run/demo/%6eotify", demo, known, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			byHeader := request(t, "GET", base+c.path, "")
@@ -286,7 +286,7 @@ func TestARevokedTokenOpensNothingAndOthersStillDo(t *testing.T) {
 		require.Equal(t, "anonymous", send(t, request(t, "GET", base+"/run/demo/hello?token="+demo, "")).answer(t).Caller.Kind)
 		require.Equal(t, 200, notify(t, base, "demo", second).status)
 	})
-	t.Run("all of a container, up to now", func(t *testing.T) {
+	t.Run("all of a container so far", func(t *testing.T) {
 		for range 3 {
 			before := mint(t, base, "demo", ownerKey)
 			got := send(t, revokeAllRequest(t, base, "demo", "demo", ownerKey))
@@ -296,11 +296,11 @@ func TestARevokedTokenOpensNothingAndOthersStillDo(t *testing.T) {
 			for _, token := range []string{demo, second, before} {
 				requireRevoked(t, base, "demo", token)
 			}
-			require.Equal(t, 200, notify(t, base, "demo", after).status, "what is minted from then on is good at once")
+			require.Equal(t, 200, notify(t, base, "demo", after).status, "a token issued afterwards is valid at once")
 		}
 		require.Equal(t, 200, notify(t, base, "other", other).status)
 	})
-	t.Run("nobody's token is no error, for an owner", func(t *testing.T) {
+	t.Run("revoking a malformed token is no error for an owner", func(t *testing.T) {
 		require.Equal(t, 200, send(t, revokeRequest(t, base, "garbage", "other", ownerKey)).status)
 	})
 }
@@ -330,8 +330,8 @@ func TestOnlyAContainersOwnerRevokesItsTokens(t *testing.T) {
 			if one == "" {
 				one, all = got.body, gotAll.body
 			}
-			require.Equal(t, one, got.body, "all are refused alike")
-			require.Equal(t, all, gotAll.body, "all are refused alike")
+			require.Equal(t, one, got.body, "all denials are the same")
+			require.Equal(t, all, gotAll.body, "all denials are the same")
 			if c.user != "other" { // other could learn the same by sending the token
 				require.Equal(t, one, send(t, revokeRequest(t, base, "garbage", c.user, c.password)).body)
 			}
@@ -363,9 +363,9 @@ func TestOnlyAContainersOwnerRevokesItsTokens(t *testing.T) {
 			require.Empty(t, got.header.Get("Access-Control-Allow-Origin"))
 		}
 	})
-	require.Equal(t, 200, notify(t, base, "demo", demo).status, "none of that did anything")
+	require.Equal(t, 200, notify(t, base, "demo", demo).status, "none of these requests revoked the token")
 
-	t.Run("but a page of its own may", func(t *testing.T) {
+	t.Run("a page of its own is allowed", func(t *testing.T) {
 		r := revokeAllRequest(t, base, "demo", "demo", ownerKey)
 		r.Header.Set("Origin", base)
 		r.Header.Set("Sec-Fetch-Site", "same-origin")
@@ -494,18 +494,18 @@ func TestARecipeEchoesJSON(t *testing.T) {
 			require.Equal(t, body, string(echoed.Data))
 		}
 	})
-	t.Run("whatever an XMLHttpRequest calls a string", func(t *testing.T) {
+	t.Run("sent as a string by an XMLHttpRequest", func(t *testing.T) {
 		require.JSONEq(t, `{"hi":"me"}`, string(post(`{"hi":"me"}`, "text/plain;charset=UTF-8").answer(t).Data))
 	})
-	t.Run("harmless, if it is taken for a page", func(t *testing.T) {
+	t.Run("harmless if a browser takes it for a page", func(t *testing.T) {
 		got := post(`{"hi":"<script>"}`, "application/json")
 		require.NotContains(t, got.body, "<script>")
 		require.Equal(t, "nosniff", got.header.Get("X-Content-Type-Options"))
 	})
-	t.Run("nothing, if there is nothing", func(t *testing.T) {
+	t.Run("nothing for an empty body", func(t *testing.T) {
 		require.Nil(t, post("", "application/json").answer(t).Data)
 	})
-	t.Run("but not what is no JSON", func(t *testing.T) {
+	t.Run("not a body that is not JSON", func(t *testing.T) {
 		for _, body := range []string{"[object Object]", `{"hi":`, `{} {}`, "\xff", `hi=me`} {
 			got := post(body, "application/json")
 			require.Equal(t, 400, got.status, body)

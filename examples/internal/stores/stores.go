@@ -27,7 +27,7 @@ import (
 )
 
 // Usage is the help text of the flag that names a store.
-const Usage = "`URL` of the database that keeps sessions and revocations: postgres://, mysql:// or redis://; unless given, a SQLite file in -data"
+const Usage = "`URL` of the database that keeps sessions and revocations: postgres://, mysql:// or redis:// (default a SQLite file in -data)"
 
 // Store is an open database.
 type Store struct {
@@ -65,7 +65,7 @@ func Open(ctx context.Context, where, data string) (*Store, error) {
 	case "redis", "rediss":
 		return openRedis(ctx, where, u.Redacted())
 	}
-	return nil, fmt.Errorf("-store: %q is none of postgres://, mysql:// and redis://", u.Scheme)
+	return nil, fmt.Errorf("-store: %q is not supported; use postgres://, mysql:// or redis://", u.Scheme)
 }
 
 // openFile opens a SQLite file that only this account can read. Writers wait for each
@@ -105,7 +105,7 @@ func openSQL(ctx context.Context, driver, source string, dialect sqlstore.Dialec
 // error.
 func warn(err, unsafe error) error {
 	if errors.Is(err, unsafe) {
-		slog.Warn("the database may lose what it has confirmed", "error", err)
+		slog.Warn("the database may lose confirmed writes", "error", err)
 		return nil
 	}
 	return err
@@ -136,7 +136,7 @@ func dsn(u *url.URL) (string, error) {
 func openRedis(ctx context.Context, where, name string) (*Store, error) {
 	opts, err := redis.ParseURL(where)
 	if err != nil {
-		return nil, errors.New("-store: " + name + " is no address of a Redis server")
+		return nil, errors.New("-store: " + name + " is not the URL of a Redis server")
 	}
 	opts.ContextTimeoutEnabled = true
 	client := redis.NewClient(opts)

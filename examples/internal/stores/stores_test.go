@@ -12,14 +12,14 @@ import (
 
 func TestOpenSaysWhatIsWrongAndNoPassword(t *testing.T) {
 	for _, c := range []struct{ name, where, want string }{
-		{"another database", "mongodb://user:letmein@127.0.0.1/db", `"mongodb" is none of postgres://, mysql:// and redis://`},
+		{"another database", "mongodb://user:letmein@127.0.0.1/db", `"mongodb" is not supported; use postgres://, mysql:// or redis://`},
 		{"no URL", "postgres://user:letmein@127.0.0.1:port/db", "this is not a URL"},
-		{"a driver's own form", "user:letmein@tcp(127.0.0.1:3306)/db", `"user" is none of`},
+		{"a driver's own form", "user:letmein@tcp(127.0.0.1:3306)/db", `"user" is not supported`},
 		{"a PostgreSQL that does not answer", "postgres://user:letmein@127.0.0.1:1/db", "opening postgres://user:xxxxx@127.0.0.1:1/db"},
 		{"a MySQL that does not answer", "mysql://user:letmein@127.0.0.1:1/db", "opening mysql://user:xxxxx@127.0.0.1:1/db"},
 		{"a setting that MySQL's driver does not know", "mysql://user:letmein@127.0.0.1:1/db?tls=perhaps", "-store: mysql://user:xxxxx@127.0.0.1:1/db?tls=perhaps"},
 		{"a Redis that does not answer", "redis://user:letmein@127.0.0.1:1/0", "opening redis://user:xxxxx@127.0.0.1:1/0"},
-		{"a Redis database that is no number", "redis://user:letmein@127.0.0.1:1/x", "is no address of a Redis server"},
+		{"a Redis database that is no number", "redis://user:letmein@127.0.0.1:1/x", "is not the URL of a Redis server"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := stores.Open(t.Context(), c.where, t.TempDir())

@@ -115,7 +115,7 @@ function device(label) {
     .find(([pattern]) => pattern.test(label))?.[1];
   const system = [[/Android/, "Android"], [/iPhone|iPad/, "iOS"], [/Windows/, "Windows"], [/Mac OS/, "macOS"], [/Linux/, "Linux"]]
     .find(([pattern]) => pattern.test(label))?.[1];
-  return browser ? browser + (system ? ` on ${system}` : "") : label.slice(0, 60) || "no label";
+  return browser ? browser + (system ? ` on ${system}` : "") : label.slice(0, 60) || "unknown device";
 }
 
 async function list() {

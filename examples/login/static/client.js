@@ -1,5 +1,5 @@
-// A session for axios that outlives its access tokens. It reads neither a clock nor a token:
-// an access token is good until a call gets 401.
+// A session for axios that outlives its access tokens. This code reads neither a clock nor the
+// contents of a token: it uses an access token until a call gets 401.
 //
 // All tabs of a browser share one session, with these items in localStorage:
 //
@@ -24,7 +24,7 @@ export function current() {
   try {
     stored = JSON.parse(localStorage.getItem("session"));
   } catch {
-    // Another script wrote it. Treat it as no session.
+    // Another script wrote the item. Treat it as no session.
   }
   return { ...stored, mode: stored?.mode === "cookie" ? "cookie" : "storage" };
 }
@@ -148,8 +148,8 @@ api.interceptors.request.use((config) => {
   return config;
 });
 
-// A call that gets 401 is repeated: once if the token was refreshed in the meantime, and once
-// after a refresh of its own.
+// A call that gets 401 is repeated: once if another call or tab has refreshed the token in the
+// meantime, and once after this call has refreshed it.
 api.interceptors.response.use(undefined, async (error) => {
   const { config, response } = error;
   if (response?.status !== 401 || config.refreshed) throw error;
@@ -165,7 +165,7 @@ async function renew({ sent, adopted }) {
   const now = current();
   if (now.id !== sent.id) throw new Ended(now.ended ?? "changed");
   if (!adopted && held(now) !== sent.held) {
-    note(now.turn === refreshedHere ? "refreshed meanwhile: repeated with the new token" : "another tab has refreshed: repeated with its token");
+    note(now.turn === refreshedHere ? "already refreshed: repeated with the new token" : "another tab has refreshed: repeated with its token");
     return true;
   }
   let answer;

@@ -21,7 +21,7 @@ const calls = {
   },
   other: {
     method: "POST", path: "/run/demo/notify", token: "other", by: "header", expected: 403,
-    remark: "The token is authentic, and opens another container. Only for an authentic token is there a reason.",
+    remark: "The token is authentic, but opens another container. The response gives a reason only for an authentic token.",
   },
   public: {
     method: "POST", path: "/run/demo/hello", expected: 200,
@@ -29,12 +29,12 @@ const calls = {
   },
   revoke: {
     method: "POST", path: "/revoke", token: "demo", by: "form", owner: "demo", expected: 200,
-    remark: "The token no longer works: call the private recipe with it. RFC 7009 requires an empty response.",
+    remark: "The token no longer works: call the private recipe with it. The response is empty: with RFC 7009 the status says everything.",
     otherwise: "Only a container’s owner can revoke. Is this the owner key of this run?",
   },
   revokeAll: {
     method: "POST", path: "/revoke-all/demo", owner: "demo", expected: 204,
-    remark: "No token for demo that was created so far works any more. A new one works at once.",
+    remark: "All tokens created for demo so far are now rejected. A new one works at once.",
     otherwise: "Only a container’s owner can revoke. Is this the owner key of this run?",
   },
 };

@@ -23,12 +23,12 @@ func TestUseAtTheTopKnowsNoContainer(t *testing.T) {
 		router.HandleFunc("/run/{container}/notify", run)
 		return router
 	}
-	t.Run("Private denies everyone", func(t *testing.T) {
+	t.Run("Private denies every request", func(t *testing.T) {
 		routertest.RequireNoContainer(t, func(auth *jwtauth.Auth) http.Handler {
 			return atTheTop(auth.Private)
 		}, jwtauth.WithContainer(container))
 	})
-	t.Run("Public takes any container's claims", func(t *testing.T) {
+	t.Run("Public accepts a token of any container", func(t *testing.T) {
 		auth := routertest.New(t, jwtauth.WithContainer(container))
 		other := routertest.Issue(t, auth, "other")
 		w := routertest.Send(t, atTheTop(auth.Public), "GET", "/run/demo/notify", other, "")

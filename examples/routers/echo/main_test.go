@@ -92,7 +92,7 @@ func TestWhatStandsBeforeTheMiddlewareSeesTheToken(t *testing.T) {
 		serve(log(false))
 		require.Equal(t, "/run/demo/notify", logs.String())
 	})
-	t.Run("c.QueryParam, which parses once and remembers", func(t *testing.T) {
+	t.Run("c.QueryParam, which parses once and keeps the result", func(t *testing.T) {
 		answer := serve(func(next echo.HandlerFunc) echo.HandlerFunc {
 			return func(c echo.Context) error {
 				c.QueryParam("anything")
@@ -100,6 +100,6 @@ func TestWhatStandsBeforeTheMiddlewareSeesTheToken(t *testing.T) {
 			}
 		})
 		require.Equal(t, token, answer.Token)
-		require.Empty(t, answer.Query, "the request itself is clean")
+		require.Empty(t, answer.Query, "the request itself has no token")
 	})
 }

@@ -94,9 +94,9 @@ func TestWhatStandsBeforeTheMiddlewareSeesTheToken(t *testing.T) {
 		require.Contains(t, logs.String(), "/run/demo/notify")
 		require.NotContains(t, logs.String(), token)
 	})
-	t.Run("c.Query, which parses once and remembers", func(t *testing.T) {
+	t.Run("c.Query, which parses once and keeps the result", func(t *testing.T) {
 		answer := serve(func(c *gin.Context) { c.Query("anything") })
 		require.Equal(t, token, answer.Token)
-		require.Empty(t, answer.Query, "the request itself is clean")
+		require.Empty(t, answer.Query, "the request itself has no token")
 	})
 }

@@ -1,6 +1,6 @@
 // Command grpc uses jwtauth in front of gRPC, with the standard health service. Every
 // client may call Check. Clients with a token for a container may also call List and
-// Watch. The program serves, and with -token it is a client:
+// Watch. The program is a server, or a client with -token:
 //
 //	go run ./examples/routers/grpc
 package main
@@ -48,7 +48,7 @@ func (c containers) of(ctx context.Context) (*health.Server, error) {
 	return found, nil
 }
 
-// Check reports that this server runs, which is all that a client without a token learns.
+// Check returns SERVING. Clients without a token learn nothing else about the services.
 func (c containers) Check(context.Context, *grpc_health_v1.HealthCheckRequest) (*grpc_health_v1.HealthCheckResponse, error) {
 	return &grpc_health_v1.HealthCheckResponse{Status: grpc_health_v1.HealthCheckResponse_SERVING}, nil
 }

@@ -68,22 +68,22 @@ func TestWhoMayCall(t *testing.T) {
 		metadata []string
 		want     codes.Code
 	}{
-		"a token of the container":         {[]string{"authorization", "Bearer " + demo, containerKey, "demo"}, codes.OK},
-		"a scheme in small letters":        {[]string{"authorization", "bearer " + demo, containerKey, "demo"}, codes.OK},
-		"a container that is not ASCII":    {[]string{"authorization", "Bearer " + routertest.Issue(t, s.auth, "café"), containerKey, "café"}, codes.OK},
-		"nothing":                          {nil, codes.Unauthenticated},
-		"a container alone":                {[]string{containerKey, "demo"}, codes.Unauthenticated},
-		"garbage":                          {[]string{"authorization", "Bearer a.b.c", containerKey, "demo"}, codes.Unauthenticated},
-		"a forged signature":               {[]string{"authorization", "Bearer " + demo[:len(demo)-10] + "AAAAAAAAAA", containerKey, "demo"}, codes.Unauthenticated},
-		"another scheme":                   {[]string{"authorization", "Basic " + demo, containerKey, "demo"}, codes.Unauthenticated},
-		"two tokens":                       {[]string{"authorization", "Bearer " + other, "authorization", "Bearer " + demo, containerKey, "demo"}, codes.Unauthenticated},
-		"a token of another container":     {[]string{"authorization", "Bearer " + other, containerKey, "demo"}, codes.PermissionDenied},
-		"a token without a container":      {[]string{"authorization", "Bearer " + demo}, codes.InvalidArgument},
-		"a token with two containers":      {[]string{"authorization", "Bearer " + demo, containerKey, "demo", containerKey, "café"}, codes.InvalidArgument},
-		"a token with an empty container":  {[]string{"authorization", "Bearer " + demo, containerKey, ""}, codes.InvalidArgument},
-		"a container that is not encoded":  {[]string{"authorization", "Bearer " + demo, containerKey, "d%65mo"}, codes.PermissionDenied},
-		"a container that does not exist":  {[]string{"authorization", "Bearer " + other, containerKey, "other"}, codes.NotFound},
-		"a container in another's company": {[]string{"authorization", "Bearer " + demo, containerKey, "demo,café"}, codes.PermissionDenied},
+		"a token of the container":        {[]string{"authorization", "Bearer " + demo, containerKey, "demo"}, codes.OK},
+		"a scheme in small letters":       {[]string{"authorization", "bearer " + demo, containerKey, "demo"}, codes.OK},
+		"a container that is not ASCII":   {[]string{"authorization", "Bearer " + routertest.Issue(t, s.auth, "café"), containerKey, "café"}, codes.OK},
+		"nothing":                         {nil, codes.Unauthenticated},
+		"a container alone":               {[]string{containerKey, "demo"}, codes.Unauthenticated},
+		"garbage":                         {[]string{"authorization", "Bearer a.b.c", containerKey, "demo"}, codes.Unauthenticated},
+		"a forged signature":              {[]string{"authorization", "Bearer " + demo[:len(demo)-10] + "AAAAAAAAAA", containerKey, "demo"}, codes.Unauthenticated},
+		"another scheme":                  {[]string{"authorization", "Basic " + demo, containerKey, "demo"}, codes.Unauthenticated},
+		"two tokens":                      {[]string{"authorization", "Bearer " + other, "authorization", "Bearer " + demo, containerKey, "demo"}, codes.Unauthenticated},
+		"a token of another container":    {[]string{"authorization", "Bearer " + other, containerKey, "demo"}, codes.PermissionDenied},
+		"a token without a container":     {[]string{"authorization", "Bearer " + demo}, codes.InvalidArgument},
+		"a token with two containers":     {[]string{"authorization", "Bearer " + demo, containerKey, "demo", containerKey, "café"}, codes.InvalidArgument},
+		"a token with an empty container": {[]string{"authorization", "Bearer " + demo, containerKey, ""}, codes.InvalidArgument},
+		"a container in URL encoding":     {[]string{"authorization", "Bearer " + demo, containerKey, "d%65mo"}, codes.PermissionDenied},
+		"a container that does not exist": {[]string{"authorization", "Bearer " + other, containerKey, "other"}, codes.NotFound},
+		"two containers in one value":     {[]string{"authorization", "Bearer " + demo, containerKey, "demo,café"}, codes.PermissionDenied},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ctx := metadata.NewOutgoingContext(t.Context(), metadata.Pairs(c.metadata...))
@@ -106,10 +106,10 @@ func TestAStreamOutlivesItsTokenByNoMessage(t *testing.T) {
 		happens func(*service)
 		want    codes.Code
 	}{
-		"the token expires":             {func(s *service) { s.at(start.Add(time.Hour)) }, codes.Unauthenticated},
-		"the token is revoked":          {func(s *service) { s.revoked.Store(true) }, codes.Unauthenticated},
-		"nothing can be known about it": {func(s *service) { s.outage.Store(true) }, codes.Unavailable},
-		"nothing, in its last second":   {func(s *service) { s.at(start.Add(time.Hour - time.Second)) }, codes.OK},
+		"the token expires":                   {func(s *service) { s.at(start.Add(time.Hour)) }, codes.Unauthenticated},
+		"the token is revoked":                {func(s *service) { s.revoked.Store(true) }, codes.Unauthenticated},
+		"the revocations are out of reach":    {func(s *service) { s.outage.Store(true) }, codes.Unavailable},
+		"nothing, in the token's last second": {func(s *service) { s.at(start.Add(time.Hour - time.Second)) }, codes.OK},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := serve(t)

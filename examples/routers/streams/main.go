@@ -27,8 +27,8 @@ func everySecond() (<-chan time.Time, func()) {
 	return t.C, t.Stop
 }
 
-// newHandler serves streams that browsers can open only with a token in the query:
-// neither new EventSource nor new WebSocket lets a page set header fields.
+// newHandler serves streams to browsers, which send the token in the query: neither new
+// EventSource nor new WebSocket lets a page set header fields.
 func newHandler(auth *jwtauth.Auth, tick ticker) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /run/{container}/events", auth.Private(events(auth, tick)))

@@ -172,7 +172,7 @@ func TestStreams(t *testing.T) {
 				opened.end(t)
 				<-s.stopped
 			})
-			t.Run("ends when nothing can be known about the token", func(t *testing.T) {
+			t.Run("ends when the revocations are out of reach", func(t *testing.T) {
 				s, opened := open(t)
 				outage := error(io.ErrUnexpectedEOF)
 				s.outage.Store(&outage)

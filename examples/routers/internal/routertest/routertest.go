@@ -144,8 +144,8 @@ func Run(t *testing.T, auth *jwtauth.Auth, handler http.Handler) {
 			"a plus beside an encoded letter": {"/run/%61+b/notify", "a+b", []string{"a b", "%61+b"}},
 			"an encoded plus":                 {"/run/a%2Bb/notify", "a+b", []string{"a b", "a%2Bb"}},
 			"a per cent sign":                 {"/run/100%25/notify", "100%", []string{"100%25"}},
-			// Of the next two, net/url keeps the RawPath only for the second one, which
-			// some routers use.
+			// net/url sets RawPath only for the second of the next two, and some routers
+			// use RawPath.
 			"encoded twice":                          {"/run/%2561/notify", "%61", []string{"a", "%2561"}},
 			"encoded twice beside an encoded letter": {"/run/%2561%62/notify", "%61b", []string{"ab", "%2561%62"}},
 			"an escaped slash":                       {"/run/a%2Fb/notify", "a/b", []string{"a", "b", "a%2Fb"}},
