@@ -184,14 +184,14 @@ func forge(token string) (string, error) {
 	if err := json.Unmarshal(text, &names); err != nil {
 		return "", err
 	}
-	auth, err := jwtauth.New(strangersKey.WithID(names.Kid), jwtauth.WithIssuer(issuerName), jwtauth.WithTTL(tokenTTL))
+	auth, err := jwtauth.New(attackersKey.WithID(names.Kid), jwtauth.WithIssuer(issuerName), jwtauth.WithTTL(tokenTTL))
 	if err != nil {
 		return "", err
 	}
 	return auth.Issue(container)
 }
 
-var strangersKey = func() keys.Key {
+var attackersKey = func() keys.Key {
 	_, private, err := ed25519.GenerateKey(nil)
 	if err != nil {
 		panic(err)
