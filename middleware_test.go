@@ -525,16 +525,16 @@ func TestTokenEndpoint_Refuses(t *testing.T) {
 		header    http.Header
 		status    int
 	}{
-		"another method":               {never, "GET", "/create-token/demo", nil, 405},
-		"HEAD":                         {never, "HEAD", "/create-token/demo", nil, 405},
-		"OPTIONS":                      {never, "OPTIONS", "/create-token/demo", nil, 405},
-		"whoever is not authorized":    {failing(errors.New("no")), "POST", "/create-token/demo", nil, 403},
-		"while nothing can be known":   {failing(fmt.Errorf("%w: ldap", jwtauth.ErrUnavailable)), "POST", "/create-token/demo", nil, 503},
-		"a page of another origin":     {never, "POST", "/create-token/demo", site("cross-site"), 403},
-		"options that make no token":   {badOptions, "POST", "/create-token/demo", nil, 503},
-		"a container that is no UTF-8": {never, "POST", "/create-token/%ff", nil, 403},
-		"a path with two meanings":     {never, "POST", "/create-token/%2e%2e", nil, 403},
-		"a path with a backslash":      {never, "POST", "/create-token/a%5cb", nil, 403},
+		"another method":                 {never, "GET", "/create-token/demo", nil, 405},
+		"HEAD":                           {never, "HEAD", "/create-token/demo", nil, 405},
+		"OPTIONS":                        {never, "OPTIONS", "/create-token/demo", nil, 405},
+		"a client without authorization": {failing(errors.New("no")), "POST", "/create-token/demo", nil, 403},
+		"while nothing can be known":     {failing(fmt.Errorf("%w: ldap", jwtauth.ErrUnavailable)), "POST", "/create-token/demo", nil, 503},
+		"a page of another origin":       {never, "POST", "/create-token/demo", site("cross-site"), 403},
+		"options that make no token":     {badOptions, "POST", "/create-token/demo", nil, 503},
+		"a container that is no UTF-8":   {never, "POST", "/create-token/%ff", nil, 403},
+		"a path with two meanings":       {never, "POST", "/create-token/%2e%2e", nil, 403},
+		"a path with a backslash":        {never, "POST", "/create-token/a%5cb", nil, 403},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := mint(mux(authtest.NewAuth(t), test.authorize), authtest.Request(test.method, test.path, test.header))
