@@ -18,9 +18,9 @@ import (
 )
 
 // The errors of this package, for [errors.Is]. Every rejected token and every denied
-// request has one of them. A request that is denied for its path or its query is also
-// ErrNoToken if it has no token. The wrapped error text is for logs. It contains no
-// token, and may change.
+// request has one of them. A request without a token that is denied for its path, its
+// query or the ErrForbidden of a rule is also ErrNoToken. The text of an error is for
+// logs. It contains no token, and may change.
 var (
 	// ErrNoToken: no token was sent.
 	ErrNoToken = errors.New("jwtauth: no token")
@@ -28,7 +28,8 @@ var (
 	ErrAmbiguousToken = errors.New("jwtauth: more than one token")
 	// ErrMalformed: the token is not a compact JWS whose claims every reader understands
 	// alike (RFC 7515, RFC 7519), or it was not sent as RFC 6750 requires. Also: a query
-	// or form does not parse, or a custom Extractor returned an error of its own.
+	// or form does not parse, a form is longer than 10 MB, or a custom Extractor returned
+	// an error of its own.
 	ErrMalformed = errors.New("jwtauth: malformed token")
 	// ErrUnknownKey: no key has the token's algorithm and key ID. With
 	// [WithTrustedIssuer] also: the token's iss is not one of the issuers.
@@ -37,10 +38,10 @@ var (
 	ErrSignature = keys.ErrSignature
 	// ErrType: the token is of another type (RFC 8725, section 3.11). See [WithTypes].
 	ErrType = errors.New("jwtauth: wrong type of token")
-	// ErrExpired: exp has passed.
+	// ErrExpired: exp has passed, and so has the leeway.
 	ErrExpired = errors.New("jwtauth: token expired")
-	// ErrNotYetValid: nbf is in the future, or iat is further ahead than clocks may
-	// differ.
+	// ErrNotYetValid: nbf is in the future by more than the leeway, or iat by more than
+	// both the leeway and 5 seconds.
 	ErrNotYetValid = errors.New("jwtauth: token not valid yet")
 	// ErrIssuer: iss is not that of [WithIssuer]. With [WithTrustedIssuer] such a token
 	// is ErrUnknownKey.
@@ -48,13 +49,14 @@ var (
 	// ErrAudience: aud names none of the audiences of [WithAudience] or
 	// [WithTrustedIssuer].
 	ErrAudience = errors.New("jwtauth: wrong audience")
-	// ErrContainer: the token is authentic, and opens another container.
+	// ErrContainer: the token is authentic, and opens another container or none.
 	ErrContainer = errors.New("jwtauth: token of another container")
-	// ErrNoContainer: the request names no container, so no token can match. This is a
-	// mistake of the server, usually a middleware that wraps the mux instead of its
-	// handlers.
+	// ErrNoContainer: the request, or the call of Verify or Issue, names no container, so
+	// no token can match. This is a mistake of the server, usually a middleware that wraps
+	// the mux instead of its handlers.
 	ErrNoContainer = errors.New("jwtauth: no container to compare with")
-	// ErrRevoked: the token is authentic, and has been revoked.
+	// ErrRevoked: the token is authentic, and has been revoked. With [WithRevocations]
+	// also: it has no iat, or lives longer than [WithMaxLifetime].
 	ErrRevoked = errors.New("jwtauth: token revoked")
 	// ErrCrossOrigin: a page of another origin may have caused a request with a cookie,
 	// or one to the token endpoint.
@@ -63,9 +65,9 @@ var (
 	// CONNECT, the rule of [Auth.Protect] denies the request, or the client may not have
 	// a token.
 	ErrForbidden = errors.New("jwtauth: forbidden")
-	// ErrUnavailable: keys, revocations or rules cannot be consulted now, so the token
-	// cannot be verified.
-	ErrUnavailable = errors.New("jwtauth: keys, revocations or rules are unavailable")
+	// ErrUnavailable: keys, revocations or rules cannot be consulted now, so no token can
+	// be verified or issued. Package session also returns it if its store fails.
+	ErrUnavailable = errors.New("jwtauth: unavailable")
 	// ErrNoSigningKey: the keys can verify, and cannot issue.
 	ErrNoSigningKey = keys.ErrNoSigningKey
 )
@@ -93,11 +95,11 @@ var reasons = []struct {
 	{ErrAudience, "wrong_audience", true},
 	{ErrRevoked, "revoked", true},
 	{ErrContainer, "wrong_container", true},
-	{ErrNoToken, "no_token", false}, // last: an error about a path or query may wrap it too
+	{ErrNoToken, "no_token", false}, // last: an error about a path, query or rule may wrap it too
 }
 
 // reasonOf returns the name of an error, and whether only an authentic token can cause
-// it. The name of an error of another package is "".
+// it. The name of nil, and of an error that wraps none of this package, is "".
 func reasonOf(err error) (name string, authentic bool) {
 	if err == nil {
 		return "", false
@@ -130,8 +132,8 @@ func Reason(err error) string {
 }
 
 // Claims are the claims of an authentic token (RFC 7519, section 4.1). A claim that the
-// token lacks is the zero value; ExpiresAt is always set. The caller may change a Claims:
-// no other copy changes with it.
+// token lacks is the zero value; ExpiresAt is always set. Each call returns its own copy,
+// which the caller may change.
 type Claims struct {
 	Issuer    string   // iss
 	Subject   string   // sub
@@ -212,7 +214,7 @@ func (a *Auth) verify(ctx context.Context, token string) verdict {
 }
 
 // verifyCached checks what can change while a token lives: its keys, time and revocation.
-// If the keys have changed since it was cached, it returns only the new ones.
+// If the keys have changed since the token was cached, it returns only the new keys.
 func (a *Auth) verifyCached(ctx context.Context, c *cachedToken) (v verdict, changed *keys.Set) {
 	v.kid = c.claims.verified.kid
 	set, err := keySet(ctx, a.sourceOf(c.claims.Issuer), v.kid)
@@ -268,7 +270,8 @@ func (a *Auth) verifyFirst(ctx context.Context, token string, set *keys.Set) (v 
 	return v
 }
 
-// checkClaims checks everything that an authentic token says, except its container.
+// checkClaims checks the type, times, issuer, audience and revocation of an authentic
+// token.
 func (a *Auth) checkClaims(ctx context.Context, h strict.Header, c *Claims) error {
 	if err := a.checkType(h); err != nil {
 		return err
@@ -321,7 +324,8 @@ func (a *Auth) sourceOf(issuer string) keys.Source {
 	return nil
 }
 
-// keySet asks a source for keys. It fails closed: without keys the token is rejected.
+// keySet asks a source for keys. It fails closed: without keys no token is accepted or
+// issued.
 func keySet(ctx context.Context, source keys.Source, kid string) (*keys.Set, error) {
 	set, err := source.Keys(ctx, kid)
 	switch {
@@ -333,8 +337,9 @@ func keySet(ctx context.Context, source keys.Source, kid string) (*keys.Set, err
 	return set, nil
 }
 
-// checkKey returns nil if the current keys of the issuer verify the token again. v may
-// come from another Auth. It verifies a signature only if the keys have changed.
+// checkKey returns nil if the current keys of the issuer verify the token again, or if v
+// is nil. v may come from another Auth. checkKey verifies a signature only if the keys
+// are not the ones that verified it before.
 func (a *Auth) checkKey(ctx context.Context, v *verified) error {
 	if v == nil {
 		return nil
@@ -398,12 +403,12 @@ func (a *Auth) checkType(h strict.Header) error {
 	return fmt.Errorf("%w: typ must be %q", ErrType, strings.Join(a.types, " or "))
 }
 
-// clockSkew is how far an iat may be ahead of this clock without leeway. The clocks of
-// two well-kept servers differ by less.
+// clockSkew is how far an iat may be ahead of this clock, unless the leeway is longer.
+// The clocks of two well-kept servers differ by less.
 const clockSkew = 5 * time.Second
 
-// checkTime checks exp, nbf and iat (RFC 7519, sections 4.1.4 to 4.1.6). A token expires
-// at its exp, not after it. Claims without exp have expired.
+// checkTime checks exp, nbf and iat (RFC 7519, sections 4.1.4 to 4.1.6). Without leeway a
+// token expires at its exp, not after it. Claims without exp have expired.
 func (a *Auth) checkTime(c *Claims) error {
 	now := a.clock()
 	switch {
@@ -425,9 +430,9 @@ func (a *Auth) checkIssuer(c *Claims) error {
 }
 
 // checkAudience requires one of the configured audiences. If none is configured, it
-// rejects a token that names an audience: RFC 7519, section 4.1.3, says that a service
-// which is not in aud MUST reject. Call it after checkIssuer, which rejects unknown
-// issuers.
+// rejects a token that has an aud, even an empty one: RFC 7519, section 4.1.3, says that
+// a service which is not in aud MUST reject. Call it after checkIssuer, which rejects
+// unknown issuers.
 func (a *Auth) checkAudience(c *Claims) error {
 	wanted := a.audience
 	if t := a.issuers[c.Issuer]; t != nil {
@@ -444,9 +449,9 @@ func (a *Auth) checkAudience(c *Claims) error {
 	return ErrAudience
 }
 
-// checkRevocation asks the checker of WithRevocations. A token without iat, or with a
-// longer life than tokens issued here can have, is rejected: the list might forget its
-// revocation before it expires.
+// checkRevocation asks the checker of WithRevocations, if there is one. It rejects a
+// token without iat, or with a longer life than tokens issued here can have: the list
+// might forget its revocation before it expires.
 func (a *Auth) checkRevocation(ctx context.Context, c *Claims) error {
 	if a.revocations == nil {
 		return nil
@@ -476,8 +481,8 @@ func (a *Auth) checkContainer(c *Claims, want string, policy Policy) error {
 	return nil
 }
 
-// cachedToken is what an Auth keeps of an accepted token. Whatever can change while its
-// keys stay the same is checked again on every request.
+// cachedToken is what an Auth keeps of an accepted token. Its keys, time, revocation and
+// container are checked again on every request.
 type cachedToken struct {
 	marks  revocation.Marks
 	claims Claims
@@ -518,8 +523,9 @@ func (a *Auth) keepHeader(known *strict.KnownHeader, token string, h strict.Head
 	}
 }
 
-// size returns the size of a cached token's strings, in bytes. Claims are substrings of
-// the payload, except those that were written with escapes.
+// size returns how much memory a cached token refers to, in bytes, without the string of
+// the token. Claims are substrings of the payload, except those that were written with
+// escapes.
 func (c *cachedToken) size() int {
 	n := len(c.claims.verified.kid) + int(unsafe.Sizeof(verified{})) + len(c.claims.payload) + 16*cap(c.claims.Audience)
 	if strings.IndexByte(c.claims.payload, '\\') >= 0 {

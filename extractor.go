@@ -27,8 +27,8 @@ import (
 // An Extractor must be safe for concurrent use, and must not change the request. It may
 // be asked more than once, and [New] asks it about an empty request. One that reads the
 // URL also sets In and Name, even with an error, so that the parameter can be cut. An
-// error of another package becomes [ErrMalformed]. Wrap [ErrUnavailable] if the lookup
-// itself fails.
+// error that wraps none of this package becomes [ErrMalformed]. Wrap [ErrUnavailable] if
+// the lookup itself fails.
 type Extractor func(*http.Request) (RawToken, error)
 
 // RawToken is a token as found in a request, not verified.
@@ -43,7 +43,7 @@ type RawToken struct {
 // Location is the kind of place where a token was found.
 type Location int
 
-// The zero Location counts as ambient, like a cookie: it fails closed.
+// The zero Location, and an unknown one, count as a cookie: they fail closed.
 const (
 	// InHeader: a header field that the client's code sets.
 	InHeader Location = iota + 1
@@ -72,7 +72,7 @@ func (l Location) String() string {
 	return fmt.Sprintf("Location(%d)", int(l))
 }
 
-// ambient reports whether browsers add the token by themselves to requests that other
+// ambient reports whether browsers may add the token by themselves to requests that other
 // sites cause.
 func (p RawToken) ambient() bool {
 	return p.In != InHeader && p.In != InQuery && p.In != InForm
@@ -91,7 +91,7 @@ func fromHeader(name, scheme string) *place {
 	key := textproto.CanonicalMIMEHeaderKey(name)
 	p := &place{in: InHeader, name: name}
 	if !isHTTPToken(name) || scheme != "" && !isHTTPToken(scheme) {
-		p.bad = fmt.Errorf("FromHeader(%q, %q): a field's name and its scheme are words of RFC 9110, section 5.6.2", name, scheme)
+		p.bad = fmt.Errorf("FromHeader(%q, %q): a field's name and its scheme are tokens of RFC 9110, section 5.6.2", name, scheme)
 	}
 	p.find = func(r *http.Request) (string, int, error) {
 		fields := r.Header[key]
@@ -152,7 +152,7 @@ func FromCookie(name string) Extractor { return fromCookie(name).extract }
 func fromCookie(name string) *place {
 	p := &place{in: InCookie, name: name}
 	if !isHTTPToken(name) {
-		p.bad = fmt.Errorf("FromCookie(%q): a cookie's name is a word of RFC 9110, section 5.6.2", name)
+		p.bad = fmt.Errorf("FromCookie(%q): a cookie's name is a token of RFC 9110, section 5.6.2", name)
 	}
 	p.find = func(r *http.Request) (string, int, error) {
 		token, n := "", 0
@@ -227,7 +227,7 @@ type place struct {
 	in   Location
 	name string
 	bad  error // what is wrong with the arguments
-	// find returns the first token and the number of tokens.
+	// find returns a token and the number of tokens. If there are several, no token is used.
 	find func(*http.Request) (token string, n int, err error)
 }
 
@@ -268,7 +268,8 @@ func (p *place) look(r *http.Request) (RawToken, error) {
 const whereMark = "jwtauth: where"
 
 // placeOf returns where an extractor of this package looks, by asking it about an empty
-// request. It returns nil for a custom extractor, which finds nothing there.
+// request. It returns nil for a custom extractor, unless that ends with a call of one of
+// this package.
 func placeOf(e Extractor) *place {
 	defer func() { _ = recover() }() // a custom extractor may need what the empty request lacks
 	raw, _ := e(&http.Request{Method: http.MethodGet, URL: &url.URL{Path: "/", RawFragment: whereMark}, Header: http.Header{}, Body: http.NoBody})
@@ -276,9 +277,9 @@ func placeOf(e Extractor) *place {
 }
 
 // places asks the extractors where they look. It returns the URL parameters and the
-// header fields that they read. dynamic are the extractors that may read further
-// parameters on a request: custom ones, and those that say header or cookie, since a
-// custom extractor may end with a call of such a one.
+// header fields that they read, Authorization always among the fields. dynamic are the
+// extractors that may read further parameters on a request: custom ones, and those that
+// say header or cookie, since a custom extractor may end with a call of such a one.
 func places(extractors []Extractor) (queryNames []string, dynamic []Extractor, vary []string) {
 	vary = []string{"Authorization"}
 	for _, e := range extractors {

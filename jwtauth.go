@@ -32,8 +32,8 @@
 //   - is valid now, and has not been revoked,
 //   - opens the container that the request is about.
 //
-// Any other request is denied with 403, or with 503 if keys or revocations cannot be
-// consulted. Every check fails closed.
+// Any other request is denied: by default with 403 (see [WithStatus]), and always with
+// 503 if keys or revocations cannot be consulted. Every check fails closed.
 //
 // # Where tokens are looked for
 //
@@ -61,9 +61,10 @@
 // is spelled, or all of it decoded. Routes therefore tries each reading:
 //   - A path with two possible policies is private.
 //   - A path with two possible containers is denied.
-//   - A public pattern whose name needs escapes, such as "grüße", needs a token, unless
-//     the wrapped handler is the ServeMux with this very pattern and the client escapes
-//     no more than necessary.
+//   - A public pattern whose own segments need escapes, such as /grüße, needs a token.
+//     The exception: the wrapped handler is the ServeMux with this very pattern, the
+//     pattern does not end in "/" or "...}", and the client escapes no more than
+//     necessary.
 //
 // The patterns must be those of the router, and no middleware between the two may rewrite
 // paths. A router can still read a container in a way of its own, as gin decodes a plus:
@@ -73,7 +74,12 @@
 //
 // [WithTrustedIssuer] also accepts tokens of another issuer. An issuer's tokens are
 // verified only by its own keys, so no issuer can sign for another one (RFC 8725, section
-// 3.8). If its keys cannot be consulted, only its own tokens are denied.
+// 3.8). If its keys cannot be consulted, only its own tokens are rejected. [Auth.Issue]
+// uses only the keys of [New].
+//
+// All options apply to its tokens, too, and those of identity providers often do not
+// fit. They need the same typ and, unless [WithAnyContainer] is set, a container. With
+// [WithRevocations] they need an iat, and a life no longer than [WithMaxLifetime].
 //
 // A trusted issuer is trusted with every container and every subject. The same sub, jti
 // or sid of two issuers means two different things (RFC 7519, section 4.1.2): store them
@@ -90,10 +96,9 @@
 //
 // # What it does not protect from
 //
-// A stolen token works until it expires. Use TLS, short lifetimes where you can, and
-// [WithRevocations]. Handlers are trusted, and so are keys. Keep the secret of an HMAC
-// key: every service that verifies with it can also issue tokens. Between services prefer
-// Ed25519.
+// A stolen token works until it expires or is revoked. Use TLS, short lifetimes where you
+// can, and [WithRevocations]. Handlers are trusted, and so are keys. Every service that
+// verifies with an HMAC key can also issue tokens. Between services prefer Ed25519.
 package jwtauth
 
 import (
@@ -125,8 +130,8 @@ type Auth struct {
 	source  keys.Source
 	issuers map[string]*trustedIssuer          // nil without WithTrustedIssuer; otherwise all, its own included
 	cache   *sieve.Cache[cachedToken]          // nil: nothing is cached
-	header  atomic.Pointer[strict.KnownHeader] // of the last accepted token
-	issued  atomic.Pointer[issuedHeader]       // of the last issued token
+	header  atomic.Pointer[strict.KnownHeader] // of the last token accepted with a header not known before
+	issued  atomic.Pointer[issuedHeader]       // of the tokens signed by the latest key set
 
 	list      revocation.List // the list that the revocation checker is or embeds; nil for none
 	wholeList bool            // the checker is the list itself, so the list's marks can be trusted
@@ -139,10 +144,11 @@ type Auth struct {
 // RevocationChecker reports whether a token has been revoked. Most programs use a
 // revoke.List.
 //
-// An Auth calls Revoked on every request with an authentic token, from any number of
-// goroutines. It does not call it for a token without iat, or one that lives longer than
-// [WithMaxLifetime]: those are rejected with [ErrRevoked]. If Revoked returns an error,
-// the token is rejected with [ErrUnavailable], which is a 503.
+// An Auth calls Revoked on every request whose token passes all other checks except that
+// of its container, from any number of goroutines. It does not call it for a token
+// without iat, or one that lives longer than [WithMaxLifetime]: those are rejected with
+// [ErrRevoked]. If Revoked returns an error, the token is rejected with [ErrUnavailable],
+// which is a 503.
 type RevocationChecker interface {
 	Revoked(ctx context.Context, c Claims) (bool, error)
 }
@@ -151,7 +157,8 @@ type RevocationChecker interface {
 // [keys.Key]. If source has a signing key, the Auth also issues tokens.
 //
 // New reports every bad key and bad option at once. The error names the option, what it
-// was given, and what would be right.
+// was given, and what would be right. A revocation list that keeps revocations for less
+// than [WithMaxLifetime] is reported only if all else is right.
 func New(source keys.Source, opts ...Option) (*Auth, error) {
 	c, err := configure(opts)
 	if err := errors.Join(checkSource(source), err); err != nil {
@@ -215,8 +222,8 @@ func checkSource(source keys.Source) error {
 }
 
 // signsHere reports whether the tokens of a source are signed by this process, or by
-// another one that has the same key. Their clocks are assumed to be as good as this one.
-// For a source of another package it returns false.
+// another one that has the same key. Those clocks are assumed to agree with this one. For
+// a source of another package it returns false.
 func signsHere(source keys.Source) bool {
 	switch source := source.(type) {
 	case *keys.Ring:
@@ -234,14 +241,14 @@ func signsHere(source keys.Source) bool {
 }
 
 // Issue returns a signed token for a container. It has the claims container, iat, exp
-// (ten days from now, see [WithTTL] and [TTL]), a random jti of 128 bits and, with
-// [WithIssuer], iss. Issue does not check who may have the token: that is up to the
-// caller.
+// (ten days from now, see [WithTTL] and [TTL]), a random jti of at least 128 bits and,
+// with [WithIssuer] and [WithAudience], iss and aud. Issue does not check who may have
+// the token: that is up to the caller.
 //
 // It returns [ErrNoContainer] if the container is empty (unless [WithAnyContainer] is
 // set), [ErrNoSigningKey] if the keys can only verify, and [ErrUnavailable] if keys
-// cannot be consulted. Invalid UTF-8, a reserved claim, a lifetime out of bounds and a
-// token that [Auth.Verify] would find too large are errors, too.
+// cannot be consulted or cannot sign now. Invalid UTF-8, a reserved claim, a lifetime out
+// of bounds and a token that [Auth.Verify] would find too large are errors, too.
 func (a *Auth) Issue(container string, opts ...IssueOption) (string, error) {
 	token, _, err := a.issue(container, opts)
 	return token, err
@@ -267,8 +274,8 @@ func (a *Auth) issue(container string, opts []IssueOption) (string, time.Duratio
 	return token, i.TTL.Truncate(time.Second), nil
 }
 
-// payload encodes the claims of a token. A value that JSON would change (invalid UTF-8),
-// and a payload that Verify would reject, are errors.
+// payload encodes the claims of a token. A string that JSON would change (invalid UTF-8),
+// and a payload that Verify would find malformed, are errors.
 func (a *Auth) payload(container string, i issue) ([]byte, error) {
 	if container == "" && !a.anyContainer {
 		return nil, fmt.Errorf("%w: the container is empty; name one, or set WithAnyContainer if this service has none", ErrNoContainer)
@@ -393,11 +400,11 @@ func (a *Auth) sign(payload []byte) (string, error) {
 // issuedHeader is the encoded header of every token that a key set signs.
 type issuedHeader struct {
 	set   *keys.Set
-	start string // up to the first dot
+	start string // with the first dot
 }
 
-// headerOf returns the encoded header of the tokens that set signs. It is built once for
-// each set.
+// headerOf returns the encoded header of the tokens that set signs. It is kept until
+// another set signs.
 func (a *Auth) headerOf(set *keys.Set) (string, error) {
 	if h := a.issued.Load(); h != nil && h.set == set {
 		return h.start, nil
@@ -442,9 +449,10 @@ func (a *Auth) VerifyAnyContainer(ctx context.Context, token string) (Claims, er
 }
 
 // Inspect is like [Auth.VerifyAnyContainer], but also returns the claims of an authentic
-// token if the error is [ErrExpired], [ErrNotYetValid] or [ErrRevoked]. It is meant for
-// revocation and logout handlers, which must identify a token that has expired. Never
-// authorize by these claims unless the error is nil. With any other error they are empty.
+// token if the error is [ErrExpired], [ErrNotYetValid] or [ErrRevoked], and its issuer and
+// audience are right. It is meant for revocation and logout handlers, which must identify
+// a token that has expired. Never authorize by these claims unless the error is nil. With
+// any other error they are empty.
 func (a *Auth) Inspect(ctx context.Context, token string) (Claims, error) {
 	v := a.verify(ctx, token)
 	c, err := a.settle(ctx, "verify", v)
@@ -492,8 +500,8 @@ func (a *Auth) containerOf(r *http.Request, rule Rule) string {
 }
 
 // Extract returns the token of a request without verifying it. Like [Auth.Check], it
-// checks the path and, for a cookie, the origin. Pass the token to [Auth.Inspect] or
-// [Auth.VerifyAnyContainer], and an error to [Auth.Deny].
+// checks the path, the query and, for a cookie, the origin. Pass the token to
+// [Auth.Inspect] or [Auth.VerifyAnyContainer], and an error to [Auth.Deny].
 func (a *Auth) Extract(r *http.Request) (RawToken, error) {
 	return a.find(r, a.urlTokens(r), Private)
 }
@@ -504,8 +512,8 @@ func (a *Auth) Extract(r *http.Request) (RawToken, error) {
 // returns an error.
 //
 // The error is [ErrExpired], [ErrNotYetValid], [ErrUnknownKey], [ErrSignature],
-// [ErrRevoked] or, if keys or revocations cannot be consulted, [ErrUnavailable]. Claims
-// that were not read from a token, such as those of a test, have no key to check.
+// [ErrRevoked] or, if keys or revocations cannot be consulted, [ErrUnavailable]. For
+// claims that were not read from a token, such as those of a test, Recheck checks no key.
 func (a *Auth) Recheck(ctx context.Context, c Claims) error {
 	_, err := a.settle(ctx, "recheck", verdict{claims: &c, err: a.recheck(ctx, &c)})
 	return err
@@ -526,7 +534,8 @@ func (a *Auth) recheck(ctx context.Context, c *Claims) error {
 // which may read a path in a way of its own.
 //
 // It returns nil if the two are the same or the context holds no claims, [ErrNoContainer]
-// for an empty container, and otherwise [ErrContainer]. Pass the error to [Auth.Deny].
+// for an empty container (nil with [WithAnyContainer]), and otherwise [ErrContainer]. Pass
+// the error to [Auth.Deny].
 func (a *Auth) CheckContainer(ctx context.Context, container string) error {
 	s := stateOf(ctx)
 	if s == nil || s.claims == nil {

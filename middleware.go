@@ -23,12 +23,14 @@ const (
 	// Private allows a request only with a token that is authentic, valid now and of the
 	// request's container.
 	Private Policy = iota
-	// Public allows every request. The handler gets the claims of a token that is
-	// authentic, valid now and, where the route names a container, of that container. A
-	// bad token counts as no token.
+	// Public allows every request, even if keys or revocations cannot be consulted. The
+	// handler gets the claims of a token that is authentic, valid now and, where the route
+	// names a container, of that container. A bad token counts as no token. [Auth.Protect]
+	// and [Auth.Routes] deny a path with two meanings all the same.
 	Public
 	// Optional allows a request without a token, and denies one with a bad token. Where
-	// the route names a container, a token of another one is bad.
+	// the route names a container, a token of another one is bad. A path with two meanings
+	// and a query that does not parse are denied even without a token.
 	Optional
 )
 
@@ -52,7 +54,8 @@ func (p Policy) known() bool { return p == Private || p == Public || p == Option
 // zero Rule is private.
 type Rule struct {
 	Policy Policy
-	// Container is what the token must open. If it is "", WithContainer finds it.
+	// Container is what the token must open, even with WithAnyContainer. If it is "",
+	// WithContainer finds it.
 	Container string
 }
 
@@ -60,9 +63,9 @@ type Rule struct {
 // authentic, valid now and of the request's container (see [WithContainer]). It denies
 // all others. next finds the claims with [FromContext].
 //
-// A request that names no container is denied, and logged at error level. ServeMux sets
-// the container of a pattern only for the handlers inside: wrap the handlers, not the
-// mux. Private panics if next is nil.
+// A request that names no container is denied. If its token is good otherwise, that is
+// logged at error level. ServeMux sets the container of a pattern only for the handlers
+// inside: wrap the handlers, not the mux. Private panics if next is nil.
 func (a *Auth) Private(next http.Handler) http.Handler {
 	return a.fixed(Rule{Policy: Private}, next)
 }
@@ -71,15 +74,17 @@ func (a *Auth) Private(next http.Handler) http.Handler {
 // claims are in the context. Where no container is known, such as outside of a mux, a
 // token of any container is good: compare Claims.Container there.
 //
-// A request whose path has two meanings (dotted or empty segments, a backslash, CONNECT)
-// gets no claims. Public panics if next is nil.
+// A request whose path has two meanings (dotted or empty segments, a backslash, CONNECT),
+// and one whose token cannot be verified now, gets no claims. Public panics if next is
+// nil.
 func (a *Auth) Public(next http.Handler) http.Handler {
 	return a.fixed(Rule{Policy: Public}, next)
 }
 
 // Optional returns a handler that calls next without claims if there is no token, and
-// denies a bad one. Where no container is known, a token of any container is good:
-// compare Claims.Container there. Optional panics if next is nil.
+// denies a bad one. It also denies a path with two meanings, and a query that does not
+// parse. Where no container is known, a token of any container is good: compare
+// Claims.Container there. Optional panics if next is nil.
 func (a *Auth) Optional(next http.Handler) http.Handler {
 	return a.fixed(Rule{Policy: Optional}, next)
 }
@@ -97,8 +102,9 @@ func (a *Auth) fixed(rule Rule, next http.Handler) http.Handler {
 // without the token of its URL. A request whose path has two meanings is denied without a
 // call.
 //
-// If rule returns an error, the request is denied with 503, or with 403 if the error is
-// [ErrForbidden]. An unknown Policy denies. Protect panics if rule or the handler is nil.
+// If rule returns an error, the request is denied with 503, or if the error is
+// [ErrForbidden] with 403 (see [WithStatus]). An unknown Policy denies. Protect panics if
+// rule or the handler is nil.
 func (a *Auth) Protect(rule func(*http.Request) (Rule, error)) func(http.Handler) http.Handler {
 	if rule == nil {
 		panic("jwtauth: Protect: the rule is nil")
@@ -146,7 +152,7 @@ func (a *Auth) serve(w http.ResponseWriter, r *http.Request, u urltoken.Tokens, 
 	v := a.check(r, u, rule)
 	if v.err == nil && v.raw.In == InQuery {
 		if _, left, _ := urltoken.Scan(r.URL.RawQuery, []string{v.raw.Name}); left > 0 {
-			v.err = fmt.Errorf("%w: of a parameter that its extractor did not name before", ErrMalformed)
+			v.err = fmt.Errorf("%w: its extractor named the URL parameter too late, so it was not cut", ErrMalformed)
 		}
 	}
 	header := w.Header()
@@ -182,9 +188,9 @@ func (rule Rule) mayRun(err error) bool {
 	return false
 }
 
-// cutURL returns the request without the tokens of its URL, and where they were. If there
-// are any, it keeps the response out of caches, and its address out of the Referer fields
-// of later requests.
+// cutURL returns the request without the tokens of its URL, and what was found there. If
+// there are tokens, or the query does not parse, it keeps the response out of caches, and
+// its address out of the Referer fields of later requests.
 func (a *Auth) cutURL(w http.ResponseWriter, r *http.Request) (*http.Request, urltoken.Tokens) {
 	u := a.urlTokens(r)
 	if u.Found || u.Broken {
@@ -229,8 +235,8 @@ func checkPath(r *http.Request) error {
 	return nil
 }
 
-// hasTwoMeanings checks a decoded path without its first slash. Only the last segment may
-// be empty.
+// hasTwoMeanings reports whether a decoded path, given without its first slash, has an
+// empty or dotted segment, or a backslash. Only the last segment may be empty.
 func hasTwoMeanings(path string) bool {
 	start := 0 // of the current segment
 	for i := range len(path) {
@@ -247,8 +253,8 @@ func hasTwoMeanings(path string) bool {
 	return path[start:] == "." || path[start:] == ".."
 }
 
-// state is the context of a request that was allowed. It holds the verdict of the
-// innermost middleware. It is a context itself to save an allocation.
+// state is the context of a request that was allowed. It holds the claims that the
+// innermost middleware verified. It is a context itself to save an allocation.
 type state struct {
 	context.Context
 	claims *Claims // nil without a good token; shared, so never changed
@@ -291,9 +297,9 @@ func NewContext(ctx context.Context, c Claims) context.Context {
 // Denial is a denied request, as the client sees it. Err is for logs only.
 type Denial struct {
 	Err    error
-	Status int // 503 for ErrUnavailable, otherwise that of WithStatus; the default is 403
+	Status int // 503 for ErrUnavailable, 403 from TokenEndpoint, otherwise that of WithStatus
 	// Code is "not_authenticated" if no token was sent or [Auth.TokenEndpoint] issues
-	// none, "unavailable" if the token cannot be verified now, and otherwise
+	// none, "unavailable" if a token cannot be verified or issued now, and otherwise
 	// "token_not_valid".
 	Code   string
 	Detail string // for people; one string for each Code, except that of TokenEndpoint
@@ -382,10 +388,9 @@ func writeDenial(w http.ResponseWriter, _ *http.Request, d Denial) {
 	reply.Raw(w, d.Status, []byte(body+"}\n"))
 }
 
-// BearerStatus returns the statuses of RFC 6750, section 3.1. Pass it to [WithStatus]. It
-// returns 400 for more than one token, 403 for a token of another container and for
-// requests that no token would help ([ErrCrossOrigin], [ErrForbidden]), and 401
-// otherwise.
+// BearerStatus returns the status of an error by RFC 6750, section 3.1: 400 for more than
+// one token, 403 for a token of another container and for requests that no token would
+// help ([ErrCrossOrigin], [ErrForbidden]), and 401 otherwise. Pass it to [WithStatus].
 func BearerStatus(err error) int {
 	switch {
 	case errors.Is(err, ErrAmbiguousToken):
@@ -403,9 +408,10 @@ func BearerStatus(err error) int {
 //
 // where expires_in is in seconds. authorize decides whether the client may have a token
 // of this container, and returns its options. If it returns an error, the client gets 403
-// whatever [WithStatus] says, or 503 if it is [ErrUnavailable] or the options are bad.
-// Pages of other origins get 403, see [WithCrossOriginProtection]. TokenEndpoint panics
-// if authorize is nil.
+// whatever [WithStatus] says, or 503 if the error is [ErrUnavailable]. The client also
+// gets 503 if the options are bad or the keys cannot sign. Pages of other origins get
+// 403, see [WithCrossOriginProtection], and methods other than POST get 405.
+// TokenEndpoint panics if authorize is nil.
 func (a *Auth) TokenEndpoint(authorize func(r *http.Request, container string) ([]IssueOption, error)) http.Handler {
 	if authorize == nil {
 		panic("jwtauth: TokenEndpoint: authorize is nil, and without it anyone could have a token")
@@ -434,7 +440,7 @@ func (a *Auth) TokenEndpoint(authorize func(r *http.Request, container string) (
 }
 
 // minted is the response of the token endpoint. It follows RFC 6749, section 5.1, except
-// that the recipe model names the token "token".
+// that the token is called "token", and not "access_token".
 type minted struct {
 	Token     string `json:"token"`
 	TokenType string `json:"token_type"`
@@ -477,7 +483,8 @@ type Decision struct {
 	// [Auth.Recheck] and [Auth.CheckContainer], and "mint" for [Auth.TokenEndpoint].
 	// Package session adds "login" and "refresh".
 	Operation string
-	// Policy is that of the route. It is Private if the rule of [Auth.Protect] returned none.
+	// Policy is that of the route. It is Private if the rule of [Auth.Protect] returned
+	// none, and if Operation is not "request".
 	Policy Policy
 	// Allowed reports whether the request was allowed, or the token accepted.
 	Allowed bool
@@ -513,7 +520,7 @@ func (a *Auth) report(ctx context.Context, d Decision, v verdict) {
 
 // logRefusal writes one line about a rejected token or a denied request. The level is
 // error if the server is to blame. A private route without a container denies every
-// request, so it is logged even if no logger is set.
+// request, so it is logged to the default logger if the Auth's would not write it.
 func (a *Auth) logRefusal(ctx context.Context, v verdict) {
 	level, logger := slog.LevelDebug, a.logger
 	switch {

@@ -18,7 +18,7 @@ import (
 
 // Defaults and bounds of the configuration.
 const (
-	// DefaultTTL is how long an issued token lives: 10 days.
+	// DefaultTTL is how long an issued token lives by default: 10 days.
 	DefaultTTL = 10 * 24 * time.Hour
 	// MaxLeeway is the largest leeway that WithLeeway accepts: 5 minutes.
 	MaxLeeway = 5 * time.Minute
@@ -27,7 +27,7 @@ const (
 	defaultCache        = 32 << 10
 
 	minTokenSize  = 256
-	tokenCeiling  = 64 << 10 // bytes; no extractor returns a longer token
+	tokenCeiling  = 64 << 10 // bytes; the most that WithMaxTokenSize accepts
 	minIssuedLife = time.Second
 	maxCache      = 1 << 24
 )
@@ -100,8 +100,8 @@ func configure(opts []Option) (config, error) {
 	return c, errors.Join(errs...)
 }
 
-// checkTrusted requires that each issuer is given once. Otherwise the order of the
-// options would decide whose keys verify a token.
+// checkTrusted requires WithIssuer, and that each issuer is given once. Otherwise the
+// order of the options would decide whose keys verify a token.
 func checkTrusted(c config) error {
 	if len(c.trusted) > 0 && c.issuer == "" {
 		return errors.New("WithTrustedIssuer needs WithIssuer, which says whose tokens are verified by the keys of New; set it too")
@@ -194,7 +194,8 @@ func WithMaxLifetime(d time.Duration) Option {
 }
 
 // WithLeeway accepts tokens until d after exp, and from d before nbf, for clocks that
-// differ. The default is 0. The maximum is [MaxLeeway], 5 minutes.
+// differ. The default is 0. The maximum is [MaxLeeway], 5 minutes. An iat may be 5
+// seconds ahead, or d if that is more.
 func WithLeeway(d time.Duration) Option {
 	return func(c *config) error {
 		c.leeway = d
@@ -205,10 +206,10 @@ func WithLeeway(d time.Duration) Option {
 	}
 }
 
-// WithTypes sets the typ of issued tokens, which is the first one given. It requires one
-// of them of accepted tokens, compared byte for byte (RFC 8725, section 3.11). Use it for
-// tokens of a type of their own, such as "at+jwt". The default is "JWT", and accepts
-// tokens without typ, too.
+// WithTypes sets the typ of issued tokens to the first one given, and requires one of
+// them of accepted tokens, compared byte for byte (RFC 8725, section 3.11). Use it for
+// tokens of a type of their own, such as "at+jwt". By default tokens are issued with the
+// typ "JWT", and accepted with that typ or none.
 func WithTypes(typ ...string) Option {
 	return func(c *config) error {
 		c.types, c.typeRequired = append([]string(nil), typ...), true
@@ -238,8 +239,9 @@ func WithContainer(container func(*http.Request) string) Option {
 }
 
 // WithAnyContainer is for services without containers. Requests need none, tokens of any
-// container are accepted, and Issue accepts an empty one. In a service that has
-// containers it is dangerous: a token of one container would open all of them.
+// container are accepted, and Issue accepts an empty one. Only a container that the
+// caller of [Auth.Verify] or a [Rule] names is still compared. In a service that has
+// containers WithAnyContainer is dangerous: a token of one would open all of them.
 func WithAnyContainer() Option {
 	return func(c *config) error {
 		c.anyContainer = true
@@ -309,9 +311,9 @@ func WithRevocations(checker RevocationChecker) Option {
 	}
 }
 
-// WithDenial sets the function that writes the response to a denied request. The default
-// headers are already set, and may be changed. The URL of the request holds no token. The
-// function must write the status.
+// WithDenial sets the function that writes the response to a denied request. The headers
+// Cache-Control, WWW-Authenticate and, for a 503, Retry-After are already set, and may be
+// changed. The URL of the request holds no token. The function must write the status.
 func WithDenial(deny func(http.ResponseWriter, *http.Request, Denial)) Option {
 	return func(c *config) error {
 		c.denial = deny
@@ -323,7 +325,8 @@ func WithDenial(deny func(http.ResponseWriter, *http.Request, Denial)) Option {
 }
 
 // WithStatus sets the status of denials. The default is 403 for all. [ErrUnavailable] is
-// always 503. A status outside of 400 to 599 counts as 403. See [BearerStatus].
+// always 503, and all else that [Auth.TokenEndpoint] denies is always 403. A status
+// outside of 400 to 599 counts as 403. See [BearerStatus].
 func WithStatus(status func(error) int) Option {
 	return func(c *config) error {
 		c.status = status
@@ -337,10 +340,9 @@ func WithStatus(status func(error) int) Option {
 // WithLogger logs one line for each rejected token and denied request. The line has the
 // reason, the key ID and, if the token is authentic, its jti, and never the token. Its
 // level is debug, or error if the server must be mended: an outage, or a private route
-// without a container.
+// without a container ([ErrNoContainer]).
 //
-// By default an Auth logs one thing, to [slog.Default]: a private route without a
-// container.
+// By default an Auth logs one thing, to [slog.Default]: ErrNoContainer.
 func WithLogger(logger *slog.Logger) Option {
 	return func(c *config) error {
 		c.logger = logger
@@ -352,8 +354,8 @@ func WithLogger(logger *slog.Logger) Option {
 }
 
 // WithObserver sets a function that is called once for every decision, for metrics and
-// traces. Module otel has one for OpenTelemetry. Nested middlewares decide one by one.
-// [Auth.Extract] decides nothing.
+// traces. Module otel has one for OpenTelemetry. Each of several nested middlewares makes
+// its own decision. [Auth.Extract] makes none.
 //
 // observe gets the context of the request or call, and runs before the handler or the
 // denial. It cannot change the decision. It must be fast and safe for concurrent use.
@@ -369,9 +371,9 @@ func WithObserver(observe func(ctx context.Context, d Decision)) Option {
 
 // WithCache sets how many accepted tokens are cached, so that a token which comes again
 // costs no parsing and no cryptography. The default is 32768, the maximum is 1<<24, and 0
-// turns the cache off. n tokens take about n KiB at most; an unusually large token counts
-// as several. Time, revocation, the container and the keys are checked on every request
-// all the same.
+// turns the cache off. n tokens take about n KiB at most, of which [New] allocates 8 to 16
+// bytes for each; an unusually large token counts as several. Time, revocation, the
+// container and the keys are checked on every request all the same.
 //
 // The cache holds the tokens themselves, so a dump of the process's memory contains them.
 // An expired token stays until it is sent again, or until its place is needed.
@@ -397,9 +399,9 @@ func WithClock(clock func() time.Time) Option {
 	}
 }
 
-// WithMaxTokenSize sets the largest token that is accepted or issued, in bytes, from 256
-// to 64 KiB. The default is 8 KiB. Proxies and servers bound header fields too, often at
-// 8 KiB.
+// WithMaxTokenSize sets the largest token that is accepted or issued, in bytes: from 256
+// to 65536 (64 KiB). The default is 8 KiB. Proxies and servers bound header fields too,
+// often at 8 KiB.
 func WithMaxTokenSize(n int) Option {
 	return func(c *config) error {
 		c.maxTokenSize = n
@@ -410,8 +412,8 @@ func WithMaxTokenSize(n int) Option {
 	}
 }
 
-// checkString rejects values that JSON cannot carry unchanged. Encoding replaces invalid
-// UTF-8, so two different values could become one.
+// checkString rejects empty values, and those that JSON cannot carry unchanged. Encoding
+// replaces invalid UTF-8, so two different values could become one.
 func checkString(option, value string) error {
 	switch {
 	case value == "":
@@ -442,7 +444,7 @@ func atLeastASecond(option string, d time.Duration) error {
 type issue = revocation.Issue
 
 // IssueOption changes one token of [Auth.Issue], which checks it. If an option is given
-// twice, the last one counts.
+// twice, the last one counts. Claim counts once for each name.
 type IssueOption func(*issue)
 
 // Subject sets sub: the user or service that the token is about. It must not be empty.
@@ -467,8 +469,8 @@ func SessionID(sid string) IssueOption {
 	return func(i *issue) { i.SessionID = &sid }
 }
 
-// Audience sets aud. The default is that of [WithAudience]. An Auth accepts the token
-// only if it has one of these audiences.
+// Audience sets aud. The default is that of [WithAudience]. An Auth accepts the token only
+// if its own WithAudience has one of these values.
 func Audience(audience ...string) IssueOption {
 	return func(i *issue) { i.Audience = append([]string{}, audience...) }
 }
@@ -481,7 +483,8 @@ func NotBefore(t time.Time) IssueOption {
 
 // Claim adds a claim of your own, encoded with encoding/json. [Claims.Decode] reads it
 // back. The names of registered claims and of the container's claim, in any case, are
-// errors.
+// errors. So is a string of invalid UTF-8, but inside of another value encoding/json
+// replaces invalid UTF-8.
 func Claim(name string, value any) IssueOption {
 	return func(i *issue) {
 		if i.Private == nil {

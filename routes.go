@@ -15,8 +15,9 @@ import (
 
 // Routes gives each pattern of a router a policy, and wraps the whole router. A pattern
 // is one of [http.ServeMux]. A request has the policy of the most specific pattern that
-// matches it, methods and hosts included. A request that matches none is private, and so
-// is a path that ServeMux would redirect.
+// matches it, methods and hosts included. A request that matches none is private. So is a
+// path that ServeMux would redirect and, if a pattern names a host, a host with capital
+// letters or a final dot.
 //
 // The container is what [WithContainer] finds, or else the pattern's {container}. Routes
 // changes neither the path values nor the Pattern of the request. For other routers than
@@ -63,7 +64,7 @@ func (a *Auth) routeRule(table *routeTable, inner *http.ServeMux, r *http.Reques
 	if raw == "" && (escaped == r.URL.Path && !table.hasEscapes || picked.isChoiceOf(inner, r)) {
 		return rule, nil
 	}
-	// RawPath differs from both if a middleware changed Path alone.
+	// RawPath differs from both if a middleware changed only Path.
 	for _, path := range slices.Compact([]string{r.URL.Path, escaped, cmp.Or(raw, escaped)}) {
 		reading := r.WithContext(r.Context())
 		reading.URL = &url.URL{Path: path, RawQuery: r.URL.RawQuery}
@@ -141,8 +142,8 @@ func (t *routeTable) add(pattern string, policy Policy) (err error) {
 	return nil
 }
 
-// pick returns what a mux of the table picks for a request. A host in another spelling
-// than that of DNS matches no pattern if any pattern names a host.
+// pick returns what a mux of the table picks for a request. If any pattern names a host,
+// a host with capital letters or a final dot matches no pattern.
 func (t *routeTable) pick(mux *http.ServeMux, r *http.Request) match {
 	if t.hasHosts {
 		if host := hostOf(r); host != canonicalHost(host) {
@@ -188,8 +189,8 @@ type match struct {
 }
 
 // isChoiceOf reports whether mux picks the pattern of the match, so that no other reading
-// of the path is possible. A pattern that ends in any number of segments does not count:
-// another router may be behind it, and read them again.
+// of the path is possible. A pattern whose end matches any number of segments does not
+// count: another router may be behind it, and read them again.
 func (m match) isChoiceOf(mux *http.ServeMux, r *http.Request) bool {
 	if mux == nil || !m.found || strings.HasSuffix(m.r.Pattern, "/") || strings.HasSuffix(m.r.Pattern, "...}") {
 		return false
