@@ -130,7 +130,7 @@ func BadTokens() map[string]BadToken {
 	}
 }
 
-// Splice returns the payload of one token with the signature of another.
+// Splice returns token with the payload of other. Header and signature stay.
 func Splice(token, other string) string {
 	parts, others := strings.Split(token, "."), strings.Split(other, ".")
 	return parts[0] + "." + others[1] + "." + parts[2]
@@ -301,8 +301,9 @@ func Policies(auth *jwtauth.Auth) map[string]func(http.Handler) http.Handler {
 	}
 }
 
-// Leaks fails the test if text contains a token or one of its segments. The first
-// segment, the header, is the same in most tokens, and no secret.
+// Leaks fails the test if text contains the payload or the signature of a token, or a
+// token without dots. The first segment, the header, is the same in most tokens, and no
+// secret. Segments of six bytes or less are too short to look for.
 func Leaks(t *testing.T, where, text, token string) {
 	t.Helper()
 	for i, segment := range strings.Split(token, ".") {

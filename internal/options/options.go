@@ -7,7 +7,7 @@ import (
 	"log/slog"
 )
 
-// Apply applies options in their order, and returns the errors of all.
+// Apply applies options in their order, and returns the errors of all of them, joined.
 func Apply[C any, O ~func(*C) error](c *C, opts []O) error {
 	var errs []error
 	for i, opt := range opts {

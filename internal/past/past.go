@@ -34,6 +34,7 @@ func New(wall func() time.Time) *Clock {
 }
 
 // Now returns the time of the wall clock, but no later than the monotonic clock allows.
+// It can be earlier than before, if the wall clock was set back.
 func (c *Clock) Now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -16,7 +16,7 @@ import (
 // List is what a revocation list offers an Auth, besides Revoked.
 type List interface {
 	// Stamp returns the stamp of a token that is issued now, in microseconds since 1970.
-	// It is later than every revocation so far.
+	// It is later than every revocation of a subject or container that the list knows.
 	Stamp(now time.Time) int64
 	// MaxLifetime returns for how long the list keeps revocations. Tokens may not live
 	// longer.
@@ -24,7 +24,7 @@ type List interface {
 	// Marks returns the marks of a token. An Auth keeps them with a cached token.
 	Marks(issuer, id, session, subject, container string) Marks
 	// Clear reports whether the list surely has no entry about a token with these marks.
-	// It returns false if that is not certain.
+	// It returns false if that is not certain, such as while the list is stale.
 	Clear(Marks) bool
 }
 
@@ -92,8 +92,8 @@ func Tell(checker any, issuers map[string]time.Duration) {
 }
 
 // Ahead returns how far ahead of this clock an iat of an issuer may be. For an unknown
-// issuer it returns the largest value of all issuers, and least if no Auth has been told
-// of.
+// issuer it returns the largest value of all issuers, and at least least. If no Auth uses
+// the list, it returns least.
 func Ahead(l *Link, issuer string, least time.Duration) time.Duration {
 	all := l.auths.Load()
 	if all == nil {
@@ -109,8 +109,9 @@ func Ahead(l *Link, issuer string, least time.Duration) time.Duration {
 }
 
 // Unknown returns "" if some Auth accepts the issuer, and otherwise the accepted issuers,
-// in words. It returns "" if no Auth has been told of, since any issuer may then be
-// right. An Auth that ignores issuers counts as accepting a token's own issuer.
+// in words. It returns "" if no Auth uses the list, since any issuer may then be right.
+// ofToken says that the issuer is that of one token or session: an Auth that ignores
+// issuers accepts it, too.
 func Unknown(l *Link, issuer string, ofToken bool) string {
 	all := l.auths.Load()
 	if all == nil || ofToken && all.any {
@@ -134,16 +135,17 @@ type Issue struct {
 	NotBefore              time.Time
 	Private                map[string]any
 
-	// IssuedAt is the iat, from which the lifetime counts. Stamp is the time that
-	// revocations compare. The zero time means now. Only package session sets them: a
-	// refresh token that is given again keeps its times, and belongs to the login.
+	// IssuedAt is the iat, from which the lifetime counts. If it is zero, iat is now.
+	// Stamp is the time that revocations compare. If it is zero, IssuedAt counts, or the
+	// list's Stamp. Only package session sets them: a refresh token that is given again
+	// keeps its iat, and revocations compare the time of the login.
 	IssuedAt, Stamp time.Time
 }
 
 type unobserved struct{}
 
-// Unobserved returns a context whose decisions are neither counted nor logged. This
-// library uses it to check its own work.
+// Unobserved returns a context whose decisions are neither counted nor logged. The
+// handler of package revoke uses it to check that a revoked token is rejected.
 func Unobserved(ctx context.Context) context.Context {
 	return context.WithValue(ctx, unobserved{}, true)
 }

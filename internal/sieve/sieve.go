@@ -1,8 +1,8 @@
-// Package sieve is a cache. Readers take no lock, and write only one bit of an entry.
+// Package sieve has a cache. Readers take no lock, and write only one bit of an entry.
 //
 // It evicts by SIEVE (Zhang et al., "SIEVE is Simpler than LRU", NSDI 2024): an entry
-// stays if it was read since the hand last passed it. So entries that are read only once,
-// however many, evict each other and not the entries in use.
+// stays if it was read since the hand last passed it. So entries that are never read
+// again, however many, evict each other and not the entries in use.
 package sieve
 
 import (
@@ -49,7 +49,8 @@ type entry[V any] struct {
 
 const maxShards = 64
 
-// New returns a cache for about entries values of at most limit bytes in all.
+// New returns a cache for about entries values of at most limit bytes in all. Only limit
+// bounds it. entries sizes its tables, which do not grow.
 func New[V any](entries, limit int) *Cache[V] {
 	shards := 1
 	for shards < maxShards && entries/shards >= 256 { // small shards would fill unevenly
@@ -80,7 +81,8 @@ func (c *Cache[V]) Get(key string) *V {
 }
 
 // Put stores a value of the given size in bytes, not counting what the cache itself
-// needs. It replaces the key's former value, and evicts as many others as necessary. It
+// needs. It replaces the key's former value, and evicts as many others as necessary. A
+// value that is larger than its shard is not stored, and the former value is removed. Put
 // keeps key, which must not be part of a larger string that would be kept alive with it.
 func (c *Cache[V]) Put(key string, value V, bytes int) {
 	hash := c.hash(key)
@@ -111,7 +113,7 @@ func (c *Cache[V]) Put(key string, value V, bytes int) {
 	link.Store(e)
 }
 
-// Delete removes key.
+// Delete removes key and its value, if there is one.
 func (c *Cache[V]) Delete(key string) {
 	hash := c.hash(key)
 	s := c.shard(hash)
@@ -126,8 +128,8 @@ func (c *Cache[V]) Delete(key string) {
 // share of the table.
 func Overhead[V any]() int { return int(unsafe.Sizeof(entry[V]{})) + 16 }
 
-// hash uses only the end of a key. A token ends in its signature, so no two cached tokens
-// end alike, and no client can make many that do.
+// hash uses only the last 64 bytes of a key. A token ends in its signature, so no two
+// cached tokens end alike, and no client can make many that do.
 func (c *Cache[V]) hash(key string) uint64 {
 	return maphash.String(c.seed, key[max(len(key)-64, 0):])
 }

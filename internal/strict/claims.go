@@ -31,7 +31,7 @@ func Reserved(name, containerClaim string) bool {
 
 // ReadClaims reads a payload. containerClaim is the name of the container's claim.
 // Usually the signature is known to be good. With several issuers it is not, since the
-// payload says whose keys verify it: then an unknown client wrote the payload, and
+// payload says whose keys verify it. Then an attacker may have written the payload, and
 // reading it takes time in proportion to its size.
 func ReadClaims(payload, containerClaim string) (Claims, error) {
 	var c Claims
@@ -116,7 +116,7 @@ func (s *scanner) numericDate(otherwise Error) (time.Time, error) {
 	return time.Unix(int64(whole), int64(fraction*1e9)).UTC(), nil
 }
 
-// stamp reads microseconds since 1970, as written by this package.
+// stamp reads microseconds since 1970, written as a number without fraction and exponent.
 func (s *scanner) stamp() (int64, error) {
 	const wrong = Error("the claim iat_us is not a whole number of microseconds between 1 and the year 9999")
 	if c := s.peek(); c < '1' || c > '9' {

@@ -1,5 +1,5 @@
-// Package strict reads compact JWS tokens and their claims. It rejects everything that
-// two readers could understand differently.
+// Package strict reads compact JWS tokens and their claims, and writes claims. It rejects
+// everything that two readers could understand differently.
 //
 // It decides nothing about trust: what it returns is well formed, not authentic. It fails
 // closed, and no error contains a byte of the token.
@@ -28,8 +28,8 @@ type Token struct {
 }
 
 // Parse parses a token of at most limit bytes and reads its header. It checks length and
-// alphabet before it decodes or allocates anything, so garbage costs no more than one
-// pass over limit bytes.
+// alphabet before it decodes or allocates anything, so garbage costs no more than a few
+// passes over limit bytes.
 func Parse(token string, limit int) (Token, error) {
 	t, _, err := ParseKnowing(nil, token, limit)
 	return t, err
@@ -108,7 +108,7 @@ func Only(text string, set *[256]bool) bool {
 	return ok
 }
 
-// Set returns a set of bytes.
+// Set returns the set of the bytes of a string.
 func Set(bytes string) *[256]bool {
 	var set [256]bool
 	for i := range len(bytes) {
@@ -117,7 +117,8 @@ func Set(bytes string) *[256]bool {
 	return &set
 }
 
-// diagnose returns what is wrong with a token that does not have three segments.
+// diagnose returns what is wrong with a token that does not have three non-empty segments
+// of base64url characters.
 func diagnose(token string) error {
 	dots := 0
 	for i := range len(token) {

@@ -62,9 +62,9 @@ func (s *scanner) stringValue(otherwise Error) (string, error) {
 	return s.string()
 }
 
-// foldsTo reports whether name differs from one of names only in case. encoding/json
-// would take such a name for the other one, even with Unicode's special cases (U+017F
-// folds to s, U+212A to k).
+// foldsTo reports whether name is one of names, or differs from one only in case.
+// encoding/json would take such a name for the other one, even with Unicode's special
+// cases (U+017F folds to s, U+212A to k).
 func foldsTo(name string, names []string) bool {
 	return slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(name, n) })
 }

@@ -10,9 +10,9 @@ import (
 // make the scanner use.
 const maxDepth = 64
 
-// Object checks that text is exactly one JSON object (RFC 8259) that every reader
-// understands alike: valid UTF-8, no lone surrogates, unique names at every depth,
-// numbers that fit a float64, nothing after it.
+// Object returns an error unless text is exactly one JSON object (RFC 8259) that every
+// reader understands alike: valid UTF-8, no lone surrogates, unique names at every depth,
+// a depth of at most 64, numbers that do not overflow a float64, nothing after it.
 func Object(text string) error {
 	return object(text, func(s *scanner, _ string) error { return s.skip() })
 }
@@ -328,6 +328,7 @@ type nameSet struct {
 	many map[string]struct{}
 }
 
+// add adds a name, and reports whether it is new.
 func (set *nameSet) add(name string) bool {
 	if set.many == nil {
 		for _, known := range set.few[:set.n] {

@@ -14,8 +14,8 @@ import (
 )
 
 // cutMark is the RawFragment of a URL from which tokens were cut. A copy of the URL keeps
-// it, such as the one that http.StripPrefix makes. A URL that a handler makes does not
-// have it. No server receives a fragment, and a RawFragment without a fragment is not
+// it, such as that of http.StripPrefix or Request.Clone. A URL that a handler parses does
+// not have it. No server receives a fragment, and a RawFragment without a fragment is not
 // printed.
 const cutMark = "jwtauth: cut"
 
@@ -38,9 +38,9 @@ func (s *sent) Value(key any) any {
 // String keeps the query out of a printed context.
 func (s *sent) String() string { return "jwtauth.Context" }
 
-// Query returns the query of a request as the client sent it. For a request that a
-// handler makes, even with the context or by Clone of this one, it returns only what that
-// request's own URL holds.
+// Query returns the query of a request as the client sent it. A copy of the request,
+// such as that of Clone, has the same as long as its URL is a copy, too. For a request
+// with another URL, even in the same context, Query returns what that URL holds.
 func Query(r *http.Request) string {
 	if r.URL.RawFragment == cutMark {
 		if s, ok := r.Context().Value(sentKey{}).(*sent); ok {
@@ -72,8 +72,8 @@ func withQuery(u *url.URL, query string) *url.URL {
 type Tokens struct {
 	names []string // the parameters that Find looked for
 
-	Found  bool // the request has one of them
-	Broken bool // the query does not parse
+	Found  bool // a copy of the URL has one of them, or RequestURI has a query of its own that does not parse
+	Broken bool // the query that the client sent does not parse
 }
 
 // Possible reports whether a request could have URL parameters. Most have none.
@@ -82,7 +82,8 @@ func Possible(r *http.Request) bool {
 }
 
 // Find looks for parameters in every copy of a request's URL. An outer middleware may
-// have changed only one of them.
+// have changed only one of them. Without names it looks at nothing, so that even a query
+// that does not parse stays.
 func Find(r *http.Request, names []string) Tokens {
 	t := Tokens{names: names}
 	if len(names) == 0 {
@@ -160,8 +161,8 @@ func (t Tokens) cutForm(form, body url.Values) url.Values {
 }
 
 // Scan returns the first value of the parameters with these names, how many there are,
-// and whether the query parses according to [url.ParseQuery]. It allocates only for
-// escapes.
+// and whether the query parses according to [url.ParseQuery]. If it has more than 10,000
+// parameters, none is counted. Scan allocates only for escapes.
 func Scan(query string, names []string) (value string, n int, ok bool) {
 	const most = 10000 // parameters; by default net/url parses no more
 	if strings.Count(query, "&") >= most {
