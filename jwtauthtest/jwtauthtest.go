@@ -59,8 +59,9 @@
 // Stores may share a database, with different names of tables or keys, and a test holds
 // several of them at once. Each subtest calls the function with its own t, and can run
 // alone. Up to 64 goroutines call a store at once. TestSessionStore makes some 5,500
-// calls, and one subtest waits some seconds for sessions to expire. TestRevocationStore
-// appends some 1,100 entries and reads some 1,500 times.
+// calls, or many more if the store answers within microseconds. One subtest waits some
+// seconds for sessions to expire. TestRevocationStore appends some 1,100 entries and
+// reads some 1,500 times.
 //
 // The suites do not depend on how fast a store is, except that a call whose context has
 // ended must return within 30 seconds. A store may delete sessions that have expired by
@@ -137,9 +138,10 @@ func inTestsAlone() {
 //
 // Those methods take the container that the request will name, and options of
 // [jwtauth.Auth.Issue]. They return a token that is good except for the one thing that
-// they are named after. It is rejected for that alone, whatever the leeway. An option
-// such as jwtauth.NotBefore can make the token bad in another way, too. If a token cannot
-// be made, the test fails.
+// they are named after. It is rejected for that alone, whatever the leeway. Two things
+// can make the token bad in another way, too: an option such as jwtauth.NotBefore or
+// jwtauth.Audience, and a small [jwtauth.WithMaxTokenSize]. If a token cannot be made,
+// the test fails.
 type Auth struct {
 	*jwtauth.Auth
 	Clock *Clock // never nil
@@ -161,9 +163,10 @@ func New(t TB, opts ...jwtauth.Option) *Auth {
 	return &Auth{Auth: auth, Clock: clock, t: t}
 }
 
-// For returns an Auth like a around one that the program made itself, with options that
-// the test need not know. If that was not made with [Key], the test fails, since every
-// token would be rejected for its key. It uses a.Clock only if it was made with
+// For returns an Auth that wraps one that the program made itself, with options that the
+// test need not know. It has the Clock and the test of a. If the program's Auth does not
+// sign with [Key], the test fails, since every bad token would be rejected for its key.
+// The program's Auth uses a.Clock only if it was made with
 // jwtauth.WithClock(a.Clock.Now).
 func (a *Auth) For(auth *jwtauth.Auth) *Auth {
 	a.t.Helper()
@@ -207,8 +210,9 @@ func (a *Auth) claims(method, container string, opts []jwtauth.IssueOption) jwta
 	return claims
 }
 
-// Claims is like [Auth.Claims] for an Auth without options. It is for tests that need no
-// Auth. The container may be "".
+// Claims is like [Auth.Claims] for an Auth whose only option is
+// [jwtauth.WithAnyContainer], at the time at which a [Clock] starts. It is for tests that
+// need no Auth. The container may be "".
 func Claims(t TB, container string, opts ...jwtauth.IssueOption) jwtauth.Claims {
 	t.Helper()
 	return New(t, jwtauth.WithAnyContainer()).claims("Claims", container, opts)

@@ -34,8 +34,8 @@ type house struct {
 	events   []session.EventKind
 }
 
-// newHouse returns a house with the longest grace and a long store timeout, so that retries
-// and answers of a slow store are in time.
+// newHouse returns a house with the longest grace and a store timeout of five minutes, so
+// that retries and answers of a slow store are in time.
 func newHouse(t *testing.T, store session.Store, managers int) *house {
 	t.Helper()
 	h := &house{}
@@ -129,7 +129,7 @@ func refreshesRotateOnce(t *testing.T, store session.Store, managers int) {
 func (h *house) nothingIsLeft(t *testing.T, store session.Store, pairs ...session.Pair) {
 	t.Helper()
 	// Add a Manager whose revocation list does not have the logout. There, the stored
-	// session alone must end the tokens.
+	// session alone must end the refresh tokens.
 	managers := append(slices.Clone(h.managers), newHouse(t, store, 1).managers...)
 	for _, pair := range pairs {
 		for _, m := range managers {

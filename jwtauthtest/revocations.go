@@ -179,7 +179,7 @@ func entriesComeBack(t *testing.T, newStore func(t *testing.T) revoke.Store) {
 			varied = append(varied, revoke.Entry{Kind: kind, Issuer: issuer, ID: "alice", Expires: soon})
 		}
 	}
-	last := time.Date(9999, time.December, 31, 23, 59, 58, 999_999_000, time.UTC) // and late
+	last := time.Date(9999, time.December, 31, 23, 59, 58, 999_999_000, time.UTC) // plus late, it is still in 9999
 	for _, epoch := range []int64{-1, 1, time.Now().UnixMicro(), 1<<53 + 1, last.UnixMicro()} {
 		varied = append(varied, revoke.Entry{Kind: revoke.Subject, ID: fmt.Sprint("epoch ", epoch), Epoch: epoch, Expires: soon})
 	}
@@ -235,7 +235,8 @@ func entriesAreSeenAtOnce(t *testing.T, newStore func(t *testing.T) revoke.Store
 	}
 }
 
-// entriesMayBeAddedAgain: a store may keep an entry once or twice if it is appended twice.
+// entriesMayBeAddedAgain allows a store to keep an entry once or several times if it is
+// appended several times.
 func entriesMayBeAddedAgain(t *testing.T, newStore func(t *testing.T) revoke.Store) {
 	store := newStore(t)
 	twice, other := token("twice"), token("other")
@@ -273,7 +274,7 @@ func partsKeepToTheLimit(t *testing.T, newStore func(t *testing.T) revoke.Store)
 
 func endsStayGood(t *testing.T, newStore func(t *testing.T) revoke.Store) {
 	store := newStore(t)
-	var ends []string // missing has the entries appended since each end
+	var ends []string // missing holds, for each of ends, the entries appended since
 	var missing [][]revoke.Entry
 	for _, e := range tokens("t", 4) {
 		cursor := ""
@@ -470,7 +471,8 @@ func partsAreCopies(t *testing.T, newStore func(t *testing.T) revoke.Store) {
 	}
 }
 
-// hopelessEntries would make each list that reads them stale, so a store must reject them.
+// hopelessEntries appends entries that would make each list that reads them stale, so a
+// store must reject them.
 func hopelessEntries(t *testing.T, newStore func(t *testing.T) revoke.Store) {
 	store := newStore(t)
 	for name, change := range map[string]func(e *revoke.Entry){
@@ -631,7 +633,7 @@ type process struct {
 }
 
 // plain hides the type of a store, so that a list does not treat a revoke.Memory specially.
-// It returns an error if a log never ends.
+// It returns an error after maxParts reads, so that a log which never ends fails the test.
 type plain struct {
 	revoke.Store
 	parts atomic.Int64
@@ -662,7 +664,7 @@ func (p process) issue(t *testing.T, name string) string {
 	require.NoError(t, err)
 	d, err := takeApart(issued)
 	require.NoError(t, err)
-	set(d.claims, "sid", "session "+name) // Issue does not set sid
+	set(d.claims, "sid", "session "+name) // as jwtauth.SessionID does
 	return d.sign()
 }
 

@@ -134,7 +134,7 @@ func isNot(t *testing.T, store session.Store, subject, id string, message ...any
 	require.False(t, found, message...)
 }
 
-// have requires that got consists of the sessions in want, in any order.
+// have requires that got consists of the sessions in want, each once, in any order.
 func have(t *testing.T, want, got []session.Session, message ...any) {
 	t.Helper()
 	require.Equal(t, sessionIDs(want), sessionIDs(got), message...)
@@ -153,8 +153,8 @@ func sessionIDs(sessions []session.Session) []string {
 	return all
 }
 
-// normal returns s with its times in UTC. A time that differs from that of want by less
-// than a microsecond is replaced by it.
+// normal returns s with its times in UTC, and without ClockAhead. A time that differs from
+// that of want by less than a microsecond is replaced by it.
 func normal(want, s session.Session) session.Session {
 	near := func(want, at time.Time) time.Time {
 		if want.IsZero() == at.IsZero() && at.Sub(want).Abs() < time.Microsecond {
@@ -711,8 +711,9 @@ func purgeLosesNoSession(t *testing.T, newStore func(t *testing.T) session.Store
 	}
 }
 
-// sessionsOutliveTheirFirstExpiry is for stores whose rows expire by themselves. Such a store
-// may keep the old expiry of a session, or let a session expire together with another.
+// sessionsOutliveTheirFirstExpiry is for stores whose rows expire by themselves. A mistake
+// in such a store could keep the old expiry of a session, or let a session expire together
+// with another.
 func sessionsOutliveTheirFirstExpiry(t *testing.T, newStore func(t *testing.T) session.Store) {
 	store := newStore(t)
 	long, ended := sessionOf("alice"), sessionOf("bob")
@@ -783,7 +784,8 @@ func sessionsWithEndedContexts(t *testing.T, newStore func(t *testing.T) session
 	is(t, store, after(another))
 }
 
-// stepsPastTheirDeadline: a store may send an Advance in time that its server runs too late.
+// stepsPastTheirDeadline is for stores that send an Advance in time, and whose server runs
+// it too late.
 func stepsPastTheirDeadline(t *testing.T, newStore func(t *testing.T) session.Store) {
 	store := newStore(t)
 	s := sessionOf("alice")

@@ -137,7 +137,7 @@ func Observer(opts ...Option) (func(ctx context.Context, d jwtauth.Decision), er
 // told holds a Decision in the form of OpenTelemetry.
 type told struct {
 	attributes []attribute.KeyValue // with absent ones as "", to overwrite an earlier decision's on a span
-	options    []metric.AddOption
+	options    []metric.AddOption   // without absent ones
 }
 
 func tell(d jwtauth.Decision, more []attribute.KeyValue) told {
@@ -165,8 +165,8 @@ func tell(d jwtauth.Decision, more []attribute.KeyValue) told {
 
 // ObserveRevocations reads the status of a list whenever metrics are collected, until
 // Unregister of the registration is called. Age is the time since the log was last read,
-// and absent if it never was. Ready is 0 while the list cannot answer, so that every
-// request is denied with 503.
+// and absent if it never was. Ready is 0 while the list cannot answer. Then every request
+// with an otherwise good token is denied with 503, except on Public routes.
 func ObserveRevocations(list *revoke.List, opts ...Option) (metric.Registration, error) {
 	c, m, err := configure(opts)
 	if list == nil {
