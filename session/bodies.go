@@ -18,7 +18,7 @@ const maxBody = 64 << 10
 // fields are the members of a JSON object.
 type fields map[string]json.RawMessage
 
-// problem is why a request is rejected before any token is read.
+// problem is a failure that is not about a token.
 type problem struct {
 	status       int
 	code, detail string
@@ -28,7 +28,8 @@ type problem struct {
 type bodies interface {
 	// refreshField is the name of the field that holds the refresh token.
 	refreshField() string
-	// required returns an answer that names the missing fields, if any is missing.
+	// required returns an answer that names the missing, null and empty fields, and
+	// whether there is any. Clients without such answers never miss one.
 	required(body fields, names ...string) (answer any, missing bool)
 	// pair is the answer with tokens.
 	pair(p Pair) any
@@ -58,7 +59,7 @@ func (ownBodies) problem(_ *http.Request, p problem) any {
 func (ownBodies) refused(d jwtauth.Denial, _ bool) any { return denied{d.Code, d.Detail, d.Reason} }
 func (ownBodies) challenge(own string) string          { return own }
 func (ownBodies) wrongType(field string) any {
-	return denied{Code: "malformed", Detail: fmt.Sprintf("The field %s has another type.", field)}
+	return denied{Code: "malformed", Detail: fmt.Sprintf("The field %s has a wrong type.", field)}
 }
 
 // writeDenial returns the WithDenial function of refresh tokens and, if clients expect
@@ -125,7 +126,7 @@ func (m *Manager) field(w http.ResponseWriter, body fields, name string, to any)
 }
 
 // has reports whether a body has these fields. It answers missing ones itself, if clients
-// expect that.
+// expect that. Otherwise it returns true.
 func (m *Manager) has(w http.ResponseWriter, body fields, names ...string) bool {
 	answer, missing := m.bodies.required(body, names...)
 	if missing {
@@ -135,7 +136,7 @@ func (m *Manager) has(w http.ResponseWriter, body fields, names ...string) bool 
 }
 
 // simpleJWT are the bodies of djangorestframework-simplejwt 5.5 and Django REST framework
-// 3.14, word for word.
+// 3.14, in their words.
 type simpleJWT struct{}
 
 type detail struct {

@@ -38,9 +38,9 @@ type Cookies struct {
 	Path string
 
 	// TrustedOrigins are other origins whose pages may use the cookies, such as
-	// "https://app.example.com" for "https://api.example.com". Browsers send the cookies
-	// only from the same site. The handlers also need CORS, which this package does not
-	// provide: it must allow these origins, with credentials.
+	// "https://app.example.com" for "https://api.example.com". Without Embedded, browsers
+	// send the cookies only from pages of the same site. The handlers also need CORS, which
+	// this package does not provide: it must allow these origins, with credentials.
 	TrustedOrigins []string
 
 	// Embedded lets pages use the cookies in a frame on another site: they are
@@ -49,7 +49,8 @@ type Cookies struct {
 	Embedded bool
 
 	// KeepFormer keeps the former session of a browser that logs in again. By default
-	// Handler ends it, since the browser no longer has its tokens.
+	// create/ ends it, since the browser no longer has its tokens. It finds the session by
+	// its refresh token, so it cannot end one of [WithoutRefresh].
 	KeepFormer bool
 }
 
@@ -173,8 +174,8 @@ func (m *Manager) SetCookies(w http.ResponseWriter, p Pair) error {
 }
 
 // errTooLarge: a token does not fit into a cookie. Trying again does not help, so
-// [Manager.Handler] answers 500. The error is also jwtauth.ErrUnavailable, so that programs
-// which deny with it do not log the client out.
+// [Manager.Handler] answers 500. The error of Login and Refresh is also
+// jwtauth.ErrUnavailable, so that programs which deny with it do not log the client out.
 var errTooLarge = errors.New("browsers would drop the cookie")
 
 // fitCookies returns an error if browsers would drop a cookie for its size.
@@ -252,9 +253,9 @@ func boundTo(token string) (session string, generation int64) {
 	return claims.Session, claims.Generation
 }
 
-// warnOfPath logs once that the refresh token's cookie does not reach the endpoints. That
-// is so if a request's path is not within that of the cookie, or if the browser sent the
-// session's cookie alone.
+// warnOfPath logs two signs that the refresh token's cookie does not reach the endpoints,
+// each once: a request's path is not within that of the cookie, or a browser sent the
+// session's cookie to refresh/ without that of the refresh token.
 func (m *Manager) warnOfPath(r *http.Request) {
 	path, _, _ := strings.Cut(r.RequestURI, "?") // http.StripPrefix leaves it alone
 	if !strings.HasPrefix(path, "/") {
@@ -294,7 +295,7 @@ func isWithin(path, cookie string) bool {
 	return path == cookie || strings.HasPrefix(path, strings.TrimSuffix(cookie, "/")+"/")
 }
 
-// clip shortens a path that a client may have chosen.
+// clip shortens a path or an origin that a client may have chosen.
 func clip(path string) string {
 	const most = 200
 	if len(path) <= most {

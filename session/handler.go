@@ -36,7 +36,7 @@ func (c Credentials) Decode(v any) error {
 	return json.Unmarshal(all, v)
 }
 
-// String hides the password and the user.
+// String returns "session.Credentials", without the password and the user.
 func (c Credentials) String() string { return "session.Credentials" }
 
 // GoString is [Credentials.String].
@@ -178,7 +178,7 @@ func (s server) create(w http.ResponseWriter, r *http.Request, body fields) {
 }
 
 // endFormer ends the session whose cookies a login replaces. A failure is only logged: the
-// new session is good, and the former one ends when it is unused for long.
+// new session is good, and the former one ends when it is idle for too long.
 func (s server) endFormer(r *http.Request) {
 	token := refreshCookie(r)
 	if token == "" || s.m.cookies.KeepFormer {
@@ -193,7 +193,8 @@ func (s server) endFormer(r *http.Request) {
 	}
 }
 
-// refreshToken returns the refresh token of a request, or "" if there is none.
+// refreshToken returns the refresh token of a request, or "" if there is none. It answers a
+// field of a wrong type itself, and then returns false.
 func (s server) refreshToken(w http.ResponseWriter, r *http.Request, body fields) (token string, ok bool) {
 	if s.byCookies {
 		return refreshCookie(r), true
@@ -204,7 +205,8 @@ func (s server) refreshToken(w http.ResponseWriter, r *http.Request, body fields
 
 var fromAccessCookie = jwtauth.FromCookie(AccessCookie)
 
-// accessToken returns the access token of a request, from a cookie or from elsewhere.
+// accessToken returns the access token of a request. It looks only in the cookie if browsers
+// keep the tokens in cookies, and otherwise everywhere except in cookies.
 func (s server) accessToken(r *http.Request) (string, error) {
 	extract := s.m.access.Extract
 	if s.byCookies {
@@ -280,7 +282,7 @@ func (s server) verifyEither(ctx context.Context, token string) error {
 	return err
 }
 
-// blacklist is logout with a refresh token only.
+// blacklist is logout, and requires a refresh token unless it is in a cookie.
 func (s server) blacklist(w http.ResponseWriter, r *http.Request, body fields) {
 	if s.byCookies || s.m.has(w, body, s.m.bodies.refreshField()) {
 		s.logout(w, r, body)
@@ -330,7 +332,7 @@ func (s server) logout(w http.ResponseWriter, r *http.Request, body fields) {
 
 // logoutOthers ends another session of the caller's subject, or all of them, with the
 // caller's own last so that the caller can retry. A valid token is not enough: its
-// session must be live, and a refresh token must not have been replaced long ago.
+// session must be live, and a refresh token must not count as stolen.
 func (m *Manager) logoutOthers(ctx context.Context, caller jwtauth.Claims, other string, everywhere bool) error {
 	s, found, err := m.store.Get(ctx, caller.Subject, caller.SessionID)
 	if err != nil {
@@ -344,7 +346,7 @@ func (m *Manager) logoutOthers(ctx context.Context, caller jwtauth.Claims, other
 	now := m.now()
 	switch m.rules.check(s, found, generation, now, now) {
 	case gone, expired, stolen:
-		return fmt.Errorf("%w: of a session that has ended, or long replaced", jwtauth.ErrRevoked)
+		return fmt.Errorf("%w: the session has ended, or the refresh token was replaced long ago", jwtauth.ErrRevoked)
 	}
 	if !everywhere {
 		if err := m.Logout(ctx, caller.Subject, other); !errors.Is(err, ErrNoSession) {
@@ -445,8 +447,8 @@ func (s server) sessions(w http.ResponseWriter, r *http.Request, _ fields) {
 // [Manager.SetCookies]. With [WithCookies] WritePair sets cookies: for an app that keeps
 // its tokens itself, write the Pair as JSON instead.
 //
-// If SetCookies fails, the client gets 503, and WritePair returns that error. Otherwise
-// it returns the error of writing.
+// If a token is too large for a cookie, the client gets 500, and WritePair returns the
+// error of SetCookies. Otherwise it returns the error of writing.
 func (m *Manager) WritePair(w http.ResponseWriter, r *http.Request, p Pair) error {
 	w.Header().Set("Cache-Control", "no-store")
 	if m.cookies == nil {
@@ -463,7 +465,8 @@ func (m *Manager) WritePair(w http.ResponseWriter, r *http.Request, p Pair) erro
 	}{p.ExpiresIn, p.RefreshExpiresIn})
 }
 
-// deliver writes a pair. It ignores errors: a client that got no response tries again.
+// deliver writes a pair. It ignores errors: a client that got no response tries again. The
+// size of the tokens was checked when they were signed.
 func (s server) deliver(w http.ResponseWriter, r *http.Request, p Pair) {
 	if s.byCookies {
 		s.m.WritePair(w, r, p)
@@ -480,7 +483,8 @@ func (s server) deny(w http.ResponseWriter, r *http.Request, err error) {
 	s.m.deny(w, r, err)
 }
 
-// deny writes a denial in the form of those of refresh tokens.
+// deny writes a denial in the form of those of refresh tokens. A token that is too large for
+// a cookie is 500.
 func (m *Manager) deny(w http.ResponseWriter, r *http.Request, err error) {
 	if errors.Is(err, errTooLarge) {
 		m.writeProblem(w, r, http.StatusInternalServerError, "server_error", "The session does not fit into cookies.")

@@ -26,11 +26,10 @@ type Memory struct {
 	byEnd    byEnd
 	ended    list.List // *kept values, in the order in which they were revoked
 
-	// What the clocks of those who create sessions said when this store was made, by
-	// the slowest of them: from it, how late it is for sure. One may be wrong for a
-	// while.
-	started   time.Time // by the monotonic clock, when this store was made
-	startedAt time.Time // by the slowest clock of the callers
+	// When this store was made. From that Create knows which time it is at least, even if
+	// the clock of a caller is ahead for a while.
+	started   time.Time // by the monotonic clock
+	startedAt time.Time // by the slowest clock of the callers of Create; zero before the first call
 }
 
 // kept is a session with its places in the queues.
@@ -65,10 +64,11 @@ func (q *byEnd) Pop() any {
 func (s Session) end() time.Time { return earlier(s.IdleExpires, s.MaxExpires) }
 
 const (
-	// atOnce is how many expired sessions each login deletes. With more than one their
-	// number shrinks, and with a few no caller waits for it.
+	// atOnce is how many expired sessions each login deletes at most. With more than one
+	// their number shrinks, and with a few no caller waits long.
 	atOnce = 16
-	// purgedAtOnce is how many sessions are deleted while the lock is held.
+	// purgedAtOnce is how many sessions Purge deletes at most before it frees the lock for
+	// other calls.
 	purgedAtOnce = 1000
 )
 
@@ -76,13 +76,14 @@ const (
 func NewMemory() *Memory { return NewMemoryOf(DefaultSessions) }
 
 // NewMemoryOf returns an empty store for at most limit sessions, of about 700 bytes each
-// with a label of 75 bytes. A full store deletes sessions that were logged out. If there
-// are none, Create fails with an outage until some have expired: a live session is never
-// ended to make room. One subject may have a hundredth of the sessions, but at least ten
-// and at most half. NewMemoryOf panics if limit is not positive.
+// with a label of 75 bytes. A full store deletes a revoked session for each new one. If
+// there are none, logins are an outage, 503, until a session has expired or was revoked: a
+// live session is never ended to make room. The same holds for each subject, which may have
+// a hundredth of the sessions, but at least ten and at most half. NewMemoryOf panics if
+// limit is not positive.
 func NewMemoryOf(limit int) *Memory {
 	if limit <= 0 {
-		panic(fmt.Sprintf("session: NewMemoryOf(%d): it must hold a session at least", limit))
+		panic(fmt.Sprintf("session: NewMemoryOf(%d): it must hold at least one session", limit))
 	}
 	return &Memory{
 		limit: limit, ofOne: min(max(limit/100, 10), max(limit/2, 1)), started: time.Now(),
@@ -123,8 +124,8 @@ func (m *Memory) Create(ctx context.Context, s Session) error {
 	return nil
 }
 
-// makeRoom deletes a session that was logged out if there is no room for another one of a
-// subject. A client cannot tell a deleted session from a revoked one.
+// makeRoom deletes a revoked session if there is no room for another one of a subject. To
+// a client, a deleted session looks like a revoked one.
 func (m *Memory) makeRoom(subject string) error {
 	if own := m.subjects[subject]; len(own) >= m.ofOne {
 		for k := range own {
@@ -134,7 +135,7 @@ func (m *Memory) makeRoom(subject string) error {
 			}
 		}
 		if len(own) >= m.ofOne {
-			return fmt.Errorf("session: the subject has %d sessions, and no more may have one of a store of %d", m.ofOne, m.limit)
+			return fmt.Errorf("session: the subject has %d sessions, and may have no more in a store for %d", m.ofOne, m.limit)
 		}
 	}
 	if first := m.ended.Front(); len(m.sessions) >= m.limit && first != nil {
@@ -230,7 +231,7 @@ func (m *Memory) List(ctx context.Context, subject string, now time.Time) ([]Ses
 	return all, nil
 }
 
-// Purge implements [Store].
+// Purge implements [Store]. If ctx ends, it stops half-way.
 func (m *Memory) Purge(ctx context.Context, before time.Time) error {
 	for {
 		if err := ctx.Err(); err != nil {

@@ -52,14 +52,15 @@ type Option func(*config) error
 
 func lifetime(option string, d time.Duration) error {
 	if d < time.Second || d%time.Second != 0 {
-		return fmt.Errorf("%s(%v): it must be whole seconds, one at least", option, d)
+		return fmt.Errorf("%s(%v): it must be whole seconds, at least one", option, d)
 	}
 	return nil
 }
 
 // WithAccess adds options to the Auth of access tokens, such as [jwtauth.WithIssuer],
-// [jwtauth.WithAudience] and [jwtauth.WithExtractors]. The Manager sets type, lifetime,
-// clock and revocations itself, and overrides such options.
+// [jwtauth.WithAudience] and [jwtauth.WithExtractors]. The issuer is also that of refresh
+// tokens. The Manager sets type, lifetimes, clock, revocations and, with [WithCookies], the
+// cross-origin protection itself, and overrides such options.
 func WithAccess(opts ...jwtauth.Option) Option {
 	return func(c *config) error {
 		c.accessOptions = append(c.accessOptions, opts...)
@@ -67,9 +68,10 @@ func WithAccess(opts ...jwtauth.Option) Option {
 	}
 }
 
-// WithContainers gives each access token a container. The callback of [WithClaims] names
-// it, and [Manager.Require] compares it with that of the request. By default there are no
-// containers.
+// WithContainers gives each access token a container, which is whatever your tokens open:
+// a tenant, a project, a folder. The callback of [WithClaims], which is required, names it.
+// An empty name is an outage, 503. [Manager.Require] compares it with the request's
+// container (see [jwtauth.WithContainer]). By default there are no containers.
 func WithContainers() Option {
 	return func(c *config) error {
 		c.containers = true
@@ -92,7 +94,7 @@ func WithAccessTTL(d time.Duration) Option {
 // If you shorten it, or [WithAccessTTL], first give [WithRevocations] a list whose
 // revoke.WithMaxLifetime is the old lifetime, until the old tokens have expired. A token
 // that lives longer than the list keeps revocations is rejected as revoked. The default
-// list keeps them for 14 days.
+// list keeps them for 14 days, or for the lifetime of tokens if that is longer.
 func WithRefreshTTL(d time.Duration) Option {
 	return func(c *config) error {
 		c.refreshTTL = d
@@ -112,8 +114,9 @@ func WithMaxAge(d time.Duration) Option {
 // WithGrace sets the grace: for how long a client may use a refresh token again after it
 // was replaced, and gets the same successor. A second tab or a lost response needs it.
 // The default is 30 seconds, the maximum 10 minutes. 10 seconds are added for clocks that
-// differ. A refresh token is replaced at the earliest 20 seconds after the grace has
-// passed. For later retries see [WithoutRecovery].
+// differ. A refresh token is not replaced until 20 seconds after the grace, counted from
+// when it was given out, unless its session would end idle before. For later retries see
+// [WithoutRecovery].
 func WithGrace(d time.Duration) Option {
 	return func(c *config) error {
 		c.rules.grace = d
@@ -140,9 +143,9 @@ func WithoutRecovery() Option {
 // WithStoreTimeout sets how long one call of the store may take. The default is 5 seconds,
 // and the minimum 1 millisecond. The maximum is 5 seconds plus half of the grace, so that a
 // client which waited in vain can still retry. A slower call is an outage, 503, if the
-// store obeys its context. A login makes one call, and a refresh two, or up to six if other
-// requests of the session are faster. A logout makes at least one, besides up to 5 seconds
-// for the revocation list.
+// store obeys its context. A login makes one call, or two if it ends the browser's former
+// session. A refresh makes up to two, or six if other requests of the session are faster. A
+// logout makes at least one, besides up to 5 seconds for the revocation list.
 func WithStoreTimeout(d time.Duration) Option {
 	return func(c *config) error {
 		c.storeTimeout = d
@@ -171,10 +174,11 @@ type claimsFunc = func(ctx context.Context, s Session) (container string, opts [
 // container, "" for none (see [WithContainers]), and options such as [jwtauth.Audience]
 // and [jwtauth.Claim]. The Manager overrides sub, sid and exp.
 //
-// The Manager calls claims at every login and refresh, even with [WithoutAccess]. If it
-// returns [ErrSubjectGone], the session ends with 401. Any other error is an outage, 503,
-// and the session stays. A slow callback delays every refresh, and the replaced token
-// stays valid meanwhile: give it a timeout. It must be safe for concurrent use.
+// The Manager calls claims at every login, and up to three times in every refresh, even with
+// [WithoutAccess]. [ErrSubjectGone] ends the session with 401. Any other error is an outage,
+// 503, and the session stays. A slow callback delays every refresh, and a token that is
+// replaced meanwhile does not count as stolen: give it a timeout. It must be safe for
+// concurrent use.
 func WithClaims(claims func(ctx context.Context, s Session) (container string, opts []jwtauth.IssueOption, err error)) Option {
 	return func(c *config) error {
 		c.claims = claims
@@ -215,7 +219,7 @@ func WithRefreshKeys(source keys.Source) Option {
 }
 
 // WithoutRefresh makes logins return only access tokens. A session ends with its access
-// token.
+// token, and [Manager.Handler] has no refresh/.
 func WithoutRefresh() Option {
 	return func(c *config) error {
 		c.noRefresh = true
@@ -232,9 +236,9 @@ func WithoutAccess() Option {
 	}
 }
 
-// WithEvents sets a function for audits and alarms. It is called after each change of a
-// session, before the method that changed it returns. It must be fast and safe for
-// concurrent use.
+// WithEvents sets a function for audits and alarms. It is called after each login, refresh
+// and end of a session, before the method that caused it returns. It must be fast and safe
+// for concurrent use.
 func WithEvents(report func(Event)) Option {
 	return func(c *config) error {
 		c.events = report
@@ -250,9 +254,9 @@ func WithEvents(report func(Event)) Option {
 // with the operations "login" and "refresh". An observer in [WithAccess] replaces it for
 // access tokens.
 //
-// The endpoints verify/, sessions/ and logout/ report "verify". A request with a bad body
-// (400) is not reported. Besides the names of [jwtauth.Reason] there are
-// wrong_credentials, subject_gone, reused and, for an allowed refresh, retried or
+// The endpoints verify/, sessions/, logout/ and blacklist/ report "verify". A request with
+// a bad body (400, 413 or 415) is not reported. Besides the names of [jwtauth.Reason] there
+// are wrong_credentials, subject_gone, reused and, for an allowed refresh, retried or
 // recovered. observe must be fast and safe for concurrent use. Use [WithEvents] to learn
 // whose session changed.
 func WithObserver(observe func(ctx context.Context, d jwtauth.Decision)) Option {
@@ -265,8 +269,10 @@ func WithObserver(observe func(ctx context.Context, d jwtauth.Decision)) Option 
 	}
 }
 
-// WithLogger sets where outages, thefts and a restored store are logged. The default is
-// [slog.Default]. No token, password or subject is logged. [WithEvents] names subjects.
+// WithLogger sets where outages, thefts, a restored store, cookies that browsers would drop
+// and other mistakes of the configuration are logged. The default is [slog.Default]. The
+// Manager logs no token, password or subject, but it logs the errors of callbacks and
+// stores as they are. [WithEvents] names subjects.
 func WithLogger(logger *slog.Logger) Option {
 	return func(c *config) error {
 		c.logger = logger
@@ -277,7 +283,7 @@ func WithLogger(logger *slog.Logger) Option {
 	}
 }
 
-// Event is a change of a session.
+// Event is a login, a refresh or the end of a session.
 type Event struct {
 	Kind      EventKind
 	SessionID string
@@ -295,19 +301,20 @@ const (
 	LoggedIn  EventKind = "login"
 	Refreshed EventKind = "refresh"
 	// Retried: a client used a token that had just been replaced, and got its successor
-	// again. Some come from tabs and lost responses. Many of one session are worth a
-	// look.
+	// again, or one that had just been given out, and got it again. Some come from tabs
+	// and lost responses. Many of one session are worth a look.
 	Retried EventKind = "retried"
 	// Recovered: the session went on although a token was replaced longer ago than the
 	// grace and its successor never used ([ReasonAnswerLost]), or was newer than the
 	// store knew ([ReasonStoreBehind]). Many of one session are worth a look.
 	Recovered EventKind = "recovered"
-	// Reused: a token came again long after it was replaced, and the session was ended.
-	// If the store or the log failed, the session ends when either token comes again, and
-	// there may be one more event.
+	// Reused: a token came that only a second client can have, or, with
+	// [WithoutRecovery], one that was replaced longer ago than the grace. The session was
+	// ended. If the store or the revocation list failed, it ends when either token comes
+	// again, and there may be one more event.
 	Reused EventKind = "reused"
-	// LoggedOut: the session was ended by Logout or LogoutAll, or because its subject is
-	// gone.
+	// LoggedOut: the session was ended by a logout, by a new login in the same browser, by
+	// a revocation of its token or session, or because its subject is gone.
 	LoggedOut EventKind = "logout"
 )
 

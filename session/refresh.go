@@ -14,16 +14,16 @@ import (
 	"github.com/joinednode/jwtauth/internal/revocation"
 )
 
-// maxRounds is how often a refresh starts again because another request was faster.
+// maxRounds is how often a refresh is tried in all, if another request is faster each time.
 const maxRounds = 3
 
 // Refresh replaces a refresh token and returns the next pair. Within the grace it returns
 // the same successor again, always with a fresh access token. The package comment says
-// which tokens are rejected.
+// which tokens are given out again, and which are rejected.
 //
-// The error is jwtauth.ErrExpired, jwtauth.ErrRevoked, or one for a token that is not
-// authentic. ErrRevoked comes with [ErrReused] if this call ended the session for theft,
-// and with [ErrSubjectGone] if the callback of [WithClaims] said so. After
+// The error is jwtauth.ErrExpired, jwtauth.ErrRevoked, or one for a token that is not an
+// authentic refresh token. ErrRevoked comes with [ErrReused] if this call ended the session
+// for theft, and with [ErrSubjectGone] if the callback of [WithClaims] said so. After
 // jwtauth.ErrUnavailable the client sends the same token again.
 func (m *Manager) Refresh(ctx context.Context, refreshToken string) (Pair, error) {
 	pair, err := m.next(ctx, refreshToken)
@@ -81,7 +81,7 @@ func (m *Manager) next(ctx context.Context, refreshToken string) (Pair, error) {
 			return pair, nil
 		}
 	}
-	return Pair{}, m.outage(ctx, "Refresh", errors.New("others were faster again and again"))
+	return Pair{}, m.outage(ctx, "Refresh", errors.New("other requests were faster each time"))
 }
 
 // reject returns the error of a verdict that gives no pair, and nil for other verdicts.
@@ -103,8 +103,8 @@ func (m *Manager) reject(ctx context.Context, t presented, s Session, v verdict)
 // endStolen ends a session whose token was used again, and returns the error for that.
 func (m *Manager) endStolen(ctx context.Context, s Session) error {
 	m.log().WarnContext(ctx, "session: a refresh token was used again, and its session ends", "session", s.ID)
-	// A thief who hangs up must not prevent the end of the session or the alarm.
-	// Neither must an outage, since the thief may not come again.
+	// A thief who hangs up must not prevent the end of the session or the event. An outage
+	// must not prevent the event, since the thief may not come again.
 	if err := m.end(context.WithoutCancel(ctx), s.Subject, s.ID, ReasonReused); err != nil {
 		m.report(Reused, s, ReasonReused)
 		return m.outage(ctx, "Refresh", err)
@@ -136,7 +136,7 @@ func (m *Manager) askOrEnd(ctx context.Context, s Session) (accessSays, error) {
 		return says, fmt.Errorf("session: Refresh: %w", err)
 	}
 	if err := m.end(context.WithoutCancel(ctx), s.Subject, s.ID, ReasonSubjectGone); err != nil {
-		return says, m.outage(ctx, "ending it", err)
+		return says, m.outage(ctx, "ending the session of a subject that is gone", err)
 	}
 	return says, fmt.Errorf("session: Refresh: %w: %w", err, jwtauth.ErrRevoked)
 }
@@ -179,8 +179,8 @@ func (m *Manager) reread(ctx context.Context, s Session) (Session, error) {
 }
 
 // advance asks the store to take the step from row to next, and reports whether it did. A
-// token that is given again needs no step. If signing took long, a rotation is an outage:
-// the next tab would have less of the grace.
+// retried token needs no step. If signing took long, a rotation is an outage: the next tab
+// would have less of the grace.
 func (m *Manager) advance(ctx context.Context, row, next Session, v verdict) (bool, error) {
 	if v == retried {
 		return true, nil
@@ -211,8 +211,8 @@ func (m *Manager) refreshed(ctx context.Context, v verdict, s Session, generatio
 	}
 }
 
-// warnEvery is how often a store that lost writes is logged. After a restore, every
-// session finds it so.
+// warnEvery is how often, at most, a store that lost writes is logged. After a restore,
+// every session may find it so.
 const warnEvery = time.Minute
 
 // warnBehind logs that a client has a newer generation than the store.
@@ -221,7 +221,7 @@ func (m *Manager) warnBehind(ctx context.Context, s Session, generation int64) {
 	if last != 0 && now-time.Duration(last) < warnEvery || !m.warned.CompareAndSwap(last, int64(now)) {
 		return
 	}
-	m.log().WarnContext(ctx, "session: a refresh token is newer than its row, so the store has lost writes, as by a backup that was put back or a failover; its session goes on, and further ones are logged once a minute",
+	m.log().WarnContext(ctx, "session: a refresh token is newer than its row, so the store has lost writes, such as in a restore or a failover; the session goes on, and this is logged once a minute at most",
 		"session", s.ID, "presented", generation, "stored", s.Generation)
 }
 
@@ -229,7 +229,7 @@ func (m *Manager) warnBehind(ctx context.Context, s Session, generation int64) {
 type refreshClaims struct {
 	Generation int64 `json:"gen"`
 	MaxExpires int64 `json:"max_exp"` // seconds since 1970, for clients
-	Brief      bool  `json:"brief"`   // see UntilBrowserCloses; each token hands it on
+	Brief      bool  `json:"brief"`   // see UntilBrowserCloses; each token passes it on
 }
 
 // presented holds what an authentic refresh token says.
@@ -259,8 +259,8 @@ func (m *Manager) read(ctx context.Context, token string) (presented, error) {
 }
 
 // inspectRefresh verifies a refresh token and asks the list. It also returns the claims
-// of an authentic token with ErrExpired and ErrRevoked. A token that is not valid yet is
-// accepted: this clock is slow or was set back, and the row decides.
+// of an authentic token with ErrExpired and ErrRevoked. It accepts a token that is not
+// valid yet: this clock is slow or was set back, and the row decides.
 func (m *Manager) inspectRefresh(ctx context.Context, token string) (jwtauth.Claims, error) {
 	c, err := m.refresh.Inspect(ctx, token)
 	early, late := errors.Is(err, jwtauth.ErrNotYetValid), errors.Is(err, jwtauth.ErrExpired)
@@ -348,7 +348,7 @@ func asOf(s Session) jwtauth.IssueOption {
 	return func(i *revocation.Issue) { i.IssuedAt, i.Stamp = s.Rotated, s.Created }
 }
 
-// refreshID returns the jti of a refresh token.
+// refreshID returns the jti of a refresh token, which is the same in every process.
 func refreshID(session string, generation int64) string {
 	sum := sha256.Sum256([]byte("jwtauth refresh token\x00" + session + "\x00" + strconv.FormatInt(generation, 10)))
 	return base64.RawURLEncoding.EncodeToString(sum[:16])

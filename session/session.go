@@ -23,7 +23,8 @@
 //
 // # The endpoints
 //
-// [Manager.Handler] serves JSON. It looks only at the last segment of the path.
+// [Manager.Handler] serves JSON. It looks only at the last segment of the path, with or
+// without a slash at the end.
 //
 //   - POST create/ with "email" or "username", and "password", logs in. It returns 200
 //     with a [Pair], or 401 with the code credentials_not_valid, whatever was wrong. The
@@ -34,22 +35,25 @@
 //   - POST logout/ ends the session of the request's access token, or of a
 //     "refresh_token" in the body, with both its tokens. With "session_id" it ends that
 //     session of the same subject instead, and with "everywhere": true all of them. It
-//     returns 204, also if the session had already ended. An expired access token, and a
-//     token that was revoked, may end their own session and no other.
+//     returns 204, also if the session was already revoked. An expired access token,
+//     and a token that was revoked, may end their own session and no other. An expired
+//     refresh token is 401.
 //   - GET sessions/ returns 200 and "sessions", those of the access token's subject.
 //
-// A bad token is 401 with the code token_not_valid, and a reason if it is authentic:
-// expired, revoked or reused. No token is 401 with the code not_authenticated. 400 means
-// that the body is not a JSON object or a field has a wrong type, 413 that the body is
-// larger than 64 KiB, and 415 that it is not JSON. An outage is 503 with Retry-After: the
-// client must keep its tokens and try again. All responses have Cache-Control: no-store.
+// A bad token is 401 with the code token_not_valid, and a reason if it is authentic, such
+// as expired, revoked, reused or wrong_type. No token is 401 with the code
+// not_authenticated. 400 means that the body is not a JSON object or a field has a wrong
+// type. create/ also answers 400 to an empty body and to a name in another case, such as
+// "Email". 413 means that the body is larger than 64 KiB, and 415 that it has another
+// Content-Type than application/json. An outage is 503 with Retry-After: the client must
+// keep its tokens and try again. All responses have Cache-Control: no-store.
 //
 // # Cookies
 //
 // With [WithCookies], browsers keep the tokens in three cookies: [AccessCookie],
 // [RefreshCookie] and [SessionCookie]. They are HttpOnly, Secure and SameSite=Lax. All
-// last until the session would end, so that an expired access token is still sent, and
-// rejected as expired.
+// last until the session ends if it is not refreshed. So an expired access token is still
+// sent, and rejected as expired.
 //
 //   - Handler and [Manager.WritePair] set cookies and write no token into a body. Handler
 //     takes tokens only from cookies. [Manager.JSONHandler] serves clients that keep
@@ -57,15 +61,15 @@
 //   - [Manager.Require] and [Manager.Auth] look for a token in the Authorization field,
 //     then in the cookie. If [WithAccess] sets extractors,
 //     jwtauth.FromCookie(AccessCookie) must be among them.
-//   - Requests with cookies, and every POST to Handler, must come from this origin or a
-//     trusted one, or get 403 (see [http.CrossOriginProtection]). GET, HEAD and OPTIONS
-//     pass from any origin, except for WebSockets: their handlers must not change
-//     anything.
+//   - Requests whose token is in a cookie, and every POST to Handler, must come from this
+//     origin or a trusted one, or get 403 (see [http.CrossOriginProtection]). GET, HEAD
+//     and OPTIONS pass from any origin, except for WebSockets: handlers of these methods
+//     must not change anything.
 //   - Browsers drop a cookie of more than 4096 bytes, name included. A login or refresh
 //     that would need one is 500, and changes nothing. The log names the largest claim.
-//   - A logout of the caller's own session and a theft delete the cookies. An outage never
-//     does. A login ends the former session of the browser, except with
-//     Cookies.KeepFormer.
+//   - A logout of the caller's own session deletes the cookies, even if it is 401, and so
+//     does a theft. An outage never does. A login at create/ ends the former session of the
+//     browser, except with Cookies.KeepFormer.
 //   - [UntilBrowserCloses] is for a login without "remember me". Cookies.Embedded is for
 //     pages in a frame on another site.
 //
@@ -88,10 +92,11 @@
 //   - create/ and refresh/ return "refresh" and "access", and refresh/ takes "refresh", as
 //     with ROTATE_REFRESH_TOKENS.
 //   - verify/ also takes a refresh token. It does not tell whether the token was replaced.
-//   - logout/ takes "refresh" and returns 200 and {}. blacklist/ is another name for it.
-//   - A failure has "detail" and, for a token, the "code" token_not_valid and, for a
-//     request with an access token, "messages". A bad field is 400, with the message under
-//     the field's name.
+//   - logout/ takes "refresh" and returns 200 and {}. blacklist/ does the same, and
+//     requires "refresh" unless the tokens are in cookies.
+//   - A failure has "detail" and, for a bad token, the "code" token_not_valid. A denial of
+//     [Manager.Require] for a bad token also has "messages". A missing field and one of a
+//     wrong type are 400, with the message under the field's name.
 //
 // What simplejwt does not have stays the same: sessions/, "everywhere" and "session_id" of
 // logout/, the bodies without tokens of [WithCookies], 403 for another origin, and 503,
@@ -99,44 +104,46 @@
 //
 // # What is promised
 //
-// A right client is not logged out, whatever its tabs, its network and the store do. It
-// needs no lock: any number of requests may refresh at once, and their responses may
-// arrive in any order, or never. If the store, the revocation list, a key or a callback
-// fails, the client gets 503, keeps its tokens and tries again.
+// The legitimate client, to which the tokens were given, is not logged out, whatever its
+// tabs, its network and the store do. It needs no lock: any number of requests may refresh
+// at once, and their responses may arrive in any order, or never. If the store, the
+// revocation list, a key or a callback fails, the client gets 503, keeps its tokens and
+// tries again.
 //
 //   - A refresh token that was first given out less than 50 seconds ago (20 more than
 //     [WithGrace]) is given out again, with a fresh access token.
-//   - A token that was replaced less than 40 seconds ago gets its successor again.
-//   - A token that was replaced longer ago gets a new successor if no client has used the
-//     first one: its response was lost.
-//   - A token that is newer than the store knows moves the session on. The store was
-//     restored from a backup, or lost a write in a failover.
+//   - A client with a token that was replaced less than 40 seconds ago gets its successor
+//     again.
+//   - A client with a token that was replaced longer ago gets a new successor if no client
+//     has used the first one: its response was lost.
+//   - A token that is newer than the store knows moves the session on. In that case the
+//     store was restored from a backup, or lost a write in a failover.
 //
 // A thief does not stay. If a token is used after its successor was used, the session
-// ends, for the thief and for the right client. The same holds for a token whose client
-// was given another one in its place. Logout ends the refresh token and, by the
+// ends, for the thief and for the legitimate client. The same holds for an unused token in
+// whose place another one was given out. Logout ends the refresh token and, by the
 // revocation list, the access token.
 //
 // # Lost responses, and what a thief gains
 //
 // A client that lost a response comes back with a token that was replaced, hours later if
-// it is a phone that slept. So a copy of a replaced token works until the right client's
-// next refresh. That refresh ends the session, or the copy. A thief who uses a token once
-// and never again raises no alarm if the right client then comes with the same token.
-// Each such refresh is a [Recovered] event.
+// it is a phone that slept. So a copy of a replaced token works until the legitimate
+// client's next refresh. That refresh ends the session, or the copy. A thief who uses a
+// token once and never again raises no alarm if the legitimate client then comes with the
+// same token. Each such refresh is a [Recovered] event.
 //
 // Use [WithoutRecovery] where an early alarm is worth an occasional login, such as for a
 // bank's web page, whose clients are always online. Without recovery, a client that
-// retries later than the grace must log in again.
+// retries later than the grace and 10 seconds must log in again.
 //
 // # What is not promised
 //
-// A thief who sees the traffic, and always comes within the grace of the right client,
-// holds the same tokens. There are only [Retried] events until one of the two is late. A
-// request that arrives more than 10 seconds after its client got the next token may be
-// taken for a thief's. An access token works for every client that holds it, until it
+// A thief who sees the traffic, and always comes within the grace of the legitimate
+// client, holds the same tokens. There are only [Retried] events until one of the two is
+// late. A request that arrives more than 10 seconds after its client got the next token may
+// be taken for a thief's. An access token works for every client that holds it, until it
 // expires or the session ends. Clocks of processes that share a store may differ by 5
-// seconds, and if subjects are revoked by a list, by its revoke.WithSkew.
+// seconds and, if a list revokes subjects, by no more than its revoke.WithSkew.
 //
 // Revoking a subject ends the sessions that began before, wherever they are refreshed
 // next. An access token that another process issues before it has read the entry lives
@@ -167,7 +174,7 @@ import (
 
 // Types (typ) of the tokens, so that neither passes for the other, or for another kind of
 // token signed with the same key (RFC 8725, section 3.11). Two Managers with one key need
-// different issuers or audiences: see [WithAccess].
+// different issuers: see [WithAccess]. Refresh tokens have no audience.
 const (
 	AccessType  = "access+jwt"
 	RefreshType = "refresh+jwt"
@@ -177,14 +184,15 @@ const (
 // ErrExpired, ErrRevoked, those of a token that is not authentic, and ErrUnavailable for
 // an outage.
 var (
-	// ErrCredentials is what a callback of [Manager.Handler] returns for a wrong
-	// password or an unknown user.
+	// ErrCredentials: the password is wrong, or the user unknown. The callback of
+	// [Manager.Handler] returns it.
 	ErrCredentials = errors.New("session: wrong credentials")
-	// ErrSubjectGone is what a callback of [WithClaims] returns for a user who may no
-	// longer have sessions.
+	// ErrSubjectGone: the user may no longer have sessions. The callback of [WithClaims]
+	// returns it.
 	ErrSubjectGone = errors.New("session: the subject is gone")
-	// ErrReused: a refresh token was used again too late, so the session was ended. The
-	// error is also jwtauth.ErrRevoked.
+	// ErrReused: a refresh token was used that only a second client can have, or that came
+	// too late for [WithoutRecovery], so the session was ended. The error is also
+	// jwtauth.ErrRevoked.
 	ErrReused = errors.New("session: refresh token used again")
 	// ErrNoSession: the subject has no such session.
 	ErrNoSession = errors.New("session: no such session")
@@ -198,7 +206,7 @@ type Manager struct {
 	access  *jwtauth.Auth
 	refresh *jwtauth.Auth
 
-	past *past.Clock // the clock of Purge, which never runs ahead
+	past *past.Clock // decides what Purge deletes, and distrusts a clock that jumps ahead
 
 	started time.Time
 	warned  atomic.Int64 // when a store that lost writes was last logged, since started; 0 for never
@@ -210,8 +218,8 @@ type Manager struct {
 // access tokens live 15 minutes. A session ends 14 days after the last refresh, and after
 // 180 days at the latest. There are no containers.
 //
-// New reports all bad options at once. The error says what was given and what would be
-// right.
+// New reports all bad options of this package at once, and then those that do not fit the
+// keys, the list or [WithAccess]. The error says what was given and what would be right.
 func New(source keys.Source, store Store, opts ...Option) (*Manager, error) {
 	c := config{accessTTL: DefaultAccessTTL, refreshTTL: DefaultRefreshTTL, maxAge: DefaultMaxAge, rules: rules{grace: DefaultGrace}, storeTimeout: DefaultStoreTimeout, clock: time.Now, bodies: ownBodies{}}
 	var errs []error
@@ -220,13 +228,13 @@ func New(source keys.Source, store Store, opts ...Option) (*Manager, error) {
 	}
 	errs = append(errs, options.Apply(&c, opts))
 	if c.noAccess && c.noRefresh {
-		errs = append(errs, errors.New("WithoutAccess and WithoutRefresh leave no token; take one"))
+		errs = append(errs, errors.New("WithoutAccess and WithoutRefresh leave no token; leave one of them out"))
 	}
 	if c.containers && c.claims == nil {
 		errs = append(errs, errors.New("WithContainers needs WithClaims, which names the container of a session"))
 	}
 	if within := (c.rules.grace + skew) / 2; c.storeTimeout > within {
-		errs = append(errs, fmt.Errorf("WithStoreTimeout(%v) is more than half of the time in which a client may ask again, which is WithGrace and %v, so that an outage could look like theft; give it %v at most", c.storeTimeout, skew, within))
+		errs = append(errs, fmt.Errorf("WithStoreTimeout(%v) is more than half of the time in which a client may ask again, which is WithGrace plus %v, so that an outage could look like theft; give it %v at most", c.storeTimeout, skew, within))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, fmt.Errorf("session: New: %w", err)
@@ -289,8 +297,8 @@ func (m *Manager) openAccess(source keys.Source) (*jwtauth.Auth, error) {
 	return jwtauth.New(source, slices.Concat(defaults, cookies, users, ours, forced)...)
 }
 
-// openRefresh makes the Auth of refresh tokens. The options of WithAccess do not apply to
-// it. It has no cache, since a refresh token is used once.
+// openRefresh makes the Auth of refresh tokens. Of the options of WithAccess only the
+// issuer applies to it. It has no cache, since a refresh token is used once.
 func (m *Manager) openRefresh() (*jwtauth.Auth, error) {
 	opts := append(m.ownOptions(RefreshType, m.refreshTTL), jwtauth.WithAnyContainer(), jwtauth.WithCache(0), jwtauth.WithStatus(status), jwtauth.WithDenial(m.writeDenial(false)))
 	if issuer := m.access.Issuer(); issuer != "" {
@@ -339,8 +347,10 @@ func (t refreshTokens) Revoke(ctx context.Context, c jwtauth.Claims) error {
 
 // Require returns a handler that calls next only for requests with a live access token.
 // It is the Private of [Manager.Auth]. A denial is 401 with the code token_not_valid, or
-// not_authenticated if no token was sent, and 403 if no other token would help. With
-// jwtauth.WithTrustedIssuer, a handler that looks up a subject must also check
+// not_authenticated if no token was sent. It is 403 if neither a refresh nor a login would
+// help, such as for a token of another container. An outage is 503.
+//
+// With jwtauth.WithTrustedIssuer, a handler that looks up a subject must also check
 // Claims.Issuer.
 func (m *Manager) Require(next http.Handler) http.Handler { return m.access.Private(next) }
 
@@ -350,8 +360,8 @@ type Pair struct {
 	AccessToken      string `json:"access_token,omitempty"`
 	RefreshToken     string `json:"refresh_token,omitempty"`
 	TokenType        string `json:"token_type"`                   // always Bearer
-	ExpiresIn        int64  `json:"expires_in,omitempty"`         // lifetime of the access token, in seconds
-	RefreshExpiresIn int64  `json:"refresh_expires_in,omitempty"` // lifetime of the refresh token, in seconds
+	ExpiresIn        int64  `json:"expires_in,omitempty"`         // seconds until the access token expires
+	RefreshExpiresIn int64  `json:"refresh_expires_in,omitempty"` // seconds until the refresh token expires
 
 	SessionID string `json:"-"`
 	Subject   string `json:"-"`
@@ -371,7 +381,8 @@ func (p Pair) LogValue() slog.Value { return slog.StringValue(p.String()) }
 // Login starts a session of a subject that the caller has authenticated, and returns its
 // first tokens. The error is [ErrSubjectGone] if the callback of [WithClaims] says so. It
 // is jwtauth.ErrUnavailable for an outage, and if the subject was revoked during the
-// call. Any other error is about a bad subject or option.
+// call. Any other error is about a bad subject or option, such as a [MaxAge] that passed
+// during the call.
 func (m *Manager) Login(ctx context.Context, subject string, opts ...LoginOption) (Pair, error) {
 	pair, err := m.login(ctx, subject, opts)
 	m.decided(ctx, "login", reason(err), err == nil)
@@ -448,16 +459,17 @@ func later(a, b time.Time) time.Time {
 // now returns the current time, truncated to the microsecond that stores keep.
 func (m *Manager) now() time.Time { return m.clock().UTC().Truncate(time.Microsecond) }
 
-// stamp returns a time that is later than every revocation so far.
+// stamp returns a time that is later than every revocation that this process knows.
 func (m *Manager) stamp(now time.Time) time.Time {
 	list, _ := revocation.Of(m.list)
 	return time.UnixMicro(list.Stamp(now)).UTC()
 }
 
 // Logout ends the session with this ID if it belongs to the subject. A session that was
-// already ended is no error. The error is [ErrNoSession] if there is none or it has
-// expired, and jwtauth.ErrUnavailable for an outage. After an outage the session may have
-// ended or not: call Logout again. [Manager.LogoutAll] has a note about trusted issuers.
+// already revoked is no error. The error is [ErrNoSession] if the subject has no such
+// session or it has expired, and jwtauth.ErrUnavailable for an outage. After an outage the
+// session may have ended or not: call Logout again. [Manager.LogoutAll] has a note about
+// trusted issuers.
 func (m *Manager) Logout(ctx context.Context, subject, sessionID string) error {
 	if !isID(sessionID) {
 		return fmt.Errorf("session: Logout: %w", ErrNoSession)
@@ -481,9 +493,9 @@ func isID(id string) bool {
 	return len(id) == len(rand.Text()) && strings.Trim(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") == ""
 }
 
-// LogoutAll ends all sessions of a subject except those named, and returns how many it
-// ended. It does not end a login that happens at the same time. If a session could not be
-// ended, the error is jwtauth.ErrUnavailable: call LogoutAll again.
+// LogoutAll ends all sessions of a subject except those with the given IDs, and returns
+// how many it ended. It may miss a login that happens at the same time. The only error is
+// jwtauth.ErrUnavailable. Some sessions may then still be live: call LogoutAll again.
 //
 // If jwtauth.WithTrustedIssuer trusts other issuers and the subject comes from a token,
 // compare Claims.Issuer with Auth().Issuer() first: another issuer may have a subject of
@@ -576,9 +588,9 @@ func reason(err error) string {
 
 func (m *Manager) log() *slog.Logger { return options.Logger(m.logger) }
 
-// outage logs an error of a store, a callback or a key, and returns one that is answered
-// with 503. If the client has hung up, the level is debug: that is no outage, and may
-// happen often.
+// outage logs an error that the server is to blame for, such as one of a store, a callback
+// or a key. It returns an error that is also jwtauth.ErrUnavailable. If the client has hung
+// up, the level is debug: that is no outage, and may happen often.
 func (m *Manager) outage(ctx context.Context, where string, err error) error {
 	level := slog.LevelError
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
@@ -592,8 +604,9 @@ func (m *Manager) outage(ctx context.Context, where string, err error) error {
 const purgeEvery = time.Hour
 
 // Run deletes expired sessions from the store once an hour, until ctx ends, and returns
-// the error of ctx. It logs a failure and tries again. Without Run, expired sessions stay
-// in stores that do not delete them on their own. [Memory] does.
+// the error of ctx. If that fails, Run logs it and tries again an hour later. Without Run,
+// expired sessions stay in stores that do not delete them on their own. [Memory] deletes
+// some at each login.
 func (m *Manager) Run(ctx context.Context) error {
 	ticker := time.NewTicker(purgeEvery)
 	defer ticker.Stop()
@@ -604,12 +617,12 @@ func (m *Manager) Run(ctx context.Context) error {
 		case <-ticker.C:
 		}
 		if err := m.purge(ctx); err != nil && ctx.Err() == nil {
-			m.log().ErrorContext(ctx, "session: expired sessions cannot be taken out", "error", err)
+			m.log().ErrorContext(ctx, "session: expired sessions could not be deleted", "error", err)
 		}
 	}
 }
 
-// purge deletes expired sessions. It gives up when the next purge is due.
+// purge deletes expired sessions. It gives up after an hour, when the next purge is due.
 func (m *Manager) purge(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, purgeEvery)
 	defer cancel()

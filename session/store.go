@@ -12,8 +12,8 @@ type Session struct {
 	Subject string // sub
 
 	// Generation is the number of the current refresh token, 1 at login. Prev is the
-	// generation that it replaced, 0 at login. Generations between the two never reached
-	// the client.
+	// generation that it replaced, 0 at login. Generations between the two were skipped:
+	// no client had used them.
 	Generation, Prev int64
 
 	// Created is the time of the login, and Rotated that of the current generation, to
@@ -39,8 +39,9 @@ type Session struct {
 	Label string
 
 	// ClockAhead is how far the clock of the store's server was ahead of this machine's
-	// when Get read the row, at least, since it includes the time of the call. Only
-	// Advance uses it, and no store keeps it.
+	// when Get read the row. It is a little too large, never too small, since it includes
+	// the time of the call. It is zero for a store without a server. Only Advance uses it,
+	// and no store keeps it.
 	ClockAhead time.Duration
 }
 
@@ -51,7 +52,7 @@ func (s Session) live(now time.Time) bool {
 
 // Reasons for which a Manager ends a session.
 const (
-	ReasonLogout      = "logout"       // Logout or LogoutAll, or the list revoked it before the store did
+	ReasonLogout      = "logout"       // a logout, a new login in the same browser, or a revocation of the session
 	ReasonReused      = "reused"       // a refresh token was used again: theft
 	ReasonSubjectGone = "subject_gone" // the callback of WithClaims said so
 )
@@ -63,18 +64,19 @@ const (
 )
 
 // Store keeps sessions. A new one must pass jwtauthtest.TestSessionStore. All methods are
-// safe for concurrent use, also by several processes. They return an error only for an
-// outage, including the end of ctx. A missing row is not an error.
+// safe for concurrent use, also by all processes that share the store. They return an error
+// only for an outage, including the end of ctx, and for an ID that is taken. A missing row
+// is not an error.
 //
 // Subjects and IDs are compared byte for byte. IDs are at most 64 ASCII letters and
 // digits. Subjects are at most [MaxText] bytes, labels 256 and reasons 32, all valid
-// UTF-8 without control characters. Times are kept to the microsecond.
+// UTF-8 without control characters. Times are kept to the microsecond, truncated.
 type Store interface {
-	// Create adds a session. It is an error if the ID is taken.
+	// Create adds a session. It returns an error if the ID is taken.
 	Create(ctx context.Context, s Session) error
 
-	// Get returns a session, even one that has ended. It sees every call that returned
-	// before.
+	// Get returns a session, even one that has ended, and true, or false if there is none.
+	// It sees the effect of every call that returned before.
 	Get(ctx context.Context, subject, id string) (Session, bool, error)
 
 	// Advance decides which of several requests moves a session on. In one atomic
@@ -86,29 +88,30 @@ type Store interface {
 	//     ClockAhead).
 	//
 	// Otherwise it changes nothing and returns false. The deadline is for a step that
-	// waited for a lock: its caller has given up, so it must not take effect. After an
-	// error the step may or may not have been taken.
+	// waited for a lock, or for a server that stood still: its caller has given up, so it
+	// must not take effect. After an error the step may or may not have been taken, but it
+	// is never taken after the deadline.
 	Advance(ctx context.Context, from, next Session, now time.Time) (bool, error)
 
-	// Revoke sets RevokedAt and Reason of a session that was not revoked. Otherwise it
-	// returns false and changes nothing.
+	// Revoke sets RevokedAt and Reason of a session that was not revoked, and returns true.
+	// Otherwise it returns false and changes nothing.
 	Revoke(ctx context.Context, subject, id, reason string, at time.Time) (bool, error)
 
 	// List returns the sessions of a subject that were not revoked and whose expiries are
 	// both after now, in any order.
 	List(ctx context.Context, subject string, now time.Time) ([]Session, error)
 
-	// Purge deletes sessions with an expiry before the given time. It must delete no
-	// others: a revoked session stays until then, too. A store may also do so on its own,
-	// by its own clock.
+	// Purge deletes sessions that have an expiry before the given time. It must delete no
+	// others: a revoked session stays until then, too. A store may instead delete them on
+	// its own, by its own clock, and then Purge may do nothing.
 	Purge(ctx context.Context, before time.Time) error
 }
 
 // MaxText is the longest subject, in bytes.
 const MaxText = 1024
 
-// timely limits the time of each call to a store, so that no request hangs. Purge has no
-// limit, since no request waits for it.
+// timely limits the time of each call to a store, so that no request hangs. It does not
+// limit Purge, since no request waits for it.
 type timely struct {
 	Store
 	most time.Duration

@@ -3,13 +3,15 @@ package session
 import "time"
 
 const (
-	// skew is added to the grace for the clocks of two processes, and to a session's end
-	// when it is ended. It is twice the 5 seconds by which clocks may differ.
+	// skew is added to the grace, since clocks of processes differ. A logout also ends
+	// sessions that expired up to skew ago. It is twice the 5 seconds by which clocks may
+	// differ.
 	skew = 10 * time.Second
 	// margin is how long a request and its response may be on their way.
 	margin = 10 * time.Second
-	// mostRests is for how many rests a token may stay current, however often it is given
-	// again. A thief must not be able to keep the window open for ever.
+	// mostRests limits for how long the current token is given again, in rests (see check)
+	// since it was made, however often the window begins again. A thief must not be able to
+	// keep the window open for ever.
 	mostRests = 5
 )
 
@@ -18,7 +20,7 @@ type verdict int
 
 const (
 	gone      verdict = iota // there is no such session, or it was ended
-	expired                  // for too long idle, or too old
+	expired                  // it was idle for too long, or is too old
 	rotate                   // it is the current one: replace it
 	retried                  // it was given or replaced just now: give the current one again
 	extended                 // like retried, but the window ends soon: begin it again
@@ -37,19 +39,20 @@ type rules struct {
 // request arrived. now is later if the store or a callback was slow. The decision depends
 // on nothing else, so it does not matter which request wins a race in the store.
 //
-// No right client is rejected, whatever the number of its requests, as long as a request
-// and its response take less than margin:
+// The legitimate client is never rejected, whatever the number of its requests, as long as
+// a request and its response take less than margin:
 //   - A chain moves at most once per window, which is grace plus skew. A token is given
 //     again for window plus margin after it was first given, and clocks differ by less
 //     than skew. So only two tokens were current within the grace: the current one and
 //     Prev, which it replaced.
 //   - Prev is good for the window. A request that was sent with it before the client had
 //     its successor gets that successor.
-//   - After that Prev stays good until its successor is used, which would make the
-//     successor Prev. A client that comes with Prev so late has lost the response. Its
-//     new token skips the lost one.
-//   - A token that was just given is never skipped. Giving a successor again near the end
-//     of the window begins the window again, a limited number of times.
+//   - After that, unless noRecovery is set, Prev stays good until its successor is used,
+//     which would make the successor Prev. A client that comes with Prev so late has lost
+//     the response. Its new token skips the lost one.
+//   - A token that was just given is never skipped, since giving a successor again near
+//     the end of the window begins the window again. Even then the current token rotates
+//     once it has been current for mostRests rests.
 //
 // A thief does not stay. A used token is Prev until its successor is used, and counts as
 // stolen from then on. So does a skipped token: a thief who comes with Prev skips the
@@ -83,8 +86,9 @@ func (r rules) check(s Session, found bool, generation int64, came, now time.Tim
 	}
 }
 
-// prev returns the generation that the current one replaced. Rows without Prev were
-// written by earlier versions, in which each generation replaced the one before.
+// prev returns the generation that the current one replaced, 0 after a login. Other rows
+// without Prev were written by earlier versions, in which each generation replaced the one
+// before.
 func (s Session) prev() int64 {
 	if s.Prev == 0 {
 		return s.Generation - 1
