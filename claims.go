@@ -461,6 +461,8 @@ func (a *Auth) checkRevocation(ctx context.Context, c *Claims) error {
 	}
 	revoked, err := a.revocations.Revoked(ctx, c.own())
 	switch {
+	case errors.Is(err, ErrExpired):
+		return err
 	case err != nil:
 		return fmt.Errorf("%w: revocations: %w", ErrUnavailable, err)
 	case revoked:

@@ -147,8 +147,11 @@ type Auth struct {
 // An Auth calls Revoked on every request whose token passes all other checks except that
 // of its container, from any number of goroutines. It does not call it for a token
 // without iat, or one that lives longer than [WithMaxLifetime]: those are rejected with
-// [ErrRevoked]. If Revoked returns an error, the token is rejected with [ErrUnavailable],
-// which is a 503.
+// [ErrRevoked].
+//
+// If the error of Revoked is [ErrExpired], the token is rejected as an expired one, so that
+// its client refreshes it. Any other error rejects it with [ErrUnavailable], which is a
+// 503.
 type RevocationChecker interface {
 	Revoked(ctx context.Context, c Claims) (bool, error)
 }

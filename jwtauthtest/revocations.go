@@ -174,7 +174,7 @@ var texts = []string{
 func entriesComeBack(t *testing.T, newStore func(t *testing.T) revoke.Store) {
 	soon := time.Now().Add(time.Hour)
 	var varied []revoke.Entry
-	for _, kind := range []revoke.Kind{revoke.Token, revoke.Session, revoke.Subject, revoke.Container} {
+	for _, kind := range []revoke.Kind{revoke.Token, revoke.Session, revoke.Subject, revoke.Container, revoke.Access} {
 		for _, issuer := range []string{"", "https://api.example.com"} {
 			varied = append(varied, revoke.Entry{Kind: kind, Issuer: issuer, ID: "alice", Expires: soon})
 		}
@@ -477,7 +477,7 @@ func hopelessEntries(t *testing.T, newStore func(t *testing.T) revoke.Store) {
 	store := newStore(t)
 	for name, change := range map[string]func(e *revoke.Entry){
 		"no kind":                    func(e *revoke.Entry) { e.Kind = 0 },
-		"an unknown kind":            func(e *revoke.Entry) { e.Kind = 5 },
+		"an unknown kind":            func(e *revoke.Entry) { e.Kind = 6 },
 		"no id":                      func(e *revoke.Entry) { e.ID = "" },
 		"an id that is too long":     func(e *revoke.Entry) { e.ID = strings.Repeat("x", revoke.MaxText+1) },
 		"an issuer that is too long": func(e *revoke.Entry) { e.Issuer = strings.Repeat("x", revoke.MaxText+1) },

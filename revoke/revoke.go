@@ -16,7 +16,8 @@
 //
 // Most programs need only [New], [List.Run] and one of [List.RevokeToken],
 // [List.RevokeSubject] and [List.RevokeContainer], or [List.Handler]. [List.Sync] and
-// [List.Status] are for servers with a readiness check or monitoring.
+// [List.Status] are for servers with a readiness check or monitoring. [List.ExpireAccess]
+// lets sessions go on, and is for changes of roles.
 //
 // The entries are in a [Store], a log that all servers append to and follow. [NewMemory]
 // is the log of one process, and is gone when the process ends. Packages store/sqlstore
@@ -193,8 +194,8 @@ func New(store Store, opts ...Option) (*List, error) {
 // forever is the time of a read that never becomes stale.
 const forever = 1<<63 - 1
 
-// Revoked reports whether the token with these claims has been revoked. Its only error is
-// [ErrStale].
+// Revoked reports whether the token with these claims has been revoked. The error is
+// jwtauth.ErrExpired if [List.ExpireAccess] ended it, and [ErrStale] if the list is stale.
 func (l *List) Revoked(_ context.Context, c jwtauth.Claims) (bool, error) {
 	if !l.accept && l.stale() {
 		return false, ErrStale
@@ -203,11 +204,19 @@ func (l *List) Revoked(_ context.Context, c jwtauth.Claims) (bool, error) {
 	if stamp == 0 { // another issuer's clock may be ahead, which must not save its older tokens
 		stamp = c.IssuedAt.Add(-revocation.Ahead(&l.link, c.Issuer, unstampedAhead)).UnixMicro()
 	}
-	return l.seen.has(Token, c.Issuer, c.ID, 0) ||
+	if l.seen.has(Token, c.Issuer, c.ID, 0) ||
 		l.seen.has(Session, c.Issuer, c.SessionID, 0) ||
 		l.seen.has(Subject, c.Issuer, c.Subject, stamp) ||
-		l.seen.has(Container, c.Issuer, c.Container, stamp), nil
+		l.seen.has(Container, c.Issuer, c.Container, stamp) {
+		return true, nil
+	}
+	if c.SessionID != "" && l.seen.has(Access, c.Issuer, c.Subject, stamp) {
+		return false, errAccessExpired
+	}
+	return false, nil
 }
+
+var errAccessExpired = fmt.Errorf("%w: by ExpireAccess", jwtauth.ErrExpired)
 
 // MaxLifetime returns the value of [WithMaxLifetime].
 func (l *List) MaxLifetime() time.Duration { return l.maxLifetime }
@@ -277,6 +286,16 @@ func (l *List) RevokeContainer(ctx context.Context, issuer, container string) er
 	return l.revoke(ctx, "RevokeContainer", Entry{Kind: Container, Issuer: issuer, ID: container})
 }
 
+// ExpireAccess makes every access token of the subject's sessions expired that was issued
+// so far. The sessions go on: clients refresh, and get tokens with new claims. Most
+// programs call ExpireAccess of package session's Manager.
+//
+// Only tokens with a sid are affected. All processes that read the log must have this
+// version of the library: earlier ones cannot use such an entry, and become stale.
+func (l *List) ExpireAccess(ctx context.Context, issuer, subject string) error {
+	return l.revoke(ctx, "ExpireAccess", Entry{Kind: Access, Issuer: issuer, ID: subject})
+}
+
 func (l *List) revoke(ctx context.Context, method string, e Entry) error {
 	if e.ID == "" {
 		return fmt.Errorf("revoke: %s: the id is empty, and would mean every token without one", method)
@@ -284,7 +303,7 @@ func (l *List) revoke(ctx context.Context, method string, e Entry) error {
 	if len(e.ID) > MaxText || len(e.Issuer) > MaxText {
 		return fmt.Errorf("revoke: %s: an issuer or an id has more than %d bytes", method, MaxText)
 	}
-	if have := revocation.Unknown(&l.link, e.Issuer, e.Kind == Token || e.Kind == Session); have != "" {
+	if have := revocation.Unknown(&l.link, e.Issuer, !e.Kind.hasEpoch()); have != "" {
 		return fmt.Errorf("revoke: %s: %w %q, so that nothing would be revoked; they have %s, where \"\" is one without jwtauth.WithIssuer", method, ErrIssuer, e.Issuer, have)
 	}
 	if e.Kind == Token && e.Expires.Before(l.past.Now()) {
@@ -293,14 +312,13 @@ func (l *List) revoke(ctx context.Context, method string, e Entry) error {
 	if l.isKnown(e) {
 		return nil // revoking a token again and again must not make the log grow
 	}
-	upToNow := e.Kind == Subject || e.Kind == Container
-	if upToNow {
+	if e.Kind.hasEpoch() {
 		l.setEpoch(&e)
 	}
 	l.unwritten.Store(e.place(), true)
 	l.reject(e) // in this process, even if the log fails
 	var errs []error
-	if upToNow && !l.local {
+	if e.Kind.hasEpoch() && !l.local {
 		// Other processes issue stamps later than the epochs that they know. This
 		// process may not have read those epochs yet.
 		errs = append(errs, l.Sync(ctx))
@@ -326,7 +344,7 @@ func (l *List) revoke(ctx context.Context, method string, e Entry) error {
 // as long. An entry that could not be written is not known, so that it is written when it
 // is revoked again.
 func (l *List) isKnown(e Entry) bool {
-	if e.Kind != Token && e.Kind != Session {
+	if e.Kind.hasEpoch() {
 		return false
 	}
 	if _, unwritten := l.unwritten.Load(e.place()); unwritten {

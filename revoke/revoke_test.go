@@ -87,10 +87,19 @@ func TestRevokeSession_IsForGood(t *testing.T) {
 	require.False(t, revoked)
 }
 
-// upToNow are the two methods that revoke all tokens issued so far.
+// upToNow are the methods that end all tokens issued so far.
 var upToNow = map[string]func(*revoke.List) error{
 	"subject":   func(l *revoke.List) error { return l.RevokeSubject(context.Background(), issuer, "alice") },
 	"container": func(l *revoke.List) error { return l.RevokeContainer(context.Background(), issuer, "demo") },
+	"access":    func(l *revoke.List) error { return l.ExpireAccess(context.Background(), issuer, "alice") },
+}
+
+// endedBy returns the error of a token of a session that a method of upToNow has ended.
+func endedBy(name string) error {
+	if name == "access" {
+		return jwtauth.ErrExpired
+	}
+	return jwtauth.ErrRevoked
 }
 
 // Many tokens are issued within a second, so iat cannot order them, and stamps must.
@@ -112,16 +121,16 @@ func TestRevokeSubject_IsExactWithinAProcess(t *testing.T) {
 				var old []string
 				for i := range 500 {
 					for range i % 3 {
-						old = append(old, issue(t, auth, "demo", "alice"))
+						old = append(old, issue(t, auth, "demo", "alice", jwtauth.SessionID("s")))
 						tick(clock)
 					}
 					require.NoError(t, revokeNow(list))
 					tick(clock)
-					token := issue(t, auth, "demo", "alice")
+					token := issue(t, auth, "demo", "alice", jwtauth.SessionID("s"))
 					require.NoError(t, verdict(auth, token), "issued after revocation %d", i)
 					tick(clock)
 					for _, token := range old {
-						require.ErrorIs(t, verdict(auth, token), jwtauth.ErrRevoked, "issued before revocation %d", i)
+						require.ErrorIs(t, verdict(auth, token), endedBy(name), "issued before revocation %d", i)
 					}
 					old = []string{token}
 				}
@@ -359,10 +368,10 @@ func TestRevokeSubject_OverALogThatCannotBeRead(t *testing.T) {
 			list := newList(t, log)
 			auth := newAuth(t, list)
 			require.NoError(t, list.Sync(t.Context()))
-			token := issue(t, auth, "demo", "alice")
+			token := issue(t, auth, "demo", "alice", jwtauth.SessionID("s"))
 			log.fail(down, "Since")
 			require.ErrorIs(t, revokeNow(list), down, "what other processes stamped may lie behind the epochs that it missed")
-			require.ErrorIs(t, verdict(auth, token), jwtauth.ErrRevoked, "here it counts all the same")
+			require.ErrorIs(t, verdict(auth, token), endedBy(name), "here it counts all the same")
 			log.fail(nil, "Since")
 			require.NoError(t, revokeNow(list))
 		})
@@ -502,13 +511,16 @@ var revocations = map[string]func(l *revoke.List, issuer string) error{
 	"RevokeContainer": func(l *revoke.List, issuer string) error {
 		return l.RevokeContainer(context.Background(), issuer, "demo")
 	},
+	"ExpireAccess": func(l *revoke.List, issuer string) error {
+		return l.ExpireAccess(context.Background(), issuer, "alice")
+	},
 }
 
 func TestRevoke_ForAnIssuerThatNoAuthHas(t *testing.T) {
 	const other = "https://idp.example.com"
 	type opts = []jwtauth.Option
 	withIssuer, withBoth := opts{jwtauth.WithIssuer(issuer)}, opts{jwtauth.WithIssuer(issuer), jwtauth.WithTrustedIssuer(other, keys.HS256([]byte(strings.Repeat("k", 16)+strings.Repeat("x", 16))))}
-	all, none := "RevokeToken RevokeSession RevokeSubject RevokeContainer", ""
+	all, none := "RevokeToken RevokeSession RevokeSubject RevokeContainer ExpireAccess", ""
 	for name, test := range map[string]struct {
 		auths  []opts
 		issuer string

@@ -19,8 +19,8 @@ import (
 // It would reject a good token, and never accept a bad one.
 type set struct {
 	ids, issuers [2]maphash.Seed
-	issuer       atomic.Pointer[hashedIssuer]         // of the last look-up; most services have only one
-	tables       [Container + 1]atomic.Pointer[table] // by Kind; nil without entries
+	issuer       atomic.Pointer[hashedIssuer]      // of the last look-up; most services have only one
+	tables       [Access + 1]atomic.Pointer[table] // by Kind; nil without entries
 
 	mu sync.Mutex // held while an entry is added
 }
@@ -85,20 +85,27 @@ func (s *set) until(e Entry) int64 {
 // lacks reports whether no entry of any kind has one of these first hashes.
 func (s *set) lacks(firsts [Container]uint64) bool {
 	for i, first := range firsts {
-		if t := s.tables[i+1].Load(); t != nil {
-			for range t.alike(first) {
-				return false
-			}
+		if s.hasAlike(Kind(i+1), first) {
+			return false
 		}
 	}
-	return true
+	return !s.hasAlike(Access, firsts[Subject-1])
+}
+
+func (s *set) hasAlike(kind Kind, first uint64) bool {
+	if t := s.tables[kind].Load(); t != nil {
+		for range t.alike(first) {
+			return true
+		}
+	}
+	return false
 }
 
 // add keeps an entry. If there is one about the same, it raises its epoch and expiry. It
 // may drop entries that expired before now.
 func (s *set) add(e Entry, now int64) {
 	epoch := e.Epoch
-	if e.Kind == Token || e.Kind == Session {
+	if !e.Kind.hasEpoch() {
 		epoch = math.MaxInt64
 	}
 	hash := [2]uint64{s.first(e.Issuer, e.ID), s.second(e.Issuer, e.ID)}

@@ -16,7 +16,12 @@ const (
 	Session   Kind = 2 // the tokens of one session, by their sid
 	Subject   Kind = 3 // the tokens of one subject up to the epoch
 	Container Kind = 4 // the tokens of one container up to the epoch
+	Access    Kind = 5 // the access tokens of one subject's sessions up to the epoch, which count as expired
 )
+
+// hasEpoch reports whether entries of this kind are about the tokens issued up to an
+// epoch. Entries of the other kinds are about all tokens with their ID.
+func (k Kind) hasEpoch() bool { return k != Token && k != Session }
 
 // MaxText is the longest issuer or ID, in bytes.
 const MaxText = 1024
@@ -26,7 +31,7 @@ type Entry struct {
 	Kind   Kind
 	Issuer string // iss, "" for tokens without one
 	ID     string // jti, sid, sub or container; never empty, any bytes
-	// Epoch is the latest stamp that a Subject or Container entry revokes, in
+	// Epoch is the latest stamp that a Subject, Container or Access entry is about, in
 	// microseconds since 1970. It may be negative. It is 0 for other kinds.
 	Epoch int64
 	// Expires is when all tokens that the entry revokes have expired, in the year 9999 at
@@ -43,7 +48,7 @@ var endOfTime = time.Date(9999, time.December, 31, 23, 59, 59, 0, time.UTC)
 // stale.
 func (e Entry) Validate() error {
 	switch {
-	case e.Kind < Token || e.Kind > Container:
+	case e.Kind < Token || e.Kind > Access:
 		return fmt.Errorf("it is of kind %d", e.Kind)
 	case e.ID == "":
 		return errors.New("its id is empty")

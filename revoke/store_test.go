@@ -15,7 +15,7 @@ import (
 func TestEntry_ThatIsNotValidFailsClosed(t *testing.T) {
 	soon := time.Now().Add(time.Hour)
 	for name, e := range map[string]revoke.Entry{
-		"of an unknown kind":         {Kind: revoke.Container + 1, ID: "x", Expires: soon},
+		"of an unknown kind":         {Kind: revoke.Access + 1, ID: "x", Expires: soon},
 		"of no kind":                 {ID: "x", Expires: soon},
 		"of a negative kind":         {Kind: -1, ID: "x", Expires: soon},
 		"without an id":              {Kind: revoke.Token, Expires: soon},

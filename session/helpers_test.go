@@ -287,8 +287,9 @@ func (l faultyLog) Append(ctx context.Context, e revoke.Entry) error {
 	return l.f.call(ctx, "Append", func() error { return l.f.log.Append(ctx, e) })
 }
 
-func (l faultyLog) Since(ctx context.Context, cursor string, limit int) (revoke.Page, error) {
-	return l.f.log.Since(ctx, cursor, limit)
+func (l faultyLog) Since(ctx context.Context, cursor string, limit int) (page revoke.Page, err error) {
+	err = l.f.call(ctx, "Since", func() (err error) { page, err = l.f.log.Since(ctx, cursor, limit); return err })
+	return page, err
 }
 
 func (l faultyLog) Purge(ctx context.Context, before time.Time) error {

@@ -55,6 +55,7 @@ func (m *Manager) next(ctx context.Context, refreshToken string) (Pair, error) {
 		if err := m.reject(ctx, t, row, v); err != nil {
 			return Pair{}, err
 		}
+		m.catchUp(ctx, row)
 		says, err := m.askOrEnd(ctx, row)
 		if err != nil {
 			return Pair{}, err
@@ -99,6 +100,25 @@ func (m *Manager) reject(ctx context.Context, t presented, s Session, v verdict)
 	}
 	return nil
 }
+
+// catchUp reads the revocation log before an early refresh: the reason may be an
+// ExpireAccess that another process rejects by and this one has not read. The new access
+// token would then be rejected, too, and clients log out if that happens twice. If the log
+// cannot be read, the refresh goes on: the list itself fails closed once it is stale.
+func (m *Manager) catchUp(ctx context.Context, row Session) {
+	window := m.rules.grace + skew + margin
+	if m.noAccess || m.now().Sub(row.given()) > m.accessTTL+window {
+		return // its access token has expired by itself
+	}
+	ctx, cancel := context.WithTimeout(ctx, catchUpTimeout)
+	defer cancel()
+	if err := m.list.Sync(ctx); err != nil {
+		m.log().DebugContext(ctx, "session: the revocation log cannot be read before a refresh", "error", err)
+	}
+}
+
+// catchUpTimeout bounds how much longer a refresh takes if the log hangs.
+const catchUpTimeout = time.Second
 
 // endStolen ends a session whose token was used again, and returns the error for that.
 func (m *Manager) endStolen(ctx context.Context, s Session) error {
@@ -275,7 +295,7 @@ func (m *Manager) inspectRefresh(ctx context.Context, token string) (jwtauth.Cla
 }
 
 func (m *Manager) notRevoked(ctx context.Context, c jwtauth.Claims) error {
-	switch revoked, err := m.list.Revoked(ctx, c); {
+	switch revoked, err := (refreshRevocations{m.list}).Revoked(ctx, c); {
 	case err != nil:
 		return fmt.Errorf("%w: revocations: %w", jwtauth.ErrUnavailable, err)
 	case revoked:
@@ -286,6 +306,7 @@ func (m *Manager) notRevoked(ctx context.Context, c jwtauth.Claims) error {
 
 // accessSays holds what the callback of WithClaims returned for an access token.
 type accessSays struct {
+	stamp     time.Time // when the callback was called
 	container string
 	opts      []jwtauth.IssueOption
 }
@@ -293,6 +314,9 @@ type accessSays struct {
 // ask calls the callback of WithClaims, even if there are no access tokens: it knows
 // which subjects are gone.
 func (m *Manager) ask(ctx context.Context, s Session) (says accessSays, err error) {
+	// A callback may read a role just before it changes. The token must then count as issued
+	// before the ExpireAccess that follows the change.
+	says.stamp = m.stamp(m.now())
 	if m.claims == nil {
 		return says, nil
 	}
@@ -315,7 +339,7 @@ func (m *Manager) sign(ctx context.Context, s Session, says accessSays, brief bo
 	if !m.noAccess {
 		ttl := min(m.accessTTL, earlier(s.IdleExpires, s.MaxExpires).Sub(now.Truncate(time.Second)))
 		token, err := m.access.Issue(says.container, append(slices.Clip(says.opts), jwtauth.Subject(s.Subject), jwtauth.SessionID(s.ID),
-			jwtauth.TTL(ttl))...)
+			jwtauth.TTL(ttl), stampedAt(says.stamp))...)
 		if err != nil {
 			return Pair{}, m.outage(ctx, "issuing an access token", err)
 		}
@@ -346,6 +370,10 @@ func (m *Manager) sign(ctx context.Context, s Session, says accessSays, brief bo
 // for revocations it belongs to the login.
 func asOf(s Session) jwtauth.IssueOption {
 	return func(i *revocation.Issue) { i.IssuedAt, i.Stamp = s.Rotated, s.Created }
+}
+
+func stampedAt(stamp time.Time) jwtauth.IssueOption {
+	return func(i *revocation.Issue) { i.Stamp = stamp }
 }
 
 // refreshID returns the jti of a refresh token, which is the same in every process.

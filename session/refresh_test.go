@@ -459,7 +459,9 @@ func TestRefresh_ASessionDoesNotOutliveARevocationThatWasReadLate(t *testing.T) 
 	clock.advance(time.Minute)
 	require.NoError(t, here.RevokeSubject(t.Context(), m.Auth().Issuer(), "alice"))
 	clock.advance(5 * time.Second)
+	f.fault = &fault{call: "Since", lasts: true} // an early refresh would otherwise read the log
 	late := refresh(t, m, pair.RefreshToken)
+	f.fault = nil
 	require.NoError(t, there.Sync(t.Context()))
 	for range 3 {
 		clock.advance(20 * time.Minute)

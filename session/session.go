@@ -17,6 +17,7 @@
 //
 // Most programs need only [New], [Manager.Handler], [Manager.Require] and [Manager.Run].
 // [Manager.Login] and [Manager.Refresh] do in code what Handler does over HTTP.
+// [Manager.ExpireAccess] makes a change of roles take effect at once.
 // [WithCookies] keeps the tokens in cookies that no script can read. [NewMemory] is a
 // [Store] for one process, and forgets sessions at a restart. Packages store/sqlstore and
 // store/redisstore have stores for several processes.
@@ -300,11 +301,23 @@ func (m *Manager) openAccess(source keys.Source) (*jwtauth.Auth, error) {
 // openRefresh makes the Auth of refresh tokens. Of the options of WithAccess only the
 // issuer applies to it. It has no cache, since a refresh token is used once.
 func (m *Manager) openRefresh() (*jwtauth.Auth, error) {
-	opts := append(m.ownOptions(RefreshType, m.refreshTTL), jwtauth.WithAnyContainer(), jwtauth.WithCache(0), jwtauth.WithStatus(status), jwtauth.WithDenial(m.writeDenial(false)))
+	opts := append(m.ownOptions(RefreshType, m.refreshTTL), jwtauth.WithRevocations(refreshRevocations{m.list}), jwtauth.WithAnyContainer(), jwtauth.WithCache(0), jwtauth.WithStatus(status), jwtauth.WithDenial(m.writeDenial(false)))
 	if issuer := m.access.Issuer(); issuer != "" {
 		opts = append(opts, jwtauth.WithIssuer(issuer))
 	}
 	return jwtauth.New(m.refreshKeys, opts...)
+}
+
+// refreshRevocations is the revocation list for refresh tokens, to which ExpireAccess does
+// not apply.
+type refreshRevocations struct{ *revoke.List }
+
+func (l refreshRevocations) Revoked(ctx context.Context, c jwtauth.Claims) (bool, error) {
+	revoked, err := l.List.Revoked(ctx, c)
+	if errors.Is(err, jwtauth.ErrExpired) {
+		err = nil
+	}
+	return revoked, err
 }
 
 // ownOptions returns the options of both Auths that a user cannot change. Tokens issued
@@ -390,8 +403,8 @@ func (m *Manager) Login(ctx context.Context, subject string, opts ...LoginOption
 }
 
 func (m *Manager) login(ctx context.Context, subject string, opts []LoginOption) (Pair, error) {
-	if subject == "" || len(subject) > MaxText || !utf8.ValidString(subject) || strings.ContainsFunc(subject, unicode.IsControl) {
-		return Pair{}, fmt.Errorf("session: Login: a subject must be valid UTF-8, without control characters, and have 1 to %d bytes", MaxText)
+	if err := checkSubject(subject); err != nil {
+		return Pair{}, fmt.Errorf("session: Login: %w", err)
 	}
 	l := login{maxAge: m.maxAge}
 	for i, opt := range opts {
@@ -434,6 +447,13 @@ func (m *Manager) login(ctx context.Context, subject string, opts []LoginOption)
 	}
 	m.report(LoggedIn, s, "")
 	return pair, nil
+}
+
+func checkSubject(subject string) error {
+	if subject == "" || len(subject) > MaxText || !utf8.ValidString(subject) || strings.ContainsFunc(subject, unicode.IsControl) {
+		return fmt.Errorf("a subject must be valid UTF-8, without control characters, and have 1 to %d bytes", MaxText)
+	}
+	return nil
 }
 
 // idle returns when a session ends if its last refresh is now. The clock may have been
@@ -543,6 +563,26 @@ func (m *Manager) end(ctx context.Context, subject, id, reason string) error {
 		kind = Reused
 	}
 	m.report(kind, Session{ID: id, Subject: subject}, reason)
+	return nil
+}
+
+// ExpireAccess makes every access token that the subject has so far expired. Call it after
+// a change of the subject's roles: clients refresh silently, and get a token with the
+// claims that [WithClaims] returns then. Sessions go on, except with [WithoutRefresh].
+//
+// In this process it takes effect before ExpireAccess returns, and in others once they have
+// read the log of [WithRevocations]. The error is jwtauth.ErrUnavailable for an outage:
+// call ExpireAccess again. Any other error is about a bad subject, or [WithoutAccess].
+func (m *Manager) ExpireAccess(ctx context.Context, subject string) error {
+	if m.noAccess {
+		return errors.New("session: ExpireAccess: with WithoutAccess there are no access tokens; call it on the Manager that issues them")
+	}
+	if err := checkSubject(subject); err != nil {
+		return fmt.Errorf("session: ExpireAccess: %w", err)
+	}
+	if err := m.list.ExpireAccess(ctx, m.access.Issuer(), subject); err != nil {
+		return m.outage(ctx, "ExpireAccess", err)
+	}
 	return nil
 }
 
