@@ -12,14 +12,14 @@ import (
 	"runtime"
 )
 
-// LoadOrCreate returns the private key in the JWK file at path. If there is no file, it
-// creates one, with a key of the given algorithm that has an ID. If many processes start
-// at once, one of them creates the key and all return it: the file appears whole or not
-// at all. Its folder must exist. An existing file is never overwritten.
+// LoadOrCreate returns the private key or secret in the JWK file at path. If there is no
+// file, it creates one, with a key from [Generate]. If many processes start at once, one
+// of them creates the key and all return it: the file appears whole or not at all. Its
+// folder must exist. An existing file is never overwritten.
 //
-// LoadOrCreate returns an error if the file holds a key of another algorithm, a public
-// key, or no key. It also returns one if users other than the file's owner may read or
-// write the file, except on Windows.
+// LoadOrCreate returns an error if the file holds a key of another algorithm, a key that
+// cannot sign, or no key. Except on Windows, it also returns one if users other than the
+// file's owner have any permission for it.
 func LoadOrCreate(path, alg string) (Key, error) {
 	key, err := load(path, alg)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -43,16 +43,16 @@ func load(path, alg string) (Key, error) {
 		return Key{}, fmt.Errorf("%s: %w", path, err)
 	}
 	if !key.m.signs {
-		return Key{}, fmt.Errorf("%s holds a key that cannot sign; it needs a private one", path)
+		return Key{}, fmt.Errorf("%s holds a key that cannot sign; it needs a private key or a secret", path)
 	}
 	if key.Algorithm() != alg {
-		return Key{}, fmt.Errorf("%s holds a key for %s, and %q was asked for; name that, or another file", path, key.Algorithm(), alg)
+		return Key{}, fmt.Errorf("%s holds a key for %s, and not for %q; ask for the algorithm of the file, or name another file", path, key.Algorithm(), alg)
 	}
 	return key, nil
 }
 
-// Permissions that a file of keys must not have: the first if only its owner may use it,
-// the second if its group may read it, too.
+// Permissions that a file of keys must not have. With ownerOnly only its owner may use
+// it. With groupReads its group may read it, too.
 const (
 	ownerOnly  fs.FileMode = 0o077
 	groupReads fs.FileMode = 0o037
@@ -60,7 +60,7 @@ const (
 
 // readPrivate reads a file of at most limit bytes that has none of the permissions in
 // forbidden. It checks the mode of the open file, so that the file cannot be swapped
-// between the two.
+// between the check and the read.
 func readPrivate(path string, forbidden fs.FileMode, limit int64) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -82,7 +82,7 @@ func readPrivate(path string, forbidden fs.FileMode, limit int64) ([]byte, error
 	}
 	data, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err == nil && int64(len(data)) > limit {
-		return nil, fmt.Errorf("%s is too long for keys; it may have %d bytes", path, limit)
+		return nil, fmt.Errorf("%s is too long for keys; it may have at most %d bytes", path, limit)
 	}
 	return data, err
 }
@@ -103,9 +103,9 @@ func createKey(path, alg string) error {
 	return create(path, data)
 }
 
-// create writes a new file at path. It fails if there is a file: os.Link, unlike
-// os.Rename, does not replace one, so the second of two processes uses the file of the
-// first.
+// create writes a new file at path. If there is one already, it leaves that as it is and
+// returns nil, so the second of two processes uses the file of the first. os.Link, unlike
+// os.Rename, does not replace a file.
 func create(path string, data []byte) error {
 	return place(path, data, func(tmp string) error {
 		if err := os.Link(tmp, path); !errors.Is(err, fs.ErrExist) {
@@ -120,8 +120,8 @@ func replace(path string, data []byte) error {
 	return place(path, data, func(tmp string) error { return os.Rename(tmp, path) })
 }
 
-// place writes data to a new file beside path, with mode 0600, and calls as to give it
-// that name. The file appears whole or not at all.
+// place writes data to a temporary file beside path, with mode 0600, and calls as with its
+// name. as links or renames it to path, so the file appears whole or not at all.
 func place(path string, data []byte, as func(tmp string) error) error {
 	dir := filepath.Dir(path)
 	tmp, err := os.CreateTemp(dir, ".key-*") // mode 0600

@@ -91,7 +91,7 @@ func (m *material) privateJWK() (jwk.Key, error) {
 	switch private := m.signer().(type) {
 	case *rsa.PrivateKey:
 		if len(private.Primes) != 2 {
-			return nil, fmt.Errorf("the RSA key %q has %d primes, which no reader of a JWK understands", m.id, len(private.Primes))
+			return nil, fmt.Errorf("the RSA key %q has %d primes; only one with 2 can be written", m.id, len(private.Primes))
 		}
 		return m.jwk(private)
 	case *ecdsa.PrivateKey, ed25519.PrivateKey:

@@ -1,5 +1,5 @@
-// Package keys holds the keys that sign and verify tokens. A key is a shared secret, a
-// key pair, or a set of keys that changes at run time.
+// Package keys holds the keys that sign and verify tokens. A [Key] is a shared secret, a
+// key pair or a public key. A [Ring] and a [Remote] hold keys that change at run time.
 //
 //	auth, err := jwtauth.New(keys.HS256(secret))           // one shared secret
 //	auth, err := jwtauth.New(keys.Signer(privateKey))      // a key pair, KMS or HSM
@@ -20,59 +20,67 @@
 // algorithm is rejected: what a token says about itself never chooses how it is verified
 // (RFC 8725, section 3.1). "none" does not exist here.
 //
-// The functions that make a Key report what is wrong with it through [Key.Err], and
-// jwtauth.New returns that error. So keys can be written in place. Only functions that
-// read input (a file, PEM, a JWK) return an error of their own.
+// A function that returns only a Key reports what is wrong with it through [Key.Err], and
+// jwtauth.New returns that error. So keys can be written in place. Functions that read
+// input (a file, PEM, a JWK) and [Generate] also return an error.
 //
 // # Rotating the keys of a ring
 //
-// A [Ring] has several keys: one signs, and all verify. A rotation that rejects no good
-// token takes three steps. Between them, wait until every verifier has the new key.
+// A [Ring] has one or more keys: one signs, and all verify. A rotation that rejects no
+// good token takes three steps.
 //
-//	ring.Add(next)          // published and verifies, does not sign yet
-//	ring.Rotate(next)       // signs; the key before it still verifies
+//	ring.Add(next)          // next is published and verifies, and does not sign yet
+//	ring.Rotate(next)       // once every verifier has next; the old key still verifies
 //	ring.Retire(oldID)      // once the old key's tokens have expired
 //
 // To rotate the keys of many processes, change the file that they follow: open it with
 // [OpenRing], change that ring, and call [Ring.Save]. [Ring.Run] brings the change to the
-// rings in use. Let one program at a time change a file: between the check whether the
-// file has changed and the write, another program could write it. A change that a process
-// makes to its own ring can be undone by the file before it is saved.
+// rings in use. Each of the three steps is one change of the file. The time between two
+// steps counts from when the last process has read it.
+//
+// Let only one program at a time change a file: Save checks whether the file has changed,
+// and another program could write it between that check and the write. If a process
+// changes the ring on which it calls Run, a change of the file can undo that before it is
+// saved.
 //
 // A secret that Kubernetes mounts as the file needs defaultMode 0400, and fsGroup if the
-// process does not run as root. A subPath mount never changes.
+// process does not run as root. Kubernetes never updates a subPath mount.
 //
 // # Keys that another service publishes
 //
 // With [Remote.Run], a [Remote] fetches keys before they are needed, and renews them
-// before they are old. Without it, the first requests wait for a fetch, and later ones
-// start one in the background.
+// before they are old. Without it, the first requests wait for a fetch. Later a request
+// starts a fetch in the background if one is due, and still uses the old keys.
 //
-// A request waits for the network only if there are no keys yet, or if its token names an
+// A request waits for the network only if there are no keys, or if its token names an
 // unknown key ID, which may be that of a new key. All such requests share one fetch. If
 // the fetch fails, or unknown IDs were asked for too often, the request is answered with
 // 503. An ID that a fetch did not bring is rejected without another fetch for 30 seconds.
 //
 // While the server cannot be reached or its answers are unusable, the last good keys are
-// used until they are older than [WithMaxStale]. After that every request is answered
-// with 503. A key that the server withdraws or replaces verifies until the next fetch.
-// That comes when the server's Cache-Control says, but after at least a minute and at
-// most an hour.
+// used until they are older than [WithMaxStale]. After that every token is answered with
+// 503.
 //
-// A Remote uses at most 256 public keys, each with the algorithm that its alg or else its
-// type fixes (see [Signer]). It leaves out and logs:
+// A key that the server withdraws or replaces verifies until the next successful fetch.
+// The server's Cache-Control says when a fetch is due, and without it one is due every
+// five minutes. The time between two fetches is about a minute at least, an hour at most,
+// and never more than half of WithMaxStale.
+//
+// A Remote uses each public key of the set with the algorithm that the key's alg or else
+// its type fixes (see [Signer]). It leaves out and logs:
 //   - secrets and private keys,
-//   - keys whose use, key_ops or alg is unknown or not for signatures,
-//   - keys that are too short, and RSA keys of more than 8192 bits,
-//   - keys whose ID is empty or longer than 1024 bytes,
-//   - a second key with the ID and algorithm of another,
+//   - keys that [ParseJWK] rejects: malformed or too short ones, and those whose use,
+//     key_ops or alg is unknown or not for signatures, or whose kid is empty,
+//   - RSA keys of more than 8192 bits, and IDs of more than 1024 bytes,
+//   - a second key with the ID and algorithm of another, and a key that is there twice,
 //   - a fifth key without an ID for one algorithm.
 //
-// A set without a usable key counts as an outage. A key without an ID verifies tokens of
-// any ID. If there is one, no ID is unknown, so only a renewal finds new keys.
+// A set of more than 256 keys or 1 MiB, and one without a usable key, count as an outage.
+// A key without an ID verifies tokens of any ID. If the set has one, no ID is unknown, so
+// only a renewal finds new keys.
 //
-// An issuer must therefore publish a key, and sign with it only once the cached answers
-// from before have expired. Until a fetch brings the new key, its tokens are rejected if
+// So an issuer publishes a new key first. It signs with the key once all cached answers
+// without it have expired. Until a fetch brings the new key, its tokens are rejected if
 // it replaces another key under the same ID, or if a cache on the way hides it.
 package keys
 
@@ -99,12 +107,10 @@ var (
 
 // Source returns the keys to verify and sign with. [Key], [Ring] and [Remote] are
 // sources. A custom source returns a set that it got from one of them. An Auth calls Keys
-// on every request, from any number of goroutines, so it should cost no more than an
-// atomic load.
-//
-// kid is the key ID of the token, or "" if the token has none or is about to be signed. A
-// source may ignore it. When the keys change, Keys must return a new *Set: callers
-// compare the pointers. If Keys returns an error, the request fails closed with 503.
+// for each token, from any number of goroutines, so it should cost no more than an atomic
+// load. kid is the token's key ID, or "" if the token has none or is about to be signed.
+// A source may ignore it. Keys must return a new *Set exactly when the keys change:
+// callers compare the pointers. If Keys returns an error, the request is denied with 503.
 type Source interface {
 	Keys(ctx context.Context, kid string) (*Set, error)
 }
@@ -126,8 +132,9 @@ func (s *Set) SigningKey() (alg, kid string, err error) {
 	return s.active.algorithm.name, s.active.id, nil
 }
 
-// Sign signs with the set's signing key. It returns [ErrNoSigningKey], or the
-// error of a [crypto.Signer].
+// Sign returns the signature of a message by the set's signing key, in the form of a JWS.
+// The error is [ErrNoSigningKey], or that of a [crypto.Signer] that fails or returns a
+// wrong signature.
 func (s *Set) Sign(message []byte) ([]byte, error) {
 	if s.active == nil {
 		return nil, ErrNoSigningKey
@@ -160,9 +167,9 @@ type Key struct {
 }
 
 // HS256 returns a key for HMAC with SHA-256. The secret must be at least 32 random bytes
-// (RFC 7518, section 3.2). A value that only looks like a key, such as PEM, is an error.
-// The secret is copied. Make one with "openssl rand -base64 32" and decode it, or let
-// [LoadOrCreate] keep one in a file.
+// (RFC 7518, section 3.2). PEM, a JWK and one byte repeated are bad keys. The secret is
+// copied. Make one with "openssl rand -base64 32" and decode it, or let [LoadOrCreate]
+// keep one in a file.
 func HS256(secret []byte) Key { return symmetric(secret, "HS256") }
 
 // HS384 is like [HS256], with SHA-384 and at least 48 bytes.
@@ -176,13 +183,13 @@ func symmetric(secret []byte, alg string) Key {
 }
 
 // Signer returns a key that signs and verifies. The key's type fixes its algorithm:
-// Ed25519 is EdDSA (RFC 8037), P-256 ES256, P-384 ES384, P-521 ES512, RSA of 2048 bits or
-// more RS256. See [Key.WithAlgorithm] for others.
+// Ed25519 is EdDSA (RFC 8037), P-256 ES256, P-384 ES384, P-521 ES512, RSA of 2048 to
+// 16384 bits RS256. See [Key.WithAlgorithm] for others.
 //
-// s may be any [crypto.Signer], such as one of a KMS or an HSM. It must be safe for
-// concurrent use. Each signature is verified before it is used: a wrong one is an error.
-// A private key in memory must not be changed afterwards, since an RSA or ECDSA key is
-// not copied.
+// s may be any [crypto.Signer] that is safe for concurrent use, such as one of a KMS or
+// an HSM. Each of its signatures is verified before it is used: a wrong one is an error.
+// A private key in memory is only checked once, by Signer. It must not be changed
+// afterwards, since an RSA or ECDSA key is not copied.
 func Signer(s crypto.Signer) Key {
 	if isNil(s) {
 		return badKey("keys.Signer: the signer is nil; give it a private key, such as an ed25519.PrivateKey")
@@ -200,7 +207,7 @@ func Signer(s crypto.Signer) Key {
 }
 
 // Verifier returns a key that only verifies: an Auth with this key cannot issue. The
-// algorithm is chosen as by [Signer].
+// key's type fixes its algorithm, as in [Signer].
 func Verifier(pub crypto.PublicKey) Key {
 	if isNil(pub) {
 		return badKey("keys.Verifier: the public key is nil; give it one, such as an ed25519.PublicKey")
@@ -208,10 +215,10 @@ func Verifier(pub crypto.PublicKey) Key {
 	return newKey(material{public: pub}, "")
 }
 
-// WithID returns the key with an ID, which is any non-empty string of valid UTF-8. The
-// key writes the ID into the kid header of what it signs (RFC 7515, section 4.1.4), and
-// verifies only tokens with this kid. A key without an ID writes no kid, and ignores the
-// kid of the tokens that it verifies.
+// WithID returns the key with an ID, which is any non-empty string of valid UTF-8. The ID
+// is the kid header of the tokens that the key signs (RFC 7515, section 4.1.4), and the
+// key verifies only tokens with this kid. Tokens of a key without an ID have no kid. Such
+// a key ignores the kid of the tokens that it verifies.
 func (k Key) WithID(kid string) Key {
 	if k.Err() != nil {
 		return k
@@ -220,7 +227,7 @@ func (k Key) WithID(kid string) Key {
 		return badKey("keys: WithID was given an empty id; leave it out for a key without one")
 	}
 	if !utf8.ValidString(kid) { // encoding/json would write another id into the token
-		return badKey("keys: WithID was given an id that is not valid UTF-8; a hex or base64url text will do")
+		return badKey("keys: WithID was given an id that is not valid UTF-8; a hex or base64url string will do")
 	}
 	m := *k.m
 	m.id = kid
@@ -231,7 +238,7 @@ func (k Key) WithID(kid string) Key {
 // it may be RS256, RS384, RS512, PS256, PS384 or PS512. For a secret that is long enough
 // it may be HS256, HS384 or HS512. For an Ed25519 key it may be EdDSA or Ed25519, two
 // names of one algorithm (RFC 9864): a token must have the name that its key has. Any
-// other key has only one algorithm.
+// other key has only one algorithm. An algorithm that does not fit makes a bad key.
 func (k Key) WithAlgorithm(alg string) Key {
 	if k.Err() != nil {
 		return k
@@ -250,7 +257,7 @@ func (k Key) Algorithm() string {
 	return k.m.algorithm.name
 }
 
-// ID returns the key's ID, or "" if it has none.
+// ID returns the key's ID, or "" if it has none or is a bad key.
 func (k Key) ID() string {
 	if k.Err() != nil {
 		return ""

@@ -65,10 +65,10 @@ type material struct {
 	id        string
 	signs     bool
 
-	secret concealed[[]byte] // HMAC alone
-	proven bool              // the private key belongs to its public half
-	public crypto.PublicKey  // *rsa.PublicKey, *ecdsa.PublicKey or ed25519.PublicKey
-	signer concealed[crypto.Signer]
+	secret concealed[[]byte]        // nil unless for HMAC
+	proven bool                     // checkPrivate has checked the signer, or wrapped it
+	public crypto.PublicKey         // *rsa.PublicKey, *ecdsa.PublicKey, ed25519.PublicKey, or nil for HMAC
+	signer concealed[crypto.Signer] // nil for HMAC and for a public key
 
 	sign   func(message []byte) ([]byte, error)
 	verify func(message, signature []byte) error
@@ -132,8 +132,8 @@ func (m *material) kind() (kind string, fitting []string) {
 
 // checkSecret rejects a secret that is too short, and a value that is a mistake rather
 // than a secret: the content of a key file, or a buffer that no bytes were written to. An
-// attacker may know the content of a key file. A public key used as an HMAC secret is the
-// oldest forgery of this kind.
+// attacker may know the content of a key file, above all of a public key, and could then
+// forge tokens.
 func checkSecret(secret []byte, a algorithm) error {
 	switch {
 	case bytes.Contains(secret, []byte("-----BEGIN ")):
@@ -228,7 +228,7 @@ var (
 func unhex(text string) []byte {
 	b, err := hex.DecodeString(text)
 	if err != nil {
-		panic("keys: " + err.Error()) // there is no such constant
+		panic("keys: " + err.Error()) // impossible: every argument is a constant
 	}
 	return b
 }
@@ -243,7 +243,7 @@ func (m *material) checkPrivate() error {
 	mismatch := errors.New("the private key does not belong to its public half, or is broken")
 	switch private := m.signer().(type) {
 	case *rsa.PrivateKey:
-		// Go 1.25 does not validate a key whose values were precomputed.
+		// Go 1.25's Validate accepts precomputed values without comparing them to the fields.
 		fields := rsa.PrivateKey{PublicKey: private.PublicKey, D: private.D, Primes: private.Primes}
 		if private.D == nil || fields.Validate() != nil || !signs(private, m.public) {
 			return mismatch
@@ -296,7 +296,7 @@ func (m *material) arm() error {
 		return nil
 	}
 	a, public := m.algorithm, m.public
-	known := jwa.SignatureAlgorithm(a.name) // to jwx
+	known := jwa.SignatureAlgorithm(a.name) // the name that jwx uses
 	if a.name == "Ed25519" {
 		known = jwa.EdDSA
 	}
@@ -331,7 +331,7 @@ type keyedHash struct {
 func (m *material) armHMAC() {
 	secret, a := m.secret(), m.algorithm
 	pool := &sync.Pool{New: func() any { return &keyedHash{Hash: hmac.New(a.hash.New, secret)} }}
-	// use calls with with the sum of a message. The sum is overwritten afterwards.
+	// use passes the sum of a message to a function. The sum is overwritten afterwards.
 	use := func(message []byte, with func(sum []byte)) {
 		h := pool.Get().(*keyedHash)
 		defer pool.Put(h)
@@ -373,8 +373,8 @@ func verifyRSA(public *rsa.PublicKey, digest, signature []byte, opts crypto.Sign
 	return rsa.VerifyPKCS1v15(public, opts.HashFunc(), digest, signature)
 }
 
-// provenSigner verifies each signature of a signer that this package cannot look into. It
-// verifies the form that crypto.Signer returns, before jwx parses it: jwx panics on an
+// provenSigner verifies each signature of its signer, for signers that this package
+// cannot look into. It does so before jwx parses the signature, since jwx panics on an
 // ECDSA signature of absurd size.
 type provenSigner struct {
 	crypto.Signer
@@ -405,7 +405,8 @@ func (s provenSigner) Sign(random io.Reader, digest []byte, opts crypto.SignerOp
 	return signature, nil
 }
 
-// isNil reports whether v is nil, or an interface that holds a nil pointer.
+// isNil reports whether v is nil, or an interface that holds a nil pointer, slice, map or
+// func.
 func isNil(v any) bool {
 	if v == nil {
 		return true

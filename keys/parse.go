@@ -61,7 +61,7 @@ func parsePEM(data []byte) (Key, error) {
 	}
 	switch {
 	case key == nil:
-		return Key{}, errors.New("no PEM block that holds a key; one starts with -----BEGIN and is whole")
+		return Key{}, errors.New("no PEM block that holds a key; it needs a whole one, from -----BEGIN to -----END")
 	case len(bytes.TrimSpace(data)) > 0:
 		return Key{}, errors.New("data after the key")
 	case begun != 0: // pem.Decode skips a broken block, which may be the intended key
@@ -113,10 +113,11 @@ func fromStandard(key any) Key {
 
 // ParseJWK reads one JSON Web Key (RFC 7517). A private or symmetric key signs and
 // verifies, a public one only verifies. Its kid becomes the key's ID. Its alg becomes the
-// algorithm, which must fit the key. If it has a use, that must be "sig". If it has
-// key_ops, they must allow what the key is for; a private key without "sign" only
-// verifies. A JWK Set is an error, and so are duplicate members, and a member whose name
-// differs from one of the RFCs only in case.
+// algorithm, which must fit the key. Without alg it is HS256, or that of [Signer]. If it
+// has a use, that must be "sig". If it has key_ops, a private key needs "sign" or
+// "verify" in them, and any other key needs "verify". Without "sign" it only verifies. A
+// JWK Set is an error, and so are duplicate members, and a member whose name differs only
+// in case from one that a key is made of.
 func ParseJWK(data []byte) (Key, error) {
 	key, err := parseJWK(data)
 	if err != nil {
@@ -164,7 +165,7 @@ func parseJWK(data []byte) (Key, error) {
 			return Key{}, errors.New(`the key's key_ops have neither "sign" nor "verify"`)
 		}
 		if private, ok := raw.(*rsa.PrivateKey); ok && private.N.BitLen() <= maxRSABits {
-			private.Precompute() // only now: for a key that is too long it would take minutes
+			private.Precompute() // for a longer key it would take minutes
 		}
 		if key = Signer(raw); !signs && key.Err() == nil {
 			key = Verifier(raw.Public())
@@ -211,8 +212,8 @@ func parseJWKSet(data []byte) ([]Key, error) {
 
 // readMembers reads a JWK or a JWK Set strictly. encoding/json would take the last of two
 // members of one name, and ignore case, so two programs could read two different keys
-// from one JWK. A name that differs from one of RFC 7517 or RFC 7518 only in case is
-// rejected: jwx ignores "KID", and other readers take it for the kid.
+// from one JWK. A name that differs only in case from one that is read here is rejected:
+// jwx ignores "KID", and other readers take it for the kid.
 func readMembers(data []byte) (map[string]json.RawMessage, error) {
 	if err := strict.Object(string(data)); err != nil {
 		return nil, err

@@ -27,15 +27,15 @@ const (
 )
 
 const (
-	// A set is used for as long as the server says, within the first and the last of
-	// these, or for usualFresh if the server does not say.
+	// The next fetch is due when the server says, within the first and the last of
+	// these, or after usualFresh if the server does not say. See freshFor.
 	leastFresh, usualFresh, mostFresh = time.Minute, 5 * time.Minute, time.Hour
 
 	// A failed fetch is tried again after leastRetry at most, then after up to twice as
 	// long each time, up to mostRetry.
 	leastRetry, mostRetry = time.Second, time.Minute
 
-	// Unknown key IDs cause at most askBurst fetches at once, and one more every
+	// Unknown key IDs cause at most askBurst fetches in a row, and one more every
 	// askEvery. An ID that a fetch did not bring is not asked for again for unknownFor.
 	askBurst, askEvery = 5, 5 * time.Second
 	unknownFor         = 30 * time.Second
@@ -100,13 +100,13 @@ type flight struct {
 type RemoteOption func(*Remote) error
 
 // WithHTTPClient sets the client that fetches. The default uses net/http's default
-// transport. The client is copied. Its Timeout counts as [WithFetchTimeout] does. Its
-// CheckRedirect is asked about redirects to the same host; redirects to other hosts are
-// never followed.
+// transport. The client is copied. Its Timeout counts in addition to [WithFetchTimeout].
+// Redirects to another host, from https to http, and more than five are never followed.
+// The client's CheckRedirect is asked about the others.
 func WithHTTPClient(client *http.Client) RemoteOption {
 	return func(r *Remote) error {
 		if client == nil {
-			return errors.New("WithHTTPClient was given nil; leave it out for a client of its own")
+			return errors.New("WithHTTPClient was given nil; leave it out for the default client")
 		}
 		r.client = client
 		return nil
@@ -118,15 +118,15 @@ func WithHTTPClient(client *http.Client) RemoteOption {
 func WithFetchTimeout(d time.Duration) RemoteOption {
 	return func(r *Remote) error {
 		if r.timeout = d; d <= 0 || d > time.Minute {
-			return fmt.Errorf("WithFetchTimeout(%v): it must lie between 0 and a minute", d)
+			return fmt.Errorf("WithFetchTimeout(%v): it must be above 0, and at most a minute", d)
 		}
 		return nil
 	}
 }
 
 // WithMaxStale sets for how long keys are used after the last successful fetch, from one
-// minute to 30 days. The default is 6 hours. An attacker who blocks the fetches can keep
-// a withdrawn key in use for that long.
+// minute to 30 days. The default is 6 hours. After that every token is answered with 503.
+// An attacker who blocks the fetches can keep a withdrawn key in use for that long.
 func WithMaxStale(d time.Duration) RemoteOption {
 	return func(r *Remote) error {
 		if r.maxStale = d; d < leastFresh || d > 30*24*time.Hour {
@@ -136,8 +136,8 @@ func WithMaxStale(d time.Duration) RemoteOption {
 	}
 }
 
-// WithLogger sets where outages, their ends and keys that are left out are
-// logged. The default is [slog.Default].
+// WithLogger sets where outages, their ends, changes of the keys and keys that are left
+// out are logged. The default is [slog.Default].
 func WithLogger(logger *slog.Logger) RemoteOption {
 	return func(r *Remote) error {
 		if logger == nil {
@@ -158,7 +158,8 @@ func InsecureAllowHTTP() RemoteOption {
 	}
 }
 
-// NewRemote returns a Remote. It does not fetch yet: an error is about the arguments.
+// NewRemote returns a Remote for a JWK Set at this URL. It does not fetch yet: an error is
+// about the arguments.
 func NewRemote(rawURL string, opts ...RemoteOption) (*Remote, error) {
 	r := &Remote{
 		client: &http.Client{}, timeout: DefaultFetchTimeout, maxStale: DefaultMaxStale,
@@ -168,9 +169,9 @@ func NewRemote(rawURL string, opts ...RemoteOption) (*Remote, error) {
 	u, err := url.Parse(rawURL)
 	switch {
 	case err != nil || u.Hostname() == "" || u.User != nil || u.Scheme != "https" && u.Scheme != "http":
-		errs = append(errs, errors.New("the URL must be one such as https://issuer.example.com/.well-known/jwks.json, without a password"))
+		errs = append(errs, errors.New("the URL must be one such as https://issuer.example.com/.well-known/jwks.json, without a password or user name"))
 	case u.Scheme == "http" && !r.insecure:
-		errs = append(errs, errors.New("the URL is one of plain HTTP; use https, or see InsecureAllowHTTP"))
+		errs = append(errs, errors.New("the URL is plain HTTP; use https, or see InsecureAllowHTTP"))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, fmt.Errorf("keys: NewRemote: %w", err)
@@ -198,7 +199,7 @@ func (r *Remote) checkRedirect(callers func(*http.Request, []*http.Request) erro
 	}
 }
 
-// now returns the time since the start.
+// now returns the time since NewRemote.
 func (r *Remote) now() time.Duration { return time.Since(r.started) }
 
 // Keys implements [Source]. It may wait for a fetch, at most until ctx ends: see the
@@ -237,8 +238,8 @@ func (r *Remote) isUnknown(kid string) bool {
 	return missed && r.now()-at < unknownFor
 }
 
-// fresh returns the current keys, waiting for the first fetch if there are none. While
-// Run renews the keys, it costs two atomic loads.
+// fresh returns the current keys, waiting for a fetch if there are none. While Run renews
+// the keys, it costs two atomic loads.
 func (r *Remote) fresh(ctx context.Context) (*remoteSet, error) {
 	have := r.current.Load()
 	switch {
@@ -262,8 +263,9 @@ var (
 	errNone = errors.New("keys: Remote: the keys are too old")
 )
 
-// ask starts a fetch for a key ID that the current keys lack, unless one is under way or
-// there were too many. It returns nil if the ID is known to be missing.
+// ask returns the fetch to wait for before a key ID that the current keys lack is looked
+// up again: a new one, the one under way, or an ended one with the reason why there is no
+// new one. It returns nil if the ID is known to be missing.
 func (r *Remote) ask(kid string, have *remoteSet) *flight {
 	if len(kid) > maxKidLen { // readRemote leaves such keys out
 		return nil
@@ -274,7 +276,7 @@ func (r *Remote) ask(kid string, have *remoteSet) *flight {
 	r.asked = max(r.asked, now-askBurst*askEvery)
 	at, missed := r.unknown[kid]
 	switch {
-	case r.current.Load() != have: // a fetch landed meanwhile
+	case r.current.Load() != have: // the keys have changed meanwhile
 		return ended(nil)
 	case missed && now-at < unknownFor:
 		return nil
@@ -289,7 +291,8 @@ func (r *Remote) ask(kid string, have *remoteSet) *flight {
 	return r.fetch(kid)
 }
 
-// fetchIfDue starts a fetch if one is due and none is under way.
+// fetchIfDue starts a fetch if one is due and none is under way. It returns the one to
+// wait for, or an ended one with the error of the last fetch.
 func (r *Remote) fetchIfDue() *flight {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -355,7 +358,7 @@ func (r *Remote) fail(err error) {
 	case r.wake <- struct{}{}:
 	default:
 	}
-	r.log().Error("jwtauth: the JWK Set cannot be fetched; the last good keys, if any, stay for a while", "url", r.where(), "error", err)
+	r.log().Error("jwtauth: the JWK Set cannot be fetched; the last good keys, if any, are used for up to WithMaxStale", "url", r.where(), "error", err)
 }
 
 // land takes over the result of a fetch, and sets when the next one is due.
@@ -410,7 +413,8 @@ func (r *Remote) expire(old *remoteSet) {
 	}
 }
 
-// get sends one request. If past is true, the request bypasses all caches on the way.
+// get fetches the set once. If past is true, it asks the caches on the way not to answer
+// by themselves.
 func (r *Remote) get(have *remoteSet, past bool) (*remoteSet, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), r.timeout)
 	defer cancel()

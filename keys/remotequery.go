@@ -13,8 +13,8 @@ import (
 func (r *Remote) where() string { return r.url.Scheme + "://" + r.url.Host + r.url.EscapedPath() }
 
 // withoutQuery returns an error of the client without the query. It drops the URL that
-// the client adds. If the rest repeats the query, as the URL of a Location field may, it
-// masks it.
+// the client adds. If the rest repeats the query or one of its values, as the URL of a
+// Location field may, it masks that.
 func (r *Remote) withoutQuery(err error) error {
 	if whole := (*url.Error)(nil); errors.As(err, &whole) {
 		err = whole.Err
@@ -26,8 +26,9 @@ func (r *Remote) withoutQuery(err error) error {
 	return told{err, text}
 }
 
-// secretsOf returns the values of a query in every spelling, the longest first. It leaves
-// out values shorter than 8 bytes, which are no secrets and may be part of an address.
+// secretsOf returns a query and its values, as given, decoded and encoded again, the
+// longest first. It leaves out those shorter than 8 bytes: they are unlikely to be
+// secrets, and may be part of an address.
 func secretsOf(query string) []string {
 	all := []string{query}
 	for _, pair := range strings.FieldsFunc(query, func(r rune) bool { return r == '&' || r == ';' }) {
@@ -46,7 +47,7 @@ func secretsOf(query string) []string {
 	return all
 }
 
-// told is an error with another message.
+// told is an error with another message. It still wraps the error.
 type told struct {
 	error
 	text string

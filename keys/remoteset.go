@@ -15,8 +15,8 @@ import (
 
 // This file reads what a Remote has fetched, and compares it with the current keys.
 
-// freshFor returns for how long a response may be used (RFC 9111, section 5.2), within
-// this package's bounds. It returns byDefault if the response does not say.
+// freshFor returns for how long a response may be used (RFC 9111, section 5.2), or
+// byDefault if the response does not say, within this package's bounds.
 func (r *Remote) freshFor(header http.Header, byDefault time.Duration) time.Duration {
 	fresh, forbidden := byDefault, false
 	for directive := range strings.SplitSeq(strings.Join(header.Values("Cache-Control"), ","), ",") {
@@ -35,8 +35,8 @@ func (r *Remote) freshFor(header http.Header, byDefault time.Duration) time.Dura
 	return min(max(fresh, leastFresh), mostFresh, r.maxStale/2)
 }
 
-// seconds parses a number of seconds. It returns 0 if there is none. A number that is too
-// large for an integer counts as the largest (RFC 9111, section 1.2.2).
+// seconds parses a number of seconds. It returns 0 if there is none, and at most 1<<30: a
+// number that is too large counts as a large one (RFC 9111, section 1.2.2).
 func seconds(text string) time.Duration {
 	n, err := strconv.ParseInt(text, 10, 64) // with a range error, n is the nearest integer
 	if err != nil && !errors.Is(err, strconv.ErrRange) {
@@ -77,10 +77,10 @@ func readRemote(text []byte) (set *Set, left []string, err error) {
 }
 
 // checkCost rejects a key that would make it expensive to verify a token, even a forged
-// one. A token is verified with every key of its algorithm that has no ID.
+// one. A token is tried with every key of its algorithm that has no ID.
 func (s *Set) checkCost(k Key) error {
 	if public, ok := k.m.public.(*rsa.PublicKey); ok && public.N.BitLen() > maxRemoteRSABits {
-		return fmt.Errorf("its %d bits take long to verify by; %d are the most", public.N.BitLen(), maxRemoteRSABits)
+		return fmt.Errorf("its %d bits take too long to verify with; %d are the most", public.N.BitLen(), maxRemoteRSABits)
 	}
 	alike := 0
 	for _, m := range s.keys {
@@ -89,13 +89,13 @@ func (s *Set) checkCost(k Key) error {
 		}
 	}
 	if alike >= maxWithoutID {
-		return fmt.Errorf("%d keys before it have its algorithm and no id, which are the most; give it an ID", alike)
+		return fmt.Errorf("%d keys before it have its algorithm and no id, and more are not used; give it an id", alike)
 	}
 	return nil
 }
 
 // checkDuplicate rejects a key that the set already has, and a key with the ID and
-// algorithm of another. Otherwise their order would decide which one verifies a token.
+// algorithm of another. Otherwise a forged token could cost a verification by each.
 func (s *Set) checkDuplicate(k Key) error {
 	likewise := func(m *material) bool {
 		return k.ID() != "" && m.id == k.ID() && m.algorithm.name == k.Algorithm()
@@ -129,7 +129,8 @@ func readRemoteKey(text []byte) (Key, error) {
 	return key, err
 }
 
-// mayKnow reports whether a key of the set can verify tokens with this key ID.
+// mayKnow reports whether a key of the set may verify a token with this key ID, or the
+// token has none, so that there is no ID to fetch a key for.
 func (s *Set) mayKnow(kid string) bool {
 	return kid == "" || slices.ContainsFunc(s.keys, func(m *material) bool { return m.id == "" || m.id == kid })
 }

@@ -18,8 +18,8 @@ import (
 	"github.com/lestrrat-go/jwx/v2/jwk"
 )
 
-// Ring is a [Source] of several keys that change at run time. One key signs, and all
-// verify. Each key verifies the tokens with its ID; a secret without an ID verifies
+// Ring is a [Source] of one or more keys that change at run time. One key signs, and all
+// verify. Each key verifies the tokens with its ID. A secret without an ID verifies
 // tokens with any or no ID. See "Rotating the keys of a ring" in the package comment.
 //
 // [OpenRing] and [LoadOrCreateRing] return a ring whose keys are in a file. Every process
@@ -44,8 +44,8 @@ type ringState struct {
 // key that cannot sign, two keys with one ID, and two secrets without an ID are errors.
 //
 // An asymmetric key without an ID gets its RFC 7638 thumbprint as ID. Tokens that it
-// signed before, outside of a ring, have no kid, and the ring rejects them. Until they
-// have expired, also ask an Auth of the key alone.
+// signed before, without an ID, have no kid, and the ring rejects them. Until they have
+// expired, verify them with a second Auth that has the key alone.
 func NewRing(active Key, others ...Key) (*Ring, error) {
 	state, err := newRingState(append([]Key{active}, others...))
 	if err != nil {
@@ -88,8 +88,8 @@ func (r *Ring) Add(k Key) error {
 }
 
 // Rotate makes next the key that signs. The key that signed before goes on verifying.
-// next may already be in the ring. Another key with the same ID is an error, since tokens
-// of the first one would be rejected.
+// next may already be in the ring. If the ring has another key with the ID of next, that
+// is an error, since the tokens of that key would be rejected.
 func (r *Ring) Rotate(next Key) error {
 	return r.change("Rotate", func(ring []Key) ([]Key, error) {
 		next, err := identify(next)
@@ -106,10 +106,10 @@ func (r *Ring) Rotate(next Key) error {
 	})
 }
 
-// Retire removes a key: its tokens are rejected from now on. kid "" means the key without
-// an ID. It is an error to retire the key that signs, a key that the ring does not have,
-// or one whose tokens a secret without an ID would still verify because it is the same
-// secret.
+// Retire removes a key: this ring rejects its tokens from now on. kid "" means the secret
+// without an ID. It is an error to retire the key that signs, or one that the ring does
+// not have. It is also an error to retire a secret that the ring has without an ID, too:
+// that would still verify the tokens.
 func (r *Ring) Retire(kid string) error {
 	return r.change("Retire", func(ring []Key) ([]Key, error) {
 		switch i := indexOf(ring, kid); i {
@@ -121,7 +121,7 @@ func (r *Ring) Retire(kid string) error {
 			retired := ring[i]
 			ring = slices.Delete(ring, i, i+1)
 			if j := indexOf(ring, ""); j >= 0 && ring[j].m.sameKey(retired.m) {
-				return nil, fmt.Errorf("the same secret is in the ring without an id, and would still verify the tokens of %q; retire that one first", kid)
+				return nil, fmt.Errorf("the same secret is in the ring without an id, and would still verify the tokens of %q; retire the one without an id first", kid)
 			}
 			return ring, nil
 		}
@@ -164,7 +164,7 @@ func newRingState(ring []Key) (*ringState, error) {
 			return nil, err
 		}
 		if indexOf(ring[:i], k.ID()) >= 0 {
-			return nil, fmt.Errorf("two keys have the id %q; an id names one key, and only one key may be without", k.ID())
+			return nil, fmt.Errorf("two keys have the id %q; an id names one key, and only one key may be without one", k.ID())
 		}
 		ring[i] = k
 		set.keys = append(set.keys, k.m)
@@ -192,7 +192,7 @@ func indexOf(ring []Key, kid string) int {
 	return slices.IndexFunc(ring, func(k Key) bool { return k.ID() == kid })
 }
 
-// sameKey reports whether each of two keys verifies the tokens of the other.
+// sameKey reports whether two keys verify each other's tokens, if their IDs are ignored.
 func (m *material) sameKey(other *material) bool {
 	switch {
 	case m.algorithm.name != other.algorithm.name || (m.secret == nil) != (other.secret == nil):

@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	maxRingBytes   = 1 << 20     // size of a file
+	maxRingBytes   = 1 << 20     // the largest file
 	followInterval = time.Second // between two checks of the file
 	followReports  = 60          // checks between two log lines about the same failure
 )
@@ -24,18 +24,17 @@ const (
 // ringFile is what a ring knows about the file that it was opened from.
 type ringFile struct {
 	path string
-	seen [sha256.Size]byte // hash of the content last read or written; under Ring.files
+	seen [sha256.Size]byte // hash of the content last taken over or written; under Ring.files
 }
 
-// OpenRing returns the ring in a file: a JWK Set (RFC 7517, section 5) of private keys or
-// secrets, the first of which signs, and of public keys that only verify. The file may be
-// one that [Ring.Save] wrote, or a mounted secret. The ring follows the file while
-// [Ring.Run] runs.
+// OpenRing returns the ring in a file: a JWK Set (RFC 7517, section 5) whose first key
+// signs. The others may also be public keys, which only verify. The file may be one that
+// [Ring.Save] wrote, or a mounted secret. The ring follows it while [Ring.Run] runs.
 //
-// OpenRing fails closed. It returns an error if there is no file, if the file holds no
-// key, or if it holds one that [ParseJWK] or [NewRing] rejects. Except on Windows, it
-// also returns one if users other than the file's owner may write it, or users other than
-// its owner and group may read it. It does not check who the owner is.
+// OpenRing fails closed. It returns an error if there is no file, or if [ParseJWK] or
+// [NewRing] would reject its keys. Except on Windows, it also returns one if users other
+// than the file's owner may write it, or users other than its owner and group may read
+// it. It does not check who the owner is.
 func OpenRing(path string) (*Ring, error) {
 	r, err := openRing(path)
 	if err != nil {
@@ -46,8 +45,8 @@ func OpenRing(path string) (*Ring, error) {
 
 // LoadOrCreateRing is like [OpenRing], and creates the file if there is none, with one
 // new key of the given algorithm (see [Generate]). If many processes start at once, one
-// of them creates the key and all return it. An existing file is never written, and may
-// hold keys of other algorithms.
+// of them creates the file and all open it. LoadOrCreateRing never writes an existing
+// file, which may hold keys of other algorithms.
 func LoadOrCreateRing(path, alg string) (*Ring, error) {
 	r, err := openRing(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -88,8 +87,8 @@ func createRing(path, alg string) error {
 // gets mode 0600 and belongs to the user who saves.
 //
 // Save writes nothing and returns an error if a private key is not in memory (KMS, HSM).
-// It does the same if the ring was opened from this file and the file has changed since:
-// saving would undo the change. Open the file again then.
+// It does the same if the ring was opened from this file, and the file has changed since
+// the ring last read or wrote it. Saving would undo the change: open the file again.
 func (r *Ring) Save(path string) error {
 	r.files.Lock() // so that of two calls the later one writes the later keys
 	defer r.files.Unlock()
@@ -105,7 +104,7 @@ func (r *Ring) save(path string) error {
 		return err
 	}
 	if _, err := readRing(data); err != nil {
-		return fmt.Errorf("it could not be opened again: %w", err)
+		return fmt.Errorf("the file could not be opened again: %w", err)
 	}
 	if path, err = throughLinks(path); err != nil {
 		return err
@@ -129,8 +128,9 @@ func (r *Ring) save(path string) error {
 	return nil
 }
 
-// throughLinks returns the file that a link leads to. Replacing the link itself would
-// leave programs behind that read the file it led to.
+// throughLinks returns the file that a link leads to, or path if there is none. If the
+// link itself were replaced, programs that read the file by its own name would keep the
+// old keys.
 func throughLinks(path string) (string, error) {
 	target, err := filepath.EvalSymlinks(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -174,13 +174,12 @@ func readRing(data []byte) (*ringState, error) {
 
 // Run follows the file that the ring was opened from until ctx ends, and returns the
 // error of ctx. Every second it checks whether the file has changed. If so, the file's
-// keys replace all keys of the ring, including changes of Add, Rotate and Retire that
-// were not saved to it.
+// keys replace all keys of the ring. That undoes what Add, Rotate and Retire have changed
+// since the ring was last saved to the file.
 //
-// If the file is missing, half-written or otherwise bad, the keys stay as they are. The
-// error is logged to [slog.Default] at once and then every minute. A key to be retired
-// therefore verifies until the file is whole again. Run returns an error at once for a
-// ring that was not opened from a file.
+// If [OpenRing] would reject the file, the keys stay as they are. Run logs the error to
+// [slog.Default] at once and then every minute. A key to be retired verifies until the
+// file is good again. For a ring not opened from a file, Run returns an error at once.
 func (r *Ring) Run(ctx context.Context) error {
 	if r.file == nil {
 		return errors.New("keys: Ring.Run: the ring does not come from a file; make it with OpenRing or LoadOrCreateRing, or leave Run out")
@@ -201,7 +200,7 @@ func (r *Ring) Run(ctx context.Context) error {
 			slog.Default().ErrorContext(ctx, "jwtauth: the file of keys cannot be used; the keys stay as they are", "error", err)
 		case err == nil && changed:
 			last = ""
-			slog.Default().InfoContext(ctx, "jwtauth: the keys are those of the file, of which the first signs", "file", r.file.path, "kids", r.IDs())
+			slog.Default().InfoContext(ctx, "jwtauth: the keys are those of the file, and the first one signs", "file", r.file.path, "kids", r.IDs())
 		case err == nil && last != "":
 			last = ""
 			slog.Default().InfoContext(ctx, "jwtauth: the file of keys can be used again; the keys stay as they are", "file", r.file.path, "kids", r.IDs())
@@ -209,8 +208,8 @@ func (r *Ring) Run(ctx context.Context) error {
 	}
 }
 
-// follow replaces the ring's keys if the file has changed. Changes of the ring do not
-// wait for the disk meanwhile.
+// follow replaces the ring's keys if the file has changed. It does not hold r.mu while it
+// reads, so changes of the ring need not wait for the disk.
 func (r *Ring) follow() (changed bool, err error) {
 	r.files.Lock()
 	defer r.files.Unlock()

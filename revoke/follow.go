@@ -14,8 +14,8 @@ import (
 // read, Run logs that once and tries again. A stale list recovers on its own. Run also
 // purges expired entries from the log every hour.
 //
-// Without Run, a list over a shared log knows only its own revocations and becomes stale,
-// unless the program calls [List.Sync]. A list over [NewMemory] needs neither.
+// Without Run, a list over a shared log is stale from the start, unless the program calls
+// [List.Sync]. A list over [NewMemory] needs neither.
 func (l *List) Run(ctx context.Context) error {
 	ticker := time.NewTicker(l.interval)
 	defer ticker.Stop()
@@ -42,9 +42,9 @@ func (l *List) Run(ctx context.Context) error {
 
 func (l *List) log() *slog.Logger { return options.Logger(l.logger) }
 
-// Sync reads the log up to its end, and returns the store's error. Each page may take at
-// most a third of [WithStaleness]. It is meant for tests, and for a server that must be
-// ready before it serves.
+// Sync reads the log up to its end. It returns an error if the store fails, takes longer
+// than a third of [WithStaleness] for one page, or has an entry that [Entry.Validate]
+// rejects. It is meant for tests, and for a server that must be ready before it serves.
 func (l *List) Sync(ctx context.Context) error {
 	l.following.Lock()
 	defer l.following.Unlock()
@@ -73,7 +73,7 @@ func (l *List) sync(ctx context.Context) error {
 			l.apply(e)
 		}
 		if page.More && page.Cursor == l.cursor {
-			return errors.New("the store says that there is more, and its cursor does not move")
+			return errors.New("the store says that there is more, but its cursor does not move")
 		}
 		l.cursor = page.Cursor
 		if !page.More {
@@ -89,9 +89,10 @@ func (l *List) since(ctx context.Context) (Page, error) {
 	return l.store.Since(ctx, l.cursor, batch)
 }
 
-// purge removes the entries from the log that no list needs any more. It waits until the
-// process has run for a while: with a clock that is wrong at the start, it would remove
-// entries that are still needed. After a failure the next purge tries again.
+// purge removes the entries from the log that no list needs any more, at most once an
+// hour. It does not begin before the process has run for an hour: with a clock that is
+// wrong at the start, it would remove entries that are still needed. After a failure the
+// next purge tries again.
 func (l *List) purge(ctx context.Context) {
 	now := l.past.Now()
 	if now.Sub(l.purged) < purgeEvery {

@@ -24,12 +24,13 @@ const retryAfter = "5"
 // TokenKind is a kind of token that [List.Handler] revokes besides those of its Auth, such
 // as the refresh tokens of a session.Manager. It must be safe for concurrent use.
 type TokenKind interface {
-	// Inspect returns the claims of an authentic token of this kind, even if the error says
-	// that it has expired or is revoked. For any other token it returns the zero Claims and
-	// an error, which is [jwtauth.ErrUnavailable] for an outage.
+	// Inspect returns the claims of an authentic token of this kind, ExpiresAt included,
+	// even if the error says that it has expired or is revoked. For any other token it
+	// returns the zero Claims and an error, which is [jwtauth.ErrUnavailable] for an
+	// outage.
 	Inspect(ctx context.Context, token string) (jwtauth.Claims, error)
-	// Revoke makes the token with these claims useless. An error means that it may still
-	// work.
+	// Revoke revokes the token with these claims. An error means that it may still be
+	// accepted: the response is 503.
 	Revoke(ctx context.Context, c jwtauth.Claims) error
 }
 
@@ -40,7 +41,7 @@ type TokenKind interface {
 // authorize decides whether the client may revoke the token with the claims c. It first
 // authenticates the client by the request, then compares the client with c. For a token
 // that is not authentic, c is the zero Claims, and authorize returns nil for an
-// authenticated client. Handler is safe for concurrent use. It panics if an argument is nil.
+// authenticated client. Handler panics if an argument is nil.
 func (l *List) Handler(auth *jwtauth.Auth, authorize func(r *http.Request, c jwtauth.Claims) error, others ...TokenKind) http.Handler {
 	if auth == nil {
 		panic("revoke: Handler: auth is nil, and without it no token can be verified")
@@ -79,7 +80,7 @@ type problem struct {
 	Description string `json:"error_description"`
 }
 
-// Responses that tell nothing about the token.
+// Responses whose content tells nothing about the token.
 var (
 	notPOST     = &problem{http.StatusMethodNotAllowed, "invalid_request", "Use POST."}
 	notAForm    = &problem{http.StatusBadRequest, "invalid_request", "Send an application/x-www-form-urlencoded body."}
@@ -133,7 +134,7 @@ func (l *List) answer(w http.ResponseWriter, r *http.Request, auth *jwtauth.Auth
 	}
 
 	switch {
-	case errors.Is(verdict, jwtauth.ErrUnavailable): // auth has logged it
+	case errors.Is(verdict, jwtauth.ErrUnavailable): // the token may be a live one
 		return unavailable
 	case kind != nil:
 		if err := kind.Revoke(ctx, c); err != nil {
@@ -155,7 +156,7 @@ func (l *List) answer(w http.ResponseWriter, r *http.Request, auth *jwtauth.Auth
 	case errors.Is(err, ErrIssuer):
 		return l.isNotAsked(ctx)
 	case err != nil:
-		l.log().ErrorContext(ctx, "revoke: a token was revoked only in this process", "error", err)
+		l.log().ErrorContext(ctx, "revoke: a token was revoked in this process, and others may still accept it", "error", err)
 		return unavailable
 	}
 	if verdict == nil {
@@ -166,9 +167,9 @@ func (l *List) answer(w http.ResponseWriter, r *http.Request, auth *jwtauth.Auth
 	return nil
 }
 
-// kindOf returns the kind of a token that is none of auth's, with its claims and error. If
-// it is of none of the kinds, the kind is nil and the claims are zero. An outage of one kind
-// is returned, since the token may be of that kind.
+// kindOf returns the kind of a token that is not one of auth's, with its claims and error.
+// If it is of none of the kinds, the kind is nil, the claims are zero, and the error is
+// verdict. An outage of one kind replaces verdict, since the token may be of that kind.
 func kindOf(ctx context.Context, kinds []TokenKind, token string, verdict error) (TokenKind, jwtauth.Claims, error) {
 	for _, kind := range kinds {
 		c, err := kind.Inspect(ctx, token)
@@ -183,7 +184,7 @@ func kindOf(ctx context.Context, kinds []TokenKind, token string, verdict error)
 }
 
 func (l *List) isNotAsked(ctx context.Context) *problem {
-	l.log().ErrorContext(ctx, "revoke: the Auth of a Handler does not ask its list; make it with jwtauth.WithRevocations")
+	l.log().ErrorContext(ctx, "revoke: the Auth of a Handler does not use the Handler's list; make it with jwtauth.WithRevocations(list)")
 	return notAsking
 }
 

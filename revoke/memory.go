@@ -33,7 +33,7 @@ type numbered struct {
 func NewMemory() *Memory { return &Memory{id: rand.Text()} }
 
 // follow calls fn with every entry: with those that exist, and with later ones when they
-// come.
+// are appended.
 func (m *Memory) follow(fn func(Entry)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -43,7 +43,8 @@ func (m *Memory) follow(fn func(Entry)) {
 	m.followers = append(m.followers, fn)
 }
 
-// Append implements [Store]. When it returns, all lists over this log know the entry.
+// Append implements [Store]. Once it has returned nil, all lists over this log know the
+// entry.
 func (m *Memory) Append(ctx context.Context, e Entry) error {
 	if err := errors.Join(ctx.Err(), e.Validate()); err != nil {
 		return err
@@ -78,7 +79,7 @@ func (m *Memory) Since(ctx context.Context, cursor string, limit int) (Page, err
 }
 
 // place returns the number after which a cursor continues, or 0 if the cursor is not of
-// this log.
+// this log or past its end.
 func (m *Memory) place(cursor string) int {
 	id, number, _ := strings.Cut(cursor, "/")
 	n, err := strconv.Atoi(number)

@@ -27,10 +27,10 @@ func between(option string, d, least, most time.Duration) error {
 	return nil
 }
 
-// WithMaxLifetime sets how long tokens may live, up to 100 years. The default is 14 days.
-// The list keeps revocations that long, so it must be at least the maximum lifetime of
-// each Auth that uses the list, or jwtauth.New returns an error. All processes that share
-// a log must use the same value.
+// WithMaxLifetime sets how long tokens may live, from a second to 100 years. The default
+// is 14 days. The list keeps revocations at least that long, so it must be at least the
+// maximum lifetime of each Auth that uses the list, or jwtauth.New returns an error. All
+// processes that share a log must use the same value.
 func WithMaxLifetime(d time.Duration) Option {
 	return func(c *config) error {
 		c.maxLifetime = d
@@ -39,9 +39,9 @@ func WithMaxLifetime(d time.Duration) Option {
 }
 
 // WithStaleness sets after how long without a successful read of the log no token is
-// accepted, up to a week. The default is 10 seconds. It is also the longest time for
-// which another process accepts a revoked token. Time in which the machine is suspended
-// does not count.
+// accepted, from a second to a week. The default is 10 seconds. It is also the longest
+// time for which another process accepts a revoked token. Time in which the machine is
+// suspended does not count.
 func WithStaleness(d time.Duration) Option {
 	return func(c *config) error {
 		c.staleness = d
@@ -49,8 +49,8 @@ func WithStaleness(d time.Duration) Option {
 	}
 }
 
-// WithInterval sets how often the log is read, at least four times within
-// [WithStaleness]. The default is every 250 milliseconds.
+// WithInterval sets how often [List.Run] reads the log: from every millisecond to a
+// quarter of [WithStaleness]. The default is every 250 milliseconds.
 func WithInterval(d time.Duration) Option {
 	return func(c *config) error {
 		c.interval = d
@@ -60,7 +60,8 @@ func WithInterval(d time.Duration) Option {
 
 // WithSkew sets by how much the clocks of processes that share the log may differ, up to
 // an hour. The default is one second, and zero with [NewMemory]. All processes must use
-// the same value.
+// the same value. If the clocks differ by more, a token that was issued shortly before
+// its subject or container was revoked may still be accepted.
 func WithSkew(d time.Duration) Option {
 	return func(c *config) error {
 		c.skew = d
@@ -89,8 +90,9 @@ func WithClock(clock func() time.Time) Option {
 	}
 }
 
-// WithLogger sets where [List.Run] logs that the log cannot be read, and that it can be
-// read again. The default is [slog.Default].
+// WithLogger sets where the list logs: [List.Run] that the log cannot be read and that it
+// can be read again, and [List.Handler] what it denies and what fails. The default is
+// [slog.Default].
 func WithLogger(logger *slog.Logger) Option {
 	return func(c *config) error {
 		if c.logger = logger; logger == nil {

@@ -1,6 +1,6 @@
 // Package revoke revokes tokens before they expire: one token, those of a session, or all
-// that were issued so far to a subject or for a container. A request costs one look-up in
-// memory, however long the list is and however many servers share it.
+// that were issued so far to a subject or for a container. A request costs only look-ups
+// in memory, however long the list is and however many servers share it.
 //
 //	list, err := revoke.New(revoke.NewMemory())
 //	if err != nil {
@@ -24,36 +24,43 @@
 // and store/redisstore have lasting logs.
 //
 // Each Auth tells its list which issuers it accepts. Revoking for another issuer would
-// revoke nothing, and is [ErrIssuer].
+// revoke nothing, and is [ErrIssuer]. For an Auth without jwtauth.WithIssuer, revoke a
+// token or a session by the iss of the token, and a subject or a container by the issuer
+// "", which reaches only tokens without iss. Before the first Auth is made, the list
+// accepts every issuer.
 //
 // # What is promised
 //
-// In the process that revokes: once a method has returned nil, every token that was
-// issued before the call is rejected. Every token issued from then on is accepted,
-// whatever the clock does. This holds for tokens that an Auth with this list issued,
-// since they carry a stamp in microseconds. For other tokens iat counts, so one that is
-// issued within the second of the revocation is rejected, too. The clock of another
-// issuer may be ahead, by 5 seconds or the leeway of the Auth, whichever is more. For
-// that long after the revocation its new tokens are rejected.
+// In the process that revokes: once a method has returned nil, every token that it
+// revokes and that was issued before the call is rejected. A token issued from then on to
+// a revoked subject or container is accepted, whatever the clock does. This holds for
+// tokens that an Auth with this list issued, since they carry a stamp in microseconds.
 //
-// In other processes the same holds once they have read the entry. That usually takes the
-// time of [WithInterval]. It never takes longer than [WithStaleness], since after that
-// time no token is accepted any more. The clocks of the processes may differ: until the
-// entry is read, plus [WithSkew], tokens that they issue to a revoked subject or
-// container may be rejected. Revoked tokens are never accepted for that reason.
+// For other tokens iat counts, so one that is issued within the second of the revocation
+// is rejected, too. The clock of another issuer may be ahead, by 5 seconds or the leeway
+// of the Auth, whichever is more. For that long after the revocation, plus [WithSkew],
+// its new tokens may be rejected.
 //
-// A list fails closed: if it was never read, or not for too long, [List.Revoked] returns
-// an error, and requests get 503. See [InsecureAcceptStale].
+// In other processes the same holds once they have read the entry. That usually takes at
+// most the time of [WithInterval]. It never takes longer than [WithStaleness], since
+// after that time no token is accepted any more. The clocks of the processes may differ
+// by up to WithSkew: until the entry is read, plus WithSkew, tokens that they issue to a
+// revoked subject or container may be rejected. Revoked tokens are never accepted for
+// that reason.
+//
+// A list fails closed: if its log was never read, or not within WithStaleness,
+// [List.Revoked] returns an error, and requests get 503. See [InsecureAcceptStale].
 //
 // # Revocation over HTTP
 //
 // [List.Handler] implements RFC 7009. A client posts the parameter token in a form
-// (application/x-www-form-urlencoded). token_type_hint is ignored, since there is one
-// kind of token.
+// (application/x-www-form-urlencoded). token_type_hint is ignored: the handler finds out
+// the kind of a token by itself.
 //
 // authorize is called for every well-formed request, before the response tells anything
-// about the token. It gets the claims of an authentic token, even of one that is not
-// valid yet, expired or revoked. It does two things, in this order:
+// about the token. It gets the claims of an authentic token of auth or of another
+// [TokenKind], even of one that is not valid yet, expired or revoked. For any other token
+// it gets the zero Claims. It does two things, in this order:
 //
 //   - It authenticates the client by the request alone (HTTP Basic, a session, a client
 //     certificate), and returns an error if that fails. So a client that is not
@@ -70,23 +77,25 @@
 // All responses have Cache-Control: no-store. Errors have the form of RFC 6749, section
 // 5.2:
 //
-//   - 200, empty: the token is rejected from now on. Or it was rejected before, since it
-//     is not authentic, has expired or is revoked.
+//   - 200, empty: the token is rejected from now on. Or auth rejected it before, since it
+//     is not authentic, names another issuer or audience, has expired or is revoked.
 //   - 400 invalid_request: another media type, a form that does not parse, no token, or
 //     more than one. A token in the query does not count.
 //   - 400 unsupported_token_type (RFC 7009, section 2.2.1): a token without a jti, or with
-//     one longer than [MaxText], which cannot be revoked on its own, or an authentic token
-//     of a type that neither auth nor another [TokenKind] accepts. It stays valid.
+//     a jti or iss longer than [MaxText], which cannot be revoked on its own, or an
+//     authentic token of a type that neither auth nor another TokenKind accepts. Nothing
+//     is revoked.
 //   - 403 access_denied: authorize returned an error, or the request comes from a page of
 //     another origin (see [http.CrossOriginProtection]), even one that auth trusts.
 //   - 405: the method is not POST. 413: the body is larger than 64 KiB.
-//   - 500 server_error: auth does not use this list, and still accepts the live token.
+//   - 500 server_error: auth does not use this list, and still accepts the token.
 //   - 503 temporarily_unavailable with Retry-After: authorize returned
-//     [jwtauth.ErrUnavailable], keys or revocations cannot be consulted, or the store
-//     failed. The client must assume that the token is still valid, and try again.
+//     [jwtauth.ErrUnavailable], keys or revocations cannot be consulted, or the store or
+//     another TokenKind failed. The client must assume that the token is still valid, and
+//     try again.
 //
-// It fails closed: 200 for a live token means that the entry is in the store. No response
-// and no log line contains a token.
+// It fails closed: 200 for a live token means that the entry is in the store, or that its
+// TokenKind has revoked it. No response and no log line contains a token.
 package revoke
 
 import (
@@ -104,12 +113,11 @@ import (
 )
 
 // ErrStale: the log was never read, or not within [WithStaleness], so it is not known
-// whether a token was revoked. Package jwtauth turns it into ErrUnavailable.
+// whether a token was revoked. Package jwtauth wraps it in ErrUnavailable.
 var ErrStale = errors.New("revoke: the list is not up to date")
 
-// ErrIssuer: no Auth that uses the list accepts the issuer, so revoking would have no
-// effect.
-var ErrIssuer = errors.New("revoke: no Auth with this list has the issuer")
+// ErrIssuer: no Auth that uses the list has the issuer, so revoking would have no effect.
+var ErrIssuer = errors.New("revoke: no Auth that uses this list has the issuer")
 
 // The defaults of the options.
 const (
@@ -119,10 +127,10 @@ const (
 	DefaultSkew        = time.Second // with a shared log
 
 	// margin is how much longer an entry is kept than the tokens it is about. An Auth
-	// with leeway accepts them for that long after their expiry.
+	// with leeway may accept them for that long after their expiry.
 	margin = jwtauth.MaxLeeway
-	// sessionSpare is how much longer an entry about a session is kept, so that a session
-	// which is revoked again within that time needs no new entry.
+	// sessionSpare is how much longer still an entry about a session is kept, so that a
+	// session which is revoked again within that time needs no new entry.
 	sessionSpare = time.Hour
 	// unstampedAhead is how far the iat of a token may be ahead of this clock, for an
 	// Auth without leeway.
@@ -144,7 +152,7 @@ type List struct {
 	started time.Time   // the start of the times below, by the monotonic clock
 	past    *past.Clock // decides when entries are dropped; never ahead
 
-	epoch   atomic.Int64 // the highest epoch of an applied entry
+	epoch   atomic.Int64 // the highest epoch of an entry in the log, as far as it was read
 	stamped atomic.Int64 // the latest stamp of an issued token
 	read    atomic.Int64 // when the last successful read began, in nanoseconds since started; 0 for never
 
@@ -153,7 +161,7 @@ type List struct {
 	purged    time.Time
 
 	failure   atomic.Pointer[error] // the error of the last read, or nil
-	unwritten sync.Map              // by place: revoked here, and not yet written to the log
+	unwritten sync.Map              // a set of places: revoked here, and perhaps not written to the log
 }
 
 // link is embedded under an unexported name, so that it is not part of the API.
@@ -161,8 +169,8 @@ type link = revocation.Link
 
 // New returns a list of the entries in the store's log. It does not read the log: until
 // [List.Run] or [List.Sync] has read it, [List.Revoked] returns [ErrStale]. A list over
-// [NewMemory] needs neither. It knows all entries at once, is never stale, and drops
-// expired entries when it revokes.
+// [NewMemory] needs neither. It knows all entries at once and is never stale. When it
+// revokes, it purges expired entries, at most once an hour.
 func New(store Store, opts ...Option) (*List, error) {
 	if store == nil {
 		return nil, errors.New("revoke: New: the store is nil; give it one, such as revoke.NewMemory()")
@@ -201,7 +209,7 @@ func (l *List) Revoked(_ context.Context, c jwtauth.Claims) (bool, error) {
 		return false, ErrStale
 	}
 	stamp := c.Stamp
-	if stamp == 0 { // another issuer's clock may be ahead, which must not save its older tokens
+	if stamp == 0 { // another issuer's clock may be ahead, and its older tokens must be rejected too
 		stamp = c.IssuedAt.Add(-revocation.Ahead(&l.link, c.Issuer, unstampedAhead)).UnixMicro()
 	}
 	if l.seen.has(Token, c.Issuer, c.ID, 0) ||
@@ -253,13 +261,13 @@ func raise(to *atomic.Int64, n int64) {
 }
 
 // RevokeToken revokes one token, identified by its issuer and jti. expires is its exp:
-// the list keeps the revocation until then. It is an error if jti is empty or expires is
-// zero. For a token that has expired nothing is written.
+// the list keeps the revocation at least until then. It is an error if jti is empty or
+// expires is zero. Nothing is written for a token that expired longer ago than
+// jwtauth.MaxLeeway plus [WithSkew], since no Auth accepts it.
 //
 // If the store fails, or takes longer than 5 seconds to write, RevokeToken returns an
 // error. This process then rejects the token, and other processes may or may not: call
-// RevokeToken again. The same holds for the other three methods. [List.RevokeSubject] and
-// [List.RevokeContainer] also read the log first.
+// RevokeToken again. The same holds for the other three methods.
 func (l *List) RevokeToken(ctx context.Context, issuer, jti string, expires time.Time) error {
 	if expires.IsZero() {
 		return errors.New("revoke: RevokeToken: expires is zero; give it the token's exp, Claims.ExpiresAt")
@@ -270,18 +278,21 @@ func (l *List) RevokeToken(ctx context.Context, issuer, jti string, expires time
 	return l.revoke(ctx, "RevokeToken", Entry{Kind: Token, Issuer: issuer, ID: jti, Expires: l.outliving(expires)})
 }
 
-// RevokeSession revokes all tokens of a session, identified by its issuer and sid,
-// including those issued within the next [WithMaxLifetime].
+// RevokeSession revokes all tokens of a session, identified by its issuer and sid. For at
+// least [WithMaxLifetime] it also rejects new tokens of the session. After that the list
+// may forget the session, whose tokens from before the call have then expired.
 func (l *List) RevokeSession(ctx context.Context, issuer, sid string) error {
 	return l.revoke(ctx, "RevokeSession", Entry{Kind: Session, Issuer: issuer, ID: sid, Expires: l.keptFor(l.latest()).Add(sessionSpare)})
 }
 
-// RevokeSubject revokes every token issued to a subject so far.
+// RevokeSubject revokes every token issued to a subject so far. With a log that processes
+// share, it reads the log before it writes, and returns an error if either fails.
 func (l *List) RevokeSubject(ctx context.Context, issuer, subject string) error {
 	return l.revoke(ctx, "RevokeSubject", Entry{Kind: Subject, Issuer: issuer, ID: subject})
 }
 
-// RevokeContainer revokes every token issued for a container so far.
+// RevokeContainer revokes every token issued for a container so far. It reads the log
+// first, like [List.RevokeSubject].
 func (l *List) RevokeContainer(ctx context.Context, issuer, container string) error {
 	return l.revoke(ctx, "RevokeContainer", Entry{Kind: Container, Issuer: issuer, ID: container})
 }
@@ -298,13 +309,13 @@ func (l *List) ExpireAccess(ctx context.Context, issuer, subject string) error {
 
 func (l *List) revoke(ctx context.Context, method string, e Entry) error {
 	if e.ID == "" {
-		return fmt.Errorf("revoke: %s: the id is empty, and would mean every token without one", method)
+		return fmt.Errorf("revoke: %s: the id is empty; it needs a jti, sid, sub or container", method)
 	}
 	if len(e.ID) > MaxText || len(e.Issuer) > MaxText {
-		return fmt.Errorf("revoke: %s: an issuer or an id has more than %d bytes", method, MaxText)
+		return fmt.Errorf("revoke: %s: the issuer or the id has more than %d bytes, which are the most", method, MaxText)
 	}
 	if have := revocation.Unknown(&l.link, e.Issuer, !e.Kind.hasEpoch()); have != "" {
-		return fmt.Errorf("revoke: %s: %w %q, so that nothing would be revoked; they have %s, where \"\" is one without jwtauth.WithIssuer", method, ErrIssuer, e.Issuer, have)
+		return fmt.Errorf("revoke: %s: %w %q, so nothing would be revoked; the issuer must be one of %s (\"\" stands for an Auth without jwtauth.WithIssuer)", method, ErrIssuer, e.Issuer, have)
 	}
 	if e.Kind == Token && e.Expires.Before(l.past.Now()) {
 		return nil // the token has expired, too
@@ -319,8 +330,8 @@ func (l *List) revoke(ctx context.Context, method string, e Entry) error {
 	l.reject(e) // in this process, even if the log fails
 	var errs []error
 	if e.Kind.hasEpoch() && !l.local {
-		// Other processes issue stamps later than the epochs that they know. This
-		// process may not have read those epochs yet.
+		// Other processes issue stamps later than the epochs that they know, whatever
+		// their clocks say. This process may not have read those epochs yet.
 		errs = append(errs, l.Sync(ctx))
 		l.setEpoch(&e)
 		l.reject(e)
@@ -329,8 +340,8 @@ func (l *List) revoke(ctx context.Context, method string, e Entry) error {
 		return fmt.Errorf("revoke: %s: %w", method, err)
 	}
 	l.unwritten.Delete(e.place())
-	// Only now can other processes read the entry. Tokens issued from now on get a later
-	// stamp, and the next entry of another process must reach them, too.
+	// Not earlier: this makes the tokens issued from now on have later stamps, and an
+	// entry of another process reaches those only if that process can read this entry.
 	raise(&l.epoch, e.Epoch)
 	if l.local {
 		l.following.Lock()
@@ -340,9 +351,9 @@ func (l *List) revoke(ctx context.Context, method string, e Entry) error {
 	return nil
 }
 
-// isKnown reports whether the log already holds an entry that revokes the same tokens for
-// as long. An entry that could not be written is not known, so that it is written when it
-// is revoked again.
+// isKnown reports whether the log already holds an entry that revokes the same token or
+// session for as long. An entry that could not be written is not known, so that it is
+// written when the same is revoked again.
 func (l *List) isKnown(e Entry) bool {
 	if e.Kind.hasEpoch() {
 		return false
@@ -365,7 +376,8 @@ type place struct {
 
 func (e Entry) place() place { return place{e.Kind, e.Issuer, e.ID} }
 
-// appendTimeout is how long a revocation waits for the log, so that no request hangs.
+// appendTimeout is how long a revocation waits for the store to write, so that no request
+// hangs.
 const appendTimeout = 5 * time.Second
 
 func (l *List) append(ctx context.Context, e Entry) error {
@@ -374,13 +386,15 @@ func (l *List) append(ctx context.Context, e Entry) error {
 	return l.store.Append(ctx, e)
 }
 
-// setEpoch sets the epoch of an entry. No token that was issued before has a later stamp.
+// setEpoch sets the epoch of an entry, and until when it is kept. No token that was issued
+// before has a later stamp.
 func (l *List) setEpoch(e *Entry) {
 	e.Epoch = l.latest()
 	e.Expires = l.keptFor(e.Epoch)
 }
 
-// latest returns the latest stamp that any process may have issued.
+// latest returns the latest stamp that any process may have issued, if the clocks differ
+// by no more than skew and this process has read the log.
 func (l *List) latest() int64 {
 	return max(l.clock().Add(l.skew).UnixMicro(), l.epoch.Load()+1, l.stamped.Load())
 }
@@ -399,8 +413,8 @@ func (l *List) outliving(gone time.Time) time.Time {
 	return endOfTime
 }
 
-// reject makes this process reject the tokens of an entry for good. The same entry may
-// come again later, in any order.
+// reject makes this process reject the tokens of an entry until the entry expires. The
+// same entry may come again later, in any order.
 func (l *List) reject(e Entry) { l.seen.add(e, l.past.Now().UnixMicro()) }
 
 // apply takes over an entry of the log.
@@ -424,15 +438,15 @@ func (l *List) stale() bool {
 
 // Status is the state of a list, for monitoring.
 type Status struct {
-	// Ready reports whether tokens are checked. If not, [List.Revoked] returns
-	// [ErrStale].
+	// Ready reports whether [List.Revoked] checks tokens. If not, it returns [ErrStale].
+	// With [InsecureAcceptStale] a list is always ready: use Age and Err.
 	Ready bool
-	// Age is how long ago the log was last read successfully, -1 for never. It is 0 for a
-	// list over [NewMemory].
+	// Age is how long ago the last successful read of the log began, -1 for never. It is
+	// 0 for a list over [NewMemory].
 	Age time.Duration
 	// Entries is the number of entries of all kinds. Some may have expired.
 	Entries int
-	// Err is the error of the last read, nil if it succeeded.
+	// Err is the error of the last read, nil if it succeeded or there was none.
 	Err error
 }
 

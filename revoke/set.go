@@ -11,8 +11,8 @@ import (
 )
 
 // set holds the entries of a list. A look-up takes no lock, and allocates nothing if the
-// issuer is that of the last look-up. Tables only grow: a table that is full, or full of
-// expired entries, is replaced.
+// issuer is that of the last look-up. No entry is removed from a table: a table that is
+// three quarters full is replaced by one without the expired entries.
 //
 // Issuer and ID are kept as two 64-bit hashes with secret seeds, so an attacker cannot
 // choose values that collide. A collision by chance is less likely than a hardware error.
@@ -149,8 +149,8 @@ func (s *set) second(issuer, id string) uint64 {
 	return maphash.String(s.ids[1], id) ^ maphash.String(s.issuers[1], issuer)
 }
 
-// alike returns the slots with this first hash: one, unless two collide by chance. A
-// table is never full.
+// alike returns the slots with this first hash: at most one, unless two collide by chance.
+// It ends at a free slot, since a table is never full.
 func (t *table) alike(first uint64) iter.Seq[*slot] {
 	return func(yield func(*slot) bool) {
 		for i := t.start(first); ; i++ {
@@ -202,7 +202,8 @@ func (t *table) slotFor(hash [2]uint64) *slot {
 	return &t.slots[i]
 }
 
-// renewed returns a larger table with the entries that have not expired. t may be nil.
+// renewed returns a new table, about half full, with the entries that have not expired. t
+// may be nil.
 func (t *table) renewed(now int64) *table {
 	live := 0
 	if t != nil {
@@ -212,7 +213,7 @@ func (t *table) renewed(now int64) *table {
 			}
 		}
 	}
-	// About half full: with slots of 32 bytes, an entry takes 43 to 60 bytes.
+	// With slots of 32 bytes, an entry takes 43 to 60 bytes.
 	grown := &table{slots: make([]slot, max(live*15/8, leastSlots))}
 	if t != nil {
 		for i := range t.slots {

@@ -10,7 +10,7 @@ import (
 // Kind says what an entry revokes.
 type Kind int
 
-// The kinds. Stores may keep these numbers.
+// The kinds. Stores may keep these numbers, which never change.
 const (
 	Token     Kind = 1 // one token, by its jti
 	Session   Kind = 2 // the tokens of one session, by their sid
@@ -34,9 +34,9 @@ type Entry struct {
 	// Epoch is the latest stamp that a Subject, Container or Access entry is about, in
 	// microseconds since 1970. It may be negative. It is 0 for other kinds.
 	Epoch int64
-	// Expires is when all tokens that the entry revokes have expired, in the year 9999 at
-	// the latest. Stores truncate it to the microsecond, or round it up by up to one
-	// second.
+	// Expires is when no Auth accepts the tokens that the entry revokes any more, in the
+	// year 9999 at the latest. Stores truncate it to the microsecond, or round it up by
+	// up to one second.
 	Expires time.Time
 }
 
@@ -49,7 +49,7 @@ var endOfTime = time.Date(9999, time.December, 31, 23, 59, 59, 0, time.UTC)
 func (e Entry) Validate() error {
 	switch {
 	case e.Kind < Token || e.Kind > Access:
-		return fmt.Errorf("it is of kind %d", e.Kind)
+		return fmt.Errorf("it is of kind %d, which this version does not know", e.Kind)
 	case e.ID == "":
 		return errors.New("its id is empty")
 	case len(e.ID) > MaxText || len(e.Issuer) > MaxText:
@@ -72,14 +72,15 @@ type Page struct {
 	More bool
 }
 
-// Store is a log of revocations that processes share. A new one must pass
-// jwtauthtest.TestRevocationStore. All methods are safe for concurrent use, also by
-// several processes. They return an error only for an outage, including the end of ctx.
+// Store is a log of revocations, which several processes may share. A new implementation
+// must pass jwtauthtest.TestRevocationStore. All methods are safe for concurrent use, also
+// by all these processes. Except for an entry that [Entry.Validate] rejects, they return
+// an error only for an outage, including the end of ctx.
 type Store interface {
-	// Append adds an entry, unless [Entry.Validate] returns an error. Once it has
-	// returned nil, the entry is stored, and every later call of Since finds it. After an
-	// error the entry may or may not be there. An entry may be added again, and is then
-	// kept once or twice.
+	// Append adds an entry, or returns the error of Entry.Validate. Once it has returned
+	// nil, the entry is stored, and every later call of Since finds it. After an error of
+	// the store the entry may or may not be there. An entry may be added again, and is
+	// then kept once or twice.
 	Append(ctx context.Context, e Entry) error
 
 	// Since returns at most limit entries that follow the cursor of an earlier call. The
