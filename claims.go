@@ -32,7 +32,7 @@ var (
 	// an error of its own.
 	ErrMalformed = errors.New("jwtauth: malformed token")
 	// ErrUnknownKey: no key has the token's algorithm and key ID. With
-	// [WithTrustedIssuer] also: the token's iss is not one of the issuers.
+	// [WithTrustedIssuer] also: the token's iss is none of the accepted issuers.
 	ErrUnknownKey = keys.ErrUnknownKey
 	// ErrSignature: the signature is wrong.
 	ErrSignature = keys.ErrSignature

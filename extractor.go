@@ -175,8 +175,8 @@ func fromCookie(name string) *place {
 // most 10 MB of such a body, and puts it back for the handler. It does not touch other
 // bodies.
 //
-// A form that does not parse, or is longer, is [ErrMalformed]. If another middleware has
-// already parsed the form, the extractor looks in r.PostForm.
+// A form that does not parse, or is larger than 10 MB, is [ErrMalformed]. If another
+// middleware has already parsed the form, the extractor looks in r.PostForm.
 func FromForm(name string) Extractor { return fromForm(name).extract }
 
 func fromForm(name string) *place {

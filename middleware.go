@@ -409,16 +409,17 @@ func BearerStatus(err error) int {
 }
 
 // TokenEndpoint returns a handler that issues tokens over HTTP. The route must name a
-// container. The response to a POST is 200 with this body, where expires_in is in seconds:
+// container, unless [WithAnyContainer] is set. The response to a POST is 200 with this
+// body, where expires_in is in seconds:
 //
 //	{"token": "…", "token_type": "Bearer", "expires_in": 864000, "container": "…"}
 //
-// authorize decides whether the client may have a token of this container, and returns the
-// options of that token. If authorize returns an error, the client gets 503 if it is
-// [ErrUnavailable], and otherwise 403, whatever [WithStatus] says. The client also gets
-// 503 if the options are bad or the keys cannot sign. Pages of other origins get 403 (see
-// [WithCrossOriginProtection]), and methods other than POST get 405. TokenEndpoint panics
-// if authorize is nil.
+// authorize decides whether the client may have a token of this container, and returns
+// the options of that token. If authorize returns [ErrUnavailable], the client gets 503.
+// For any other error the client gets 403, whatever [WithStatus] says. The client also
+// gets 503 if the options are bad or the keys cannot sign. Pages of other origins get 403
+// (see [WithCrossOriginProtection]), and methods other than POST get 405. TokenEndpoint
+// panics if authorize is nil.
 func (a *Auth) TokenEndpoint(authorize func(r *http.Request, container string) ([]IssueOption, error)) http.Handler {
 	if authorize == nil {
 		panic("jwtauth: TokenEndpoint: authorize is nil, and without it anyone could have a token")

@@ -119,10 +119,10 @@ func checkTrusted(c config) error {
 	return errors.Join(errs...)
 }
 
-// WithIssuer sets the iss of issued tokens, and rejects tokens with any other iss,
-// compared byte for byte (RFC 7519, section 4.1.1). By default tokens are issued without
-// iss, and the iss of accepted tokens is ignored. [WithTrustedIssuer] accepts further
-// issuers.
+// WithIssuer sets the iss of issued tokens, and rejects tokens whose iss is missing or
+// different, compared byte for byte (RFC 7519, section 4.1.1). By default tokens are
+// issued without iss, and the iss of accepted tokens is ignored. [WithTrustedIssuer]
+// accepts further issuers.
 func WithIssuer(issuer string) Option {
 	return func(c *config) error {
 		c.issuer = issuer
@@ -130,9 +130,9 @@ func WithIssuer(issuer string) Option {
 	}
 }
 
-// WithAudience sets the aud of issued tokens, and rejects tokens whose aud has none of
-// these values (RFC 7519, section 4.1.3). By default tokens are issued without aud, and a
-// token that has an aud is rejected, as that section demands.
+// WithAudience sets the aud of issued tokens, and rejects tokens whose aud is missing or
+// has none of these values (RFC 7519, section 4.1.3). By default tokens are issued
+// without aud, and a token that has an aud is rejected, as that section demands.
 func WithAudience(audience ...string) Option {
 	return func(c *config) error {
 		c.audience = append([]string(nil), audience...)
@@ -209,9 +209,9 @@ func WithLeeway(d time.Duration) Option {
 }
 
 // WithTypes sets the typ of issued tokens to the first value given, and rejects tokens
-// whose typ is none of the values, compared byte for byte (RFC 8725, section 3.11). Use it
-// to keep kinds of tokens apart, such as "at+jwt". By default tokens are issued with the
-// typ "JWT", and accepted with that typ or none.
+// whose typ is missing or none of the values, compared byte for byte (RFC 8725, section
+// 3.11). Use it to keep kinds of tokens apart, for example with "at+jwt". By default
+// tokens are issued with the typ "JWT", and accepted with that typ or none.
 func WithTypes(typ ...string) Option {
 	return func(c *config) error {
 		c.types, c.typeRequired = append([]string(nil), typ...), true
