@@ -340,9 +340,8 @@ func keySet(ctx context.Context, source keys.Source, kid string) (*keys.Set, err
 }
 
 // checkKey returns an error unless the current keys of the issuer verify the token again.
-// If v is nil, there is no token, and no error. v may come from another Auth. checkKey
-// verifies a signature only if the current keys are not those that verified the token
-// before.
+// It returns nil if v is nil. v may come from another Auth. checkKey verifies a signature
+// only if the current keys are not those that verified the token before.
 func (a *Auth) checkKey(ctx context.Context, v *verified) error {
 	if v == nil {
 		return nil

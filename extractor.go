@@ -285,7 +285,7 @@ func placeOf(e Extractor) *place {
 // read and, in vary, the header fields, which always include Authorization. dynamic holds
 // the extractors that may name further URL parameters for a request. These are the custom
 // ones, and all that look in a header or cookie: a custom extractor that ends with a call
-// of FromHeader or FromCookie looks the same.
+// of FromHeader or FromCookie cannot be told from those.
 func places(extractors []Extractor) (queryNames []string, dynamic []Extractor, vary []string) {
 	vary = []string{"Authorization"}
 	for _, e := range extractors {

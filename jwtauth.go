@@ -131,14 +131,14 @@ type Auth struct {
 	source  keys.Source
 	issuers map[string]*trustedIssuer          // nil without WithTrustedIssuer; otherwise all, the Auth's own included
 	cache   *sieve.Cache[cachedToken]          // nil: nothing is cached
-	header  atomic.Pointer[strict.KnownHeader] // of the last token that was accepted and not cached
-	issued  atomic.Pointer[issuedHeader]       // of the tokens signed by the latest key set
+	header  atomic.Pointer[strict.KnownHeader] // the header of the last token that was accepted and not cached
+	issued  atomic.Pointer[issuedHeader]       // the header of the tokens that the latest key set signs
 
 	list      revocation.List // the list that the revocation checker is or embeds; nil for none
 	wholeList bool            // the checker is the list itself, so the list's marks can replace a call of Revoked
 
 	queryNames []string    // the URL parameters that extractors look for
-	dynamic    []Extractor // those that may name further URL parameters for a request
+	dynamic    []Extractor // extractors that may name further URL parameters for a request
 	vary       []string    // the request fields that responses depend on
 }
 
@@ -462,7 +462,7 @@ func (a *Auth) Inspect(ctx context.Context, token string) (Claims, error) {
 		return c, err
 	}
 	ended := errors.Is(err, ErrExpired) || errors.Is(err, ErrNotYetValid) || errors.Is(err, ErrRevoked)
-	// verify stops at the time, before it checks issuer and audience.
+	// verify returns at a wrong time, before it has checked issuer and audience.
 	if ended && a.checkIssuer(v.claims) == nil && a.checkAudience(v.claims) == nil {
 		return v.claims.own(), err
 	}

@@ -366,7 +366,7 @@ const retryAfter = "5"
 
 // set is like header.Set, but takes only a name in canonical form. It skips the
 // conversion, so that rejecting a token costs no more than accepting one. An attacker
-// could use a difference.
+// could exploit a difference.
 func set(header http.Header, name, value string) { header[name] = []string{value} }
 
 // challenge returns the WWW-Authenticate field of RFC 6750, section 3. The field names no

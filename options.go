@@ -37,7 +37,7 @@ type config struct {
 	issuer         string
 	audience       []string
 	trusted        []trustedIssuer
-	types          []string // the first one is issued
+	types          []string // issued tokens have the first one
 	typeRequired   bool
 	ttl            time.Duration
 	maxLifetime    time.Duration

@@ -268,12 +268,12 @@ var HostilePaths = map[string]string{
 // RawDots are request targets that ServeMux redirects. They reach a middleware only if
 // there is no mux before it.
 var RawDots = map[string]string{
-	"a .. segment":         "/run/demo/../other/notify",
-	"a . segment":          "/run/demo/./notify",
-	"an empty segment":     "/run//demo/notify",
-	"two slashes at first": "//run/demo/notify",
-	".. at the end":        "/run/demo/..",
-	"two slashes at last":  "/run/demo/notify//",
+	"a .. segment":             "/run/demo/../other/notify",
+	"a . segment":              "/run/demo/./notify",
+	"an empty segment":         "/run//demo/notify",
+	"two slashes at the start": "//run/demo/notify",
+	".. at the end":            "/run/demo/..",
+	"two slashes at the end":   "/run/demo/notify//",
 }
 
 // PlainPaths are request targets that look odd, but have only one meaning.

@@ -12,7 +12,7 @@ const (
 	// Some corrections are that large: a machine without a battery-backed clock starts in
 	// 1970.
 	plausibleAfter = 24 * time.Hour
-	// drift is how far a correct clock may be set back within that time.
+	// drift is how far a correct clock may be set back within plausibleAfter.
 	drift = time.Minute
 )
 

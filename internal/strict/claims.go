@@ -30,9 +30,9 @@ func Reserved(name, containerClaim string) bool {
 }
 
 // ReadClaims returns the claims of a payload. containerClaim is the name of the
-// container's claim. The payload may come from an attacker: with several issuers it says
-// whose keys verify the signature, so it is read before that. Reading takes time in
-// proportion to the size of the payload.
+// container's claim. The payload may come from an attacker: with several issuers it is
+// read before the signature is verified, because it says whose keys to use. Reading takes
+// time in proportion to the size of the payload.
 func ReadClaims(payload, containerClaim string) (Claims, error) {
 	var c Claims
 	err := object(payload, func(s *scanner, name string) (err error) {

@@ -1,8 +1,8 @@
 // Package strict reads compact JWS tokens and their claims, and writes claims. It rejects
 // everything that two readers could understand differently.
 //
-// It decides nothing about trust: what it returns is well formed, not authentic. It fails
-// closed, and no error contains a byte of the token.
+// The package decides nothing about trust: what it returns is well formed, but need not
+// be authentic. It fails closed, and no error contains a byte of the token.
 package strict
 
 import (
@@ -22,8 +22,9 @@ type Token struct {
 	Signed string
 	// Signature is the decoded third segment.
 	Signature []byte
-	// Payload is the decoded second segment, not parsed. Callers read its claims only once
-	// the signature is known to be good, or to learn whose key verifies the token.
+	// Payload is the decoded second segment, not parsed. Callers read its claims after they
+	// have verified the signature. Before that, they read them only to learn whose key
+	// verifies the token.
 	Payload string
 }
 

@@ -55,8 +55,8 @@ func readHeader(text string) (Header, error) {
 	return h, err
 }
 
-// stringValue consumes a value that must be a string, and returns it decoded. If the
-// value is not a string, the error is otherwise.
+// stringValue consumes a value that must be a string, and returns it decoded. For any
+// other value it returns the error that it was given.
 func (s *scanner) stringValue(otherwise Error) (string, error) {
 	if s.peek() != '"' {
 		return "", otherwise
@@ -65,8 +65,8 @@ func (s *scanner) stringValue(otherwise Error) (string, error) {
 }
 
 // foldsTo reports whether name is one of names, or differs from one only in case.
-// encoding/json takes such names for each other, even with Unicode's special cases
-// (U+017F folds to s, U+212A to k).
+// encoding/json treats such names as the same, even with Unicode's special cases (U+017F
+// folds to s, U+212A to k).
 func foldsTo(name string, names []string) bool {
 	return slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(name, n) })
 }
