@@ -18,9 +18,9 @@ import (
 )
 
 // The errors of this package, for [errors.Is]. Every rejected token and every denied
-// request has one of them. A request without a token that is denied for its path, its
-// query or the ErrForbidden of a rule is also ErrNoToken. The text of an error is for
-// logs. It contains no token, and may change.
+// request has one of them. If a request is denied for its path, its query or the
+// ErrForbidden of a rule, and also has no token, the error is ErrNoToken, too. The text of
+// an error is for logs. It contains no token, and may change.
 var (
 	// ErrNoToken: no token was sent.
 	ErrNoToken = errors.New("jwtauth: no token")
@@ -32,7 +32,7 @@ var (
 	// an error of its own.
 	ErrMalformed = errors.New("jwtauth: malformed token")
 	// ErrUnknownKey: no key has the token's algorithm and key ID. With
-	// [WithTrustedIssuer] also: the token's iss is not one of the issuers.
+	// [WithTrustedIssuer] also: the token's iss is none of the accepted issuers.
 	ErrUnknownKey = keys.ErrUnknownKey
 	// ErrSignature: the signature is wrong.
 	ErrSignature = keys.ErrSignature
@@ -43,23 +43,23 @@ var (
 	// ErrNotYetValid: nbf is in the future by more than the leeway, or iat by more than
 	// both the leeway and 5 seconds.
 	ErrNotYetValid = errors.New("jwtauth: token not valid yet")
-	// ErrIssuer: iss is not that of [WithIssuer]. With [WithTrustedIssuer] such a token
-	// is ErrUnknownKey.
+	// ErrIssuer: iss is not the issuer of [WithIssuer]. With [WithTrustedIssuer] the error
+	// of such a token is ErrUnknownKey.
 	ErrIssuer = errors.New("jwtauth: wrong issuer")
 	// ErrAudience: aud names none of the audiences of [WithAudience] or
 	// [WithTrustedIssuer].
 	ErrAudience = errors.New("jwtauth: wrong audience")
-	// ErrContainer: the token is authentic, and opens another container or none.
+	// ErrContainer: the token is authentic, but opens another container or none.
 	ErrContainer = errors.New("jwtauth: token of another container")
 	// ErrNoContainer: the request, or the call of Verify or Issue, names no container, so
 	// no token can match. This is a mistake of the server, usually a middleware that wraps
 	// the mux instead of its handlers.
 	ErrNoContainer = errors.New("jwtauth: no container to compare with")
-	// ErrRevoked: the token is authentic, and has been revoked. With [WithRevocations]
-	// also: it has no iat, or lives longer than [WithMaxLifetime].
+	// ErrRevoked: the token is authentic, but has been revoked. With [WithRevocations]
+	// also: the token has no iat, or lives longer than [WithMaxLifetime].
 	ErrRevoked = errors.New("jwtauth: token revoked")
-	// ErrCrossOrigin: a page of another origin may have caused a request with a cookie,
-	// or one to the token endpoint.
+	// ErrCrossOrigin: a page of another origin may have caused the request, and the
+	// request has its token in a cookie or is for the token endpoint.
 	ErrCrossOrigin = errors.New("jwtauth: cross-origin request")
 	// ErrForbidden: no token would help. The path has two meanings, the method is
 	// CONNECT, the rule of [Auth.Protect] denies the request, or the client may not have
@@ -68,12 +68,13 @@ var (
 	// ErrUnavailable: keys, revocations or rules cannot be consulted now, so no token can
 	// be verified or issued. Package session also returns it if its store fails.
 	ErrUnavailable = errors.New("jwtauth: unavailable")
-	// ErrNoSigningKey: the keys can verify, and cannot issue.
+	// ErrNoSigningKey: the keys can verify tokens, but cannot issue them.
 	ErrNoSigningKey = keys.ErrNoSigningKey
 )
 
-// reasons names each error for logs. Clients see the name only if the token is authentic.
-// The first entry that an error matches decides.
+// reasons names each error for logs. authentic says whether only an authentic token can
+// cause the error: only then do clients see the name. The first entry that an error
+// matches decides.
 var reasons = []struct {
 	err       error
 	name      string
@@ -117,12 +118,12 @@ func reasonOf(err error) (name string, authentic bool) {
 	return "", false
 }
 
-// Reason returns the name of an error of this package, as logs and [Decision] have it:
+// Reason returns the name of an error of this package, as in logs and [Decision]:
 // unavailable, forbidden, ambiguous, malformed, unknown_key, wrong_signature,
 // cross_origin, no_container, no_signing_key, wrong_type, expired, not_yet_valid,
 // wrong_issuer, wrong_audience, revoked, wrong_container or no_token. It returns "other"
-// for any other error and "" for nil. Do not send it to clients: [Auth.Deny] knows what
-// they may see.
+// for any other error and "" for nil. Do not send the name to clients: [Auth.Deny] knows
+// which names they may see.
 func Reason(err error) string {
 	name, _ := reasonOf(err)
 	if err != nil && name == "" {
@@ -132,8 +133,8 @@ func Reason(err error) string {
 }
 
 // Claims are the claims of an authentic token (RFC 7519, section 4.1). A claim that the
-// token lacks is the zero value; ExpiresAt is always set. Each call returns its own copy,
-// which the caller may change.
+// token lacks has the zero value; ExpiresAt is always set. Each call that returns Claims
+// returns a copy, which the caller may change.
 type Claims struct {
 	Issuer    string   // iss
 	Subject   string   // sub
@@ -144,9 +145,9 @@ type Claims struct {
 
 	IssuedAt, NotBefore, ExpiresAt time.Time // iat, nbf, exp; in UTC
 
-	// Stamp is when the token was issued according to the revocation list, in
-	// microseconds since 1970 (iat_us). It is 0 if the token has none, or comes from a
-	// [WithTrustedIssuer].
+	// Stamp (iat_us) is when the token was issued, by the time of the revocation list, in
+	// microseconds since 1970. It is 0 if the token has no stamp, or comes from another
+	// issuer ([WithTrustedIssuer]).
 	Stamp int64
 
 	payload  string    // the JSON as received; "" if the claims were not read from a token
@@ -170,9 +171,9 @@ func (c *Claims) own() Claims {
 }
 
 // Decode decodes the token's whole payload into v with [json.Unmarshal]. Use it to read
-// claims that [Claim] added. A registered name is safe to decode, although json.Unmarshal
-// ignores case: a token with a claim whose name differs from a registered one only in
-// case was rejected. Decode fails if the claims were not read from a token.
+// claims that [Claim] added. Although json.Unmarshal ignores case, the registered claims
+// are safe to decode: a token is rejected if the name of a claim differs from a
+// registered one only in case. Decode fails if the claims were not read from a token.
 func (c Claims) Decode(v any) error {
 	if c.payload == "" {
 		return errors.New("jwtauth: Decode: these claims were not read from a token")
@@ -181,8 +182,8 @@ func (c Claims) Decode(v any) error {
 }
 
 // verdict is the result of verifying one token. claims is set once the signature was
-// found to be good, even if the token is rejected for what they say. Requests share
-// claims, so they are never changed.
+// found to be good, even if the token is then rejected for its claims. Requests share
+// claims, so they must not be changed.
 type verdict struct {
 	raw    RawToken
 	kid    string
@@ -191,7 +192,7 @@ type verdict struct {
 	err    error
 }
 
-// failed returns v with an error.
+// failed returns a copy of v whose error is err.
 func (v verdict) failed(err error) verdict {
 	v.err = err
 	return v
@@ -234,7 +235,7 @@ func (a *Auth) verifyCached(ctx context.Context, c *cachedToken) (v verdict, cha
 	return v.failed(a.checkRevocation(ctx, v.claims)), nil
 }
 
-// verifyFirst verifies a token that is not cached: form, keys, signature, claims. set is
+// verifyFirst verifies a token that is not cached: its form, signature and claims. set is
 // the key set if the caller has just asked the source for it, otherwise nil.
 func (a *Auth) verifyFirst(ctx context.Context, token string, set *keys.Set) (v verdict) {
 	known := a.header.Load()
@@ -261,7 +262,7 @@ func (a *Auth) verifyFirst(ctx context.Context, token string, set *keys.Set) (v 
 		}
 	}
 	claims.verified = &verified{token: &own, kid: strings.Clone(t.KeyID), issuer: claims.Issuer, set: weak.Make(set)}
-	v.claims = claims // only now that the signature is good: they are logged, and Inspect returns them
+	v.claims = claims // only now that the signature is good, since claims are logged, and Inspect returns them
 	if err := a.checkClaims(ctx, t.Header, claims); err != nil {
 		return v.failed(err)
 	}
@@ -288,11 +289,11 @@ func (a *Auth) checkClaims(ctx context.Context, h strict.Header, c *Claims) erro
 	return a.checkRevocation(ctx, c)
 }
 
-// issuerOf returns the source of the keys that verify a token with this payload. With
-// several issuers, the payload names the issuer, so it must be read before the signature
-// is verified. The claims are returned too, and must not be used before then. The payload
-// is not read a second time, so that no second reader can find another issuer in it. With
-// one issuer the claims are nil.
+// issuerOf returns the source of the keys that verify a token with this payload. With one
+// issuer that is always the source of New, and the claims are nil. With several issuers,
+// issuerOf reads the issuer from the payload, before the signature is verified. It also
+// returns the claims, so that no second reading can find another issuer. The caller must
+// not use them until the signature is verified.
 func (a *Auth) issuerOf(payload string) (*Claims, keys.Source, error) {
 	if a.issuers == nil {
 		return nil, a.source, nil
@@ -312,8 +313,9 @@ func unknownIssuer(issuer string) error {
 	return fmt.Errorf("%w: the issuer %q is not one of WithIssuer or WithTrustedIssuer", ErrUnknownKey, clip(issuer))
 }
 
-// sourceOf returns the only source whose keys verify tokens of an issuer, nil if the
-// issuer is unknown. Without WithTrustedIssuer it is the source of New for every issuer.
+// sourceOf returns the only source whose keys verify tokens of an issuer, or nil if the
+// issuer is unknown. Without WithTrustedIssuer it returns the source of New for every
+// issuer.
 func (a *Auth) sourceOf(issuer string) keys.Source {
 	if a.issuers == nil {
 		return a.source
@@ -337,9 +339,9 @@ func keySet(ctx context.Context, source keys.Source, kid string) (*keys.Set, err
 	return set, nil
 }
 
-// checkKey returns nil if the current keys of the issuer verify the token again, or if v
-// is nil. v may come from another Auth. checkKey verifies a signature only if the keys
-// are not the ones that verified it before.
+// checkKey returns an error unless the current keys of the issuer verify the token again.
+// It returns nil if v is nil. v may come from another Auth. checkKey verifies a signature
+// only if the current keys are not those that verified the token before.
 func (a *Auth) checkKey(ctx context.Context, v *verified) error {
 	if v == nil {
 		return nil
@@ -359,7 +361,7 @@ func (a *Auth) checkKey(ctx context.Context, v *verified) error {
 	return verifySignature(set, t)
 }
 
-// messages holds buffers: keys verify bytes, and tokens are strings.
+// messages holds buffers for verifySignature: keys verify bytes, and tokens are strings.
 var messages = sync.Pool{New: func() any { return new([]byte) }}
 
 func verifySignature(set *keys.Set, t strict.Token) error {
@@ -369,7 +371,7 @@ func verifySignature(set *keys.Set, t strict.Token) error {
 	return set.Verify(t.Algorithm, t.KeyID, *message, t.Signature)
 }
 
-// readClaims reads the payload of a token. It does not verify the signature.
+// readClaims returns the claims in a payload. It does not verify the signature.
 func (a *Auth) readClaims(payload string) (*Claims, error) {
 	c, err := strict.ReadClaims(payload, a.containerClaim)
 	if err != nil {
@@ -403,12 +405,12 @@ func (a *Auth) checkType(h strict.Header) error {
 	return fmt.Errorf("%w: typ must be %q", ErrType, strings.Join(a.types, " or "))
 }
 
-// clockSkew is how far an iat may be ahead of this clock, unless the leeway is longer.
-// The clocks of two well-kept servers differ by less.
+// clockSkew is how far an iat may be ahead of this server's clock, unless the leeway is
+// longer. The clocks of two well-kept servers differ by less.
 const clockSkew = 5 * time.Second
 
 // checkTime checks exp, nbf and iat (RFC 7519, sections 4.1.4 to 4.1.6). Without leeway a
-// token expires at its exp, not after it. Claims without exp have expired.
+// token expires at its exp, not after it. Claims without exp count as expired.
 func (a *Auth) checkTime(c *Claims) error {
 	now := a.clock()
 	switch {
@@ -431,8 +433,8 @@ func (a *Auth) checkIssuer(c *Claims) error {
 
 // checkAudience requires one of the configured audiences. If none is configured, it
 // rejects a token that has an aud, even an empty one: RFC 7519, section 4.1.3, says that
-// a service which is not in aud MUST reject. Call it after checkIssuer, which rejects
-// unknown issuers.
+// a service which is not in aud MUST reject the token. Call checkAudience after
+// checkIssuer, which rejects unknown issuers.
 func (a *Auth) checkAudience(c *Claims) error {
 	wanted := a.audience
 	if t := a.issuers[c.Issuer]; t != nil {
@@ -450,8 +452,8 @@ func (a *Auth) checkAudience(c *Claims) error {
 }
 
 // checkRevocation asks the checker of WithRevocations, if there is one. It rejects a
-// token without iat, or with a longer life than tokens issued here can have: the list
-// might forget its revocation before it expires.
+// token that has no iat, or lives longer than tokens issued here can: the list might
+// forget the revocation of such a token before it expires.
 func (a *Auth) checkRevocation(ctx context.Context, c *Claims) error {
 	if a.revocations == nil {
 		return nil
@@ -483,18 +485,18 @@ func (a *Auth) checkContainer(c *Claims, want string, policy Policy) error {
 	return nil
 }
 
-// cachedToken is what an Auth keeps of an accepted token. Its keys, time, revocation and
-// container are checked again on every request.
+// cachedToken holds what the cache keeps of an accepted token. The token's keys, time,
+// revocation and container are checked again on every request.
 type cachedToken struct {
 	marks  revocation.Marks
 	claims Claims
 }
 
-// entrySize is the budget for one cached token, in bytes, on average.
+// entrySize is the memory that one cached token may take on average, in bytes.
 const entrySize = 1 << 10
 
-// cached returns the cache's entry for a token, or nil. It does not hash a token that is
-// too long to be valid.
+// cached returns the cache's entry for a token, or nil. It does not look up a token that
+// is too long to be valid, since that would hash it.
 func (a *Auth) cached(token string) *cachedToken {
 	if a.cache == nil || len(token) > a.maxTokenSize {
 		return nil
@@ -502,8 +504,8 @@ func (a *Auth) cached(token string) *cachedToken {
 	return a.cache.Get(token)
 }
 
-// keep caches an accepted token. The string must not be a part of a larger one, such as
-// all header fields of a request, which the cache would keep alive.
+// keep caches an accepted token. token must not be part of a larger string, such as all
+// header fields of a request, because the cache would keep the whole string alive.
 func (a *Auth) keep(token string, c *Claims) {
 	if a.cache == nil {
 		return
@@ -515,9 +517,9 @@ func (a *Auth) keep(token string, c *Claims) {
 	a.cache.Put(token, kept, kept.size()+len(token))
 }
 
-// keepHeader keeps the parsed header of the last accepted token. known is the one before.
-// Only tokens with a good signature get here, so a client without a key cannot replace
-// it.
+// keepHeader keeps the parsed header of an accepted token if it is not the same as known,
+// the header that was kept before. Only tokens with a good signature get here, so a
+// client without a key cannot replace the kept header.
 func (a *Auth) keepHeader(known *strict.KnownHeader, token string, h strict.Header) {
 	segment, _, _ := strings.Cut(token, ".")
 	if known == nil || known.Segment != segment {
@@ -525,9 +527,9 @@ func (a *Auth) keepHeader(known *strict.KnownHeader, token string, h strict.Head
 	}
 }
 
-// size returns how much memory a cached token refers to, in bytes, without the string of
-// the token. Claims are substrings of the payload, except those that were written with
-// escapes.
+// size returns how much memory a cached token refers to, in bytes, not counting the
+// string of the token. Claims are substrings of the payload, except those that were
+// written with escapes.
 func (c *cachedToken) size() int {
 	n := len(c.claims.verified.kid) + int(unsafe.Sizeof(verified{})) + len(c.claims.payload) + 16*cap(c.claims.Audience)
 	if strings.IndexByte(c.claims.payload, '\\') >= 0 {

@@ -17,43 +17,43 @@ import (
 )
 
 // Extractor looks for a token in one place of a request. If it returns a RawToken without
-// a token and no error, the next extractor is asked. Otherwise its result is final, even
-// if it is an error: a bad token is never covered up by another one.
+// a token and no error, the next extractor is asked. Any other result is final, even an
+// error: a good token elsewhere never makes up for a bad one.
 //
 //	func(r *http.Request) (jwtauth.RawToken, error) {
 //		return jwtauth.RawToken{Token: r.Header.Get("X-Token"), In: jwtauth.InHeader}, nil
 //	}
 //
 // An Extractor must be safe for concurrent use, and must not change the request. It may
-// be asked more than once, and [New] asks it about an empty request. One that reads the
-// URL also sets In and Name, even with an error, so that the parameter can be cut. An
-// error that wraps none of this package becomes [ErrMalformed]. Wrap [ErrUnavailable] if
-// the lookup itself fails.
+// be called more than once for a request, and [New] calls it with an empty request. An
+// Extractor that reads the URL must set In and Name, even with an error, so that the
+// parameter can be cut. An error that wraps none of this package becomes [ErrMalformed].
+// If the lookup itself fails, return an error that wraps [ErrUnavailable].
 type Extractor func(*http.Request) (RawToken, error)
 
-// RawToken is a token as found in a request, not verified.
+// RawToken is a token as it was found in a request. It has not been verified.
 type RawToken struct {
 	Token string
 	In    Location
-	Name  string // of the header field, query parameter, form field or cookie
+	Name  string // the name of the header field, query parameter, form field or cookie
 
-	place *place // where the extractor looks; set only in the answer to an empty request of placeOf
+	place *place // where the extractor looks; set only in the answer to placeOf
 }
 
 // Location is the kind of place where a token was found.
 type Location int
 
-// The zero Location, and an unknown one, count as a cookie: they fail closed.
+// The zero Location and unknown ones count as InCookie, so they fail closed.
 const (
 	// InHeader: a header field that the client's code sets.
 	InHeader Location = iota + 1
-	// InQuery: a URL parameter. It is cut from the request by its Name; a token without a
-	// Name is rejected.
+	// InQuery: a URL parameter. The parameter with the Name of the RawToken is cut from
+	// the request. A token without a Name is rejected.
 	InQuery
 	// InForm: a field of the request's body.
 	InForm
-	// InCookie: a cookie. Browsers send it by themselves, so the request must also pass
-	// the cross-origin protection.
+	// InCookie: a cookie. Browsers send cookies by themselves, so the request must also
+	// pass the cross-origin protection.
 	InCookie
 )
 
@@ -78,11 +78,11 @@ func (p RawToken) ambient() bool {
 	return p.In != InHeader && p.In != InQuery && p.In != InForm
 }
 
-// FromHeader looks for a token in a header field, after a scheme such as "Bearer". The
-// scheme is compared without case (RFC 9110, section 11.1) and followed by one or more
-// spaces. If scheme is "", the whole field is the token.
+// FromHeader returns an extractor that looks for a token in a header field, after a
+// scheme such as "Bearer". The scheme is compared without case (RFC 9110, section 11.1)
+// and followed by one or more spaces. If scheme is "", the whole field is the token.
 //
-// An empty field, and one with another scheme, count as no token. A scheme without a
+// An empty field and a field with another scheme count as no token. A scheme without a
 // token is [ErrMalformed], and so is a token with characters that RFC 6750, section 2.1,
 // does not allow. Two fields are [ErrAmbiguousToken].
 func FromHeader(name, scheme string) Extractor { return fromHeader(name, scheme).extract }
@@ -117,12 +117,13 @@ func fromHeader(name, scheme string) *place {
 	return p
 }
 
-// FromQuery looks for a URL parameter (RFC 6750, section 2.3), compared by its decoded
-// name. URLs end up in logs, browser histories and Referer fields: prefer a header where
-// the client can set one. The package comment says what is done against leaks.
+// FromQuery returns an extractor that looks for a token in a URL parameter (RFC 6750,
+// section 2.3). The name of a parameter is decoded before it is compared. URLs end up in
+// logs, browser histories and Referer fields: prefer a header if the client can set one.
+// The package comment says how tokens in URLs are kept from spreading.
 //
 // A query that [url.ParseQuery] rejects is [ErrMalformed] as a whole. So is a parameter
-// without a value, or with characters that no token has. Two parameters are
+// without a value, or with characters that no token has. Two parameters of this name are
 // [ErrAmbiguousToken].
 func FromQuery(name string) Extractor { return fromQuery(name).extract }
 
@@ -141,12 +142,14 @@ func fromQuery(name string) *place {
 	return p
 }
 
-// FromCookie looks for a cookie. Browsers send cookies by themselves, so the request must
-// also pass [WithCrossOriginProtection]. GET, HEAD and OPTIONS pass it from any origin,
-// except with an Upgrade field: handlers of these methods must not change anything.
+// FromCookie returns an extractor that looks for a token in a cookie. Browsers send
+// cookies by themselves, so the request must also pass [WithCrossOriginProtection]. GET,
+// HEAD and OPTIONS requests pass it from any origin, except with an Upgrade field.
+// Handlers of these methods must therefore not change anything.
 //
-// An empty cookie counts as no token, and equal cookies count as one. Two different cookies
-// of one name are [ErrAmbiguousToken]; a neighbouring domain can set the second one.
+// An empty cookie counts as no token, and equal cookies count as one. Two different
+// cookies of one name are [ErrAmbiguousToken]: a neighbouring domain can set the second
+// one.
 func FromCookie(name string) Extractor { return fromCookie(name).extract }
 
 func fromCookie(name string) *place {
@@ -167,12 +170,13 @@ func fromCookie(name string) *place {
 	return p
 }
 
-// FromForm looks for a field of a POST, PUT or PATCH body of type
-// application/x-www-form-urlencoded (RFC 6750, section 2.2). It reads at most 10 MB of
-// such a body, and puts it back for the handler. It does not touch other bodies.
+// FromForm returns an extractor that looks for a token in a field of a POST, PUT or PATCH
+// body of type application/x-www-form-urlencoded (RFC 6750, section 2.2). It reads at
+// most 10 MB of such a body, and puts it back for the handler. It does not touch other
+// bodies.
 //
-// A form that does not parse, or is longer, is [ErrMalformed]. If another middleware has
-// already parsed the form, FromForm looks in r.PostForm.
+// A form that does not parse, or is larger than 10 MB, is [ErrMalformed]. If another
+// middleware has already parsed the form, the extractor looks in r.PostForm.
 func FromForm(name string) Extractor { return fromForm(name).extract }
 
 func fromForm(name string) *place {
@@ -190,8 +194,8 @@ func fromForm(name string) *place {
 	return p
 }
 
-// maxForm is how much of a body is read, in bytes: as much as http.Request.ParseForm
-// reads.
+// maxForm is the size of the largest form that is read, in bytes. It is also the limit of
+// http.Request.ParseForm.
 const maxForm = 10 << 20
 
 // readForm returns the fields of a request's body and restores the body, so that handlers
@@ -200,7 +204,7 @@ func readForm(r *http.Request) (url.Values, error) {
 	if r.PostForm != nil {
 		return r.PostForm, nil
 	}
-	// Parameters of the type are ignored, even bad ones, as net/http does.
+	// As in net/http, parameters of the media type are ignored, even bad ones.
 	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	hasForm := r.Method == http.MethodPost || r.Method == http.MethodPut || r.Method == http.MethodPatch
 	if !hasForm || kind != "application/x-www-form-urlencoded" || r.Body == nil {
@@ -227,7 +231,8 @@ type place struct {
 	in   Location
 	name string
 	bad  error // what is wrong with the arguments
-	// find returns a token and the number of tokens. If there are several, no token is used.
+	// find returns the first token of the place, and how many there are. If there are
+	// several, none is used.
 	find func(*http.Request) (token string, n int, err error)
 }
 
@@ -268,18 +273,19 @@ func (p *place) look(r *http.Request) (RawToken, error) {
 const whereMark = "jwtauth: where"
 
 // placeOf returns where an extractor of this package looks, by asking it about an empty
-// request. It returns nil for a custom extractor, unless that ends with a call of one of
-// this package.
+// request. It returns nil for a custom extractor, unless that returns the result of an
+// extractor of this package.
 func placeOf(e Extractor) *place {
 	defer func() { _ = recover() }() // a custom extractor may need what the empty request lacks
 	raw, _ := e(&http.Request{Method: http.MethodGet, URL: &url.URL{Path: "/", RawFragment: whereMark}, Header: http.Header{}, Body: http.NoBody})
 	return raw.place
 }
 
-// places asks the extractors where they look. It returns the URL parameters and the
-// header fields that they read, Authorization always among the fields. dynamic are the
-// extractors that may read further parameters on a request: custom ones, and those that
-// say header or cookie, since a custom extractor may end with a call of such a one.
+// places asks the extractors where they look. It returns the URL parameters that they
+// read and, in vary, the header fields, which always include Authorization. dynamic holds
+// the extractors that may name further URL parameters for a request. These are the custom
+// ones, and all that look in a header or cookie: a custom extractor that ends with a call
+// of FromHeader or FromCookie cannot be told from those.
 func places(extractors []Extractor) (queryNames []string, dynamic []Extractor, vary []string) {
 	vary = []string{"Authorization"}
 	for _, e := range extractors {
@@ -320,8 +326,9 @@ func asSent(e Extractor) Extractor {
 	}
 }
 
-// keepBody copies the body of view, which may have been read and parsed, to r. It leaves
-// out Form, which may hold a token of the URL; net/http builds it again.
+// keepBody gives r the body of view, which may have been read and parsed. It does not
+// copy Form, which may hold a token of the URL. If the handler needs Form, net/http
+// builds it again.
 func keepBody(r, view *http.Request) {
 	r.Body, r.PostForm, r.MultipartForm = view.Body, view.PostForm, view.MultipartForm
 }
@@ -354,8 +361,8 @@ func (a *Auth) find(r *http.Request, u urltoken.Tokens, policy Policy) (RawToken
 	return a.extract(r)
 }
 
-// andNoToken adds ErrNoToken to an error about the request if it also has no token. A
-// client may be told that.
+// andNoToken adds ErrNoToken to an error about the request if the request also has no
+// token. Clients may learn that much.
 func (a *Auth) andNoToken(r *http.Request, wrong error) error {
 	if _, err := a.extract(r); errors.Is(err, ErrNoToken) {
 		return fmt.Errorf("%w: %w", wrong, ErrNoToken)
@@ -363,8 +370,8 @@ func (a *Auth) andNoToken(r *http.Request, wrong error) error {
 	return wrong
 }
 
-// extract asks the extractors in order, until one finds a token or fails. A cookie must
-// not have been sent by a page of another origin.
+// extract asks the extractors in order, until one finds a token or fails. If the token is
+// in a cookie, extract also checks the origin of the request.
 func (a *Auth) extract(r *http.Request) (RawToken, error) {
 	for _, e := range a.extractors {
 		raw, err := e(r)
@@ -401,7 +408,7 @@ func (a *Auth) checkOrigin(r *http.Request) error {
 }
 
 // isB64Token reports whether a token has the syntax of RFC 6750, section 2.1, and is no
-// longer than any that is accepted.
+// longer than WithMaxTokenSize can allow.
 func isB64Token(token string) bool {
 	if len(token) > tokenCeiling {
 		return false

@@ -32,73 +32,74 @@
 //   - is valid now, and has not been revoked,
 //   - opens the container that the request is about.
 //
-// Any other request is denied: by default with 403 (see [WithStatus]), and always with
+// Any other request is denied. The status is 403 by default (see [WithStatus]), and always
 // 503 if keys or revocations cannot be consulted. Every check fails closed.
 //
 // # Where tokens are looked for
 //
-// The default is the header "Authorization: Bearer", then the URL parameter "token".
-// [WithExtractors] looks elsewhere. The first place that holds a token decides: if that
-// token is bad, no other place is tried.
+// By default an Auth looks in the header "Authorization: Bearer", and then in the URL
+// parameter "token". [WithExtractors] sets other places. The first place that holds a
+// token decides: if that token is bad, no other place is tried.
 //
-// A token in a URL is kept from spreading. The parameter is cut from the request that
-// handlers, rules and denial functions see. The response is kept out of caches, and its
-// address out of Referer fields. No denial and no log line of this package contains a
-// token. The Authorization field stays in the request, for handlers that pass it on.
+// The package keeps a token in a URL from spreading. It cuts the parameter from the
+// request that handlers, rules and denial functions see. It keeps the response out of
+// caches, and the URL out of Referer fields. No denial and no log line of this package
+// contains a token. The Authorization field stays in the request, for handlers that pass
+// it on.
 //
-// What runs before this package still sees the URL: proxies, access logs, and
-// [http.ServeMux], which answers a path that it would clean, such as /run//a, by a
-// redirect that repeats the query. A server that must not do so rejects such paths first,
-// as examples/recipes does.
+// Proxies, access logs and [http.ServeMux] run before this package, so they still see the
+// token in a URL. ServeMux answers a path that it would clean, such as /run//a, with a
+// redirect that repeats the query. To avoid that redirect, reject such paths before they
+// reach the mux, as examples/recipes does.
 //
 // # Routers other than ServeMux
 //
 // [WithContainer] tells an Auth how to find the container of a request. Some routers
 // leave parameters percent-encoded: decode them exactly once. See examples/routers.
 //
-// [Auth.Routes] decides before a router has run, by what a ServeMux of the same patterns
-// would pick. Other routers read some paths in another way: they compare the path as it
-// is spelled, or all of it decoded. Routes therefore tries each reading:
+// [Auth.Routes] decides before the router runs. It picks the pattern that a ServeMux with
+// the same patterns would pick. Other routers read some paths differently: they compare
+// the path as it is spelled, or all of it decoded. Routes therefore tries each reading:
 //   - A path with two possible policies is private.
 //   - A path with two possible containers is denied.
-//   - A public pattern whose own segments need escapes, such as /grüße, needs a token.
-//     The exception: the wrapped handler is the ServeMux with this very pattern, the
-//     pattern does not end in "/" or "...}", and the client escapes no more than
-//     necessary.
+//   - A public pattern whose own segments need escapes, such as /grüße, needs a token. It
+//     needs none if the wrapped handler is a ServeMux with this very pattern, the pattern
+//     does not end in "/" or "...}", and the client escapes no more than necessary.
 //
-// The patterns must be those of the router, and no middleware between the two may rewrite
-// paths. A router can still read a container in a way of its own, as gin decodes a plus:
-// compare it with [Auth.CheckContainer].
+// Give Routes the patterns of the router, and let no middleware between Routes and the
+// router rewrite paths. A router may still read a container differently: gin, for example,
+// decodes a plus. Compare such a container with [Auth.CheckContainer].
 //
 // # Several issuers
 //
-// [WithTrustedIssuer] also accepts tokens of another issuer. An issuer's tokens are
-// verified only by its own keys, so no issuer can sign for another one (RFC 8725, section
-// 3.8). If its keys cannot be consulted, only its own tokens are rejected. [Auth.Issue]
-// uses only the keys of [New].
+// With [WithTrustedIssuer] an Auth also accepts the tokens of another issuer. An issuer's
+// tokens are verified only by its own keys, so no issuer can sign for another one (RFC
+// 8725, section 3.8). If the keys of one issuer cannot be consulted, only the tokens of
+// that issuer are rejected. [Auth.Issue] uses only the keys given to [New].
 //
-// All options apply to its tokens, too, and those of identity providers often do not
-// fit. They need the same typ and, unless [WithAnyContainer] is set, a container. With
-// [WithRevocations] they need an iat, and a life no longer than [WithMaxLifetime].
+// All options also apply to the tokens of a trusted issuer. Tokens of identity providers
+// often do not meet them: a token needs the same typ and, unless [WithAnyContainer] is
+// set, a container. With [WithRevocations] it also needs an iat, and a lifetime no longer
+// than [WithMaxLifetime].
 //
-// A trusted issuer is trusted with every container and every subject. The same sub, jti
-// or sid of two issuers means two different things (RFC 7519, section 4.1.2): store them
-// together with Claims.Issuer, and name the issuer when you revoke.
+// A trusted issuer is trusted with every container and every subject. The same sub, jti or
+// sid means different things in the tokens of two issuers (RFC 7519, section 4.1.2). Store
+// it together with Claims.Issuer, and name the issuer when you revoke.
 //
-// # What it protects from
+// # What it protects against
 //
 //   - Clients without a token, or with one that has expired or belongs to another
 //     container, another service or another purpose.
-//   - Clients that forge, re-encode, truncate or splice tokens, choose their algorithm,
-//     or send a second token beside the first.
+//   - Clients that forge, re-encode, truncate or splice tokens, choose the algorithm
+//     themselves, or send a second token beside the first.
 //   - Paths that routers and handlers read differently, and malformed input of any size.
 //   - Pages of other origins that use a visitor's cookies ([FromCookie]).
 //
-// # What it does not protect from
+// # What it does not protect against
 //
-// A stolen token works until it expires or is revoked. Use TLS, short lifetimes where you
-// can, and [WithRevocations]. Handlers are trusted, and so are keys. Every service that
-// verifies with an HMAC key can also issue tokens. Between services prefer Ed25519.
+// A stolen token works until it expires or is revoked. Use TLS, [WithRevocations], and
+// short lifetimes where you can. Handlers and keys are trusted. Every service that
+// verifies with an HMAC key can also issue tokens, so prefer Ed25519 between services.
 package jwtauth
 
 import (
@@ -128,40 +129,40 @@ import (
 type Auth struct {
 	config
 	source  keys.Source
-	issuers map[string]*trustedIssuer          // nil without WithTrustedIssuer; otherwise all, its own included
+	issuers map[string]*trustedIssuer          // nil without WithTrustedIssuer; otherwise all, the Auth's own included
 	cache   *sieve.Cache[cachedToken]          // nil: nothing is cached
-	header  atomic.Pointer[strict.KnownHeader] // of the last token accepted with a header not known before
-	issued  atomic.Pointer[issuedHeader]       // of the tokens signed by the latest key set
+	header  atomic.Pointer[strict.KnownHeader] // the header of the last token that was accepted and not cached
+	issued  atomic.Pointer[issuedHeader]       // the header of the tokens that the latest key set signs
 
 	list      revocation.List // the list that the revocation checker is or embeds; nil for none
-	wholeList bool            // the checker is the list itself, so the list's marks can be trusted
+	wholeList bool            // the checker is the list itself, so the list's marks can replace a call of Revoked
 
 	queryNames []string    // the URL parameters that extractors look for
-	dynamic    []Extractor // may name further URL parameters on each request
+	dynamic    []Extractor // extractors that may name further URL parameters for a request
 	vary       []string    // the request fields that responses depend on
 }
 
 // RevocationChecker reports whether a token has been revoked. Most programs use a
 // revoke.List.
 //
-// An Auth calls Revoked on every request whose token passes all other checks except that
-// of its container, from any number of goroutines. It does not call it for a token
-// without iat, or one that lives longer than [WithMaxLifetime]: those are rejected with
-// [ErrRevoked].
+// An Auth calls Revoked on every request whose token passes all other checks. Only the
+// container is checked later. Revoked must be safe for concurrent use. An Auth does not
+// call Revoked for a token that has no iat or lives longer than [WithMaxLifetime], and
+// rejects it with [ErrRevoked].
 //
-// If the error of Revoked is [ErrExpired], the token is rejected as an expired one, so that
-// its client refreshes it. Any other error rejects it with [ErrUnavailable], which is a
-// 503.
+// If the error of Revoked is [ErrExpired], the token is rejected as expired, so that its
+// client refreshes it. Any other error rejects it with [ErrUnavailable], and the request is
+// denied with 503.
 type RevocationChecker interface {
 	Revoked(ctx context.Context, c Claims) (bool, error)
 }
 
-// New returns an Auth that verifies tokens with the keys of source, which usually is a
+// New returns an Auth that verifies tokens with the keys of source, which is usually a
 // [keys.Key]. If source has a signing key, the Auth also issues tokens.
 //
 // New reports every bad key and bad option at once. The error names the option, what it
 // was given, and what would be right. A revocation list that keeps revocations for less
-// than [WithMaxLifetime] is reported only if all else is right.
+// time than [WithMaxLifetime] is reported only if all else is right.
 func New(source keys.Source, opts ...Option) (*Auth, error) {
 	c, err := configure(opts)
 	if err := errors.Join(checkSource(source), err); err != nil {
@@ -189,7 +190,7 @@ func New(source keys.Source, opts ...Option) (*Auth, error) {
 }
 
 // clocksAhead returns the accepted issuers, and how far the clock of each may be ahead of
-// this one.
+// this server's clock.
 func (a *Auth) clocksAhead() map[string]time.Duration {
 	ahead := map[string]time.Duration{a.issuer: 0}
 	if !signsHere(a.source) {
@@ -201,6 +202,7 @@ func (a *Auth) clocksAhead() map[string]time.Duration {
 	return ahead
 }
 
+// checkSource returns an error if source is nil, or is a key that cannot be used.
 func checkSource(source keys.Source) error {
 	switch source := source.(type) {
 	case nil:
@@ -224,9 +226,9 @@ func checkSource(source keys.Source) error {
 	return nil
 }
 
-// signsHere reports whether the tokens of a source are signed by this process, or by
-// another one that has the same key. Those clocks are assumed to agree with this one. For
-// a source of another package it returns false.
+// signsHere reports whether the tokens that a source verifies are signed by this process,
+// or by others with the same signing key. The clocks of these processes are assumed to
+// agree. For a source of another package signsHere returns false.
 func signsHere(source keys.Source) bool {
 	switch source := source.(type) {
 	case *keys.Ring:
@@ -243,21 +245,21 @@ func signsHere(source keys.Source) bool {
 	return false
 }
 
-// Issue returns a signed token for a container. It has the claims container, iat, exp
-// (ten days from now, see [WithTTL] and [TTL]), a random jti of at least 128 bits and,
-// with [WithIssuer] and [WithAudience], iss and aud. Issue does not check who may have
-// the token: that is up to the caller.
+// Issue returns a signed token for a container. The token has the claims container, iat,
+// exp (ten days from now, see [WithTTL] and [TTL]) and a random jti of at least 128 bits.
+// With [WithIssuer] and [WithAudience] it also has iss and aud. Issue does not check
+// whether the client may have the token: that is up to the caller.
 //
-// It returns [ErrNoContainer] if the container is empty (unless [WithAnyContainer] is
-// set), [ErrNoSigningKey] if the keys can only verify, and [ErrUnavailable] if keys
-// cannot be consulted or cannot sign now. Invalid UTF-8, a reserved claim, a lifetime out
-// of bounds and a token that [Auth.Verify] would find too large are errors, too.
+// Issue returns [ErrNoContainer] if the container is empty (unless [WithAnyContainer] is
+// set), [ErrNoSigningKey] if the keys can only verify, and [ErrUnavailable] if keys cannot
+// be consulted or cannot sign now. Invalid UTF-8, a reserved claim, a lifetime out of
+// bounds and a token that [Auth.Verify] would find too large are errors, too.
 func (a *Auth) Issue(container string, opts ...IssueOption) (string, error) {
 	token, _, err := a.issue(container, opts)
 	return token, err
 }
 
-// issue is Issue that also returns how long the token lives.
+// issue is like Issue, but also returns the lifetime of the token.
 func (a *Auth) issue(container string, opts []IssueOption) (string, time.Duration, error) {
 	i := issue{Audience: a.audience, TTL: a.ttl}
 	for n, opt := range opts {
@@ -277,8 +279,8 @@ func (a *Auth) issue(container string, opts []IssueOption) (string, time.Duratio
 	return token, i.TTL.Truncate(time.Second), nil
 }
 
-// payload encodes the claims of a token. A string that JSON would change (invalid UTF-8),
-// and a payload that Verify would find malformed, are errors.
+// payload returns the encoded claims of a token. It returns an error if a string is
+// invalid UTF-8, which JSON would change, or if Verify would find the payload malformed.
 func (a *Auth) payload(container string, i issue) ([]byte, error) {
 	if container == "" && !a.anyContainer {
 		return nil, fmt.Errorf("%w: the container is empty; name one, or set WithAnyContainer if this service has none", ErrNoContainer)
@@ -363,7 +365,7 @@ func checkIssuedAudience(audience []string) error {
 	return errors.Join(errs...)
 }
 
-// checkPrivate checks a claim that the caller added.
+// checkPrivate checks the name and the value of a claim that the option Claim added.
 func (a *Auth) checkPrivate(name string, value any) error {
 	var reserved, invalid error
 	if strict.Reserved(name, a.containerClaim) {
@@ -400,14 +402,14 @@ func (a *Auth) sign(payload []byte) (string, error) {
 	return string(token), nil
 }
 
-// issuedHeader is the encoded header of every token that a key set signs.
+// issuedHeader holds the encoded header of the tokens that a key set signs.
 type issuedHeader struct {
 	set   *keys.Set
-	start string // with the first dot
+	start string // the header's segment, and the dot after it
 }
 
-// headerOf returns the encoded header of the tokens that set signs. It is kept until
-// another set signs.
+// headerOf returns the encoded header of the tokens that set signs, and the dot after it.
+// It encodes the header anew only if the last token was signed by another set.
 func (a *Auth) headerOf(set *keys.Set) (string, error) {
 	if h := a.issued.Load(); h != nil && h.set == set {
 		return h.start, nil
@@ -429,13 +431,13 @@ func (a *Auth) headerOf(set *keys.Set) (string, error) {
 	return h.start, nil
 }
 
-// Verify returns the claims of a token that is authentic, valid now and of this
-// container. Servers that do not use net/http call it. ctx is passed to the key source
+// Verify returns the claims of a token if it is authentic, valid now and of this
+// container. It is for servers that do not use net/http. ctx is passed to the key source
 // and the revocation checker.
 //
-// If the token is rejected, the claims are empty and the error is one of those of this
+// If the token is rejected, the claims are empty, and the error is one of those of this
 // package (use [errors.Is]). An empty container is [ErrNoContainer], unless
-// [WithAnyContainer] is set. Where the container is only known later, use
+// [WithAnyContainer] is set. If the container is not known yet, use
 // [Auth.VerifyAnyContainer].
 func (a *Auth) Verify(ctx context.Context, token, container string) (Claims, error) {
 	v := a.verify(ctx, token)
@@ -446,16 +448,16 @@ func (a *Auth) Verify(ctx context.Context, token, container string) (Claims, err
 }
 
 // VerifyAnyContainer is like [Auth.Verify], but accepts a token of any container. The
-// caller must compare Claims.Container with what the token is used for.
+// caller must compare Claims.Container with the container that the token is used for.
 func (a *Auth) VerifyAnyContainer(ctx context.Context, token string) (Claims, error) {
 	return a.settle(ctx, "verify", a.verify(ctx, token))
 }
 
 // Inspect is like [Auth.VerifyAnyContainer], but also returns the claims of an authentic
-// token if the error is [ErrExpired], [ErrNotYetValid] or [ErrRevoked], and its issuer and
-// audience are right. It is meant for revocation and logout handlers, which must identify
-// a token that has expired. Never authorize by these claims unless the error is nil. With
-// any other error they are empty.
+// token that is rejected with [ErrExpired], [ErrNotYetValid] or [ErrRevoked], if its
+// issuer and audience are right. It is meant for revocation and logout handlers, which
+// must identify a token that has expired. Never authorize by these claims unless the error
+// is nil. With any other error the claims are empty.
 func (a *Auth) Inspect(ctx context.Context, token string) (Claims, error) {
 	v := a.verify(ctx, token)
 	c, err := a.settle(ctx, "verify", v)
@@ -463,7 +465,7 @@ func (a *Auth) Inspect(ctx context.Context, token string) (Claims, error) {
 		return c, err
 	}
 	ended := errors.Is(err, ErrExpired) || errors.Is(err, ErrNotYetValid) || errors.Is(err, ErrRevoked)
-	// verify stops at the time, before it checks issuer and audience.
+	// verify returns at a wrong time, before it has checked issuer and audience.
 	if ended && a.checkIssuer(v.claims) == nil && a.checkAudience(v.claims) == nil {
 		return v.claims.own(), err
 	}
@@ -471,13 +473,13 @@ func (a *Auth) Inspect(ctx context.Context, token string) (Claims, error) {
 }
 
 // Check makes every check that [Auth.Private] makes, from the path to the container, but
-// writes no response and calls no handler. Pass its error to [Auth.Deny]. It does not
+// writes no response and calls no handler. Pass its error to [Auth.Deny]. Check does not
 // change the request: a token in the URL stays there.
 func (a *Auth) Check(r *http.Request) (Claims, error) {
 	return a.settle(r.Context(), "request", a.check(r, a.urlTokens(r), Rule{}))
 }
 
-// check makes the checks of a request in order. The first error ends it.
+// check makes the checks of a request in order, and stops at the first error.
 func (a *Auth) check(r *http.Request, u urltoken.Tokens, rule Rule) verdict {
 	raw, err := a.find(r, u, rule.Policy)
 	if err != nil {
@@ -491,7 +493,7 @@ func (a *Auth) check(r *http.Request, u urltoken.Tokens, rule Rule) verdict {
 	return v
 }
 
-// containerOf returns the container that a request is about, "" for none.
+// containerOf returns the container that a request is about, or "" if it is about none.
 func (a *Auth) containerOf(r *http.Request, rule Rule) string {
 	switch {
 	case rule.Container != "":
@@ -510,9 +512,9 @@ func (a *Auth) Extract(r *http.Request) (RawToken, error) {
 }
 
 // Recheck repeats the checks whose result can change while a token lives: time,
-// revocation, and whether the keys of its issuer still verify it. A stream that outlives
-// its request (WebSocket, SSE) calls Recheck from time to time, and ends when that
-// returns an error.
+// revocation, and whether the keys of its issuer still verify it. A handler of a stream
+// that outlives its request (WebSocket, SSE) calls Recheck from time to time, and ends the
+// stream if Recheck returns an error.
 //
 // The error is [ErrExpired], [ErrNotYetValid], [ErrUnknownKey], [ErrSignature],
 // [ErrRevoked] or, if keys or revocations cannot be consulted, [ErrUnavailable]. For
@@ -532,13 +534,13 @@ func (a *Auth) recheck(ctx context.Context, c *Claims) error {
 	return a.checkRevocation(ctx, c)
 }
 
-// CheckContainer compares a container that a router found with that of the request's
-// token. A handler needs it only inside [Auth.Routes] with a router other than ServeMux,
-// which may read a path in a way of its own.
+// CheckContainer compares a container that a router found with the container of the
+// request's token. A handler needs it only inside [Auth.Routes], with a router that may
+// read the path in another way than ServeMux.
 //
-// It returns nil if the two are the same or the context holds no claims, [ErrNoContainer]
-// for an empty container (nil with [WithAnyContainer]), and otherwise [ErrContainer]. Pass
-// the error to [Auth.Deny].
+// CheckContainer returns nil if the two are the same, or if the context holds no claims.
+// For an empty container it returns [ErrNoContainer] (nil with [WithAnyContainer]), and
+// for any other one [ErrContainer]. Pass the error to [Auth.Deny].
 func (a *Auth) CheckContainer(ctx context.Context, container string) error {
 	s := stateOf(ctx)
 	if s == nil || s.claims == nil {
@@ -548,13 +550,13 @@ func (a *Auth) CheckContainer(ctx context.Context, container string) error {
 	return err
 }
 
-// Issuer returns the value of [WithIssuer], or "" if it is not set. Revocations name it
-// as the issuer of this Auth's tokens. A token of a [WithTrustedIssuer] has its own in
-// Claims.Issuer.
+// Issuer returns the value of [WithIssuer], or "" if it is not set. Name this issuer to
+// revoke tokens that this Auth issued. To revoke a token of another issuer
+// ([WithTrustedIssuer]), name its Claims.Issuer.
 func (a *Auth) Issuer() string { return a.issuer }
 
-// settle reports a verdict to the logger and the observer. It returns no claims of a
-// rejected token.
+// settle reports a verdict to the logger and the observer, and returns its claims and its
+// error. The claims are empty if the token was rejected.
 func (a *Auth) settle(ctx context.Context, operation string, v verdict) (Claims, error) {
 	a.report(ctx, Decision{Operation: operation, Allowed: v.err == nil}, v)
 	if v.err != nil {

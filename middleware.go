@@ -16,7 +16,7 @@ import (
 )
 
 // Policy says which requests a route allows. The zero Policy is Private, and an unknown
-// value denies every request: both fail closed.
+// value denies every request, so both fail closed.
 type Policy int
 
 const (
@@ -24,13 +24,13 @@ const (
 	// request's container.
 	Private Policy = iota
 	// Public allows every request, even if keys or revocations cannot be consulted. The
-	// handler gets the claims of a token that is authentic, valid now and, where the route
-	// names a container, of that container. A bad token counts as no token. [Auth.Protect]
-	// and [Auth.Routes] deny a path with two meanings all the same.
+	// handler gets the claims of a token that is authentic, valid now and, if the route
+	// names a container, of that container. A bad token counts as no token. Even for
+	// Public, [Auth.Protect] and [Auth.Routes] deny a path with two meanings.
 	Public
-	// Optional allows a request without a token, and denies one with a bad token. Where
-	// the route names a container, a token of another one is bad. A path with two meanings
-	// and a query that does not parse are denied even without a token.
+	// Optional allows a request without a token, and denies one with a bad token. If the
+	// route names a container, a token of another container is bad. A path with two
+	// meanings and a query that does not parse are denied even without a token.
 	Optional
 )
 
@@ -50,41 +50,42 @@ func (p Policy) String() string {
 // known reports whether p is one of the three policies.
 func (p Policy) known() bool { return p == Private || p == Public || p == Optional }
 
-// Rule is what a request needs, as decided by the function given to [Auth.Protect]. The
-// zero Rule is private.
+// Rule says what a request needs. The function given to [Auth.Protect] returns the rule of
+// each request. The zero Rule is private.
 type Rule struct {
 	Policy Policy
-	// Container is what the token must open, even with WithAnyContainer. If it is "",
-	// WithContainer finds it.
+	// Container is the container that the token must open, even with WithAnyContainer. If
+	// it is "", the container is the one that WithContainer finds.
 	Container string
 }
 
 // Private returns a handler that calls next only for requests with a token that is
-// authentic, valid now and of the request's container (see [WithContainer]). It denies
-// all others. next finds the claims with [FromContext].
+// authentic, valid now and of the request's container (see [WithContainer]). It denies all
+// others. next finds the claims with [FromContext].
 //
-// A request that names no container is denied. If its token is good otherwise, that is
-// logged at error level. ServeMux sets the container of a pattern only for the handlers
-// inside: wrap the handlers, not the mux. Private panics if next is nil.
+// A request that names no container is denied. If its token is good otherwise, the denial
+// is logged at error level. ServeMux sets the container of a pattern only for the handlers
+// inside the mux: wrap the handlers, not the mux. Private panics if next is nil.
 func (a *Auth) Private(next http.Handler) http.Handler {
 	return a.fixed(Rule{Policy: Private}, next)
 }
 
 // Public returns a handler that calls next for every request. If the token is good, the
-// claims are in the context. Where no container is known, such as outside of a mux, a
-// token of any container is good: compare Claims.Container there.
+// claims are in the context. If the container of the request is not known, such as outside
+// of a mux, a token of any container is good: compare Claims.Container there.
 //
-// A request whose path has two meanings (dotted or empty segments, a backslash, CONNECT),
-// and one whose token cannot be verified now, gets no claims. Public panics if next is
+// next gets no claims if the path has two meanings (a dotted or empty segment, a
+// backslash, CONNECT), or if the token cannot be verified now. Public panics if next is
 // nil.
 func (a *Auth) Public(next http.Handler) http.Handler {
 	return a.fixed(Rule{Policy: Public}, next)
 }
 
-// Optional returns a handler that calls next without claims if there is no token, and
-// denies a bad one. It also denies a path with two meanings, and a query that does not
-// parse. Where no container is known, a token of any container is good: compare
-// Claims.Container there. Optional panics if next is nil.
+// Optional returns a handler that calls next with the claims of a good token, or without
+// claims if no token was sent. It denies a request with a bad token, a path with two
+// meanings, or a query that does not parse. If the container of the request is not known,
+// a token of any container is good: compare Claims.Container there. Optional panics if
+// next is nil.
 func (a *Auth) Optional(next http.Handler) http.Handler {
 	return a.fixed(Rule{Policy: Optional}, next)
 }
@@ -97,14 +98,15 @@ func (a *Auth) fixed(rule Rule, next http.Handler) http.Handler {
 	})
 }
 
-// Protect calls rule for every request to find out what it needs. It is for services that
-// look up at run time, such as in a database, what is private. rule gets the request
-// without the token of its URL. A request whose path has two meanings is denied without a
-// call.
+// Protect returns a middleware that calls rule for every request to find out what the
+// request needs. It is for services that look up their policies at run time, for example
+// in a database. rule gets the request without the token of its URL. A request whose path
+// has two meanings is denied before rule is called.
 //
-// If rule returns an error, the request is denied with 503, or if the error is
-// [ErrForbidden] with 403 (see [WithStatus]). An unknown Policy denies. Protect panics if
-// rule or the handler is nil.
+// If rule returns an error, the request is denied: with 403 (see [WithStatus]) if the
+// error is [ErrForbidden], and otherwise with 503. A rule with an unknown Policy also
+// denies the request. Protect panics if rule is nil, and the middleware panics if its
+// handler is nil.
 func (a *Auth) Protect(rule func(*http.Request) (Rule, error)) func(http.Handler) http.Handler {
 	if rule == nil {
 		panic("jwtauth: Protect: the rule is nil")
@@ -146,8 +148,8 @@ func mustHandle(next http.Handler) {
 	}
 }
 
-// serve applies a rule to a request whose URL no longer holds a token. It calls next with
-// the claims in the context, or writes the denial.
+// serve applies a rule to a request from whose URL the tokens have been cut. It calls
+// next, with the claims in the context if the token is good, or writes the denial.
 func (a *Auth) serve(w http.ResponseWriter, r *http.Request, u urltoken.Tokens, rule Rule, next http.Handler) {
 	v := a.check(r, u, rule)
 	if v.err == nil && v.raw.In == InQuery {
@@ -175,8 +177,8 @@ func (a *Auth) serve(w http.ResponseWriter, r *http.Request, u urltoken.Tokens, 
 	next.ServeHTTP(w, r.WithContext(s))
 }
 
-// mayRun reports whether a request without a good token is allowed. err says what is
-// wrong with its token.
+// mayRun reports whether a request without a good token is allowed. err says what is wrong
+// with the token.
 func (rule Rule) mayRun(err error) bool {
 	switch rule.Policy {
 	case Public:
@@ -188,9 +190,9 @@ func (rule Rule) mayRun(err error) bool {
 	return false
 }
 
-// cutURL returns the request without the tokens of its URL, and what was found there. If
-// there are tokens, or the query does not parse, it keeps the response out of caches, and
-// its address out of the Referer fields of later requests.
+// cutURL returns the request without the tokens of its URL, and what was found in the URL.
+// If there are tokens, or the query does not parse, it sets headers that keep the response
+// out of caches, and the URL out of Referer fields.
 func (a *Auth) cutURL(w http.ResponseWriter, r *http.Request) (*http.Request, urltoken.Tokens) {
 	u := a.urlTokens(r)
 	if u.Found || u.Broken {
@@ -200,8 +202,9 @@ func (a *Auth) cutURL(w http.ResponseWriter, r *http.Request) (*http.Request, ur
 	return u.Cut(r), u
 }
 
-// guard keeps the response to a token out of shared caches. For the Authorization field
-// they do so by themselves (RFC 9111, section 3.5).
+// guard sets headers that keep the response out of shared caches. A token in the
+// Authorization field needs none: shared caches do not store responses to such requests
+// (RFC 9111, section 3.5).
 func (p RawToken) guard(header http.Header) {
 	switch {
 	case p.In == InHeader && (p.Name == "Authorization" || strings.EqualFold(p.Name, "Authorization")):
@@ -222,9 +225,10 @@ func addVary(header http.Header, field string) {
 	}
 }
 
-// checkPath denies paths that two programs can read differently. ServeMux cleans the
-// escaped path, and handlers read the decoded one: /public/%2e%2e/private/x would be
-// checked as one place and served as another. The target of CONNECT is no path at all.
+// checkPath returns [ErrForbidden] for a path that two programs can read differently.
+// ServeMux cleans the escaped path, and handlers read the decoded one:
+// /public/%2e%2e/private/x would be checked as one place and served as another. CONNECT is
+// denied because its target is not a path.
 func checkPath(r *http.Request) error {
 	if r.Method == http.MethodConnect {
 		return fmt.Errorf("%w: the method is CONNECT", ErrForbidden)
@@ -254,10 +258,11 @@ func hasTwoMeanings(path string) bool {
 }
 
 // state is the context of a request that was allowed. It holds the claims that the
-// innermost middleware verified. It is a context itself to save an allocation.
+// innermost middleware verified. It implements context.Context itself, which saves an
+// allocation.
 type state struct {
 	context.Context
-	claims *Claims // nil without a good token; shared, so never changed
+	claims *Claims // nil without a good token; requests share it, so it never changes
 }
 
 type stateKey struct{}
@@ -294,15 +299,15 @@ func NewContext(ctx context.Context, c Claims) context.Context {
 	return &state{Context: ctx, claims: &c}
 }
 
-// Denial is a denied request, as the client sees it. Err is for logs only.
+// Denial describes a denied request as the client sees it. Err is only for logs.
 type Denial struct {
 	Err    error
-	Status int // 503 for ErrUnavailable, 403 from TokenEndpoint, otherwise that of WithStatus
+	Status int // 503 for ErrUnavailable, 403 from TokenEndpoint, otherwise the status of WithStatus
 	// Code is "not_authenticated" if no token was sent or [Auth.TokenEndpoint] issues
 	// none, "unavailable" if a token cannot be verified or issued now, and otherwise
 	// "token_not_valid".
 	Code   string
-	Detail string // for people; one string for each Code, except that of TokenEndpoint
+	Detail string // for people to read; fixed for each Code, except in a denial of TokenEndpoint
 	// Reason is why an authentic token was rejected: expired, not_yet_valid, wrong_type,
 	// wrong_issuer, wrong_audience, wrong_container or revoked. It is empty in all other
 	// cases, so a client without an authentic token learns nothing.
@@ -310,9 +315,9 @@ type Denial struct {
 }
 
 // Deny writes the response to a denied request. err is the error of [Auth.Check],
-// [Auth.Verify] or another method of the Auth. Pass [ErrForbidden] (nil means the same)
-// for something that a good token does not allow. An error of another package is denied
-// like a bad token.
+// [Auth.Verify] or another method of the Auth. Pass [ErrForbidden], or nil, to deny what a
+// good token does not allow. An error that wraps none of this package is treated like a
+// bad token.
 func (a *Auth) Deny(w http.ResponseWriter, r *http.Request, err error) {
 	if err == nil {
 		err = ErrForbidden
@@ -345,7 +350,7 @@ func (a *Auth) denialOf(err error) Denial {
 	return d
 }
 
-// write sets the headers of a denial. WithDenial's function writes the rest.
+// write sets the headers of a denial, and lets the function of WithDenial write the rest.
 func (a *Auth) write(w http.ResponseWriter, r *http.Request, d Denial) {
 	header := w.Header()
 	set(header, "Cache-Control", "no-store")
@@ -356,16 +361,17 @@ func (a *Auth) write(w http.ResponseWriter, r *http.Request, d Denial) {
 	a.denial(w, r, d)
 }
 
-// retryAfter is how many seconds a client should wait after a 503.
+// retryAfter is the number of seconds after which a client should retry after a 503.
 const retryAfter = "5"
 
-// set is header.Set for a name in canonical form. Rejecting a token must not cost more
-// than accepting one, or an attacker could use the difference.
+// set is like header.Set, but takes only a name in canonical form. It skips the
+// conversion, so that rejecting a token costs no more than accepting one. An attacker
+// could exploit a difference.
 func set(header http.Header, name, value string) { header[name] = []string{value} }
 
-// challenge returns the WWW-Authenticate field of RFC 6750, section 3. It has no error if
-// no token was sent, if the token could not be verified now, or if no other token would
-// help.
+// challenge returns the WWW-Authenticate field of RFC 6750, section 3. The field names no
+// error if no token was sent, if the token could not be verified now, or if no other token
+// would help.
 func (a *Auth) challenge(d Denial) string {
 	switch {
 	case d.Code != "token_not_valid", errors.Is(d.Err, ErrForbidden):
@@ -378,7 +384,7 @@ func (a *Auth) challenge(d Denial) string {
 	return `Bearer error="invalid_token"`
 }
 
-// writeDenial is the default of WithDenial.
+// writeDenial writes a denial as JSON. It is the default of WithDenial.
 func writeDenial(w http.ResponseWriter, _ *http.Request, d Denial) {
 	// All three values are constants of this package that need no escaping.
 	body := `{"code":"` + d.Code + `","detail":"` + d.Detail + `"`
@@ -388,9 +394,10 @@ func writeDenial(w http.ResponseWriter, _ *http.Request, d Denial) {
 	reply.Raw(w, d.Status, []byte(body+"}\n"))
 }
 
-// BearerStatus returns the status of an error by RFC 6750, section 3.1: 400 for more than
-// one token, 403 for a token of another container and for requests that no token would
-// help ([ErrCrossOrigin], [ErrForbidden]), and 401 otherwise. Pass it to [WithStatus].
+// BearerStatus returns the status of an error by RFC 6750, section 3.1. Pass it to
+// [WithStatus]. The status is 400 for more than one token, and 403 for a token of another
+// container and for requests that no token would help ([ErrCrossOrigin], [ErrForbidden]).
+// It is 401 for any other error.
 func BearerStatus(err error) int {
 	switch {
 	case errors.Is(err, ErrAmbiguousToken):
@@ -401,17 +408,18 @@ func BearerStatus(err error) int {
 	return http.StatusUnauthorized
 }
 
-// TokenEndpoint issues tokens over HTTP. It answers a POST to a route with a container
-// with 200 and
+// TokenEndpoint returns a handler that issues tokens over HTTP. The route must name a
+// container, unless [WithAnyContainer] is set. The response to a POST is 200 with this
+// body, where expires_in is in seconds:
 //
 //	{"token": "…", "token_type": "Bearer", "expires_in": 864000, "container": "…"}
 //
-// where expires_in is in seconds. authorize decides whether the client may have a token
-// of this container, and returns its options. If it returns an error, the client gets 403
-// whatever [WithStatus] says, or 503 if the error is [ErrUnavailable]. The client also
-// gets 503 if the options are bad or the keys cannot sign. Pages of other origins get
-// 403, see [WithCrossOriginProtection], and methods other than POST get 405.
-// TokenEndpoint panics if authorize is nil.
+// authorize decides whether the client may have a token of this container, and returns
+// the options of that token. If authorize returns [ErrUnavailable], the client gets 503.
+// For any other error the client gets 403, whatever [WithStatus] says. The client also
+// gets 503 if the options are bad or the keys cannot sign. Pages of other origins get 403
+// (see [WithCrossOriginProtection]), and methods other than POST get 405. TokenEndpoint
+// panics if authorize is nil.
 func (a *Auth) TokenEndpoint(authorize func(r *http.Request, container string) ([]IssueOption, error)) http.Handler {
 	if authorize == nil {
 		panic("jwtauth: TokenEndpoint: authorize is nil, and without it anyone could have a token")
@@ -427,7 +435,7 @@ func (a *Auth) TokenEndpoint(authorize func(r *http.Request, container string) (
 		a.report(r.Context(), Decision{Operation: "mint", Allowed: err == nil}, verdict{err: err})
 		if err != nil {
 			d := a.denialOf(err)
-			if d.Status != http.StatusServiceUnavailable { // WithStatus is for bad tokens; here the client needs none
+			if d.Status != http.StatusServiceUnavailable { // WithStatus is for bad tokens, and here no token is needed
 				d.Status, d.Code, d.Reason = http.StatusForbidden, "not_authenticated", ""
 				d.Detail = "You may not have a token of this container."
 			}
@@ -439,8 +447,8 @@ func (a *Auth) TokenEndpoint(authorize func(r *http.Request, container string) (
 	})
 }
 
-// minted is the response of the token endpoint. It follows RFC 6749, section 5.1, except
-// that the token is called "token", and not "access_token".
+// minted is the body of the token endpoint's response. It follows RFC 6749, section 5.1,
+// except that the field of the token is "token", not "access_token".
 type minted struct {
 	Token     string `json:"token"`
 	TokenType string `json:"token_type"`
@@ -464,7 +472,7 @@ func (a *Auth) mint(r *http.Request, authorize func(*http.Request, string) ([]Is
 	}
 	opts, err := authorize(r, container)
 	if err != nil {
-		return minted{}, fmt.Errorf("%w: %w", ErrForbidden, err) // if err is ErrUnavailable, that decides
+		return minted{}, fmt.Errorf("%w: %w", ErrForbidden, err) // if err is ErrUnavailable, the denial is 503 all the same
 	}
 	token, ttl, err := a.issue(container, opts)
 	if err != nil {
@@ -474,33 +482,34 @@ func (a *Auth) mint(r *http.Request, authorize func(*http.Request, string) ([]Is
 	return minted{token, "Bearer", int64(ttl.Seconds()), container}, nil
 }
 
-// Decision is the result for one request or token, as [WithObserver] reports it. It holds
-// enough to count, and nothing that identifies a client. Each field has few values, and
-// clients cannot choose them freely.
+// Decision is the result of checking one request or token. An Auth passes it to the
+// function of [WithObserver]. No field identifies a client. Each field has few values,
+// which clients cannot choose freely.
 type Decision struct {
 	// Operation is "request" for the middleware and [Auth.Check], "verify" for
 	// [Auth.Verify], [Auth.VerifyAnyContainer] and [Auth.Inspect], "recheck" for
 	// [Auth.Recheck] and [Auth.CheckContainer], and "mint" for [Auth.TokenEndpoint].
 	// Package session adds "login" and "refresh".
 	Operation string
-	// Policy is that of the route. It is Private if the rule of [Auth.Protect] returned
-	// none, and if Operation is not "request".
+	// Policy is the policy of the route. It is Private if the rule given to [Auth.Protect]
+	// returned no policy, and if Operation is not "request".
 	Policy Policy
 	// Allowed reports whether the request was allowed, or the token accepted.
 	Allowed bool
-	// Reason is why there is no good token, as [Reason] names it. It is "" if there is one.
-	// It can be set although Allowed is true: "no_token" on routes that need no token, and
-	// anything on Public ones. Package session adds names of its own.
+	// Reason says why there is no good token, with a name that the function [Reason]
+	// returns. It is "" if the token is good. It can be set although Allowed is true: to
+	// "no_token" on routes that need no token, and to any name on Public ones. Package
+	// session adds names of its own.
 	Reason string
-	// In is where the token of a "request" was found. It is zero for other operations, if
-	// no token was found, and if a custom extractor does not set it.
+	// In says where the token of a "request" was found. It is zero for other operations,
+	// if no token was found, and if a custom extractor does not set it.
 	In Location
 	// Cached reports whether the token was in the cache, so that no signature was
 	// verified. See [WithCache].
 	Cached bool
 }
 
-// report tells the logger and the observer of a decision. It does not log a request
+// report tells the logger and the observer about a decision. It does not log a request
 // without a token on a route that needs none.
 func (a *Auth) report(ctx context.Context, d Decision, v verdict) {
 	if (v.err != nil || a.observe != nil) && revocation.IsUnobserved(ctx) {
@@ -520,7 +529,8 @@ func (a *Auth) report(ctx context.Context, d Decision, v verdict) {
 
 // logRefusal writes one line about a rejected token or a denied request. The level is
 // error if the server is to blame. A private route without a container denies every
-// request, so it is logged to the default logger if the Auth's would not write it.
+// request, so that is logged to the default logger if the Auth's own logger would discard
+// it.
 func (a *Auth) logRefusal(ctx context.Context, v verdict) {
 	level, logger := slog.LevelDebug, a.logger
 	switch {
@@ -530,7 +540,8 @@ func (a *Auth) logRefusal(ctx context.Context, v verdict) {
 			logger = slog.Default()
 		}
 	case errors.Is(v.err, context.Canceled) && ctx.Err() != nil:
-		// Clients that gave up while keys were fetched must not fill the log.
+		// The level stays debug: clients that gave up while keys were fetched must not fill
+		// the log.
 	case errors.Is(v.err, ErrUnavailable):
 		level = slog.LevelError
 	}

@@ -27,17 +27,17 @@ const (
 	defaultCache        = 32 << 10
 
 	minTokenSize  = 256
-	tokenCeiling  = 64 << 10 // bytes; the most that WithMaxTokenSize accepts
+	tokenCeiling  = 64 << 10 // in bytes; the largest value that WithMaxTokenSize accepts
 	minIssuedLife = time.Second
 	maxCache      = 1 << 24
 )
 
-// config is written by the options, and never changes once New has returned.
+// config holds what the options set. It never changes once New has returned.
 type config struct {
 	issuer         string
 	audience       []string
 	trusted        []trustedIssuer
-	types          []string // the first one is issued
+	types          []string // issued tokens have the first one
 	typeRequired   bool
 	ttl            time.Duration
 	maxLifetime    time.Duration
@@ -57,8 +57,8 @@ type config struct {
 	observe        func(context.Context, Decision)
 }
 
-// Option configures [New], which checks it; the error names the option. If an option is
-// given twice, the last one counts. [WithTrustedIssuer] is the exception: each one adds
+// Option configures an Auth. [New] checks it, and the error names the option. If an option
+// is given twice, the last one counts. [WithTrustedIssuer] is the exception: each one adds
 // an issuer.
 type Option func(*config) error
 
@@ -70,7 +70,7 @@ func defaults() config {
 		clock:          time.Now,
 		maxTokenSize:   defaultMaxTokenSize,
 		containerClaim: "container",
-		// look does not check the characters of a token: the strict reader does.
+		// look leaves the check of a token's characters to package strict.
 		extractors:  []Extractor{fromHeader("Authorization", "Bearer").look, fromQuery("token").look},
 		crossOrigin: http.NewCrossOriginProtection(),
 		cacheSize:   defaultCache,
@@ -100,8 +100,9 @@ func configure(opts []Option) (config, error) {
 	return c, errors.Join(errs...)
 }
 
-// checkTrusted requires WithIssuer, and that each issuer is given once. Otherwise the
-// order of the options would decide whose keys verify a token.
+// checkTrusted returns an error if WithTrustedIssuer is given without WithIssuer, or names
+// an issuer twice. Otherwise the order of the options would decide whose keys verify a
+// token.
 func checkTrusted(c config) error {
 	if len(c.trusted) > 0 && c.issuer == "" {
 		return errors.New("WithTrustedIssuer needs WithIssuer, which says whose tokens are verified by the keys of New; set it too")
@@ -118,9 +119,10 @@ func checkTrusted(c config) error {
 	return errors.Join(errs...)
 }
 
-// WithIssuer sets the iss of issued tokens, and requires it of accepted ones, compared
-// byte for byte (RFC 7519, section 4.1.1). By default tokens are issued without iss, and
-// the iss of accepted tokens is ignored. [WithTrustedIssuer] accepts further issuers.
+// WithIssuer sets the iss of issued tokens, and rejects tokens whose iss is missing or
+// different, compared byte for byte (RFC 7519, section 4.1.1). By default tokens are
+// issued without iss, and the iss of accepted tokens is ignored. [WithTrustedIssuer]
+// accepts further issuers.
 func WithIssuer(issuer string) Option {
 	return func(c *config) error {
 		c.issuer = issuer
@@ -128,9 +130,9 @@ func WithIssuer(issuer string) Option {
 	}
 }
 
-// WithAudience sets the aud of issued tokens, and requires one of these values of
-// accepted ones (RFC 7519, section 4.1.3). By default tokens are issued without aud, and
-// a token that has an aud is rejected, as that section demands.
+// WithAudience sets the aud of issued tokens, and rejects tokens whose aud is missing or
+// has none of these values (RFC 7519, section 4.1.3). By default tokens are issued
+// without aud, and a token that has an aud is rejected, as that section demands.
 func WithAudience(audience ...string) Option {
 	return func(c *config) error {
 		c.audience = append([]string(nil), audience...)
@@ -145,14 +147,14 @@ func WithAudience(audience ...string) Option {
 type trustedIssuer struct {
 	issuer   string
 	source   keys.Source
-	audience []string // if empty, that of WithAudience
+	audience []string // if empty, the audience of WithAudience counts
 }
 
 // WithTrustedIssuer also accepts the tokens of another issuer, such as an identity
-// provider. It may be given several times, and needs [WithIssuer], which names the Auth's
-// own issuer. Only the issuer's own keys verify its tokens. If an audience is given, it
-// replaces that of [WithAudience] for these tokens. All other options apply to the tokens
-// of every issuer.
+// provider. It may be given several times. It needs [WithIssuer], which names the Auth's
+// own issuer. Only the keys of source verify the tokens of this issuer. If an audience is
+// given, it replaces the one of [WithAudience] for these tokens. All other options apply
+// to the tokens of every issuer.
 //
 // A token whose iss is missing or unknown is rejected with [ErrUnknownKey] before any key
 // is used. If the issuer's keys cannot be consulted, its tokens are rejected with
@@ -181,11 +183,11 @@ func WithTTL(d time.Duration) Option {
 }
 
 // WithMaxLifetime sets the longest lifetime that [TTL] may ask for. The default is 10
-// days, or [WithTTL] if that is longer.
+// days, or the lifetime of [WithTTL] if that is longer.
 //
-// With [WithRevocations] it also bounds accepted tokens. One that lives longer, or has no
-// iat, is rejected with [ErrRevoked], because the list might forget its revocation before
-// it expires.
+// With [WithRevocations] the limit also applies to accepted tokens. A token that lives
+// longer, or has no iat, is rejected with [ErrRevoked]: the list might forget a revocation
+// before the revoked token expires.
 func WithMaxLifetime(d time.Duration) Option {
 	return func(c *config) error {
 		c.maxLifetime = d
@@ -193,9 +195,9 @@ func WithMaxLifetime(d time.Duration) Option {
 	}
 }
 
-// WithLeeway accepts tokens until d after exp, and from d before nbf, for clocks that
-// differ. The default is 0. The maximum is [MaxLeeway], 5 minutes. An iat may be 5
-// seconds ahead, or d if that is more.
+// WithLeeway allows for clocks that differ: tokens are accepted until d after exp, and
+// from d before nbf. The default is 0. The maximum is [MaxLeeway], 5 minutes. An iat may
+// be ahead by 5 seconds, or by d if that is more.
 func WithLeeway(d time.Duration) Option {
 	return func(c *config) error {
 		c.leeway = d
@@ -206,10 +208,10 @@ func WithLeeway(d time.Duration) Option {
 	}
 }
 
-// WithTypes sets the typ of issued tokens to the first one given, and requires one of
-// them of accepted tokens, compared byte for byte (RFC 8725, section 3.11). Use it for
-// tokens of a type of their own, such as "at+jwt". By default tokens are issued with the
-// typ "JWT", and accepted with that typ or none.
+// WithTypes sets the typ of issued tokens to the first value given, and rejects tokens
+// whose typ is missing or none of the values, compared byte for byte (RFC 8725, section
+// 3.11). Use it to keep kinds of tokens apart, for example with "at+jwt". By default
+// tokens are issued with the typ "JWT", and accepted with that typ or none.
 func WithTypes(typ ...string) Option {
 	return func(c *config) error {
 		c.types, c.typeRequired = append([]string(nil), typ...), true
@@ -220,14 +222,14 @@ func WithTypes(typ ...string) Option {
 	}
 }
 
-// WithContainer sets how the container of a request is found. container returns it
-// decoded once, or "" if the request names none, which Private denies. The default is
-// r.PathValue("container"). For another router:
+// WithContainer sets the function that finds the container of a request. The function
+// returns the container, decoded once, or "" if the request names none, which Private
+// denies. The default is r.PathValue("container"). For another router:
 //
 //	jwtauth.WithContainer(func(r *http.Request) string { return mux.Vars(r)["container"] })
 //
-// See "Routers other than ServeMux" in the package comment. It excludes
-// [WithAnyContainer].
+// See "Routers other than ServeMux" in the package comment. WithContainer cannot be
+// combined with [WithAnyContainer].
 func WithContainer(container func(*http.Request) string) Option {
 	return func(c *config) error {
 		c.container = container
@@ -238,10 +240,11 @@ func WithContainer(container func(*http.Request) string) Option {
 	}
 }
 
-// WithAnyContainer is for services without containers. Requests need none, tokens of any
-// container are accepted, and Issue accepts an empty one. Only a container that the
-// caller of [Auth.Verify] or a [Rule] names is still compared. In a service that has
-// containers WithAnyContainer is dangerous: a token of one would open all of them.
+// WithAnyContainer is for services without containers. Requests need no container, tokens
+// of any container are accepted, and Issue accepts an empty container. Containers are
+// still compared if a [Rule], or the caller of [Auth.Verify], names one. Never use
+// WithAnyContainer in a service that has containers: a token of one would open all of
+// them.
 func WithAnyContainer() Option {
 	return func(c *config) error {
 		c.anyContainer = true
@@ -286,9 +289,9 @@ func WithExtractors(extractors ...Extractor) Option {
 }
 
 // WithCrossOriginProtection sets how requests from other origins are recognised. The
-// default is [http.NewCrossOriginProtection], which trusts no other origin. It checks
-// requests with a cookie as token, where an Upgrade field makes a GET count as a POST,
-// and requests to [Auth.TokenEndpoint].
+// default is [http.NewCrossOriginProtection], which trusts no other origin. The protection
+// applies to requests whose token is in a cookie, and to [Auth.TokenEndpoint]. A request
+// with an Upgrade field is checked like a POST, even if it is a GET.
 func WithCrossOriginProtection(p *http.CrossOriginProtection) Option {
 	return func(c *config) error {
 		c.crossOrigin = p
@@ -299,8 +302,9 @@ func WithCrossOriginProtection(p *http.CrossOriginProtection) Option {
 	}
 }
 
-// WithRevocations asks checker about every token that passes all other checks except that
-// of its container. By default no token is revoked.
+// WithRevocations sets the checker that is asked whether a token has been revoked. It is
+// asked about every token that passes all other checks; only the container is checked
+// later. By default no token is revoked.
 func WithRevocations(checker RevocationChecker) Option {
 	return func(c *config) error {
 		c.revocations = checker
@@ -311,9 +315,9 @@ func WithRevocations(checker RevocationChecker) Option {
 	}
 }
 
-// WithDenial sets the function that writes the response to a denied request. The headers
-// Cache-Control, WWW-Authenticate and, for a 503, Retry-After are already set, and may be
-// changed. The URL of the request holds no token. The function must write the status.
+// WithDenial sets the function that writes the response to a denied request. The function
+// must write the status. The headers Cache-Control, WWW-Authenticate and, for a 503,
+// Retry-After are already set, and may be changed. The URL of the request holds no token.
 func WithDenial(deny func(http.ResponseWriter, *http.Request, Denial)) Option {
 	return func(c *config) error {
 		c.denial = deny
@@ -324,9 +328,10 @@ func WithDenial(deny func(http.ResponseWriter, *http.Request, Denial)) Option {
 	}
 }
 
-// WithStatus sets the status of denials. The default is 403 for all. [ErrUnavailable] is
-// always 503, and all else that [Auth.TokenEndpoint] denies is always 403. A status
-// outside of 400 to 599 counts as 403. See [BearerStatus].
+// WithStatus sets the function that returns the status of a denial, given its error. The
+// default is 403 for every error. [ErrUnavailable] is always 503, and any other denial of
+// [Auth.TokenEndpoint] is always 403. A status outside of 400 to 599 counts as 403. See
+// [BearerStatus].
 func WithStatus(status func(error) int) Option {
 	return func(c *config) error {
 		c.status = status
@@ -337,12 +342,12 @@ func WithStatus(status func(error) int) Option {
 	}
 }
 
-// WithLogger logs one line for each rejected token and denied request. The line has the
-// reason, the key ID and, if the token is authentic, its jti, and never the token. Its
-// level is debug, or error if the server must be mended: an outage, or a private route
-// without a container ([ErrNoContainer]).
+// WithLogger sets the logger, which gets one line for each rejected token and denied
+// request. The line has the reason, the key ID and, if the token is authentic, its jti. It
+// never has the token. The level is debug, or error if the operator must act: in an
+// outage, or on a private route without a container ([ErrNoContainer]).
 //
-// By default an Auth logs one thing, to [slog.Default]: ErrNoContainer.
+// By default an Auth logs only ErrNoContainer, to [slog.Default].
 func WithLogger(logger *slog.Logger) Option {
 	return func(c *config) error {
 		c.logger = logger
@@ -354,8 +359,8 @@ func WithLogger(logger *slog.Logger) Option {
 }
 
 // WithObserver sets a function that is called once for every decision, for metrics and
-// traces. Module otel has one for OpenTelemetry. Each of several nested middlewares makes
-// its own decision. [Auth.Extract] makes none.
+// traces. Module otel has one for OpenTelemetry. If middlewares are nested, each makes a
+// decision of its own. [Auth.Extract] makes none.
 //
 // observe gets the context of the request or call, and runs before the handler or the
 // denial. It cannot change the decision. It must be fast and safe for concurrent use.
@@ -369,14 +374,15 @@ func WithObserver(observe func(ctx context.Context, d Decision)) Option {
 	}
 }
 
-// WithCache sets how many accepted tokens are cached, so that a token which comes again
-// costs no parsing and no cryptography. The default is 32768, the maximum is 1<<24, and 0
-// turns the cache off. n tokens take about n KiB at most, of which [New] allocates 8 to 16
-// bytes for each; an unusually large token counts as several. Time, revocation, the
-// container and the keys are checked on every request all the same.
+// WithCache sets how many accepted tokens are cached. A cached token that is sent again
+// needs no parsing and no cryptography. Its time, revocation, container and keys are still
+// checked on every request. The default is 32768, the maximum is 1<<24, and 0 turns the
+// cache off. The cache takes at most about n KiB, of which [New] allocates 8 to 16 bytes
+// per token. An unusually large token counts as several.
 //
 // The cache holds the tokens themselves, so a dump of the process's memory contains them.
-// An expired token stays until it is sent again, or until its place is needed.
+// An expired token stays in the cache until it is sent again, or until its place is
+// needed.
 func WithCache(n int) Option {
 	return func(c *config) error {
 		c.cacheSize = n
@@ -387,8 +393,8 @@ func WithCache(n int) Option {
 	}
 }
 
-// WithClock sets the clock, for tests. It must be safe for concurrent use. The default is
-// [time.Now].
+// WithClock sets the clock, for tests. The clock must be safe for concurrent use. The
+// default is [time.Now].
 func WithClock(clock func() time.Time) Option {
 	return func(c *config) error {
 		c.clock = clock
@@ -399,9 +405,9 @@ func WithClock(clock func() time.Time) Option {
 	}
 }
 
-// WithMaxTokenSize sets the largest token that is accepted or issued, in bytes: from 256
-// to 65536 (64 KiB). The default is 8 KiB. Proxies and servers bound header fields too,
-// often at 8 KiB.
+// WithMaxTokenSize sets the size of the largest token that is accepted or issued, in
+// bytes: from 256 to 65536 (64 KiB). The default is 8 KiB. Proxies and servers also limit
+// header fields, often to 8 KiB.
 func WithMaxTokenSize(n int) Option {
 	return func(c *config) error {
 		c.maxTokenSize = n
@@ -412,8 +418,8 @@ func WithMaxTokenSize(n int) Option {
 	}
 }
 
-// checkString rejects empty values, and those that JSON cannot carry unchanged. Encoding
-// replaces invalid UTF-8, so two different values could become one.
+// checkString returns an error for an empty value, and for invalid UTF-8. JSON encoding
+// replaces invalid UTF-8, so two different values could become the same.
 func checkString(option, value string) error {
 	switch {
 	case value == "":
@@ -440,37 +446,37 @@ func atLeastASecond(option string, d time.Duration) error {
 	return nil
 }
 
-// issue is what the IssueOptions write.
+// issue holds what the options of one token set.
 type issue = revocation.Issue
 
-// IssueOption changes one token of [Auth.Issue], which checks it. If an option is given
-// twice, the last one counts. Claim counts once for each name.
+// IssueOption sets one property of a token. [Auth.Issue] checks it. If an option is given
+// twice, the last one counts. For [Claim], the last one of each name counts.
 type IssueOption func(*issue)
 
-// Subject sets sub: the user or service that the token is about. It must not be empty.
+// Subject sets sub, the user or service that the token is about. It must not be empty.
 func Subject(subject string) IssueOption {
 	return func(i *issue) { i.Subject = &subject }
 }
 
-// TTL sets how long this token lives. The default is that of [WithTTL]. It must be at
-// least one second and at most [WithMaxLifetime], and is rounded down to whole seconds.
+// TTL sets how long this token lives. The default is the lifetime of [WithTTL]. It must be
+// at least one second and at most [WithMaxLifetime], and is rounded down to whole seconds.
 func TTL(d time.Duration) IssueOption {
 	return func(i *issue) { i.TTL = d }
 }
 
-// ID sets jti. The default is random. It must not be empty, and should name one token
-// only (RFC 7519, section 4.1.7).
+// ID sets jti, the ID of the token. By default it is random. The ID must not be empty, and
+// should name one token only (RFC 7519, section 4.1.7).
 func ID(jti string) IssueOption {
 	return func(i *issue) { i.ID = &jti }
 }
 
-// SessionID sets sid: the session that the token belongs to. It must not be empty.
+// SessionID sets sid, the session that the token belongs to. It must not be empty.
 func SessionID(sid string) IssueOption {
 	return func(i *issue) { i.SessionID = &sid }
 }
 
-// Audience sets aud. The default is that of [WithAudience]. An Auth accepts the token only
-// if its own WithAudience has one of these values.
+// Audience sets aud. The default is the audience of [WithAudience]. An Auth accepts the
+// token only if its own WithAudience has one of these values.
 func Audience(audience ...string) IssueOption {
 	return func(i *issue) { i.Audience = append([]string{}, audience...) }
 }
@@ -482,9 +488,9 @@ func NotBefore(t time.Time) IssueOption {
 }
 
 // Claim adds a claim of your own, encoded with encoding/json. [Claims.Decode] reads it
-// back. The names of registered claims and of the container's claim, in any case, are
-// errors. So is a string of invalid UTF-8, but inside of another value encoding/json
-// replaces invalid UTF-8.
+// back. A name that equals that of a registered claim or of the container's claim,
+// ignoring case, is an error. So is a value that is a string of invalid UTF-8. Inside of
+// other values, encoding/json replaces invalid UTF-8.
 func Claim(name string, value any) IssueOption {
 	return func(i *issue) {
 		if i.Private == nil {

@@ -13,15 +13,15 @@ import (
 	"strings"
 )
 
-// Routes gives each pattern of a router a policy, and wraps the whole router. A pattern
-// is one of [http.ServeMux]. A request has the policy of the most specific pattern that
-// matches it, methods and hosts included. A request that matches none is private. So is a
-// path that ServeMux would redirect and, if a pattern names a host, a host with capital
-// letters or a final dot.
+// Routes returns a middleware for a whole router, which gives each pattern of the router
+// a policy. The patterns have the syntax of [http.ServeMux]. A request has the policy of
+// the most specific pattern that matches it, methods and hosts included. A request that
+// matches no pattern is private. So is one whose path ServeMux would redirect and, if a
+// pattern names a host, one whose host has capital letters or a final dot.
 //
-// The container is what [WithContainer] finds, or else the pattern's {container}. Routes
-// changes neither the path values nor the Pattern of the request. For other routers than
-// ServeMux, read "Routers other than ServeMux" in the package comment.
+// The container of a request is the one that [WithContainer] finds, or else the pattern's
+// {container}. Routes changes neither the path values nor the Pattern of the request. For
+// routers other than ServeMux, read "Routers other than ServeMux" in the package comment.
 //
 // Routes reports all errors at once: a pattern that ServeMux rejects, that conflicts with
 // another or that no request can match, and an unknown policy.
@@ -43,7 +43,7 @@ func (a *Auth) Routes(routes map[string]Policy) (func(http.Handler) http.Handler
 }
 
 // checkServeMux returns an error if ServeMux takes wildcards literally, as with
-// GODEBUG=httpmuxgo121=1. "/" would then match what other patterns should.
+// GODEBUG=httpmuxgo121=1. Then "/" would match requests that other patterns should match.
 func checkServeMux() error {
 	mux := http.NewServeMux()
 	mux.Handle("/{any}", marker(Public))
@@ -64,7 +64,7 @@ func (a *Auth) routeRule(table *routeTable, inner *http.ServeMux, r *http.Reques
 	if raw == "" && (escaped == r.URL.Path && !table.hasEscapes || picked.isChoiceOf(inner, r)) {
 		return rule, nil
 	}
-	// RawPath differs from both if a middleware changed only Path.
+	// RawPath differs from the other two if a middleware changed only Path.
 	for _, path := range slices.Compact([]string{r.URL.Path, escaped, cmp.Or(raw, escaped)}) {
 		reading := r.WithContext(r.Context())
 		reading.URL = &url.URL{Path: path, RawQuery: r.URL.RawQuery}
@@ -89,13 +89,13 @@ func (a *Auth) ruleOf(r *http.Request, picked match) Rule {
 	rule := Rule{Policy: picked.policy}
 	if picked.found && !a.anyContainer {
 		rule.Container = cmp.Or(a.container(picked.r), picked.r.PathValue("container"))
-		keepBody(r, picked.r) // WithContainer's function may have read it
+		keepBody(r, picked.r) // the function of WithContainer may have read it
 	}
 	return rule
 }
 
-// routeTable finds policies with muxes of its own, since only ServeMux knows what a
-// pattern matches.
+// routeTable finds policies with muxes of its own, because only ServeMux knows which
+// requests a pattern matches.
 type routeTable struct {
 	mux        *http.ServeMux
 	asWritten  *http.ServeMux // reads escapes in patterns literally, as other routers do
@@ -103,7 +103,8 @@ type routeTable struct {
 	hasHosts   bool
 }
 
-// add registers a pattern. It returns the panic of ServeMux about a bad one as an error.
+// add registers a pattern and its policy. If the pattern is bad, ServeMux panics, and add
+// returns that as an error.
 func (t *routeTable) add(pattern string, policy Policy) (err error) {
 	if !policy.known() {
 		return fmt.Errorf("%v is no policy; use Private, Public or Optional", policy)
@@ -115,7 +116,7 @@ func (t *routeTable) add(pattern string, policy Policy) (err error) {
 	}()
 	t.mux.Handle(pattern, marker(policy))
 
-	head, path, _ := strings.Cut(pattern, "/") // there is a slash, or Handle would have panicked
+	head, path, _ := strings.Cut(pattern, "/") // every pattern has a slash, or Handle would have panicked
 	t.asWritten.Handle(head+"/"+strings.ReplaceAll(path, "%", "%25"), marker(policy))
 	t.hasEscapes = t.hasEscapes || strings.Contains(path, "%")
 	method, host := "", head
@@ -125,7 +126,7 @@ func (t *routeTable) add(pattern string, policy Policy) (err error) {
 	t.hasHosts = t.hasHosts || host != ""
 	segments := strings.Split(path, "/")
 	for i, segment := range segments {
-		if decoded, err := url.PathUnescape(segment); err == nil { // else it is literal
+		if decoded, err := url.PathUnescape(segment); err == nil { // otherwise ServeMux takes it literally
 			segments[i] = decoded
 		}
 	}
@@ -142,8 +143,9 @@ func (t *routeTable) add(pattern string, policy Policy) (err error) {
 	return nil
 }
 
-// pick returns what a mux of the table picks for a request. If any pattern names a host,
-// a host with capital letters or a final dot matches no pattern.
+// pick returns the pattern that a mux of the table picks for a request. If any pattern
+// names a host, a request whose host has capital letters or a final dot matches no
+// pattern.
 func (t *routeTable) pick(mux *http.ServeMux, r *http.Request) match {
 	if t.hasHosts {
 		if host := hostOf(r); host != canonicalHost(host) {
@@ -155,8 +157,8 @@ func (t *routeTable) pick(mux *http.ServeMux, r *http.Request) match {
 	return m
 }
 
-// registeredAt matches where a pattern was registered. ServeMux says so, but it is always
-// a line of this file.
+// registeredAt matches the part of a ServeMux panic that says where a pattern was
+// registered. That is always a line of this file, so it helps no caller.
 var registeredAt = regexp.MustCompile(` \(registered at [^)]*\)`)
 
 func hostOf(r *http.Request) string {
@@ -166,31 +168,33 @@ func hostOf(r *http.Request) string {
 	return r.Host
 }
 
-// canonicalHost returns a host in one spelling. DNS ignores case and a final dot, and
-// ServeMux does not.
+// canonicalHost returns a host in lower case and without a final dot. DNS ignores these
+// differences, and ServeMux does not.
 func canonicalHost(host string) string {
 	return strings.TrimSuffix(strings.ToLower(host), ".")
 }
 
-// marker is the handler of a pattern. It tells match which pattern was picked.
+// marker is the handler of each pattern in a table. It tells the match that its pattern
+// was picked.
 type marker Policy
 
 func (m marker) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	*w.(*match) = match{found: true, policy: Policy(m), r: r}
 }
 
-// match is what a table's mux picked. The zero match is private, and means that no
-// pattern matches. It is also the ResponseWriter for the mux, and discards its own
-// responses (a redirect, 404, 405).
+// match holds what a table's mux picked. The zero match means that no pattern matches,
+// and is private. A match is also the ResponseWriter for the mux. It discards responses
+// of the mux itself (a redirect, 404, 405).
 type match struct {
 	found  bool
 	policy Policy
 	r      *http.Request // a copy, with the path values of the pattern
 }
 
-// isChoiceOf reports whether mux picks the pattern of the match, so that no other reading
-// of the path is possible. A pattern whose end matches any number of segments does not
-// count: another router may be behind it, and read them again.
+// isChoiceOf reports whether mux, the wrapped handler, picks the pattern of the match
+// too, so that no other reading of the path is possible. It returns false for a pattern
+// whose end matches any number of segments: another router may be behind it, and read
+// these segments again.
 func (m match) isChoiceOf(mux *http.ServeMux, r *http.Request) bool {
 	if mux == nil || !m.found || strings.HasSuffix(m.r.Pattern, "/") || strings.HasSuffix(m.r.Pattern, "...}") {
 		return false

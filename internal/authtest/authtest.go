@@ -25,15 +25,16 @@ import (
 	"github.com/joinednode/jwtauth/keys"
 )
 
-// IssuedAt sets iat, from which the lifetime counts, as package session does.
+// IssuedAt sets iat, from which the lifetime of the token counts, as package session
+// does.
 func IssuedAt(t time.Time) jwtauth.IssueOption {
 	return func(i *revocation.Issue) { i.IssuedAt = t }
 }
 
-// Now is the time of every test's clock, unless a test moves it.
+// Now is the time of every test's clock, unless the test sets another.
 var Now = time.Date(2026, time.March, 14, 15, 9, 26, 0, time.UTC)
 
-// Secret is the key of every test that is not about keys.
+// Secret is the HMAC key of every test that is not about keys.
 var Secret = []byte("0123456789abcdef0123456789abcdef")
 
 const (
@@ -58,8 +59,8 @@ func Issue(t testing.TB, auth *jwtauth.Auth, container string, opts ...jwtauth.I
 	return token
 }
 
-// Sign returns a token of any header and payload, signed with the test key by the
-// standard library.
+// Sign returns a token with this header and payload, signed with Secret. It uses only the
+// standard library, not the package under test.
 func Sign(header, payload string) string {
 	return SignWith(Secret, header, payload)
 }
@@ -73,8 +74,8 @@ func SignWith(secret []byte, header, payload string) string {
 
 func B64(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
 
-// ClaimsJSON returns a good payload for the container demo, with members replaced or
-// added. The value nil removes a member.
+// ClaimsJSON returns a good payload for the container demo, with changes made to its
+// members. A value of nil removes the member.
 func ClaimsJSON(changes map[string]any) string {
 	claims := map[string]any{
 		"container": "demo",
@@ -97,46 +98,47 @@ func ClaimsJSON(changes map[string]any) string {
 // GoodToken returns a token for the container demo that every default Auth accepts.
 func GoodToken() string { return Sign(Header, ClaimsJSON(nil)) }
 
-// BadToken is a token, and the error with which it is rejected.
+// BadToken holds a token, and the error with which it is rejected.
 type BadToken struct {
 	Token string
 	Want  error
 }
 
-// BadTokens returns tokens that a default Auth rejects, by what is wrong with them.
+// BadTokens returns tokens that a default Auth rejects. Each key says what is wrong with
+// the token.
 func BadTokens() map[string]BadToken {
 	with := func(name string, value any) string { return Sign(Header, ClaimsJSON(map[string]any{name: value})) }
 	good := GoodToken()
 	return map[string]BadToken{
-		"garbage":                      {"garbage", jwtauth.ErrMalformed},
-		"of dots":                      {"...", jwtauth.ErrMalformed},
-		"cut short":                    {good[:len(good)-3], jwtauth.ErrSignature},
-		"with a flipped signature":     {good[:len(good)-10] + Flip(good[len(good)-10:]), jwtauth.ErrSignature},
-		"without a signature":          {good[:strings.LastIndexByte(good, '.')+1], jwtauth.ErrMalformed},
-		"signed by a stranger":         {SignWith(bytes.Repeat([]byte("s"), 32), Header, ClaimsJSON(nil)), jwtauth.ErrSignature},
-		"with another's claims":        {Splice(good, Sign(Header, ClaimsJSON(map[string]any{"container": "other"}))), jwtauth.ErrSignature},
-		"unsigned, alg none":           {B64(`{"alg":"none"}`) + "." + B64(ClaimsJSON(nil)) + "." + B64("x"), jwtauth.ErrUnknownKey},
-		"of another algorithm":         {Sign(`{"alg":"HS512"}`, ClaimsJSON(nil)), jwtauth.ErrUnknownKey},
-		"of another kind":              {Sign(`{"alg":"HS256","typ":"refresh+jwt"}`, ClaimsJSON(nil)), jwtauth.ErrType},
-		"expired":                      {with("exp", Now.Unix()), jwtauth.ErrExpired},
-		"not valid yet":                {with("nbf", Now.Unix()+1), jwtauth.ErrNotYetValid},
-		"issued in the future":         {with("iat", Now.Unix()+6), jwtauth.ErrNotYetValid},
-		"for an audience":              {with("aud", "elsewhere"), jwtauth.ErrAudience},
-		"of another container":         {with("container", "other"), jwtauth.ErrContainer},
-		"of no container":              {with("container", nil), jwtauth.ErrContainer},
-		"without exp":                  {with("exp", nil), jwtauth.ErrMalformed},
-		"with exp as a string":         {with("exp", fmt.Sprint(Now.Unix()+60)), jwtauth.ErrMalformed},
-		"with claims that stand twice": {Sign(Header, `{"container":"demo","exp":9999999999,"exp":1}`), jwtauth.ErrMalformed},
+		"garbage":                  {"garbage", jwtauth.ErrMalformed},
+		"of dots":                  {"...", jwtauth.ErrMalformed},
+		"cut short":                {good[:len(good)-3], jwtauth.ErrSignature},
+		"with a flipped signature": {good[:len(good)-10] + Flip(good[len(good)-10:]), jwtauth.ErrSignature},
+		"without a signature":      {good[:strings.LastIndexByte(good, '.')+1], jwtauth.ErrMalformed},
+		"signed by an attacker":    {SignWith(bytes.Repeat([]byte("s"), 32), Header, ClaimsJSON(nil)), jwtauth.ErrSignature},
+		"with another's claims":    {Splice(good, Sign(Header, ClaimsJSON(map[string]any{"container": "other"}))), jwtauth.ErrSignature},
+		"unsigned, alg none":       {B64(`{"alg":"none"}`) + "." + B64(ClaimsJSON(nil)) + "." + B64("x"), jwtauth.ErrUnknownKey},
+		"of another algorithm":     {Sign(`{"alg":"HS512"}`, ClaimsJSON(nil)), jwtauth.ErrUnknownKey},
+		"of another kind":          {Sign(`{"alg":"HS256","typ":"refresh+jwt"}`, ClaimsJSON(nil)), jwtauth.ErrType},
+		"expired":                  {with("exp", Now.Unix()), jwtauth.ErrExpired},
+		"not valid yet":            {with("nbf", Now.Unix()+1), jwtauth.ErrNotYetValid},
+		"issued in the future":     {with("iat", Now.Unix()+6), jwtauth.ErrNotYetValid},
+		"for an audience":          {with("aud", "elsewhere"), jwtauth.ErrAudience},
+		"of another container":     {with("container", "other"), jwtauth.ErrContainer},
+		"of no container":          {with("container", nil), jwtauth.ErrContainer},
+		"without exp":              {with("exp", nil), jwtauth.ErrMalformed},
+		"with exp as a string":     {with("exp", fmt.Sprint(Now.Unix()+60)), jwtauth.ErrMalformed},
+		"with a claim given twice": {Sign(Header, `{"container":"demo","exp":9999999999,"exp":1}`), jwtauth.ErrMalformed},
 	}
 }
 
-// Splice returns token with the payload of other. Header and signature stay.
+// Splice returns token with the payload of other. The header and the signature stay.
 func Splice(token, other string) string {
 	parts, others := strings.Split(token, "."), strings.Split(other, ".")
 	return parts[0] + "." + others[1] + "." + parts[2]
 }
 
-// Flip changes the first character to another one of base64url.
+// Flip returns s with its first character replaced by another one of base64url.
 func Flip(s string) string {
 	if s[0] == 'A' {
 		return "B" + s[1:]
@@ -157,7 +159,7 @@ func Request(method, target string, header http.Header) *http.Request {
 	return r
 }
 
-// Seen is what a handler saw of its request.
+// Seen is a handler that records its request, and the claims in the context.
 type Seen struct {
 	Ran    bool
 	R      *http.Request
@@ -171,8 +173,8 @@ func (s *Seen) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	io.WriteString(w, "handler")
 }
 
-// Serve sends r to a mux whose handler is wrapped by wrap, at the route
-// /run/{container}/{recipe}.
+// Serve sends r to a mux with one route, /run/{container}/{recipe}, whose handler is
+// wrapped by wrap. It returns the response, and what the handler saw.
 func Serve(wrap func(http.Handler) http.Handler, r *http.Request) (*httptest.ResponseRecorder, *Seen) {
 	var s Seen
 	mux := http.NewServeMux()
@@ -182,7 +184,7 @@ func Serve(wrap func(http.Handler) http.Handler, r *http.Request) (*httptest.Res
 	return w, &s
 }
 
-// DenialBody is the body of a denial.
+// DenialBody holds the JSON body of a denial.
 type DenialBody struct {
 	Code   string `json:"code"`
 	Detail string `json:"detail"`
@@ -195,7 +197,7 @@ func BodyOf(t testing.TB, w *httptest.ResponseRecorder) (b DenialBody) {
 	return b
 }
 
-// LogBuffer keeps what a logger writes.
+// LogBuffer keeps what a logger writes. It is safe for concurrent use.
 type LogBuffer struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -226,12 +228,12 @@ func CaptureDefaultLog(t *testing.T) *LogBuffer {
 	return &log
 }
 
-// SourceFunc makes a key source of a function.
+// SourceFunc is a function that serves as a key source.
 type SourceFunc func(ctx context.Context, kid string) (*keys.Set, error)
 
 func (f SourceFunc) Keys(ctx context.Context, kid string) (*keys.Set, error) { return f(ctx, kid) }
 
-// CheckerFunc makes a revocation checker of a function.
+// CheckerFunc is a function that serves as a revocation checker.
 type CheckerFunc func(ctx context.Context, c jwtauth.Claims) (bool, error)
 
 func (f CheckerFunc) Revoked(ctx context.Context, c jwtauth.Claims) (bool, error) { return f(ctx, c) }
@@ -244,7 +246,7 @@ func DecodePayload(t testing.TB, token string) string {
 	return string(payload)
 }
 
-// HostilePaths are request targets that two programs can take for two different places.
+// HostilePaths are request targets that two programs can read as two different places.
 var HostilePaths = map[string]string{
 	"an escaped .. segment":                   "/run/demo/%2e%2e/notify",
 	"an escaped .. segment, half escaped":     "/run/demo/.%2E/notify",
@@ -263,17 +265,18 @@ var HostilePaths = map[string]string{
 	"an escaped slash at the container's end": "/run/demo%2F/notify",
 }
 
-// RawDots are targets that ServeMux redirects. Only a middleware without a mux sees them.
+// RawDots are request targets that ServeMux redirects. They reach a middleware only if
+// there is no mux before it.
 var RawDots = map[string]string{
-	"a .. segment":         "/run/demo/../other/notify",
-	"a . segment":          "/run/demo/./notify",
-	"an empty segment":     "/run//demo/notify",
-	"two slashes at first": "//run/demo/notify",
-	".. at the end":        "/run/demo/..",
-	"two slashes at last":  "/run/demo/notify//",
+	"a .. segment":             "/run/demo/../other/notify",
+	"a . segment":              "/run/demo/./notify",
+	"an empty segment":         "/run//demo/notify",
+	"two slashes at the start": "//run/demo/notify",
+	".. at the end":            "/run/demo/..",
+	"two slashes at the end":   "/run/demo/notify//",
 }
 
-// PlainPaths look odd, and have one meaning only.
+// PlainPaths are request targets that look odd, but have only one meaning.
 var PlainPaths = map[string]string{
 	"a slash at the end":             "/run/demo/notify/",
 	"dots within a segment":          "/run/demo/a..b",
@@ -291,7 +294,7 @@ var PlainPaths = map[string]string{
 	"an absolute target without one": "http://api.example.com",
 }
 
-// Policies returns the middlewares that allow a request with a good token.
+// Policies returns the middlewares that allow a request with a good token, keyed by name.
 func Policies(auth *jwtauth.Auth) map[string]func(http.Handler) http.Handler {
 	return map[string]func(http.Handler) http.Handler{
 		"Private":  auth.Private,
@@ -301,9 +304,10 @@ func Policies(auth *jwtauth.Auth) map[string]func(http.Handler) http.Handler {
 	}
 }
 
-// Leaks fails the test if text contains the payload or the signature of a token, or a
-// token without dots. The first segment, the header, is the same in most tokens, and no
-// secret. Segments of six bytes or less are too short to look for.
+// Leaks fails the test if text contains the payload or the signature of a token, or all
+// of a token without dots. The header, which is the first segment, may appear: it is the
+// same in most tokens, and not secret. Segments of six bytes or fewer are too short to
+// look for.
 func Leaks(t *testing.T, where, text, token string) {
 	t.Helper()
 	for i, segment := range strings.Split(token, ".") {

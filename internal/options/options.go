@@ -7,7 +7,8 @@ import (
 	"log/slog"
 )
 
-// Apply applies options in their order, and returns the errors of all of them, joined.
+// Apply applies options in their order, and returns their errors joined. A nil option is
+// an error.
 func Apply[C any, O ~func(*C) error](c *C, opts []O) error {
 	var errs []error
 	for i, opt := range opts {
@@ -20,8 +21,8 @@ func Apply[C any, O ~func(*C) error](c *C, opts []O) error {
 	return errors.Join(errs...)
 }
 
-// Logger returns the logger that an option set or, if set is nil, the current default
-// logger.
+// Logger returns set, the logger that an option set. If set is nil, it returns the
+// current default logger.
 func Logger(set *slog.Logger) *slog.Logger {
 	if set == nil {
 		return slog.Default()

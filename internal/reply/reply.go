@@ -6,8 +6,8 @@ import (
 	"net/http"
 )
 
-// JSON encodes a body and writes it. It returns the error of the connection, or that of a
-// body that cannot be encoded. Of such a body nothing is written.
+// JSON encodes a body and writes it as the response. If the body cannot be encoded, JSON
+// writes nothing. It returns the error of the encoding or of the connection.
 func JSON(w http.ResponseWriter, status int, body any) error {
 	text, err := json.Marshal(body)
 	if err != nil {
@@ -16,9 +16,9 @@ func JSON(w http.ResponseWriter, status int, body any) error {
 	return Raw(w, status, append(text, '\n'))
 }
 
-// Raw writes a body that is JSON. It does not call [http.Header.Set], which would bring
-// the header names into canonical form: a denial must not cost more than an allowed
-// request.
+// Raw writes a response whose body already is JSON. It sets header fields directly,
+// because [http.Header.Set] would bring their names into canonical form. That takes time,
+// and a denial must not cost more than an allowed request.
 func Raw(w http.ResponseWriter, status int, json []byte) error {
 	header := w.Header()
 	header["Content-Type"] = []string{"application/json"}

@@ -1,5 +1,5 @@
-// Package revocation is the interface between an Auth and a revocation list that users do
-// not see.
+// Package revocation connects an Auth with the revocation list that it uses. Users of the
+// two do not see this connection.
 package revocation
 
 import (
@@ -13,27 +13,26 @@ import (
 	"time"
 )
 
-// List is what a revocation list offers an Auth, besides Revoked.
+// List holds the methods of a revocation list that an Auth calls, besides Revoked.
 type List interface {
 	// Stamp returns the stamp of a token that is issued now, in microseconds since 1970.
 	// It is later than every revocation of a subject or container that the list knows.
 	Stamp(now time.Time) int64
-	// MaxLifetime returns for how long the list keeps revocations. Tokens may not live
-	// longer.
+	// MaxLifetime returns how long the list keeps revocations. Tokens may not live longer.
 	MaxLifetime() time.Duration
-	// Marks returns the marks of a token. An Auth keeps them with a cached token.
+	// Marks returns the marks of a token. An Auth keeps them with the cached token.
 	Marks(issuer, id, session, subject, container string) Marks
-	// Clear reports whether the list surely has no entry about a token with these marks.
-	// It returns false if that is not certain, such as while the list is stale.
+	// Clear reports whether the list surely has no entry about a token with these marks. It
+	// returns false if it cannot be sure, such as while the list is stale.
 	Clear(Marks) bool
 }
 
 // Marks are hashes of one token's claims, made by one list.
 type Marks [4]uint64
 
-// Link connects a list with the Auths that use it. A list embeds it. Its only method is
-// unexported, and is promoted to every type that embeds the list. It is safe for
-// concurrent use.
+// Link connects a list with the Auths that use it. A list embeds a Link. The only method
+// of Link is unexported, and is promoted to every type that embeds the list. A Link is
+// safe for concurrent use.
 type Link struct {
 	list  List
 	owner any
@@ -41,10 +40,10 @@ type Link struct {
 	auths atomic.Pointer[auths]
 }
 
-// auths is what all Auths told the list. It is immutable.
+// auths holds what all Auths have told the list. It is immutable.
 type auths struct {
-	issuers map[string]time.Duration
-	any     bool // some Auth accepts tokens of any issuer
+	issuers map[string]time.Duration // how far the iat of each may be ahead, as in Tell
+	any     bool                     // some Auth accepts tokens of any issuer
 }
 
 func (l *Link) link() *Link { return l }
@@ -60,8 +59,8 @@ func linkOf(checker any) *Link {
 }
 
 // Of returns the list that a checker is or embeds, or nil. whole reports whether the
-// checker is the list itself. A type that embeds a list may have a Revoked of its own,
-// and then the list's marks must not replace a call of it.
+// checker is the list itself. A type that embeds a list may have a Revoked method of its
+// own, which must be called whatever the list's marks say.
 func Of(checker any) (list List, whole bool) {
 	l := linkOf(checker)
 	if l == nil || l.list == nil {
@@ -70,9 +69,10 @@ func Of(checker any) (list List, whole bool) {
 	return l.list, checker == l.owner
 }
 
-// Tell tells a list about an Auth that uses it: which issuers the Auth accepts ("" if it
-// ignores issuers), and how far the iat of their tokens may be ahead of this clock. That
-// is 0 for tokens issued here. It does nothing if checker neither is nor embeds a list.
+// Tell tells a list about an Auth that uses it. The keys of issuers are the issuers that
+// the Auth accepts, or "" if it ignores issuers. The values say how far the iat of their
+// tokens may be ahead of this server's clock: 0 for tokens issued here. Tell does nothing
+// if checker neither is nor embeds a list.
 func Tell(checker any, issuers map[string]time.Duration) {
 	l := linkOf(checker)
 	if l == nil {
@@ -91,9 +91,9 @@ func Tell(checker any, issuers map[string]time.Duration) {
 	l.auths.Store(all)
 }
 
-// Ahead returns how far ahead of this clock an iat of an issuer may be. For an unknown
-// issuer it returns the largest value of all issuers, and at least least. If no Auth uses
-// the list, it returns least.
+// Ahead returns how far the iat of an issuer's tokens may be ahead of this server's
+// clock. For an unknown issuer it returns the largest value of all issuers, or least if
+// that is larger. If no Auth uses the list, it returns least.
 func Ahead(l *Link, issuer string, least time.Duration) time.Duration {
 	all := l.auths.Load()
 	if all == nil {
@@ -108,10 +108,10 @@ func Ahead(l *Link, issuer string, least time.Duration) time.Duration {
 	return least
 }
 
-// Unknown returns "" if some Auth accepts the issuer, and otherwise the accepted issuers,
-// in words. It returns "" if no Auth uses the list, since any issuer may then be right.
-// ofToken says that the issuer is that of one token or session: an Auth that ignores
-// issuers accepts it, too.
+// Unknown returns "" if some Auth accepts the issuer, and otherwise the quoted names of
+// the accepted issuers, for an error text. It returns "" if no Auth uses the list, since
+// any issuer may then be right. ofToken says that the issuer is the one of a single token
+// or session. An Auth that ignores issuers accepts such an issuer, too.
 func Unknown(l *Link, issuer string, ofToken bool) string {
 	all := l.auths.Load()
 	if all == nil || ofToken && all.any {
@@ -127,7 +127,7 @@ func Unknown(l *Link, issuer string, ofToken bool) string {
 	return strings.Join(names, ", ")
 }
 
-// Issue is what the options of one token set.
+// Issue holds what the options of one token set.
 type Issue struct {
 	Subject, SessionID, ID *string
 	Audience               []string
@@ -136,19 +136,20 @@ type Issue struct {
 	Private                map[string]any
 
 	// IssuedAt is the iat, from which the lifetime counts. If it is zero, iat is now.
-	// Stamp is the time that revocations compare. If it is zero, IssuedAt counts, or the
-	// list's Stamp. Only package session sets them: a refresh token that is given again
-	// keeps its iat, and revocations compare the time of the login.
+	// Stamp is the time that revocations are compared with. If it is zero, it is IssuedAt
+	// or, if that is zero too, the list's Stamp. Only package session sets the two: a
+	// refresh token that is given out again keeps its iat, and revocations are compared
+	// with the time of the login.
 	IssuedAt, Stamp time.Time
 }
 
 type unobserved struct{}
 
-// Unobserved returns a context whose decisions are neither counted nor logged. The
+// Unobserved returns a context in which decisions are neither counted nor logged. The
 // handler of package revoke uses it to check that a revoked token is rejected.
 func Unobserved(ctx context.Context) context.Context {
 	return context.WithValue(ctx, unobserved{}, true)
 }
 
-// IsUnobserved reports whether a context comes from [Unobserved].
+// IsUnobserved reports whether a context was made by [Unobserved].
 func IsUnobserved(ctx context.Context) bool { return ctx.Value(unobserved{}) != nil }

@@ -1,8 +1,10 @@
-// Package sieve has a cache. Readers take no lock, and write only one bit of an entry.
+// Package sieve has a cache whose readers take no lock, and write only one flag of an
+// entry.
 //
-// It evicts by SIEVE (Zhang et al., "SIEVE is Simpler than LRU", NSDI 2024): an entry
-// stays if it was read since the hand last passed it. So entries that are never read
-// again, however many, evict each other and not the entries in use.
+// The cache evicts by SIEVE (Zhang et al., "SIEVE is Simpler than LRU", NSDI 2024): a
+// hand passes over the entries, and an entry stays if it was read since the hand last
+// passed it. However many entries are never read again, they evict each other, and not
+// the entries in use.
 package sieve
 
 import (
@@ -16,16 +18,16 @@ import (
 // Cache maps strings to values. It is safe for concurrent use and starts no goroutines.
 type Cache[V any] struct {
 	seed   maphash.Seed
-	shards []shard[V] // a power of two
-	shift  uint       // of a hash, to get its shard
+	shards []shard[V] // their number is a power of two
+	shift  uint       // how far to shift a hash right to get the index of its shard
 }
 
 // shard is a hash table with chains. Writers hold its lock. A reader walks a chain from
-// its head without a lock: writers keep every chain intact, and a removed entry still
-// points to those after it.
+// its head without a lock. That works because writers keep every chain intact, and a
+// removed entry still points to the entries after it.
 type shard[V any] struct {
-	heads []atomic.Pointer[entry[V]] // a power of two
-	_     [64]byte                   // keeps what writers write below out of the readers' cache line
+	heads []atomic.Pointer[entry[V]] // their number is a power of two
+	_     [64]byte                   // keeps what writers change below out of the readers' cache line
 
 	mu             sync.Mutex
 	size, limit    int       // in bytes
@@ -34,7 +36,8 @@ type shard[V any] struct {
 	_              [64]byte  // keeps the next shard out of this cache line
 }
 
-// entry begins with the fields that readers use, in as few cache lines as possible.
+// entry holds one key and its value. It begins with the fields that readers use, so that
+// these fill as few cache lines as possible.
 type entry[V any] struct {
 	hash    uint64
 	next    atomic.Pointer[entry[V]] // in the chain
@@ -49,8 +52,9 @@ type entry[V any] struct {
 
 const maxShards = 64
 
-// New returns a cache for about entries values of at most limit bytes in all. Only limit
-// bounds it. entries sizes its tables, which do not grow.
+// New returns a cache of at most limit bytes. entries is the expected number of values.
+// It sets the size of the cache's tables, which do not grow, but does not limit the
+// number of values.
 func New[V any](entries, limit int) *Cache[V] {
 	shards := 1
 	for shards < maxShards && entries/shards >= 256 { // small shards would fill unevenly
@@ -80,10 +84,11 @@ func (c *Cache[V]) Get(key string) *V {
 	return nil
 }
 
-// Put stores a value of the given size in bytes, not counting what the cache itself
-// needs. It replaces the key's former value, and evicts as many others as necessary. A
-// value that is larger than its shard is not stored, and the former value is removed. Put
-// keeps key, which must not be part of a larger string that would be kept alive with it.
+// Put stores a value, and replaces the former value of its key. bytes is the memory that
+// key and value refer to. Put adds the memory that the cache itself needs, and evicts as
+// many other values as necessary. It does not store a value that is larger than its
+// shard, but still removes the former one. Put keeps key: it must not be part of a larger
+// string, which would be kept alive with it.
 func (c *Cache[V]) Put(key string, value V, bytes int) {
 	hash := c.hash(key)
 	e := &entry[V]{hash: hash, key: key, value: value, cost: bytes + Overhead[V]()}
@@ -113,7 +118,7 @@ func (c *Cache[V]) Put(key string, value V, bytes int) {
 	link.Store(e)
 }
 
-// Delete removes key and its value, if there is one.
+// Delete removes key and its value, if the cache has them.
 func (c *Cache[V]) Delete(key string) {
 	hash := c.hash(key)
 	s := c.shard(hash)
@@ -124,12 +129,12 @@ func (c *Cache[V]) Delete(key string) {
 	}
 }
 
-// Overhead returns the size of an entry without its strings, in bytes: itself, and its
-// share of the table.
+// Overhead returns the memory that the cache needs for one entry, in bytes: the entry
+// itself, without its strings, and its share of the table.
 func Overhead[V any]() int { return int(unsafe.Sizeof(entry[V]{})) + 16 }
 
-// hash uses only the last 64 bytes of a key. A token ends in its signature, so no two
-// cached tokens end alike, and no client can make many that do.
+// hash returns the hash of the last 64 bytes of a key. A token ends in its signature, so
+// no two cached tokens end alike, and no client can make many that do.
 func (c *Cache[V]) hash(key string) uint64 {
 	return maphash.String(c.seed, key[max(len(key)-64, 0):])
 }
@@ -149,7 +154,7 @@ func (s *shard[V]) find(hash uint64, key string) *entry[V] {
 	return nil
 }
 
-// link returns the pointer to e in its chain.
+// link returns the pointer in the chain that points to e.
 func (s *shard[V]) link(e *entry[V]) *atomic.Pointer[entry[V]] {
 	link := s.head(e.hash)
 	for link.Load() != e {
@@ -189,20 +194,20 @@ func (s *shard[V]) dequeue(e *entry[V]) {
 	} else {
 		s.oldest = e.newer
 	}
-	// A caller that still holds e's value must not keep alive, through its neighbours
-	// and theirs, every entry that ever came after it.
+	// A caller may still hold the value of e. Then e must not keep its neighbours alive,
+	// and through them every entry that ever came after it.
 	e.newer, e.older = nil, nil
 }
 
-// evict removes the first entry, from the hand towards the newest, that was not read
-// since the hand last passed.
+// evict removes an entry that was not read since the hand last passed it. It takes the
+// first one from the hand towards the newest.
 func (s *shard[V]) evict() {
 	for rounds := 0; ; s.hand = s.hand.newer {
 		if s.hand == nil {
 			s.hand = s.oldest
 			rounds++
 		}
-		// After a whole round an entry must go, however fast readers mark them again.
+		// After a whole round an entry must go, however fast readers mark the entries again.
 		if rounds > 1 || !s.hand.visited.CompareAndSwap(true, false) {
 			s.remove(s.hand)
 			return

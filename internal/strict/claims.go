@@ -16,23 +16,23 @@ type Claims struct {
 	Stamp                                     int64 // microseconds since 1970, 0 if there is none
 }
 
-// StampClaim is the claim that says when a token was issued, in microseconds since 1970.
-// It is more exact than iat.
+// StampClaim is the name of the claim that says when a token was issued, in microseconds
+// since 1970. It is more exact than iat.
 const StampClaim = "iat_us"
 
-// registered are the claims whose meaning no user can change.
+// registered are the names of the claims whose meaning no user can change.
 var registered = []string{"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "sid", StampClaim}
 
-// Reserved reports whether name is a registered claim or the container's, or differs from
-// one only in case.
+// Reserved reports whether name is the name of a registered claim or of the container's
+// claim, or differs from such a name only in case.
 func Reserved(name, containerClaim string) bool {
 	return foldsTo(name, registered) || foldsTo(name, []string{containerClaim})
 }
 
-// ReadClaims reads a payload. containerClaim is the name of the container's claim.
-// Usually the signature is known to be good. With several issuers it is not, since the
-// payload says whose keys verify it. Then an attacker may have written the payload, and
-// reading it takes time in proportion to its size.
+// ReadClaims returns the claims of a payload. containerClaim is the name of the
+// container's claim. The payload may come from an attacker: with several issuers it is
+// read before the signature is verified, because it says whose keys to use. Reading takes
+// time in proportion to the size of the payload.
 func ReadClaims(payload, containerClaim string) (Claims, error) {
 	var c Claims
 	err := object(payload, func(s *scanner, name string) (err error) {
@@ -90,8 +90,8 @@ func (s *scanner) audience() ([]string, error) {
 	return all, err
 }
 
-// maxDate is the last second of the year 9999, the latest time that RFC 3339 and
-// time.Time's JSON can write.
+// maxDate is the last second of the year 9999 in Unix time. It is the latest time that
+// RFC 3339 and the JSON of time.Time can write.
 const maxDate = 253402300799
 
 // numericDate reads a NumericDate (RFC 7519, section 2): seconds since 1970, with or
@@ -116,7 +116,7 @@ func (s *scanner) numericDate(otherwise Error) (time.Time, error) {
 	return time.Unix(int64(whole), int64(fraction*1e9)).UTC(), nil
 }
 
-// stamp reads microseconds since 1970, written as a number without fraction and exponent.
+// stamp reads microseconds since 1970, written as a number without fraction or exponent.
 func (s *scanner) stamp() (int64, error) {
 	const wrong = Error("the claim iat_us is not a whole number of microseconds between 1 and the year 9999")
 	if c := s.peek(); c < '1' || c > '9' {
@@ -133,8 +133,8 @@ func (s *scanner) stamp() (int64, error) {
 	return n, nil
 }
 
-// wholeSeconds reads a number without fraction and exponent that is not larger than
-// maxDate.
+// wholeSeconds reads a number without fraction and exponent. ok is false if the number
+// has one of these, or is larger than maxDate.
 func wholeSeconds(text string) (seconds int64, ok bool) {
 	for i := range len(text) {
 		if text[i] < '0' || text[i] > '9' {

@@ -1,8 +1,8 @@
 // Package strict reads compact JWS tokens and their claims, and writes claims. It rejects
 // everything that two readers could understand differently.
 //
-// It decides nothing about trust: what it returns is well formed, not authentic. It fails
-// closed, and no error contains a byte of the token.
+// The package decides nothing about trust: what it returns is well formed, but need not
+// be authentic. It fails closed, and no error contains a byte of the token.
 package strict
 
 import (
@@ -10,20 +10,21 @@ import (
 	"strings"
 )
 
-// Error is the reason why something is not well formed. It contains no input.
+// Error says why something is not well formed. It contains no input.
 type Error string
 
 func (e Error) Error() string { return string(e) }
 
-// Token is a parsed compact JWS (RFC 7515, section 7.1), not verified.
+// Token is a parsed compact JWS (RFC 7515, section 7.1). Its signature is not verified.
 type Token struct {
 	Header
 	// Signed is what the signature covers: the first two segments as received.
 	Signed string
 	// Signature is the decoded third segment.
 	Signature []byte
-	// Payload is the decoded second segment, not parsed. Claims are read only once the
-	// signature is known to be good, or to learn whose key verifies it.
+	// Payload is the decoded second segment, not parsed. Callers read its claims after they
+	// have verified the signature. Before that, they read them only to learn whose key
+	// verifies the token.
 	Payload string
 }
 
@@ -35,15 +36,15 @@ func Parse(token string, limit int) (Token, error) {
 	return t, err
 }
 
-// KnownHeader is a parsed header, and its segment of the token.
+// KnownHeader holds a parsed header and the segment of a token that encodes the header.
 type KnownHeader struct {
 	Segment string
 	Header
 }
 
-// ParseKnowing is like [Parse], but does not parse the header again if it is known:
-// tokens of one key have the same one. known may be nil. It also returns a copy of the
-// token that shares memory only with its parts, and can be kept.
+// ParseKnowing is like [Parse], but does not parse the header again if its segment is
+// that of known, which may be nil. Tokens of one key have the same header. own is a copy
+// of the token that can be kept: it shares memory only with the fields of t.
 func ParseKnowing(known *KnownHeader, token string, limit int) (t Token, own string, err error) {
 	if len(token) > limit {
 		return Token{}, "", Error("longer than the largest token accepted")
@@ -94,8 +95,8 @@ func segments(token string) (first, second int, err error) {
 	return 0, 0, diagnose(token)
 }
 
-// Only reports whether text consists of bytes of a set. It checks eight bytes at a time,
-// since it is called for every byte of every token.
+// Only reports whether text consists only of bytes of set. It checks eight bytes at a
+// time, since it reads every byte of every token.
 func Only(text string, set *[256]bool) bool {
 	ok := true
 	for ; len(text) >= 8; text = text[8:] {
@@ -108,7 +109,7 @@ func Only(text string, set *[256]bool) bool {
 	return ok
 }
 
-// Set returns the set of the bytes of a string.
+// Set returns the set of the bytes that occur in a string.
 func Set(bytes string) *[256]bool {
 	var set [256]bool
 	for i := range len(bytes) {
@@ -142,8 +143,8 @@ func diagnose(token string) error {
 // encoding/base64 skips line breaks even in strict mode.
 var base64url = Set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
 
-// canonical rejects trailing bits that are not zero. Otherwise up to sixteen strings
-// would decode to the same bytes.
+// canonical is base64url, but rejects trailing bits that are not zero. Otherwise up to
+// sixteen strings would decode to the same bytes.
 var canonical = base64.RawURLEncoding.Strict()
 
 // decode appends the decoded segment to to.

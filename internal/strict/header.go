@@ -5,8 +5,9 @@ import (
 	"strings"
 )
 
-// Header holds the parameters of a JOSE header (RFC 7515, section 4.1) that are used. Key
-// material and URLs in it (jwk, jku, x5c, x5u) are never used or fetched.
+// Header holds those parameters of a JOSE header (RFC 7515, section 4.1) that are used.
+// Keys and URLs in the header (jwk, jku, x5c, x5u) are ignored: they are never used or
+// fetched.
 type Header struct {
 	Algorithm string
 	KeyID     string // "" if there is none
@@ -14,7 +15,7 @@ type Header struct {
 	HasType   bool
 }
 
-// headerNames are the parameters that have a meaning here.
+// headerNames are the parameters that readHeader acts on.
 var headerNames = []string{"alg", "kid", "typ", "cty", "crit", "b64", "zip"}
 
 func readHeader(text string) (Header, error) {
@@ -37,8 +38,8 @@ func readHeader(text string) (Header, error) {
 				err = Error("a nested token")
 			}
 		case "crit", "b64", "zip":
-			// RFC 7515, section 4.1.11: a critical parameter that is not
-			// understood must be rejected, and none is understood here.
+			// RFC 7515, section 4.1.11: a token with a critical parameter that is not
+			// understood must be rejected, and no such parameter is understood here.
 			err = Error("a header with crit, b64 or zip")
 		default:
 			if foldsTo(name, headerNames) {
@@ -54,7 +55,8 @@ func readHeader(text string) (Header, error) {
 	return h, err
 }
 
-// stringValue consumes a value that must be a string.
+// stringValue consumes a value that must be a string, and returns it decoded. For any
+// other value it returns the error that it was given.
 func (s *scanner) stringValue(otherwise Error) (string, error) {
 	if s.peek() != '"' {
 		return "", otherwise
@@ -63,8 +65,8 @@ func (s *scanner) stringValue(otherwise Error) (string, error) {
 }
 
 // foldsTo reports whether name is one of names, or differs from one only in case.
-// encoding/json would take such a name for the other one, even with Unicode's special
-// cases (U+017F folds to s, U+212A to k).
+// encoding/json treats such names as the same, even with Unicode's special cases (U+017F
+// folds to s, U+212A to k).
 func foldsTo(name string, names []string) bool {
 	return slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(name, n) })
 }

@@ -6,19 +6,20 @@ import (
 	"unicode/utf8"
 )
 
-// maxDepth limits how deep objects and arrays may nest, and so the stack that a token can
-// make the scanner use.
+// maxDepth limits how deeply objects and arrays may nest. It thereby limits the stack
+// that a token can make the scanner use.
 const maxDepth = 64
 
 // Object returns an error unless text is exactly one JSON object (RFC 8259) that every
 // reader understands alike: valid UTF-8, no lone surrogates, unique names at every depth,
-// a depth of at most 64, numbers that do not overflow a float64, nothing after it.
+// a depth of at most 64, no number that overflows a float64, and nothing after the
+// object.
 func Object(text string) error {
 	return object(text, func(s *scanner, _ string) error { return s.skip() })
 }
 
 // object reads text as one JSON object, and calls member with each decoded name of the
-// outermost level. member must consume exactly the value.
+// outermost level. member must consume exactly the value of that name.
 func object(text string, member func(s *scanner, name string) error) error {
 	if !utf8.ValidString(text) {
 		return Error("JSON that is not valid UTF-8")
@@ -48,8 +49,8 @@ type scanner struct {
 // errSyntax is the error for everything that the grammar of RFC 8259 does not allow.
 const errSyntax = Error("JSON that does not parse")
 
-// peek returns the next byte, or 0 at the end. A NUL is valid nowhere outside of a
-// string, so the two need not be distinguished.
+// peek returns the next byte, or 0 at the end. A NUL byte is not valid outside of a
+// string, so it need not be told from the end.
 func (s *scanner) peek() byte {
 	if s.pos < len(s.text) {
 		return s.text[s.pos]
@@ -116,7 +117,7 @@ func (s *scanner) object(member func(s *scanner, name string) error) error {
 	return nil
 }
 
-// array calls element for each element of an array. element must consume it.
+// array calls element for each element of an array. element must consume the element.
 func (s *scanner) array(element func() error) error {
 	if err := s.enter(); err != nil {
 		return err
@@ -199,7 +200,7 @@ func (s *scanner) string() (string, error) {
 	return "", errSyntax
 }
 
-// escaped continues where string found its first backslash.
+// escaped continues the string that begins at start, from its first backslash.
 func (s *scanner) escaped(start int) (string, error) {
 	out := []byte(s.text[start:s.pos])
 	for s.pos < len(s.text) {
@@ -242,8 +243,8 @@ func (s *scanner) escaped(start int) (string, error) {
 	return "", errSyntax
 }
 
-// codePoint reads the digits after \u, and a whole surrogate pair. A lone surrogate is an
-// error: readers disagree about its meaning.
+// codePoint reads the four digits after \u, and the second half of a surrogate pair. A
+// lone surrogate is an error, because readers disagree about its meaning.
 func (s *scanner) codePoint() (rune, error) {
 	r, err := s.hex4()
 	if err != nil || r < 0xD800 || r > 0xDFFF {
@@ -283,7 +284,7 @@ func (s *scanner) hex4() (rune, error) {
 	return r, nil
 }
 
-// number consumes a JSON number and returns its text.
+// number consumes a JSON number and returns it as it was written.
 func (s *scanner) number() (string, error) {
 	start, exponent := s.pos, false
 	s.take('-')
@@ -320,8 +321,9 @@ func (s *scanner) digits() bool {
 	return s.pos > start
 }
 
-// nameSet finds duplicate names. Typical objects have few. Many names go into a map, so
-// that a hostile object with thousands of them does not cost quadratic time.
+// nameSet finds duplicate names in an object. Typical objects have few names, which stay
+// in an array. Many names go into a map, so that a hostile object with thousands of names
+// does not cost quadratic time.
 type nameSet struct {
 	few  [16]string
 	n    int

@@ -5,8 +5,8 @@ import (
 	"strconv"
 )
 
-// Writer writes claims as one JSON object. It checks neither names nor values: pass the
-// result to [ReadClaims], which does.
+// Writer writes claims as one JSON object. It checks neither names nor values.
+// [ReadClaims] does: pass it the result.
 type Writer struct{ json []byte }
 
 // Bytes returns the object. Nothing may be written afterwards.
@@ -38,8 +38,8 @@ func (w *Writer) Number(name string, value int64) {
 	w.json = strconv.AppendInt(w.json, value, 10)
 }
 
-// Any writes a claim encoded with encoding/json, and returns its error. After an error the
-// object is not JSON.
+// Any writes a claim encoded with encoding/json. If the encoding fails, Any returns its
+// error, and the object is no longer JSON.
 func (w *Writer) Any(name string, value any) error {
 	text, err := json.Marshal(value)
 	w.name(name)
@@ -47,8 +47,8 @@ func (w *Writer) Any(name string, value any) error {
 	return err
 }
 
-// appendString appends a JSON string. It leaves a string to encoding/json unless all of it
-// is ASCII that needs no escapes.
+// appendString appends value as a JSON string. It writes ASCII that needs no escapes
+// itself, and leaves any other value to encoding/json.
 func appendString(to []byte, value string) []byte {
 	for i := range len(value) {
 		if c := value[i]; c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {

@@ -1,7 +1,8 @@
 // Package urltoken finds tokens in the URL of a request, and cuts them out of the request
-// that handlers see. An inner middleware still finds what an outer one has cut.
+// that handlers see. An inner middleware still finds the tokens that an outer one has
+// cut.
 //
-// It does nothing to the response. A query that cannot be read is cut as a whole.
+// The package does not touch the response. If a query does not parse, all of it is cut.
 package urltoken
 
 import (
@@ -13,14 +14,14 @@ import (
 	"strings"
 )
 
-// cutMark is the RawFragment of a URL from which tokens were cut. A copy of the URL keeps
-// it, such as that of http.StripPrefix or Request.Clone. A URL that a handler parses does
-// not have it. No server receives a fragment, and a RawFragment without a fragment is not
-// printed.
+// cutMark is the RawFragment of a URL from which tokens were cut. Copies of the URL keep
+// the mark, such as those of http.StripPrefix or Request.Clone. A URL that a handler
+// parses does not have it. No server receives a fragment, and a RawFragment without a
+// Fragment is not printed.
 const cutMark = "jwtauth: cut"
 
 // sent is the context of a request from whose URL tokens were cut. It keeps the query as
-// the client sent it, behind a pointer, so that no fmt verb prints a token.
+// the client sent it. The query is behind a pointer, so that no fmt verb prints a token.
 type sent struct {
 	context.Context
 	query *string
@@ -38,9 +39,10 @@ func (s *sent) Value(key any) any {
 // String keeps the query out of a printed context.
 func (s *sent) String() string { return "jwtauth.Context" }
 
-// Query returns the query of a request as the client sent it. A copy of the request,
-// such as that of Clone, has the same as long as its URL is a copy, too. For a request
-// with another URL, even in the same context, Query returns what that URL holds.
+// Query returns the query of a request as the client sent it, before tokens were cut.
+// This also works for a copy of the request, such as one made by Clone, whose URL is a
+// copy. For a request with another URL, even in the same context, Query returns the query
+// of that URL.
 func Query(r *http.Request) string {
 	if r.URL.RawFragment == cutMark {
 		if s, ok := r.Context().Value(sentKey{}).(*sent); ok {
@@ -50,8 +52,8 @@ func Query(r *http.Request) string {
 	return r.URL.RawQuery
 }
 
-// Sent returns the request as the client sent it: r itself if nothing was cut, otherwise
-// a copy.
+// Sent returns the request as the client sent it: r itself if nothing was cut from its
+// query, otherwise a copy.
 func Sent(r *http.Request) *http.Request {
 	query := Query(r)
 	if query == r.URL.RawQuery {
@@ -68,22 +70,22 @@ func withQuery(u *url.URL, query string) *url.URL {
 	return &u2
 }
 
-// Tokens is what was found in the URL of a request that handlers must not see.
+// Tokens says what Find found in the URL of a request.
 type Tokens struct {
 	names []string // the parameters that Find looked for
 
-	Found  bool // a copy of the URL has one of them, or RequestURI has a query of its own that does not parse
+	Found  bool // a copy of the URL has one of these, or RequestURI has a different query, which does not parse
 	Broken bool // the query that the client sent does not parse
 }
 
-// Possible reports whether a request could have URL parameters. Most have none.
+// Possible reports whether a request could have URL parameters. Most requests have none.
 func Possible(r *http.Request) bool {
 	return r.URL.RawQuery != "" || r.Form != nil || strings.IndexByte(r.RequestURI, '?') >= 0 || Query(r) != ""
 }
 
-// Find looks for parameters in every copy of a request's URL. An outer middleware may
-// have changed only one of them. Without names it looks at nothing, so that even a query
-// that does not parse stays.
+// Find looks for parameters with these names in every copy of a request's URL (URL,
+// RequestURI and Form). An outer middleware may have changed only one copy. Without names
+// Find looks at nothing, so that even a query that does not parse stays.
 func Find(r *http.Request, names []string) Tokens {
 	t := Tokens{names: names}
 	if len(names) == 0 {
@@ -101,9 +103,10 @@ func Find(r *http.Request, names []string) Tokens {
 	return t
 }
 
-// Cut returns the request without the tokens of its URL, in every copy of the URL. It
-// returns r itself if there is nothing to cut, and never changes r. Other parameters keep
-// their bytes and their order. A query that does not parse is removed as a whole.
+// Cut returns the request without the tokens of its URL. It removes them from every copy
+// of the URL. It returns r itself if there is nothing to cut, and never changes r. Other
+// parameters keep their bytes and their order. If a query does not parse, all of it is
+// removed.
 func (t Tokens) Cut(r *http.Request) *http.Request {
 	if !t.Found && !t.Broken {
 		return r
@@ -143,9 +146,9 @@ func (t Tokens) cutQuery(query string) string {
 	return strings.Join(kept, "&")
 }
 
-// cutForm returns the parameters of form, which holds those of the query and the body,
-// without those of the query that hold a token. If the query does not parse, it returns
-// only those of the body.
+// cutForm returns form without the tokens of the query. form holds the parameters of the
+// query and of the body, and body only the latter. If the query does not parse, cutForm
+// returns only the parameters of the body.
 func (t Tokens) cutForm(form, body url.Values) url.Values {
 	if t.Broken {
 		return maps.Clone(body)
@@ -161,8 +164,9 @@ func (t Tokens) cutForm(form, body url.Values) url.Values {
 }
 
 // Scan returns the first value of the parameters with these names, how many there are,
-// and whether the query parses according to [url.ParseQuery]. If it has more than 10,000
-// parameters, none is counted. Scan allocates only for escapes.
+// and whether the query parses according to [url.ParseQuery]. A query of more than 10,000
+// parameters does not parse, and Scan then counts none of them. Scan allocates only for
+// escapes.
 func Scan(query string, names []string) (value string, n int, ok bool) {
 	const most = 10000 // parameters; by default net/url parses no more
 	if strings.Count(query, "&") >= most {
