@@ -103,7 +103,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	banner := instructions{store: store.Name, alice: rand.Text(), bob: rand.Text(), grace: *grace}
-	users, err := newUsers(banner.alice, banner.bob)
+	users, err := newUsers(banner.alice, banner.bob, logger)
 	if err != nil {
 		return err
 	}

@@ -50,6 +50,7 @@ func newHandler(sessions *session.Manager, all users) http.Handler {
 // login. It returns the database's errors, which are answered with 503.
 type users struct {
 	byEmail map[string]user
+	logger  *slog.Logger
 	nobody  user // stands in for an unknown e-mail address; nothing knows its password
 }
 
@@ -59,12 +60,14 @@ type user struct {
 	// by it.
 	subject string
 	hash    []byte
-	tries   *rate.Limiter
+	// failures limits wrong passwords. Right ones do not count, so that a user who logs in
+	// often is never locked out.
+	failures *rate.Limiter
 }
 
 // newUsers returns alice and bob, with these passwords.
-func newUsers(alice, bob string) (users, error) {
-	all := users{byEmail: map[string]user{}}
+func newUsers(alice, bob string, logger *slog.Logger) (users, error) {
+	all := users{byEmail: map[string]user{}, logger: logger}
 	var err error
 	if all.nobody, err = newUser("nobody", rand.Text()); err != nil {
 		return users{}, err
@@ -85,23 +88,28 @@ var hashCost = bcrypt.DefaultCost
 
 func newUser(subject, password string) (user, error) {
 	hash, err := bcrypt.GenerateFromPassword([]byte(password), hashCost)
-	// Ten tries at once, and another one every minute.
+	// Ten wrong passwords lock the user. Each minute allows another try.
 	return user{subject, hash, rate.NewLimiter(rate.Every(time.Minute), 10)}, err
 }
 
 // authenticate is the callback of Manager.Handler. It compares a hash even if there is no
-// such user or there were too many tries, so that neither the response nor its time tells
-// a client which.
+// such user or the user is locked, so that neither the response nor its time tells a
+// client which.
 //
-// Too many tries also lock out the right user for a while. A real service also limits
-// tries by the client's address, before it hashes anything.
+// Ten wrong passwords also lock out the user who knows the right one, for a minute after
+// the last. A real service also limits tries by the client's address, before it hashes
+// anything.
 func (all users) authenticate(r *http.Request, c session.Credentials) (string, []session.LoginOption, error) {
 	u, exists := all.byEmail[c.Email]
 	if !exists {
 		u = all.nobody
 	}
 	wrong := bcrypt.CompareHashAndPassword(u.hash, []byte(c.Password))
-	if allowed := u.tries.Allow(); wrong != nil || !exists || !allowed {
+	locked := u.failures.Tokens() < 1
+	if wrong != nil && u.failures.Allow() && u.failures.Tokens() < 1 {
+		all.logger.WarnContext(r.Context(), "login: too many wrong passwords, so logins are locked for a minute", "subject", u.subject)
+	}
+	if wrong != nil || !exists || locked {
 		return "", nil, session.ErrCredentials
 	}
 	return u.subject, []session.LoginOption{session.Label(r.UserAgent())}, nil

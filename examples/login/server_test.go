@@ -24,14 +24,18 @@ const (
 // serveUsers serves alice and bob on a real port, and returns its URL.
 func serveUsers(t *testing.T) string {
 	t.Helper()
-	logger := slog.New(slog.DiscardHandler)
+	return serveUsersAndLog(t, slog.New(slog.DiscardHandler))
+}
+
+func serveUsersAndLog(t *testing.T, logger *slog.Logger) string {
+	t.Helper()
 	ring, err := openRing(filepath.Join(t.TempDir(), "keys.jwks"))
 	require.NoError(t, err)
 	list, err := revoke.New(revoke.NewMemory())
 	require.NoError(t, err)
 	sessions, err := newSessions(ring, session.NewMemory(), list, session.DefaultAccessTTL, session.DefaultGrace, logger)
 	require.NoError(t, err)
-	all, err := newUsers(alicePassword, bobPassword)
+	all, err := newUsers(alicePassword, bobPassword, logger)
 	require.NoError(t, err)
 	server := httptest.NewServer(newHandler(sessions, all))
 	t.Cleanup(server.Close)
@@ -164,11 +168,19 @@ func TestWhoIsNotAUserIsToldNothing(t *testing.T) {
 }
 
 func TestGuessingEndsSoonForOneUserAlone(t *testing.T) {
-	base := serveUsers(t)
-	for range 10 {
+	log := &lockedBuffer{}
+	base := serveUsersAndLog(t, slog.New(slog.NewTextHandler(log, nil)))
+	for range 15 {
+		require.Equal(t, 200, create(t, base, "alice@example.com", alicePassword).status, "right passwords do not count")
+	}
+	require.NotContains(t, log.String(), "locked")
+	for range 12 {
 		require.Equal(t, 401, create(t, base, "alice@example.com", "guess").status)
 	}
 	require.Equal(t, 401, create(t, base, "alice@example.com", alicePassword).status, "even the right password is rejected")
+	require.Equal(t, 1, strings.Count(log.String(), "level=WARN msg=\"login: too many wrong passwords"), log.String())
+	require.Contains(t, log.String(), "subject=user-1")
+	require.NotContains(t, log.String(), "alice@example.com")
 	require.Equal(t, 200, create(t, base, "bob@example.com", bobPassword).status)
 }
 

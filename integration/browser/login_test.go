@@ -243,3 +243,10 @@ func TestNoScriptSeesTheCookies(t *testing.T) {
 		}
 	}
 }
+
+// Scripts cannot read cookies, so the page prefers them where browsers keep them.
+func TestCookiesArePreselected(t *testing.T) {
+	p := open(t, chromium(t), newService(t).URL+"/")
+	p.until(`document.body.dataset.state === "out"`)
+	require.True(t, eval[bool](p, `document.querySelector("#mode-cookie").checked`))
+}

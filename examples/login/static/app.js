@@ -18,7 +18,7 @@ function explain(error) {
   if (error instanceof Ended) return endings[error.reason] ?? "The server no longer knows this session. Please log in again.";
   const status = error.response?.status;
   const kept = current().id ? "You are still logged in: please try again" : "Please try again";
-  if (error.response?.data?.code === "credentials_not_valid") return "The e-mail or the password is wrong.";
+  if (error.response?.data?.code === "credentials_not_valid") return "The e-mail or the password is wrong. After ten wrong ones, wait a minute.";
   if (status === 503) {
     const after = Number(error.response.headers["retry-after"]);
     return `The server is temporarily unavailable (503). ${kept}${after > 0 ? ` in ${after} s` : ""}.`;

@@ -10,6 +10,10 @@
 
 const endpoints = { storage: "/auth/jwt/", cookie: "/auth/cookie/" };
 
+// Cookies are the default, since no script can read them. Browsers keep them only over
+// HTTPS, or from this machine.
+const preferred = isSecureContext ? "cookie" : "storage";
+
 // Ended is thrown when the session has ended. reason says why.
 export class Ended extends Error {
   constructor(reason) {
@@ -26,7 +30,7 @@ export function current() {
   } catch {
     // Another script wrote the item. Treat it as no session.
   }
-  return { ...stored, mode: stored?.mode === "cookie" ? "cookie" : "storage" };
+  return { ...stored, mode: stored?.mode in endpoints ? stored.mode : preferred };
 }
 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
