@@ -7,10 +7,13 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"strings"
 
 	"github.com/joinednode/jwtauth"
 	"github.com/joinednode/jwtauth/internal/reply"
 )
+
+const notAnObject = "The body is not a JSON object."
 
 // maxBody is the largest body of a request, in bytes.
 const maxBody = 64 << 10
@@ -28,9 +31,11 @@ type problem struct {
 type bodies interface {
 	// refreshField is the name of the field that holds the refresh token.
 	refreshField() string
-	// required returns an answer that names the missing, null and empty fields, and
-	// whether there is any. Clients without such answers never miss one.
+	// required returns an answer that names the bad fields, and whether there is any. It
+	// may replace the values of good ones. Clients without such answers never miss one.
 	required(body fields, names ...string) (answer any, missing bool)
+	// notAnObject returns the answer to a body of valid JSON that is not an object.
+	notAnObject(body []byte) any
 	// pair is the answer with tokens.
 	pair(p Pair) any
 	problem(r *http.Request, p problem) any
@@ -52,7 +57,10 @@ type denied struct {
 
 func (ownBodies) refreshField() string                   { return "refresh_token" }
 func (ownBodies) required(fields, ...string) (any, bool) { return nil, false }
-func (ownBodies) pair(p Pair) any                        { return p }
+func (ownBodies) notAnObject([]byte) any {
+	return denied{Code: "malformed", Detail: notAnObject}
+}
+func (ownBodies) pair(p Pair) any { return p }
 func (ownBodies) problem(_ *http.Request, p problem) any {
 	return denied{Code: p.code, Detail: p.detail}
 }
@@ -65,15 +73,26 @@ func (ownBodies) wrongType(field string) any {
 // writeDenial returns the WithDenial function of refresh tokens and, if clients expect
 // other bodies than those of package jwtauth, of access tokens.
 func (m *Manager) writeDenial(access bool) func(w http.ResponseWriter, r *http.Request, d jwtauth.Denial) {
-	return func(w http.ResponseWriter, _ *http.Request, d jwtauth.Denial) {
+	return func(w http.ResponseWriter, r *http.Request, d jwtauth.Denial) {
 		if errors.Is(d.Err, ErrReused) {
 			d.Reason = "reused"
 		}
 		if d.Status == http.StatusUnauthorized {
 			w.Header().Set("WWW-Authenticate", m.bodies.challenge(w.Header().Get("WWW-Authenticate")))
 		}
+		if access && m.simple() && errors.Is(d.Err, jwtauth.ErrMalformed) && badHeader(r) {
+			reply.JSON(w, d.Status, detail{"Authorization header must contain two space-delimited values", "bad_authorization_header"})
+			return
+		}
 		reply.JSON(w, d.Status, m.bodies.refused(d, access))
 	}
+}
+
+// badHeader reports whether a request has an Authorization field with the scheme Bearer and
+// not exactly one token.
+func badHeader(r *http.Request) bool {
+	parts := strings.Fields(r.Header.Get("Authorization"))
+	return len(parts) > 0 && len(parts) != 2 && strings.EqualFold(parts[0], "Bearer")
 }
 
 func (m *Manager) writeProblem(w http.ResponseWriter, r *http.Request, status int, code, detail string) {
@@ -104,11 +123,16 @@ func (m *Manager) readBody(w http.ResponseWriter, r *http.Request) (fields, bool
 		return nil, false
 	}
 	var all fields
-	if err := json.Unmarshal(body, &all); err != nil || all == nil {
-		m.writeProblem(w, r, http.StatusBadRequest, "malformed", "The body is not a JSON object.")
-		return nil, false
+	err = json.Unmarshal(body, &all)
+	switch {
+	case err == nil && all != nil:
+		return all, true
+	case json.Valid(body):
+		reply.JSON(w, http.StatusBadRequest, m.bodies.notAnObject(body))
+	default:
+		m.writeProblem(w, r, http.StatusBadRequest, "malformed", notAnObject)
 	}
-	return all, true
+	return nil, false
 }
 
 // field decodes a field, which may be missing or null. It answers a field of a wrong type
@@ -149,16 +173,62 @@ func (simpleJWT) refreshField() string { return "refresh" }
 func (simpleJWT) required(body fields, names ...string) (any, bool) {
 	answer := map[string][]string{}
 	for _, name := range names {
-		switch value, ok := body[name]; {
-		case !ok:
+		value, given := body[name]
+		text, isText := charField(value)
+		switch {
+		case !given:
 			answer[name] = []string{"This field is required."}
 		case string(value) == "null":
 			answer[name] = []string{"This field may not be null."}
-		case string(value) == `""`:
+		case !isText:
+			answer[name] = []string{"Not a valid string."}
+		case text == "":
 			answer[name] = []string{"This field may not be blank."}
+		case strings.ContainsRune(text, 0):
+			answer[name] = []string{"Null characters are not allowed."}
+		default:
+			body[name], _ = json.Marshal(text) // a string can always be encoded
 		}
 	}
 	return answer, len(answer) > 0
+}
+
+// charField reads a value as Django REST framework does: a number counts as its text, and
+// spaces around a text are cut. It reports whether the value is a string or a number.
+func charField(value json.RawMessage) (string, bool) {
+	var text string
+	if json.Unmarshal(value, &text) == nil {
+		return strings.TrimSpace(text), true
+	}
+	var number json.Number
+	err := json.Unmarshal(value, &number)
+	return number.String(), err == nil
+}
+
+func (simpleJWT) notAnObject(body []byte) any {
+	var value any
+	if err := json.Unmarshal(body, &value); err != nil { // such as a number that is too large
+		value = 0.0
+	}
+	message := "Invalid data. Expected a dictionary, but got %s."
+	switch value.(type) {
+	case nil:
+		message = "No data provided"
+	case []any:
+		message = fmt.Sprintf(message, "list")
+	case string:
+		message = fmt.Sprintf(message, "str")
+	case bool:
+		message = fmt.Sprintf(message, "bool")
+	default:
+		message = fmt.Sprintf(message, "int")
+	}
+	return nonField(message)
+}
+
+// nonField is an answer that is not about one field.
+func nonField(message string) any {
+	return map[string][]string{"non_field_errors": {message}}
 }
 
 func (simpleJWT) pair(p Pair) any {
@@ -197,6 +267,8 @@ func (simpleJWT) refused(d jwtauth.Denial, access bool) any {
 		return detail{d.Detail, d.Code}
 	case errors.Is(d.Err, jwtauth.ErrNoToken):
 		return detail{Detail: "Authentication credentials were not provided."}
+	case errors.Is(d.Err, jwtauth.ErrType):
+		message = "Token has wrong type"
 	case d.Reason == "expired":
 		message = "Token is expired"
 	case d.Reason == "revoked", d.Reason == "reused":

@@ -261,6 +261,10 @@ func (s server) verify(w http.ResponseWriter, r *http.Request, body fields) {
 	} else {
 		err = s.verifyEither(r.Context(), token)
 	}
+	if errors.Is(err, errBlacklisted) {
+		reply.JSON(w, http.StatusBadRequest, nonField("Token is blacklisted"))
+		return
+	}
 	if err != nil {
 		s.deny(w, r, err)
 		return
@@ -275,12 +279,18 @@ func (s server) verifyEither(ctx context.Context, token string) error {
 		if t, err := strict.Parse(token, maxBody); err == nil && t.Type == RefreshType {
 			_, err := s.m.refresh.VerifyAnyContainer(ctx, token)
 			s.m.decided(ctx, "verify", reason(err), err == nil)
+			if errors.Is(err, jwtauth.ErrRevoked) {
+				err = errBlacklisted
+			}
 			return err
 		}
 	}
 	_, err := s.m.access.VerifyAnyContainer(ctx, token)
 	return err
 }
+
+// errBlacklisted: a refresh token is revoked, for which verify/ of simplejwt returns 400.
+var errBlacklisted = errors.New("session: revoked refresh token")
 
 // blacklist is logout, and requires a refresh token unless it is in a cookie.
 func (s server) blacklist(w http.ResponseWriter, r *http.Request, body fields) {

@@ -92,7 +92,9 @@
 //
 //   - create/ and refresh/ return "refresh" and "access", and refresh/ takes "refresh", as
 //     with ROTATE_REFRESH_TOKENS.
-//   - verify/ also takes a refresh token. It does not tell whether the token was replaced.
+//   - verify/ also takes a refresh token, and returns 400 for one that is revoked. It does
+//     not tell whether the token was replaced.
+//   - Numbers count as text, and spaces around a text are cut, even of a password.
 //   - logout/ takes "refresh" and returns 200 and {}. blacklist/ does the same, and
 //     requires "refresh" unless the tokens are in cookies.
 //   - A failure has "detail" and, for a bad token, the "code" token_not_valid. A denial of
