@@ -44,20 +44,44 @@ func (l *List) log() *slog.Logger { return options.Logger(l.logger) }
 
 // Sync reads the log up to its end. It returns an error if the store fails, takes longer
 // than a third of [WithStaleness] for one page, or has an entry that [Entry.Validate]
-// rejects. It is meant for tests, and for a server that must be ready before it serves.
+// rejects. Calls at the same time share a read. It is meant for tests, and for a server that
+// must be ready before it serves.
 func (l *List) Sync(ctx context.Context) error {
-	l.following.Lock()
-	defer l.following.Unlock()
+	came := l.now()
+	if err := l.following.take(ctx); err != nil {
+		return fmt.Errorf("revoke: reading the log: %w", err)
+	}
+	defer l.following.leave()
+	if read := l.read.Load(); read > came && read != forever {
+		return nil // another call began to read after this one came, and found the end
+	}
 	err := l.sync(ctx)
 	if err != nil {
 		err = fmt.Errorf("revoke: reading the log: %w", err)
-		l.failure.Store(&err)
+		if ctx.Err() == nil { // otherwise it is the caller who gave up
+			l.failure.Store(&err)
+		}
 		return err
 	}
 	l.failure.Store(nil)
 	l.purge(ctx)
 	return nil
 }
+
+// turn is a lock that a caller stops waiting for when its context ends, so that requests
+// do not queue behind a log that hangs.
+type turn chan struct{}
+
+func (t turn) take(ctx context.Context) error {
+	select {
+	case t <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (t turn) leave() { <-t }
 
 func (l *List) sync(ctx context.Context) error {
 	for {

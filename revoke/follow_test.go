@@ -220,3 +220,35 @@ func TestSync_PurgesNothingByAClockThatIsWrongAtTheStart(t *testing.T) {
 	require.NoError(t, fresh.Sync(t.Context()))
 	require.ErrorIs(t, verdict(newAuth(t, fresh), token), jwtauth.ErrRevoked)
 }
+
+// A hundred calls come while the log is being read. One more read is enough for all.
+func TestSync_CallsAtTheSameTimeShareARead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newNetwork()
+		list := newList(t, log)
+		reads, goOn := 0, make(chan struct{})
+		log.onReturn("Since", func() {
+			if reads++; reads == 1 {
+				<-goOn
+			}
+		})
+		var all sync.WaitGroup
+		all.Go(func() { assert.NoError(t, list.Sync(t.Context())) })
+		synctest.Wait()
+		// The first read may miss this entry.
+		require.NoError(t, log.Append(t.Context(), revoke.Entry{Kind: revoke.Session, Issuer: issuer, ID: "s", Expires: time.Now().Add(time.Hour)}))
+		for range 100 {
+			all.Go(func() {
+				assert.NoError(t, list.Sync(t.Context()))
+				revoked, err := list.Revoked(t.Context(), jwtauth.Claims{Issuer: issuer, SessionID: "s"})
+				assert.NoError(t, err)
+				assert.True(t, revoked)
+			})
+		}
+		synctest.Wait()
+		time.Sleep(time.Millisecond) // so that the next read begins after the calls
+		close(goOn)
+		all.Wait()
+		require.Equal(t, 2, reads)
+	})
+}

@@ -156,7 +156,7 @@ type List struct {
 	stamped atomic.Int64 // the latest stamp of an issued token
 	read    atomic.Int64 // when the last successful read began, in nanoseconds since started; 0 for never
 
-	following sync.Mutex // held while the log is read
+	following turn // held while the log is read
 	cursor    string
 	purged    time.Time
 
@@ -188,7 +188,7 @@ func New(store Store, opts ...Option) (*List, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, fmt.Errorf("revoke: New: %w", err)
 	}
-	l := &List{config: c, store: store, local: local, started: time.Now(), past: past.New(c.clock)}
+	l := &List{config: c, store: store, local: local, started: time.Now(), past: past.New(c.clock), following: make(turn, 1)}
 	revocation.Connect(&l.link, l, (*inner)(l))
 	l.purged = l.past.Now()
 	l.seen.init()
@@ -344,9 +344,10 @@ func (l *List) revoke(ctx context.Context, method string, e Entry) error {
 	// entry of another process reaches those only if that process can read this entry.
 	raise(&l.epoch, e.Epoch)
 	if l.local {
-		l.following.Lock()
-		defer l.following.Unlock()
-		l.purge(ctx)
+		if err := l.following.take(ctx); err == nil {
+			defer l.following.leave()
+			l.purge(ctx)
+		}
 	}
 	return nil
 }

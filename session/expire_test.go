@@ -4,10 +4,12 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/joinednode/jwtauth"
@@ -136,6 +138,36 @@ func TestExpireAccess_ALogThatHangsDelaysARefreshByOneSecondAtMost(t *testing.T)
 		before := time.Now()
 		refresh(t, m, pair.RefreshToken)
 		require.LessOrEqual(t, time.Since(before), time.Second)
+	})
+}
+
+// A hundred sessions refresh while the log hangs. They must not wait for each other.
+func TestExpireAccess_ManyRefreshesDoNotQueueBehindALogThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFaulty()
+		list := newList(t, faultyLog{f}, time.Now)
+		m := newManagerOver(t, f.store, session.WithClock(time.Now), session.WithRevocations(list))
+		var pairs []session.Pair
+		for range 100 {
+			pairs = append(pairs, login(t, m, "alice"))
+		}
+		f.fault = hanging("Since")
+		ctx, cancel := context.WithCancel(t.Context())
+		var follower, all sync.WaitGroup
+		follower.Go(func() { _ = list.Sync(ctx) }) // as Run does, and with more patience
+		synctest.Wait()
+		before := time.Now()
+		for _, pair := range pairs {
+			all.Go(func() {
+				_, err := m.Refresh(t.Context(), pair.RefreshToken)
+				assert.NoError(t, err)
+			})
+		}
+		all.Wait()
+		require.LessOrEqual(t, time.Since(before), time.Second)
+		require.NoError(t, list.Status().Err, "only the callers gave up")
+		cancel()
+		follower.Wait()
 	})
 }
 

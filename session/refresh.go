@@ -101,10 +101,11 @@ func (m *Manager) reject(ctx context.Context, t presented, s Session, v verdict)
 	return nil
 }
 
-// catchUp reads the revocation log before an early refresh: the reason may be an
-// ExpireAccess that another process rejects by and this one has not read. The new access
-// token would then be rejected, too, and clients log out if that happens twice. If the log
-// cannot be read, the refresh goes on: the list itself fails closed once it is stale.
+// catchUp reads the revocation log before a refresh whose last access token may not have
+// expired by itself. Another process may have rejected that token because of an
+// ExpireAccess that this process has not read. The new access token would then be rejected,
+// too, and clients log out if that happens twice. If the log cannot be read, the refresh
+// goes on: the list itself fails closed once it is stale.
 func (m *Manager) catchUp(ctx context.Context, row Session) {
 	window := m.rules.grace + skew + margin
 	if m.noAccess || m.now().Sub(row.given()) > m.accessTTL+window {
