@@ -55,7 +55,7 @@ func appending(change func(e *revoke.Entry)) func() revoke.Store {
 	}
 }
 
-// reading returns a log whose Since is replaced.
+// reading returns a log whose Since is replaced by the function since.
 func reading(since func(ctx context.Context, log revoke.Store, cursor string, limit int) (revoke.Page, error)) func() revoke.Store {
 	return func() revoke.Store { return around{Store: revoke.NewMemory(), since: since} }
 }

@@ -126,7 +126,7 @@ func is(t *testing.T, store session.Store, want session.Session, message ...any)
 	require.Equal(t, normal(want, want), normal(want, got), message...)
 }
 
-// isNot requires that the store has no such session.
+// isNot requires that the subject has no session with this ID.
 func isNot(t *testing.T, store session.Store, subject, id string, message ...any) {
 	t.Helper()
 	_, found, err := store.Get(t.Context(), subject, id)

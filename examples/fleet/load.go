@@ -31,7 +31,7 @@ type fleet struct {
 
 // verifier holds the address of a verifier, and counts its responses: calls that it
 // accepted, calls that it answered with 503 (unsure), calls with a valid token that it
-// denied, and forged tokens that it let in.
+// denied (refused), and calls with a forged token that it accepted (letIn).
 type verifier struct {
 	name, url                        string
 	accepted, unsure, refused, letIn atomic.Int64

@@ -98,7 +98,7 @@ func (r running) password(t *testing.T, user string) string {
 	return found[0][1]
 }
 
-// lockedBuffer is written by the server's goroutines and read by the test.
+// lockedBuffer is a buffer that goroutines of the server write while the test reads it.
 type lockedBuffer struct {
 	mu  sync.Mutex
 	buf bytes.Buffer

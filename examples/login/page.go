@@ -14,7 +14,7 @@ var static embed.FS
 const contentSecurityPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
 
-// handlePage serves the page and its files.
+// handlePage registers handlers for the page and its files.
 func handlePage(mux *http.ServeMux) {
 	const script = "text/javascript; charset=utf-8"
 	for pattern, file := range map[string]struct{ name, contentType string }{

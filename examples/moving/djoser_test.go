@@ -110,8 +110,8 @@ func newDjango(secretKey string, list *revoke.List, opts ...jwtauth.Option) (*jw
 	)...)
 }
 
-// newDjangoMux serves the endpoints that clients of Django call. It is for the time in
-// which some clients still have Django's tokens.
+// newDjangoMux returns a handler for the endpoints that clients of Django call. It is for
+// the time in which some clients still have Django's tokens.
 func newDjangoMux(django *jwtauth.Auth, list *revoke.List, sessions *session.Manager, exchanged *expvar.Int) http.Handler {
 	mux := http.NewServeMux()
 	own := sessions.Handler(checkPassword)

@@ -89,7 +89,7 @@ func readBanner(out io.Reader) string {
 	return string(banner[:n])
 }
 
-// lockedBuffer is written by the server's goroutines and read by the test.
+// lockedBuffer is a buffer that goroutines of the server write while the test reads it.
 type lockedBuffer struct {
 	mu  sync.Mutex
 	buf bytes.Buffer

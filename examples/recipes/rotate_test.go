@@ -171,9 +171,9 @@ func TestAKeyIsPublishedThenSignsAndThenTheOneBeforeIsRetired(t *testing.T) {
 				require.Len(t, s.kept(), 1)
 				old, was := s.kept()[0], read(t, s.file)
 				tokens := map[string]string{"before the first step": s.mint()}
-				// stage requires that the step has printed says, and that kids are the
-				// keys in the file and the served keys, in this order. All tokens are
-				// accepted, except those in refused.
+				// stage requires that printed is one line with the text says, and that the
+				// file and the served JWK Set have the keys kids, in this order. All tokens
+				// must be accepted, except those in refused.
 				stage := func(printed, says string, kids []string, refused ...string) {
 					t.Helper()
 					require.Equal(t, fmt.Sprintf("# %s  %s\n", s.began.Add(time.Duration(s.steps)*time.Minute).Format(time.DateTime), says), printed)

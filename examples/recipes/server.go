@@ -242,7 +242,7 @@ var static embed.FS
 const contentSecurityPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
 
-// handlePage serves the page and its files.
+// handlePage registers handlers for the page and its files.
 func handlePage(mux *http.ServeMux) {
 	for pattern, file := range map[string]struct{ name, contentType string }{
 		"GET /{$}":         {"static/index.html", "text/html; charset=utf-8"},

@@ -251,7 +251,8 @@ func TestSince_OfAServerThatMayHaveLostTheEndOfTheLogReadsAllAgain(t *testing.T)
 				info, err := client.Info(t.Context(), "replication").Result()
 				return err == nil && strings.Contains(info, "master_link_status:up")
 			}, patience, 10*time.Millisecond)
-			// Delete the last entry, as if it had not reached the replica.
+			// Make the replica a master without the last entry, as if the entry had not
+			// reached the replica.
 			require.NoError(t, client.ReplicaOf(t.Context(), "no", "one").Err())
 			require.NoError(t, client.XDel(t.Context(), entries, "200-0").Err())
 			require.NoError(t, client.Do(t.Context(), "XSETID", entries, "100-0").Err())

@@ -12,12 +12,13 @@ import (
 // return less than it holds.
 var ErrUnsafe = errors.New("sqlstore: unsafe settings")
 
-// setting describes a setting of the database, its good values, and the harm of others.
+// setting describes a setting of the database: which values are good, and what the others
+// can cause.
 type setting struct {
 	name  string
 	good  func(value string) bool
 	right string // the value to recommend
-	loses string // the harm of a value that is not good
+	loses string // what a bad value can cause
 }
 
 func not(bad ...string) func(string) bool {

@@ -63,7 +63,7 @@ type runner interface {
 }
 
 // inPlace reports whether the tables are up to date. If there are no tables, it returns an
-// error, which looks like an outage.
+// error of the database, which cannot be told from an outage.
 func (s *DB) inPlace(ctx context.Context, db runner) (bool, error) {
 	var have, oldest, logs int
 	err := db.QueryRowContext(ctx, "SELECT version, oldest FROM "+s.table("meta")+" WHERE one = 1").Scan(&have, &oldest)

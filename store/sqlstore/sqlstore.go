@@ -333,7 +333,7 @@ func (s *DB) text(v string) any {
 }
 
 // batch is the most rows that one statement deletes. So each statement takes little time,
-// and has fewer parameters than any database allows.
+// and no database rejects it for too many parameters.
 const batch = 500
 
 // purge deletes the rows whose column is less than before. Each statement is its own

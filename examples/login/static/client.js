@@ -51,7 +51,7 @@ function save(session) {
   const turn = random();
   localStorage.setItem("session", JSON.stringify({ ...session, turn }));
   told = soon(lastTurn(turn));
-  changed(); // only other tabs get a storage event
+  changed(); // the browser sends a storage event to the other tabs only
 }
 
 // upToDate waits until this tab sees what other tabs wrote to localStorage. A browser may give

@@ -37,8 +37,8 @@ func newHandler(auth *jwtauth.Auth, tick ticker) http.Handler {
 	return mux
 }
 
-// events sends a line per tick until the token expires or is revoked. The browser then
-// connects again, and is denied.
+// events returns a handler that sends a line per tick until the token expires or is
+// revoked. The browser then connects again, and is denied.
 func events(auth *jwtauth.Auth, tick ticker) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		claims, _ := jwtauth.FromContext(r.Context()) // Private requires a token
@@ -66,8 +66,9 @@ func events(auth *jwtauth.Auth, tick ticker) http.Handler {
 	})
 }
 
-// socket does the same as events, but with a WebSocket. Accept also rejects pages of other
-// origins. The token alone would keep them out, since a browser does not send it by itself.
+// socket returns a handler that does the same with a WebSocket. Accept also rejects pages of
+// other origins. The token alone would keep them out, since a browser does not send it by
+// itself.
 func socket(auth *jwtauth.Auth, tick ticker) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		claims, _ := jwtauth.FromContext(r.Context())

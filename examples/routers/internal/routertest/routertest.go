@@ -48,7 +48,8 @@ func Issue(t *testing.T, auth *jwtauth.Auth, container string, opts ...jwtauth.I
 	return token
 }
 
-// Send sends a request as a server reads it from the network. bearer may be "".
+// Send calls the handler with a request, as a server reads it from the network. If bearer
+// is "", the request has no Authorization field.
 func Send(t *testing.T, handler http.Handler, method, target, bearer, body string) *httptest.ResponseRecorder {
 	t.Helper()
 	r := httptest.NewRequestWithContext(t.Context(), method, target, strings.NewReader(body))
