@@ -17,11 +17,11 @@ type flaw[S any] struct {
 	caught string // the checks that must find it, separated by ";"; others may find it too
 }
 
-// noFlaw is the name prefix of stores that must pass.
+// noFlaw is the prefix in the names of stores that have no flaw and must pass.
 const noFlaw = "none"
 
-// findEveryFlaw requires that the checks of a suite find each flaw, and that each check can
-// fail.
+// findEveryFlaw requires that the checks of a suite find each flaw, and that each check
+// finds at least one.
 //
 // A test cannot fail on purpose. So findEveryFlaw runs the calling test again in another
 // process, which runs the suite on every store, and reads the failures from its output.
@@ -56,7 +56,7 @@ func findEveryFlaw[S any](t *testing.T, flaws []flaw[S], suite func(t *testing.T
 	}
 	require.Len(t, verdicts, len(flaws), "%s", out)
 
-	useful := map[string]bool{} // checks that have found something
+	useful := map[string]bool{} // the checks that have found a flaw
 	for _, flaw := range flaws {
 		if strings.HasPrefix(flaw.name, noFlaw) {
 			for check, verdict := range verdicts[flaw.name] {
@@ -70,6 +70,6 @@ func findEveryFlaw[S any](t *testing.T, flaws []flaw[S], suite func(t *testing.T
 		}
 	}
 	for check := range verdicts[noFlaw] {
-		require.True(t, useful[check], "no flaw shows that this check can fail: %s", check)
+		require.True(t, useful[check], "there must be a flaw that this check finds: %s", check)
 	}
 }

@@ -1,5 +1,5 @@
-// Package jwtauthtest helps to test programs that use package jwtauth. It has an Auth
-// with a fixed key, a clock that the test moves, and tokens in every bad state.
+// Package jwtauthtest helps to test programs that use package jwtauth. It provides an Auth
+// with a fixed key, a clock that the test moves, and a token for each possible defect.
 //
 //	func TestNotifyIsPrivate(t *testing.T) {
 //		auth := jwtauthtest.New(t, jwtauth.WithIssuer("https://api.example.com"))
@@ -26,10 +26,10 @@
 //		}
 //	}
 //
-// Most tests need only [New], [Auth.Token], [Auth.Bad] and [Request], or [Context] for a
-// handler alone. [New] takes the options of the program's Auth. If a constructor of the
-// program makes that Auth, see [Auth.For]. [TestSessionStore] and [TestRevocationStore]
-// are only for authors of stores.
+// Most tests need only [New], [Auth.Token], [Auth.Bad] and [Request]. A test that calls a
+// handler without a middleware needs only [Context]. [New] takes the options of the
+// program's Auth. If a constructor of the program makes that Auth, see [Auth.For].
+// [TestSessionStore] and [TestRevocationStore] are only for authors of stores.
 //
 // # Only in tests
 //
@@ -56,27 +56,29 @@
 //		})
 //	}
 //
-// Stores may share a database, with different names of tables or keys, and a test holds
-// several of them at once. Each subtest calls the function with its own t, and can run
-// alone. Up to 64 goroutines call a store at once. TestSessionStore makes some 5,500
-// calls, or many more if the store answers within microseconds. One subtest waits some
-// seconds for sessions to expire. TestRevocationStore appends some 1,100 entries and
-// reads some 1,500 times.
+// A test uses several stores at once. They may share a database if their tables or keys
+// have different names. Each subtest calls the function with its own t, and can run alone.
+// Up to 64 goroutines call a store at once. TestSessionStore makes some 5,500 calls, or
+// many more if the store answers within microseconds. One subtest waits some seconds for
+// sessions to expire. TestRevocationStore appends some 1,100 entries and reads some 1,500
+// times.
 //
 // The suites do not depend on how fast a store is, except that a call whose context has
 // ended must return within 30 seconds. A store may delete sessions that have expired by
 // the wall clock. It may return the Expires of an entry truncated to the microsecond, or
 // up to a second late.
 //
-// Each store needs tests of its own for what the suites cannot test:
-//   - Rows, entries and cursors outlive a restart or a crash.
-//   - Several processes, and connections that hold transactions open for long.
-//   - A context that ends during a call ([TestHeldStep] tests one such case), and
-//     outages.
-//   - Replicas that lag behind, and a log that was restored from a backup.
-//   - Purge deletes anything at all.
-//   - An ID is taken for all subjects. The suites do not test this, since a store may
-//     keep each subject apart, and IDs are random.
+// Each store needs its own tests for what the suites cannot test:
+//   - Rows, entries and cursors are the same after a restart or a crash.
+//   - The store works with several processes, and with connections that hold transactions
+//     open for long.
+//   - A call returns an error in an outage, and if its context ends during the call.
+//     ([TestHeldStep] tests one such case.)
+//   - The store works with replicas that lag behind, and with a log that was restored from
+//     a backup.
+//   - Purge deletes what has expired.
+//   - One subject cannot take the ID of another. This is optional: a store may keep each
+//     subject apart, since IDs are random.
 package jwtauthtest
 
 import (
@@ -96,14 +98,15 @@ import (
 	"github.com/joinednode/jwtauth/keys"
 )
 
-// TB is the part of a test that this package needs: a *testing.T, *testing.B or
-// *testing.F, or what another framework has instead. Fatalf must not return.
+// TB is the part of a test that this package needs. A *testing.T, *testing.B and *testing.F
+// have it, and types of other test frameworks may have it. Fatalf must not return.
 type TB interface {
 	Helper()
 	Fatalf(format string, args ...any)
 }
 
-// keyID is the kid of [Key]. A key without one would ignore the kid of a token.
+// keyID is the kid of [Key]. A key without an ID would ignore the kid of a token, and could
+// not reject a token of an unknown key.
 const keyID = "jwtauthtest"
 
 var (
@@ -137,9 +140,9 @@ func inTestsAlone() {
 // each make one.
 //
 // Those methods take the container that the request will name, and options of
-// [jwtauth.Auth.Issue]. They return a token that is good except for the one thing that
-// they are named after. It is rejected for that alone, whatever the leeway. Two things
-// can make the token bad in another way, too: an option such as jwtauth.NotBefore or
+// [jwtauth.Auth.Issue]. Each returns a token that is valid except for the defect that the
+// method is named after. The token is rejected only for this defect, whatever the leeway.
+// Two things can add another defect: an option such as jwtauth.NotBefore or
 // jwtauth.Audience, and a small [jwtauth.WithMaxTokenSize]. If a token cannot be made,
 // the test fails.
 type Auth struct {
@@ -163,10 +166,10 @@ func New(t TB, opts ...jwtauth.Option) *Auth {
 	return &Auth{Auth: auth, Clock: clock, t: t}
 }
 
-// For returns an Auth that wraps one that the program made itself, with options that the
-// test need not know. It has the Clock and the test of a. If the program's Auth does not
-// sign with [Key], the test fails, since every bad token would be rejected for its key.
-// The program's Auth uses a.Clock only if it was made with
+// For returns an Auth for tests that wraps the Auth of a program. So the test need not know
+// the program's options. The new Auth has the Clock and the test of a. If the program's
+// Auth does not sign with [Key], the test fails, since every bad token would be rejected
+// for its key. The program's Auth uses a.Clock only if it was made with
 // jwtauth.WithClock(a.Clock.Now).
 func (a *Auth) For(auth *jwtauth.Auth) *Auth {
 	a.t.Helper()
@@ -178,8 +181,8 @@ func (a *Auth) For(auth *jwtauth.Auth) *Auth {
 	return b
 }
 
-// Token returns a good token, as [jwtauth.Auth.Issue] does. If that returns an error, the
-// test fails.
+// Token returns a valid token from [jwtauth.Auth.Issue]. If Issue returns an error, the test
+// fails.
 func (a *Auth) Token(container string, opts ...jwtauth.IssueOption) string {
 	a.t.Helper()
 	return a.issue("Token", container, opts)
@@ -210,24 +213,24 @@ func (a *Auth) claims(method, container string, opts []jwtauth.IssueOption) jwta
 	return claims
 }
 
-// Claims is like [Auth.Claims] for an Auth whose only option is
-// [jwtauth.WithAnyContainer], at the time at which a [Clock] starts. It is for tests that
-// need no Auth. The container may be "".
+// Claims is like [Auth.Claims], for tests that need no Auth. It uses an Auth whose only
+// option is [jwtauth.WithAnyContainer], at the time at which a [Clock] starts. The
+// container may be "".
 func Claims(t TB, container string, opts ...jwtauth.IssueOption) jwtauth.Claims {
 	t.Helper()
 	return New(t, jwtauth.WithAnyContainer()).claims("Claims", container, opts)
 }
 
-// Context returns a context in which [jwtauth.FromContext] finds [Claims]. It is for
-// tests of a handler alone, without a token and a middleware.
+// Context returns a context in which [jwtauth.FromContext] finds the claims that [Claims]
+// returns. It is for tests that call a handler without a token and a middleware.
 func Context(t TB, container string, opts ...jwtauth.IssueOption) context.Context {
 	t.Helper()
 	return jwtauth.NewContext(context.Background(), New(t, jwtauth.WithAnyContainer()).claims("Context", container, opts))
 }
 
 // Request returns a request as a server receives it, with the token in "Authorization:
-// Bearer" (RFC 6750, section 2.1). If token is "", it has none. It panics if
-// [httptest.NewRequest] does.
+// Bearer" (RFC 6750, section 2.1). If token is "", the request has no token. Request panics
+// if [httptest.NewRequest] does.
 func Request(method, target, token string) *http.Request {
 	r := httptest.NewRequest(method, target, nil)
 	if token != "" {
@@ -272,14 +275,14 @@ func (c *Clock) Advance(d time.Duration) {
 	c.now, c.moved = c.read().Add(d), true
 }
 
-// Set moves the clock to a time, which may be earlier.
+// Set moves the clock to a time, which may be earlier than Now.
 func (c *Clock) Set(t time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.now, c.moved = t.Round(0), true // without the monotonic reading
 }
 
-// read returns the time. The caller holds c.mu.
+// read returns the time. The caller must hold c.mu.
 func (c *Clock) read() time.Time {
 	if !c.moved {
 		return start

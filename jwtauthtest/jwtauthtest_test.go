@@ -32,8 +32,8 @@ import (
 
 const issuer = "https://api.example.com"
 
-// configurations are the options of services, their containers, and their options for
-// Issue.
+// configurations holds the options of several services. For each it has the container, the
+// options of Issue, and the names of the tokens that Bad leaves out.
 var configurations = map[string]struct {
 	opts      []jwtauth.Option
 	container string
@@ -90,7 +90,7 @@ type none struct{}
 
 func (none) Revoked(context.Context, jwtauth.Claims) (bool, error) { return false, nil }
 
-// sentinels are all errors that a token can be rejected with.
+// sentinels holds all errors with which a token can be rejected.
 var sentinels = []error{
 	jwtauth.ErrMalformed, jwtauth.ErrUnknownKey, jwtauth.ErrSignature, jwtauth.ErrType, jwtauth.ErrExpired,
 	jwtauth.ErrNotYetValid, jwtauth.ErrIssuer, jwtauth.ErrAudience, jwtauth.ErrContainer, jwtauth.ErrNoContainer,
@@ -118,7 +118,7 @@ func read(t *testing.T, part string) (o object) {
 	return o
 }
 
-// sign returns a correctly signed token.
+// sign returns a token signed with jwtauthtest.Key.
 func sign(t *testing.T, header, claims object) string {
 	t.Helper()
 	encode := func(o object) string {
@@ -134,15 +134,17 @@ func sign(t *testing.T, header, claims object) string {
 	return message + "." + base64.RawURLEncoding.EncodeToString(signature)
 }
 
-// put copies a member from a valid token.
+// put copies a member from a valid token, or deletes it if the valid token has no such
+// member.
 func (o object) put(name string, good object) {
 	if o[name] = good[name]; o[name] == nil {
 		delete(o, name)
 	}
 }
 
-// repairs remove the defect of a bad token before it is signed again. For some tokens, the
-// signature is the only defect. For tokens with a wrong time, the clock moves instead.
+// repairs holds, for each bad token, the members to replace before the token is signed
+// again. For some tokens, the signature is the only defect. For tokens with a wrong time,
+// the clock moves instead.
 var repairs = map[string]struct {
 	header, claims string
 	clock          time.Duration
@@ -198,10 +200,10 @@ func TestABadTokenIsRefusedForOneThingAlone(t *testing.T) {
 					require.NotEqual(t, repair.clock == 0, token == bad.Token)
 					auth.Clock.Advance(repair.clock)
 					_, err = auth.Verify(t.Context(), token, c.container)
-					require.NoError(t, err, "a token %s, put right", bad.Name)
+					require.NoError(t, err, "a token %s, after the repair", bad.Name)
 					auth.Clock.Advance(-repair.clock)
 
-					// All other members equal those of a valid token.
+					// All other members must equal those of a valid token.
 					for _, member := range []string{"iat", "nbf", "exp", "jti"} {
 						delete(claims, member)
 						delete(goodClaims, member)
@@ -231,8 +233,8 @@ var order = []string{
 	"that is not valid yet", "of another issuer", "for another audience", "of another container",
 }
 
-// Verify rejects these tokens for their signature alone. This test proves that the rest of each
-// token is what an attacker would send.
+// Verify rejects these tokens for their signature alone. This test requires that the rest of
+// each token is what an attacker would send.
 func TestWhatAttackersSendIsWhatTheyWouldSend(t *testing.T) {
 	auth := jwtauthtest.New(t)
 	parts := strings.Split(auth.Unsigned("demo"), ".")
@@ -245,7 +247,7 @@ func TestWhatAttackersSendIsWhatTheyWouldSend(t *testing.T) {
 	deceived, err := jwtauth.New(keys.HS256(public), jwtauth.WithClock(auth.Clock.Now))
 	require.NoError(t, err)
 	_, err = deceived.Verify(t.Context(), auth.WrongAlgorithm("demo"), "demo")
-	require.NoError(t, err, "an Auth that uses the public key as a secret accepts the token")
+	require.NoError(t, err, "an Auth that uses the public key as a secret must accept the token")
 	anybody, err := jwtauth.New(keys.Verifier(public), jwtauth.WithClock(auth.Clock.Now))
 	require.NoError(t, err)
 	_, err = anybody.Verify(t.Context(), auth.Token("demo"), "demo")
@@ -304,7 +306,7 @@ func TestWithAnyContainerARuleComparesTheContainerThatItNames(t *testing.T) {
 	_, err := auth.Verify(t.Context(), auth.WrongContainer("demo"), "demo")
 	only(t, jwtauth.ErrContainer, err)
 	_, err = auth.Verify(t.Context(), auth.WrongContainer("demo"), "")
-	require.NoError(t, err, "as every container is good where none is named")
+	require.NoError(t, err, "without a container to compare, every container must be accepted")
 }
 
 func TestNewTakesTheClockFromNobodyElse(t *testing.T) {
@@ -357,7 +359,7 @@ func (f *fatal) Fatalf(format string, args ...any) {
 func failure(t *testing.T, run func(t jwtauthtest.TB)) string {
 	t.Helper()
 	var f fatal
-	require.PanicsWithValue(t, &f, func() { run(&f) }, "nothing was fatal")
+	require.PanicsWithValue(t, &f, func() { run(&f) }, "the test must fail")
 	return f.message
 }
 
@@ -463,9 +465,9 @@ func TestAClockMovesOnlyWhenItIsMoved(t *testing.T) {
 	clock.Advance(-time.Minute)
 	require.Equal(t, start.Add(-time.Minute), clock.Now())
 	clock.Set(time.Time{})
-	require.True(t, clock.Now().IsZero(), "not the start again")
+	require.True(t, clock.Now().IsZero(), "a zero time must not mean the start")
 	clock.Set(time.Now())
-	require.NotContains(t, clock.Now().String(), "m=", "a monotonic reading would be another clock")
+	require.NotContains(t, clock.Now().String(), "m=", "the clock must have no monotonic reading")
 }
 
 func TestAClockIsSafeForConcurrentUse(t *testing.T) {
@@ -494,7 +496,7 @@ func TestInABubble(t *testing.T) {
 		token := auth.Token("demo")
 		time.Sleep(jwtauth.DefaultTTL)
 		_, err := auth.Verify(t.Context(), token, "demo")
-		require.NoError(t, err, "the clock goes by nothing but the test")
+		require.NoError(t, err, "only the test may move the clock")
 		auth.Clock.Set(time.Now())
 		_, err = auth.Verify(t.Context(), token, "demo")
 		only(t, jwtauth.ErrExpired, err)
@@ -515,10 +517,10 @@ func TestTheKeyIsAlwaysTheSame(t *testing.T) {
 	signature, err := set.Sign([]byte("message"))
 	require.NoError(t, err)
 	require.Equal(t, "w-2WHCghWuwebAxL60eHzlW2JHSZi-rWoRkWyLFxdeZ", base64.RawURLEncoding.EncodeToString(signature)[:43],
-		"what users have written down must stay good")
+		"the key must never change, since users may have stored tokens")
 }
 
-// goCommand runs the go command on a file with the given source.
+// goCommand runs the go command on a file with the given source, and returns its output.
 func goCommand(t *testing.T, name, source string, args ...string) (string, error) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), name)
@@ -626,7 +628,7 @@ func TestNothingButThisLibraryTestifyAndTheStandardOneIsImported(t *testing.T) {
 	}
 }
 
-// keyPair returns a public key.
+// keyPair returns the public half of a new key pair.
 func keyPair(t *testing.T) ed25519.PublicKey {
 	t.Helper()
 	public, _, err := ed25519.GenerateKey(rand.Reader)

@@ -34,8 +34,8 @@ type house struct {
 	events   []session.EventKind
 }
 
-// newHouse returns a house with the longest grace and a store timeout of five minutes, so
-// that retries and answers of a slow store are in time.
+// newHouse returns a house with the longest grace and a store timeout of five minutes. So
+// even with a slow store no retry is too late, and no call ends early.
 func newHouse(t *testing.T, store session.Store, managers int) *house {
 	t.Helper()
 	h := &house{}
@@ -141,9 +141,9 @@ func (h *house) nothingIsLeft(t *testing.T, store session.Store, pairs ...sessio
 			require.ErrorIs(t, err, jwtauth.ErrRevoked, "an access token")
 		}
 	}
-	require.False(t, row(t, store, pairs[0]).RevokedAt.IsZero(), "the row is not revoked")
+	require.False(t, row(t, store, pairs[0]).RevokedAt.IsZero(), "the row must be revoked")
 	for _, s := range list(t, store, pairs[0].Subject, time.Now()) {
-		require.NotEqual(t, pairs[0].SessionID, s.ID, "List still returns the session")
+		require.NotEqual(t, pairs[0].SessionID, s.ID, "List must not return the session")
 	}
 }
 
@@ -203,7 +203,7 @@ func theftEndsTheSession(t *testing.T, newStore func(t *testing.T) session.Store
 type unreliable struct {
 	session.Store
 	fails string // the name of the method
-	late  bool   // the method takes effect, and only its answer is lost
+	late  bool   // the method takes effect before it fails
 }
 
 var errDown = errors.New("the store is down")
@@ -242,8 +242,8 @@ func (u *unreliable) List(ctx context.Context, subject string, now time.Time) (a
 	return all, err
 }
 
-// ask sends a request to the handler of a Manager. It returns ErrUnavailable for a 503 with
-// Retry-After.
+// ask sends a request to the handler of a Manager. It returns nil for a success,
+// ErrUnavailable for a 503 with Retry-After, and another error for any other response.
 func ask(t *testing.T, h http.Handler, method, path, accessToken string, body map[string]any) error {
 	t.Helper()
 	text, err := json.Marshal(body)

@@ -48,10 +48,10 @@ func TestRevocationStore(t *testing.T, newStore func(t *testing.T) revoke.Store)
 }
 
 const (
-	// late is how much later than given an entry may expire. Stores may round up to
-	// seconds.
+	// late is how much the Expires of an entry may grow in a store, which may round it up
+	// to whole seconds.
 	late = time.Second
-	// maxParts is more pages than any log of these tests has.
+	// maxParts is the most pages that a test reads. No log of these tests has so many.
 	maxParts = 5000
 )
 
@@ -62,7 +62,7 @@ func token(id string) revoke.Entry {
 	return revoke.Entry{Kind: revoke.Token, Issuer: "https://api.example.com", ID: id, Expires: time.Now().Add(time.Hour)}
 }
 
-// expired returns an entry that may be purged.
+// expired returns an entry that expired an hour ago.
 func expired(id string) revoke.Entry {
 	e := token(id)
 	e.Expires = time.Now().Add(-time.Hour)
@@ -146,7 +146,7 @@ func same(t *testing.T, want, got []revoke.Entry, message ...any) {
 	require.Equal(t, want, got, message...)
 }
 
-// live returns the entries that have not expired, which no purge may have deleted.
+// live returns the entries that have not expired. Purge must keep them.
 func live(entries []revoke.Entry) []revoke.Entry {
 	return slices.DeleteFunc(slices.Clone(entries), func(e revoke.Entry) bool { return e.Expires.Before(time.Now()) })
 }
@@ -235,8 +235,8 @@ func entriesAreSeenAtOnce(t *testing.T, newStore func(t *testing.T) revoke.Store
 	}
 }
 
-// entriesMayBeAddedAgain allows a store to keep an entry once or several times if it is
-// appended several times.
+// entriesMayBeAddedAgain appends an entry several times. A store may keep it once or several
+// times.
 func entriesMayBeAddedAgain(t *testing.T, newStore func(t *testing.T) revoke.Store) {
 	store := newStore(t)
 	twice, other := token("twice"), token("other")
@@ -274,8 +274,8 @@ func partsKeepToTheLimit(t *testing.T, newStore func(t *testing.T) revoke.Store)
 
 func endsStayGood(t *testing.T, newStore func(t *testing.T) revoke.Store) {
 	store := newStore(t)
-	var ends []string // missing holds, for each of ends, the entries appended since
-	var missing [][]revoke.Entry
+	var ends []string
+	var missing [][]revoke.Entry // for each of ends, the entries appended after it
 	for _, e := range tokens("t", 4) {
 		cursor := ""
 		for range 3 {
@@ -289,7 +289,7 @@ func endsStayGood(t *testing.T, newStore func(t *testing.T) revoke.Store) {
 		for i, end := range ends {
 			missing[i] = append(missing[i], e)
 			got, _ := since(t, store, end)
-			same(t, missing[i], got, "from what was the end")
+			same(t, missing[i], got, "from a cursor that was the end")
 		}
 	}
 }
@@ -358,7 +358,7 @@ func purgeKeepsWhatIsLive(t *testing.T, newStore func(t *testing.T) revoke.Store
 		at("within the second", 500*time.Millisecond), at("in a microsecond", time.Microsecond), at("in an hour again", time.Hour),
 	}
 	store := newStore(t)
-	require.NoError(t, store.Purge(t.Context(), now), "an empty log")
+	require.NoError(t, store.Purge(t.Context(), now), "Purge of an empty log")
 	add(t, store, entries...)
 	for _, d := range []time.Duration{-24 * time.Hour, -time.Hour, 0, time.Microsecond, time.Minute} {
 		before := now.Add(d)
@@ -453,7 +453,7 @@ func endedContexts(t *testing.T, newStore func(t *testing.T) revoke.Store) {
 	after := token("after")
 	add(t, store, after)
 	got, _ := since(t, store, end)
-	require.Contains(t, ids(got), after.ID, "the store works as before")
+	require.Contains(t, ids(got), after.ID, "the store must work as before")
 }
 
 func partsAreCopies(t *testing.T, newStore func(t *testing.T) revoke.Store) {
@@ -471,8 +471,8 @@ func partsAreCopies(t *testing.T, newStore func(t *testing.T) revoke.Store) {
 	}
 }
 
-// hopelessEntries appends entries that would make each list that reads them stale, so a
-// store must reject them.
+// hopelessEntries appends entries that no list can interpret. Such an entry would make every
+// list stale that reads it, so a store must reject it.
 func hopelessEntries(t *testing.T, newStore func(t *testing.T) revoke.Store) {
 	store := newStore(t)
 	for name, change := range map[string]func(e *revoke.Entry){
@@ -518,8 +518,8 @@ func logsAreApart(t *testing.T, newStore func(t *testing.T) revoke.Store) {
 
 const writers, perWriter = 8, 50
 
-// inParallel lets all writers append their entries while readers follow the log. It returns
-// what each reader read up to the end.
+// inParallel runs write for all entries of all writers, while readers follow the log. It
+// returns the entries that each reader has read up to the end.
 func inParallel(t *testing.T, store revoke.Store, write func(writer, n int) error) (read [3][]revoke.Entry) {
 	t.Helper()
 	var reading, writing sync.WaitGroup
@@ -557,8 +557,8 @@ func inParallel(t *testing.T, store revoke.Store, write func(writer, n int) erro
 
 func readersFollowWriters(t *testing.T, newStore func(t *testing.T) revoke.Store) {
 	store := newStore(t)
-	// Each writer also reads up to its own entry. Writers reach the end of the log more often
-	// than the readers do.
+	// After each Append, the writer also reads up to its own entry. So writers reach the end
+	// of the log more often than the readers do.
 	var ends [writers]string
 	var seen [writers][]revoke.Entry
 	goOn := func(writer int) ([]revoke.Entry, error) {
@@ -588,11 +588,11 @@ func readersFollowWriters(t *testing.T, newStore func(t *testing.T) revoke.Store
 	all, _ := since(t, store, "")
 	order := ids(all)
 	slices.Sort(want)
-	require.Equal(t, want, slices.Sorted(slices.Values(order)), "the log has each entry once")
+	require.Equal(t, want, slices.Sorted(slices.Values(order)), "the log must have each entry once")
 	for _, entries := range slices.Concat(read[:], seen[:]) {
 		got := ids(entries)
-		assert.Equal(t, want, slices.Sorted(slices.Values(got)), "a reader gets each entry once")
-		assert.Equal(t, order, got, "readers see one order")
+		assert.Equal(t, want, slices.Sorted(slices.Values(got)), "a reader must get each entry once")
+		assert.Equal(t, order, got, "all readers must get the entries in the same order")
 	}
 }
 
@@ -617,16 +617,16 @@ func purgesLoseNothing(t *testing.T, newStore func(t *testing.T) revoke.Store) {
 	all, _ := since(t, store, "")
 	order := ids(live(all))
 	slices.Sort(want)
-	require.Equal(t, want, slices.Sorted(slices.Values(order)), "the log has each live entry once")
+	require.Equal(t, want, slices.Sorted(slices.Values(order)), "the log must have each live entry once")
 	for _, entries := range read {
-		assert.Equal(t, order, ids(live(entries)), "a reader gets each live entry once")
+		assert.Equal(t, order, ids(live(entries)), "a reader must get each live entry once")
 		got := ids(entries)
 		slices.Sort(got)
-		assert.Equal(t, slices.Compact(slices.Clone(got)), got, "a reader gets nothing twice")
+		assert.Equal(t, slices.Compact(slices.Clone(got)), got, "a reader must get no entry twice")
 	}
 }
 
-// process is the list and the Auth of one of several processes that share a log.
+// process holds the list and the Auth of one of several processes that share a log.
 type process struct {
 	list *revoke.List
 	auth *jwtauth.Auth
@@ -712,7 +712,7 @@ func listsShareALog(t *testing.T, newStore func(t *testing.T) revoke.Store) {
 			require.Equal(t, revocation.forGood, err != nil, "%s, issued later by process %d: %v", revocation.name, i, err)
 		}
 
-		// The other direction: there revokes, here reads.
+		// Now the other direction: there revokes, and here reads.
 		require.NoError(t, revocation.revoke(there.list, claims))
 		require.NoError(t, here.list.Sync(t.Context()))
 		_, err = here.verify(t, other)

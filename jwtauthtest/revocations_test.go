@@ -55,7 +55,7 @@ func appending(change func(e *revoke.Entry)) func() revoke.Store {
 	}
 }
 
-// reading returns a log whose Since is replaced.
+// reading returns a log whose Since is replaced by the function since.
 func reading(since func(ctx context.Context, log revoke.Store, cursor string, limit int) (revoke.Page, error)) func() revoke.Store {
 	return func() revoke.Store { return around{Store: revoke.NewMemory(), since: since} }
 }
@@ -74,8 +74,8 @@ func purging(purge func(ctx context.Context, log revoke.Store, before time.Time)
 	return func() revoke.Store { return around{Store: revoke.NewMemory(), purge: purge} }
 }
 
-// table is a log like one in a database, with row numbers as cursors. Its fields are the
-// places where a flaw can be inserted.
+// table is a log like one in a database, with row numbers as cursors. A test inserts a flaw
+// by replacing one of its functions.
 type table struct {
 	mu   sync.Mutex
 	name string
@@ -86,13 +86,13 @@ type table struct {
 	validate func(e revoke.Entry) error
 	// next returns the number of a new row.
 	next func(t *table) int
-	// place reads a cursor.
+	// place returns the number in a cursor, or 0 if the cursor is of another log.
 	place func(t *table, cursor string) (int, error)
 	// insert makes a row visible. The caller holds t.mu.
 	insert func(t *table, r row)
 	// served is called with the last number that a reader received. The caller holds t.mu.
 	served func(t *table, number int)
-	// purge deletes rows.
+	// purge deletes expired rows. The caller does not hold t.mu.
 	purge func(t *table, before time.Time)
 }
 
@@ -181,12 +181,12 @@ func flawed(change func(t *table)) func() revoke.Store {
 	}
 }
 
-// held is the number of a row that exists only in tests with many writers.
+// held is the number of the row whose transaction stays open. Only tests with many writers
+// have so many rows.
 const held = 150
 
-// numbersBeforeTheyAreVisible returns a table with serial numbers whose transactions end in
-// another order than they began. One transaction stays open until a reader has passed its
-// number.
+// numbersBeforeTheyAreVisible changes a table so that transactions end in another order than
+// that of their numbers. One transaction stays open until a reader has passed its number.
 func numbersBeforeTheyAreVisible(t *table) {
 	past := make(chan struct{})
 	var once sync.Once
@@ -206,11 +206,11 @@ func numbersBeforeTheyAreVisible(t *table) {
 	}
 }
 
-// purgesTheCopyThatItRead returns a table whose Purge writes back an earlier copy, so entries
-// appended meanwhile are lost. In a log with many writers, the first Purge waits until a
-// writer appends a live entry. The others purge nothing until then.
+// purgesTheCopyThatItRead changes a table so that Purge writes back an earlier copy, and
+// entries appended meanwhile are lost. In a log with many writers, the first Purge waits
+// until a writer has appended a live entry. Until then, other calls of Purge do nothing.
 func purgesTheCopyThatItRead(t *table) {
-	const many = 10 // the entries a writer appends before it purges; other checks append fewer
+	const many = 10 // a writer appends so many entries before it purges; other checks append fewer
 	var purging sync.Mutex
 	waited := false
 	t.purge = func(t *table, before time.Time) {
@@ -231,8 +231,8 @@ func purgesTheCopyThatItRead(t *table) {
 	}
 }
 
-// oneBehind is a log whose Append returns before the entry is visible. The next Append makes
-// it visible.
+// oneBehind returns a log whose Append returns before its entry is visible. The next Append
+// makes the entry visible.
 func oneBehind() revoke.Store {
 	var mu sync.Mutex
 	var waiting []revoke.Entry
@@ -248,8 +248,8 @@ func oneBehind() revoke.Store {
 	}}
 }
 
-// unique is a log that confuses entries with the same key. It returns the given error for
-// the second one.
+// unique returns a log that keeps only the first of several entries with the same key. For
+// the others, Append returns the error answer, which may be nil.
 func unique(key func(e revoke.Entry) string, answer error) func() revoke.Store {
 	return func() revoke.Store {
 		var there sync.Map
@@ -262,7 +262,8 @@ func unique(key func(e revoke.Entry) string, answer error) func() revoke.Store {
 	}
 }
 
-// lender is a log that returns its own slice. It never deletes entries, which is allowed.
+// lender is a log whose Since returns a part of its own slice. It never deletes entries,
+// which is allowed.
 type lender struct {
 	mu   sync.Mutex
 	name string
@@ -292,8 +293,7 @@ func (l *lender) Since(ctx context.Context, cursor string, limit int) (revoke.Pa
 
 func (l *lender) Purge(ctx context.Context, _ time.Time) error { return ctx.Err() }
 
-// flaws are logs with one defect each, and the checks that must find it. Other checks may
-// find it too.
+// flaws holds logs with one defect each, and the checks that must find the defect.
 var flaws = []flaw[revoke.Store]{
 	{noFlaw, func() revoke.Store { return revoke.NewMemory() }, ""},
 	{noFlaw + " of a table", flawed(func(*table) {}), ""},

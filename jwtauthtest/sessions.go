@@ -59,7 +59,7 @@ func TestSessionStore(t *testing.T, newStore func(t *testing.T) session.Store) {
 	}
 }
 
-// many is the number of goroutines that contend for a session.
+// many is the number of goroutines that change one session at the same time.
 const many = 64
 
 // sessionOf returns a session that is live for a day. A store may delete sessions that have
@@ -73,13 +73,13 @@ func sessionOf(subject string) session.Session {
 	}
 }
 
-// before returns the from argument of Advance that leads to next.
+// before returns the from argument for an Advance to next. Only its Generation matters.
 func before(next session.Session) session.Session {
 	next.Generation--
 	return next
 }
 
-// after returns s as its next rotation leaves it.
+// after returns s as its next rotation changes it.
 func after(s session.Session) session.Session {
 	s.Prev = s.Generation
 	s.Generation++
@@ -126,7 +126,7 @@ func is(t *testing.T, store session.Store, want session.Session, message ...any)
 	require.Equal(t, normal(want, want), normal(want, got), message...)
 }
 
-// isNot requires that the store has no such session.
+// isNot requires that the subject has no session with this ID.
 func isNot(t *testing.T, store session.Store, subject, id string, message ...any) {
 	t.Helper()
 	_, found, err := store.Get(t.Context(), subject, id)
@@ -153,8 +153,8 @@ func sessionIDs(sessions []session.Session) []string {
 	return all
 }
 
-// normal returns s with its times in UTC, and without ClockAhead. A time that differs from
-// that of want by less than a microsecond is replaced by it.
+// normal returns s with its times in UTC, and without ClockAhead. If a time differs by less
+// than a microsecond from the same time of want, normal uses the time of want.
 func normal(want, s session.Session) session.Session {
 	near := func(want, at time.Time) time.Time {
 		if want.IsZero() == at.IsZero() && at.Sub(want).Abs() < time.Microsecond {
@@ -189,7 +189,8 @@ func subjects() []string {
 	})
 }
 
-// labels returns the elements of texts that are valid labels, and some more.
+// labels returns the elements of texts that are valid labels, an empty label, and two labels
+// of the greatest length.
 func labels() []string {
 	return append(slices.DeleteFunc(subjects(), func(text string) bool { return len(text) > 256 }), "", strings.Repeat("x", 256), strings.Repeat("\U0001f98a", 64))
 }
@@ -299,10 +300,10 @@ func absentSessions(t *testing.T, newStore func(t *testing.T) session.Store) {
 		isNot(t, store, s.Subject, s.ID, "Advance or Revoke created %.60q of %.60q", s.ID, s.Subject)
 	}
 	absent(sessionOf("alice"))
-	require.Empty(t, list(t, store, "alice", now), "an empty store")
-	require.NoError(t, store.Purge(t.Context(), now), "an empty store")
+	require.Empty(t, list(t, store, "alice", now), "List of an empty store")
+	require.NoError(t, store.Purge(t.Context(), now), "Purge of an empty store")
 
-	// Clients name the session to log out, so any ID may arrive here.
+	// A client sends the ID of the session to log out, so an ID can be any string.
 	alices, bobs := sessionOf("alice"), sessionOf("bob")
 	create(t, store, alices, bobs)
 	for _, id := range []string{"", bobs.ID, alices.ID + "A", alices.ID[1:], strings.ToLower(alices.ID), strings.Repeat("x", 64)} {
@@ -331,7 +332,7 @@ func idsAreTakenOnce(t *testing.T, newStore func(t *testing.T) session.Store) {
 		again.Created = again.Created.Add(time.Second)
 		require.Error(t, store.Create(t.Context(), again))
 		is(t, store, s)
-		require.Error(t, store.Create(t.Context(), s), "the very same")
+		require.Error(t, store.Create(t.Context(), s), "Create of an equal session")
 		is(t, store, s)
 	}
 	have(t, []session.Session{live}, list(t, store, "alice", time.Now()))
@@ -466,13 +467,13 @@ func revokeEndsOnce(t *testing.T, newStore func(t *testing.T) session.Store) {
 	s.RevokedAt, s.Reason = at, session.ReasonReused
 	is(t, store, s)
 	for _, again := range []time.Duration{0, time.Hour, -time.Hour} {
-		require.False(t, end(t, store, s, session.ReasonLogout, at.Add(again)), "it was revoked")
-		is(t, store, s, "the first reason stays")
+		require.False(t, end(t, store, s, session.ReasonLogout, at.Add(again)), "Revoke of a revoked session")
+		is(t, store, s, "the first revocation must stay")
 	}
 	is(t, store, other)
 	have(t, []session.Session{other}, list(t, store, "alice", at))
 
-	// Revoke also ends an expired session. Its caller need not know that it has expired.
+	// Revoke also ends an expired session, since its caller need not know the expiry.
 	s = sessionOf("bob")
 	create(t, store, s)
 	require.True(t, end(t, store, s, session.ReasonLogout, s.MaxExpires.Add(time.Hour)))
@@ -611,7 +612,7 @@ func listFollowsLogins(t *testing.T, newStore func(t *testing.T) session.Store) 
 
 func purgeKeepsSessions(t *testing.T, newStore func(t *testing.T) session.Store) {
 	store := newStore(t)
-	require.NoError(t, store.Purge(t.Context(), time.Now()), "an empty store")
+	require.NoError(t, store.Purge(t.Context(), time.Now()), "Purge of an empty store")
 	base := time.Now().UTC().Truncate(time.Second).Add(24 * time.Hour)
 	// kept is a session that expires at until. Some are revoked, some were advanced.
 	type kept struct {
@@ -647,7 +648,7 @@ func purgeKeepsSessions(t *testing.T, newStore func(t *testing.T) session.Store)
 			}
 		}
 	}
-	// The sessions that are left can still be advanced.
+	// A session that is left can still be advanced.
 	last := all[len(all)-1].Session
 	require.True(t, advance(t, store, after(last), last.Rotated))
 	is(t, store, after(last))
@@ -698,22 +699,21 @@ func purgeLosesNoSession(t *testing.T, newStore func(t *testing.T) session.Store
 		})
 		for _, advanced := range want {
 			for _, s := range advanced {
-				is(t, store, s, "a session that was advanced")
+				is(t, store, s, "an advanced session, after concurrent purges")
 			}
 		}
 		// Purge must compare the new expiry of an advanced session.
 		require.NoError(t, store.Purge(t.Context(), before))
 		for _, advanced := range want {
 			for _, s := range advanced {
-				is(t, store, s, "a session that was advanced")
+				is(t, store, s, "an advanced session, after a later purge")
 			}
 		}
 	}
 }
 
-// sessionsOutliveTheirFirstExpiry is for stores whose rows expire by themselves. A mistake
-// in such a store could keep the old expiry of a session, or let a session expire together
-// with another.
+// sessionsOutliveTheirFirstExpiry tests stores whose rows expire by themselves. Such a store
+// must not keep the old expiry of a session, or let a session expire together with another.
 func sessionsOutliveTheirFirstExpiry(t *testing.T, newStore func(t *testing.T) session.Store) {
 	store := newStore(t)
 	long, ended := sessionOf("alice"), sessionOf("bob")
@@ -780,12 +780,12 @@ func sessionsWithEndedContexts(t *testing.T, newStore func(t *testing.T) session
 		}
 	}
 	is(t, store, another)
-	require.True(t, advance(t, store, after(another), another.Rotated), "the store works as before")
+	require.True(t, advance(t, store, after(another), another.Rotated), "the store must work as before")
 	is(t, store, after(another))
 }
 
-// stepsPastTheirDeadline is for stores that send an Advance in time, and whose server runs
-// it too late.
+// stepsPastTheirDeadline tests stores that send an Advance to a server. The server must not
+// run it after the deadline of the caller.
 func stepsPastTheirDeadline(t *testing.T, newStore func(t *testing.T) session.Store) {
 	store := newStore(t)
 	s := sessionOf("alice")
@@ -813,11 +813,12 @@ func stepsPastTheirDeadline(t *testing.T, newStore func(t *testing.T) session.St
 	step(-time.Second)
 	time.Sleep(100 * time.Millisecond)
 	is(t, store, s)
-	require.True(t, advance(t, store, after(s), s.Rotated), "the store works as before")
+	require.True(t, advance(t, store, after(s), s.Rotated), "the store must work as before")
 }
 
-// TestHeldStep tests that a late Advance of a [session.Store] changes nothing. The store's
-// server delays the call until the caller's deadline has passed, then continues.
+// TestHeldStep tests that a late Advance of a [session.Store] changes nothing. In this test
+// the store's server delays the call until the caller's deadline has passed, and then runs
+// it.
 //
 // hold must make the server delay every change of session s until release is called, for
 // instance by a lock on the row of s or by pausing the server. TestSessionStore does not
@@ -838,7 +839,7 @@ func TestHeldStep(t *testing.T, store session.Store, hold func(t *testing.T, s s
 			ctx, cancel := context.WithTimeout(t.Context(), wait)
 			defer cancel()
 			done, err := store.Advance(ctx, from, after(from), from.Rotated)
-			assert.Error(t, err, "the server delayed the call past its deadline")
+			assert.Error(t, err, "a call that the server delays past its deadline")
 			assert.False(t, done)
 		})
 	}
@@ -846,9 +847,9 @@ func TestHeldStep(t *testing.T, store session.Store, hold func(t *testing.T, s s
 	time.Sleep(wait)
 	release()
 	for end := time.Now().Add(2 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
-		is(t, store, s, "an Advance took effect after its caller had given up")
+		is(t, store, s, "no Advance may take effect after its caller has given up")
 	}
-	// The delayed calls do not block a later one.
+	// The delayed calls must not block a later one.
 	require.True(t, advance(t, store, after(s), s.Rotated))
 	is(t, store, after(s))
 }

@@ -17,8 +17,8 @@ import (
 	"github.com/joinednode/jwtauth/session"
 )
 
-// shelf is a store like one in a database. Its fields are the places where a flaw can be
-// inserted. They are called without mu, except where noted.
+// shelf is a store like one in a database. A test inserts a flaw by replacing one of its
+// functions. They are called while mu is held, except enter and those in gap.
 type shelf struct {
 	mu   sync.Mutex
 	rows map[place]session.Session
@@ -27,21 +27,22 @@ type shelf struct {
 	enter func(ctx context.Context, method string) error
 	// key returns the key of a row.
 	key func(subject, id string) place
-	// gap is called between the read and the write of a method. If it is nil, both are one
-	// step.
+	// gap maps a method to the function that it calls between its read and its write. If
+	// there is none, the read and the write are one step.
 	gap map[string]func()
-	// made is called with a new row while mu is held.
+	// made is called with each new row.
 	made func(sh *shelf, at place, s session.Session)
-	// put changes a new row, out a row that is returned.
+	// put changes a row before Create stores it, and out changes a row before it is returned.
 	put, out func(s *session.Session)
-	// over returns the result of Create for an ID that exists, and whether Create overwrites.
+	// over is called by Create for an ID that exists. It reports whether to overwrite the
+	// row. If not, Create returns err.
 	over func() (write bool, err error)
 	// may reports whether a row may be advanced, and set advances it.
 	may func(s, from, next session.Session, now time.Time) bool
 	set func(s *session.Session, next session.Session)
-	// end revokes a row.
+	// end revokes a row, and returns the result of Revoke.
 	end func(s *session.Session, reason string, at time.Time) bool
-	// miss is the result of Get for a missing session.
+	// miss is the error of Get for a missing session.
 	miss error
 	// live reports whether List returns a row, and purges whether Purge deletes it.
 	live   func(s session.Session, now time.Time) bool
@@ -87,7 +88,8 @@ func newShelf() *shelf {
 	}
 }
 
-// pause lets other goroutines run. The caller holds mu.
+// pause releases mu while it calls the gap of a method, if there is one. The caller must
+// hold mu.
 func (sh *shelf) pause(method string) {
 	if gap := sh.gap[method]; gap != nil {
 		sh.mu.Unlock()
@@ -221,7 +223,8 @@ func leaving(restore func(s *session.Session, was session.Session)) func() sessi
 	})
 }
 
-// keyed returns a shelf that confuses strings for which change returns the same string.
+// keyed returns a shelf that takes two subjects for the same one if the function subject
+// returns the same string for both. The same holds for IDs and the function id.
 func keyed(subject, id func(string) string) func() session.Store {
 	return bent(func(sh *shelf) {
 		sh.key = func(s, i string) place { return place{subject(s), id(i)} }
@@ -237,7 +240,7 @@ func gapped(method string) func() session.Store {
 	return bent(func(sh *shelf) { sh.gap[method] = moment })
 }
 
-// moment is long enough for other goroutines to run in between, even on a busy machine.
+// moment waits long enough for other goroutines to run, even on a busy machine.
 func moment() {
 	time.Sleep(10 * time.Millisecond)
 	for range 100 {
@@ -257,8 +260,8 @@ func deaf(method string) func() session.Store {
 	})
 }
 
-// oneLoginBehind is a store whose List reads an index. A login is added to the index only
-// at the next login.
+// oneLoginBehind is a store whose List misses the latest login, as if an index were updated
+// only at the next login.
 type oneLoginBehind struct {
 	session.Store
 	mu   sync.Mutex
@@ -285,7 +288,7 @@ func (o *oneLoginBehind) List(ctx context.Context, subject string, now time.Time
 	return listed, err
 }
 
-// oneList is a store whose List returns its own slice.
+// oneList is a store whose List returns the store's own slice.
 type oneList struct {
 	session.Store
 	mu    sync.Mutex
@@ -305,7 +308,7 @@ func (o *oneList) List(ctx context.Context, subject string, now time.Time) ([]se
 	return o.lists[subject], ctx.Err()
 }
 
-// twice is a store whose List returns a session once for each of two indexes.
+// twice is a store whose List returns each session twice.
 type twice struct{ session.Store }
 
 func (o twice) List(ctx context.Context, subject string, now time.Time) ([]session.Session, error) {
@@ -313,8 +316,8 @@ func (o twice) List(ctx context.Context, subject string, now time.Time) ([]sessi
 	return append(all, all...), err
 }
 
-// writesBack is an Advance that compares again before it writes, but then writes the whole
-// row that it read first.
+// writesBack is a shelf whose Advance compares the generation again before it writes, but
+// then writes the whole row that it read first.
 type writesBack struct{ *shelf }
 
 func (w writesBack) Advance(ctx context.Context, from, next session.Session, now time.Time) (bool, error) {
@@ -339,7 +342,8 @@ func (w writesBack) Advance(ctx context.Context, from, next session.Session, now
 	return true, nil
 }
 
-// goesOn returns a shelf that runs a late Advance just before the next Get.
+// goesOn is a shelf that runs an Advance too late: if the context has ended, it runs the
+// Advance once more before the next Get.
 type goesOn struct {
 	*shelf
 	mu   sync.Mutex
@@ -365,8 +369,8 @@ func (g *goesOn) Get(ctx context.Context, subject, id string) (session.Session, 
 	return g.shelf.Get(ctx, subject, id)
 }
 
-// expiring returns a store that deletes matching rows at their first expiry, and ignores
-// later changes of the expiry.
+// expiring returns a store that deletes rows at the first expiry of a new session made,
+// even if that expiry is changed later. which reports whether the row s is deleted then.
 func expiring(which func(s, made session.Session) bool) func() session.Store {
 	return bent(func(sh *shelf) {
 		var soon []session.Session
@@ -584,7 +588,7 @@ var oneStore = session.NewMemory()
 
 func TestTheSuiteFindsEveryFlawOfSessions(t *testing.T) {
 	findEveryFlaw(t, sessionFlaws, func(t *testing.T, newStore func(t *testing.T) session.Store) {
-		t.Parallel() // most of it is waiting
+		t.Parallel() // the suite mostly waits
 		jwtauthtest.TestSessionStore(t, newStore)
 	})
 }

@@ -20,7 +20,7 @@ const maxLeeway = int64(jwtauth.MaxLeeway / time.Second)
 
 // BadToken is a token that must be rejected for one reason.
 type BadToken struct {
-	Name  string // the defect, worded to follow "a token": "of another issuer"
+	Name  string // the defect, to be read after "a token", such as "of another issuer"
 	Token string
 	Err   error // the error of Verify, to be compared by errors.Is
 }
@@ -191,7 +191,7 @@ func (a *Auth) WrongIssuer(container string, opts ...jwtauth.IssueOption) string
 }
 
 // WrongAudience returns a correctly signed token for another audience. It is rejected with
-// [jwtauth.ErrAudience], also by an Auth without [jwtauth.WithAudience].
+// [jwtauth.ErrAudience], even by an Auth without [jwtauth.WithAudience].
 func (a *Auth) WrongAudience(container string, opts ...jwtauth.IssueOption) string {
 	a.t.Helper()
 	d := a.draft("WrongAudience", container, opts)
@@ -297,7 +297,8 @@ func encode(object map[string]json.RawMessage) string {
 	return base64.RawURLEncoding.EncodeToString(mustMarshal(object))
 }
 
-// mustMarshal encodes strings, numbers and raw JSON, none of which fails to encode.
+// mustMarshal returns the JSON of a value. It panics if there is an error, which strings,
+// numbers and raw JSON do not cause.
 func mustMarshal(value any) []byte {
 	text, err := json.Marshal(value)
 	if err != nil {

@@ -22,14 +22,16 @@ import (
 	"github.com/joinednode/jwtauth/keys"
 )
 
-// fleet is what the clients know.
+// fleet holds the addresses of the processes, and the secret with which clients get tokens.
 type fleet struct {
 	issuer, ownerKey string
 	verifiers        []*verifier
 	broken           atomic.Int64 // calls without a response, or with an unexpected one
 }
 
-// verifier is one verifier, and what the clients counted there.
+// verifier holds the address of a verifier, and counts its responses: calls that it
+// accepted, calls that it answered with 503 (unsure), calls with a valid token that it
+// denied (refused), and calls with a forged token that it accepted (letIn).
 type verifier struct {
 	name, url                        string
 	accepted, unsure, refused, letIn atomic.Int64
@@ -37,7 +39,8 @@ type verifier struct {
 
 var client = &http.Client{Timeout: time.Minute, Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
 
-// count returns what was counted, and an error if anything went wrong.
+// count returns a sentence with the counts of all verifiers, and an error if any response
+// was wrong.
 func (f *fleet) count() (says string, err error) {
 	for _, v := range f.verifiers {
 		says += fmt.Sprintf("%s: %d accepted, %d answered 503 and retried; ", v.name, v.accepted.Load(), v.unsure.Load())
@@ -51,7 +54,7 @@ func (f *fleet) count() (says string, err error) {
 	return strings.TrimSuffix(says, "; "), err
 }
 
-// sum adds up a counter of all verifiers.
+// sum returns the sum of one counter over all verifiers.
 func (f *fleet) sum(of func(*verifier) *atomic.Int64) (n int64) {
 	for _, v := range f.verifiers {
 		n += of(v).Load()
@@ -59,7 +62,8 @@ func (f *fleet) sum(of func(*verifier) *atomic.Int64) (n int64) {
 	return n
 }
 
-// send sends a request as the owner of the container.
+// send sends a request to the issuer as the owner of the container, and returns the body
+// of the response.
 func (f *fleet) send(ctx context.Context, path string) ([]byte, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, f.issuer+path, nil)
 	if err != nil {
@@ -78,7 +82,7 @@ func (f *fleet) send(ctx context.Context, path string) ([]byte, error) {
 	return body, err
 }
 
-// tell makes the issuer take a step of a rotation.
+// tell makes the issuer take a step of a rotation: "add", "rotate" or "retire".
 func (f *fleet) tell(ctx context.Context, step string) error {
 	_, err := f.send(ctx, "/"+step)
 	return err
@@ -109,7 +113,8 @@ func (v *verifier) call(ctx context.Context, token string) (int, string, error) 
 	return response.StatusCode, string(body), err
 }
 
-// load starts clients that call until finish is called.
+// load starts crowd clients for each verifier. They call it until finish is called, which
+// waits for their last calls.
 func (f *fleet) load(ctx context.Context, crowd int) (finish func()) {
 	ctx, stop := context.WithCancel(ctx)
 	var all sync.WaitGroup
@@ -125,8 +130,8 @@ func (f *fleet) load(ctx context.Context, crowd int) (finish func()) {
 	return func() { stop(); all.Wait() }
 }
 
-// visit gets a token and calls with it while it is young, as clients do. It also calls
-// once with a token that an attacker signed in the issuer's name.
+// visit gets a token, and calls with it for a third of its lifetime. It also calls once
+// with a token that an attacker has forged in the issuer's name.
 func (f *fleet) visit(ctx context.Context, v *verifier) {
 	minted := time.Now()
 	token, err := f.mint(ctx)
@@ -155,7 +160,7 @@ func (f *fleet) visit(ctx context.Context, v *verifier) {
 		case status == http.StatusServiceUnavailable:
 			v.unsure.Add(1)
 			time.Sleep(100 * time.Millisecond)
-		case strings.Contains(body, `"reason":"expired"`): // possible on a busy machine
+		case strings.Contains(body, `"reason":"expired"`): // the call took long on a busy machine
 			return
 		default:
 			v.refused.Add(1)
@@ -163,8 +168,8 @@ func (f *fleet) visit(ctx context.Context, v *verifier) {
 	}
 }
 
-// broke counts an error that no client should see, unless the clients were told to
-// finish.
+// broke counts and prints an error that no client should see. It ignores errors after the
+// clients have been told to finish.
 func (f *fleet) broke(ctx context.Context, v *verifier, err error) {
 	if ctx.Err() == nil {
 		f.broken.Add(1)
@@ -173,7 +178,8 @@ func (f *fleet) broke(ctx context.Context, v *verifier, err error) {
 	}
 }
 
-// forge returns the token of an attacker who knows everything except the key.
+// forge returns a token with the key ID of the given one, and with the right issuer and
+// container, but signed with the attacker's key.
 func forge(token string) (string, error) {
 	header, _, _ := strings.Cut(token, ".")
 	text, err := base64.RawURLEncoding.DecodeString(header)
@@ -199,7 +205,7 @@ var attackersKey = func() keys.Key {
 	return keys.Signer(private)
 }()
 
-// meets503 waits until a client got a 503 from the verifier.
+// meets503 waits until a client gets a 503 from the verifier.
 func (v *verifier) meets503(ctx context.Context) error {
 	for before := v.unsure.Load(); v.unsure.Load() == before; {
 		if err := sleep(ctx, 10*time.Millisecond); err != nil {
@@ -209,8 +215,8 @@ func (v *verifier) meets503(ctx context.Context) error {
 	return nil
 }
 
-// accepts waits, for a minute at most, until the verifier has accepted more calls than
-// before.
+// accepts waits for a minute at most, until the verifier has accepted more calls than the
+// number before.
 func (v *verifier) accepts(ctx context.Context, before int64) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -222,7 +228,7 @@ func (v *verifier) accepts(ctx context.Context, before int64) error {
 	return nil
 }
 
-// recovers waits until a verifier accepts new tokens.
+// recovers waits until a verifier accepts a new token.
 func (f *fleet) recovers(ctx context.Context, v *verifier) error {
 	for ctx.Err() == nil {
 		token, err := f.mint(ctx)
@@ -237,7 +243,7 @@ func (f *fleet) recovers(ctx context.Context, v *verifier) error {
 	return ctx.Err()
 }
 
-// link is the connection from a verifier to the issuer, which can be cut.
+// link is a proxy between a verifier and the issuer. It can cut the connection.
 type link struct {
 	*httptest.Server
 	broken atomic.Bool

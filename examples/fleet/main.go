@@ -27,7 +27,8 @@ import (
 	"time"
 )
 
-// role is the variable that makes this program one of the processes.
+// role is the environment variable that makes a process of this program an issuer or a
+// verifier.
 const role = "FLEET_ROLE"
 
 func main() {
@@ -102,7 +103,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 			return f.tell(ctx, "retire")
 		}},
 		{"verifier 2 is cut off from the issuer, and goes on with the keys that it has", false, func() error { link.cut(); return nil }},
-		{"the key is rotated meanwhile: verifier 2 cannot fetch the new one, and answers 503", true, func() error {
+		{"the issuer rotates its key: verifier 2 cannot fetch the new one, and answers 503", true, func() error {
 			return errors.Join(f.tell(ctx, "add"), f.tell(ctx, "rotate"), f.verifiers[1].meets503(ctx))
 		}},
 		{"verifier 2 reaches the issuer again", false, func() error { link.mend(); return f.recovers(ctx, f.verifiers[1]) }},
@@ -147,8 +148,9 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// start starts this program in another role, and returns the address that it prints. The
-// process ends with ctx. It also ends with this process, which closes its input.
+// start starts another process of this program, and returns the address that the process
+// prints. The process ends when ctx ends. It also ends when this program ends, since that
+// closes its standard input.
 func start(ctx context.Context, env ...string) (string, error) {
 	exe, err := os.Executable()
 	if err != nil {

@@ -9,7 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The test starts its own binary as the other processes.
+// TestMain makes this test binary an issuer or a verifier if the test has started it as
+// one.
 func TestMain(m *testing.M) {
 	if os.Getenv(role) != "" {
 		main()

@@ -19,12 +19,12 @@ const (
 	issuerName = "https://issuer.example.com"
 	jwksPath   = "/.well-known/jwks.json"
 	container  = "fleet"
-	// tokenTTL is short, so that a rotation ends soon.
+	// tokenTTL is short, so that an old key can be retired soon.
 	tokenTTL = 3 * time.Second
 )
 
-// issue is the process that signs. Its ring is in memory. A service would keep it in a
-// file, with keys.LoadOrCreateRing.
+// issue runs the issuer. Its keys are only in memory. A service would keep them in a file,
+// with keys.LoadOrCreateRing.
 func issue(ctx context.Context) error {
 	first, err := keys.Generate("EdDSA")
 	if err != nil {
@@ -64,7 +64,7 @@ func issue(ctx context.Context) error {
 		},
 		"retire": func() error { return ring.Retire(old.ID()) },
 	} {
-		// The program that started this one calls one step after the other.
+		// No lock is needed, since only one program sends these requests, one by one.
 		mux.HandleFunc("POST /"+step, func(w http.ResponseWriter, r *http.Request) {
 			if err := owner(r); err != nil {
 				http.Error(w, err.Error(), http.StatusForbidden)
@@ -76,9 +76,10 @@ func issue(ctx context.Context) error {
 	return serve(ctx, mux)
 }
 
-// verify is a process without a secret. It knows only the issuer's JWK Set.
+// verify runs a verifier. It has no secret, and knows only the issuer's JWK Set.
 func verify(ctx context.Context) error {
-	// All processes are on this machine. Elsewhere use https, without the option.
+	// Plain HTTP is safe here, since all processes are on one machine. Otherwise use
+	// https, without this option.
 	remote, err := keys.NewRemote(os.Getenv("FLEET_JWKS"), keys.InsecureAllowHTTP())
 	if err != nil {
 		return err
@@ -95,7 +96,8 @@ func verify(ctx context.Context) error {
 	return serve(ctx, mux)
 }
 
-// serve prints its address, and serves until ctx or the parent process ends.
+// serve listens on a free port, prints the address, and serves until ctx or the parent
+// process ends.
 func serve(ctx context.Context, handler http.Handler) error {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -1,13 +1,13 @@
-// Command login is a small service with logins. Access tokens live for minutes, and
-// refresh tokens replace each other:
+// Command login is a small service with logins. Its access tokens live for minutes, and
+// its refresh tokens rotate:
 //
 //	go run ./examples/login
 //
-// It serves a page at / that logs in, calls and refreshes with axios, and prints curl
-// commands for every kind of call, including the theft of a refresh token. Its keys are
-// in a file. Its sessions are in a SQLite file beside it, or in the database of -store,
-// which several processes may share. To watch tokens expire, and refresh tokens rotate
-// after 20 seconds:
+// The page at / logs in, calls the service and refreshes tokens with axios. At the start
+// the program prints curl commands for every kind of call, including the theft of a
+// refresh token. The signing keys are in a file. The sessions are in a SQLite file beside
+// it, or in the database of -store, which several processes may share. To watch access
+// tokens expire, and refresh tokens rotate, after 20 seconds:
 //
 //	go run ./examples/login -access-ttl 20s -grace 0s
 package main
@@ -48,7 +48,7 @@ func main() {
 	}
 }
 
-// run serves until ctx ends. It returns nil once all requests have been answered.
+// run serves until ctx ends, then waits for the current requests and returns nil.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("login", flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // main prints the error
@@ -56,7 +56,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	data := flags.String("data", ".login", "`folder` that keeps the keys, in keys.jwks, and the sessions")
 	where := flags.String("store", "", stores.Usage)
 	accessTTL := flags.Duration("access-ttl", session.DefaultAccessTTL, "how long access tokens live, in whole seconds")
-	grace := flags.Duration("grace", session.DefaultGrace, "how long a replaced refresh token still returns its successor; 10s are added for clocks that differ")
+	grace := flags.Duration("grace", session.DefaultGrace, "how long a client may repeat a refresh with a replaced token, and get the same new token; 10s are added to allow for clock skew")
 	verbose := flags.Bool("v", false, "log every rejected access token, with the reason")
 	switch err := flags.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
@@ -94,7 +94,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	// A list that was never read denies every request, so read it before serving.
+	// Every request is denied until the revocation list has been read once, so read it
+	// before serving.
 	if err := list.Sync(ctx); err != nil {
 		return err
 	}
@@ -114,19 +115,20 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	banner.url = baseURL(listener.Addr())
 	fmt.Fprint(stdout, banner)
 
-	// The goroutines end with the server, and before run returns.
+	// When serve returns, stop ends the goroutines, and Wait waits for them.
 	ctx, stop := context.WithCancel(ctx)
 	var beside sync.WaitGroup
 	defer beside.Wait()
 	defer stop()
-	beside.Go(func() { ring.Run(ctx) }) // the error is that of ctx
+	beside.Go(func() { ring.Run(ctx) }) // returns only the error of ctx
 	beside.Go(func() { list.Run(ctx) })
 	beside.Go(func() { sessions.Run(ctx) })
 	return serve(ctx, newServer(newHandler(sessions, users), logger), listener, logger)
 }
 
-// openRing opens the file of keys, or creates it at the first start. Only this account
-// can enter the folder, and LoadOrCreateRing rejects a file that other accounts can read.
+// openRing opens the key file, or creates it and its folder at the first start. It gives
+// only this account access to them. LoadOrCreateRing rejects an existing file that other
+// accounts can read.
 func openRing(file string) (*keys.Ring, error) {
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		return nil, err
@@ -134,8 +136,8 @@ func openRing(file string) (*keys.Ring, error) {
 	return keys.LoadOrCreateRing(file, "EdDSA")
 }
 
-// newServer returns a server that limits what one client can occupy. By default net/http
-// has no timeouts.
+// newServer returns a server with timeouts, which net/http does not set by default, so
+// that a slow client cannot hold a connection for long.
 func newServer(handler http.Handler, logger *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler:           handler,
@@ -143,13 +145,13 @@ func newServer(handler http.Handler, logger *slog.Logger) *http.Server {
 		ReadTimeout:       15 * time.Second,
 		WriteTimeout:      15 * time.Second,
 		IdleTimeout:       time.Minute,
-		MaxHeaderBytes:    16 << 10, // a token may have 8 KiB
+		MaxHeaderBytes:    16 << 10, // jwtauth accepts tokens of up to 8 KiB
 		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
 	}
 }
 
-// shutdownTimeout is how long current requests may take at a shutdown: longer than the
-// timeouts above allow any request.
+// shutdownTimeout is how long a shutdown waits for the current requests. It is longer than
+// the timeouts of newServer.
 const shutdownTimeout = 20 * time.Second
 
 func serve(ctx context.Context, server *http.Server, listener net.Listener, logger *slog.Logger) error {
@@ -171,8 +173,8 @@ func serve(ctx context.Context, server *http.Server, listener net.Listener, logg
 	return nil
 }
 
-// baseURL returns the address at which this machine reaches the server. If the server
-// listens on all addresses, that is the loopback one.
+// baseURL returns the URL at which a client on this machine reaches the server. If the
+// server listens on all addresses, the URL has the loopback address.
 func baseURL(addr net.Addr) string {
 	host, port, _ := net.SplitHostPort(addr.String()) // a TCP address has both
 	if net.ParseIP(host).IsUnspecified() {
@@ -181,12 +183,12 @@ func baseURL(addr net.Addr) string {
 	return "http://" + net.JoinHostPort(host, port)
 }
 
-// instructions are shell commands, printed at the start. They can be pasted one by one or
-// all at once.
+// instructions holds the values for the shell commands that are printed at the start. The
+// commands can be pasted one by one or all at once.
 type instructions struct {
 	url        string
 	store      string
-	alice, bob string // the passwords
+	alice, bob string // their passwords
 	grace      time.Duration
 }
 
@@ -195,10 +197,12 @@ func (i instructions) String() string {
 	return strings.NewReplacer("{url}", i.url, "{store}", i.store, "{alice}", i.alice, "{bob}", i.bob, "{grace}", i.grace.String(), "{rest}", strconv.Itoa(int(rest(i.grace)/time.Second))).Replace(lines)
 }
 
-// rest returns how long a refresh token is given out again before it rotates.
+// rest returns the time after which a refresh replaces the refresh token. Until then the
+// client gets the same one again.
 func rest(grace time.Duration) time.Duration { return grace + 20*time.Second }
 
-// logIn and refresh print the response, and keep its tokens in shell variables.
+// logIn and refresh are shell commands. They print the response and keep its tokens in the
+// variables ACCESS and REFRESH.
 const (
 	keep = `; printf '%s\n' "$PAIR"
 ACCESS=$(printf '%s\n' "$PAIR" | sed -n -E 's/.*"access_token":"([^"]+)".*/\1/p')
@@ -211,7 +215,7 @@ REFRESH=$(printf '%s\n' "$PAIR" | sed -n -E 's/.*"refresh_token":"([^"]+)".*/\1/
 // Each step begins with a comment that ends in the expected status.
 const curlLines = `# Serving on {url} until Ctrl-C
 # Sessions are in {store}, and survive a restart
-# To log in on a page, with the passwords below: {url}/
+# Log in on the page, with the passwords below: {url}/
 # Paste the lines below into a second terminal
 
 # The passwords of alice@example.com and bob@example.com, made for this run
@@ -221,52 +225,52 @@ BOB={bob}
 # Log in as alice: 200
 {log in}
 
-# A call with the access token: 200
+# Call with the access token: 200
 curl -sS -i -H "Authorization: Bearer $ACCESS" "{url}/api/me"
 
-# Without a token: 401
+# Call without a token: 401
 curl -sS -i "{url}/api/me"
 
-# With a wrong password: 401
+# Log in with a wrong password: 401
 curl -sS -i -H "Content-Type: application/json" -d '{"email":"bob@example.com","password":"'"$ALICE"'"}' "{url}/auth/jwt/create/"
 
 # Refresh. For {rest} seconds the response has a new access token and the same refresh token: 200
 FIRST=$REFRESH
 {refresh}
 
-# After that the response has a new refresh token, too: 200
+# Refresh after that. Now the response has a new refresh token, too: 200
 sleep {rest}
 {refresh}
 
-# The replaced token again, as a second tab would send it. It returns the same successor: 200
+# Refresh with the replaced token, as a second tab would. The response has the same new refresh token: 200
 curl -sS -i -H "Content-Type: application/json" -d '{"refresh_token":"'"$FIRST"'"}' "{url}/auth/jwt/refresh/"
 
-# Refresh with the successor, which makes the first token useless: 200
+# Refresh with the new refresh token. From now on, the server treats the first one as stolen: 200
 sleep {rest}
 {refresh}
 
-# Theft: the first token is used again, and the session ends: 401
+# Refresh with the first token, as a thief would. The session ends: 401
 curl -sS -i -H "Content-Type: application/json" -d '{"refresh_token":"'"$FIRST"'"}' "{url}/auth/jwt/refresh/"
 
-# The newest access token no longer works: 401
+# Call with the newest access token, which no longer works: 401
 curl -sS -i -H "Authorization: Bearer $ACCESS" "{url}/api/me"
 
-# Nor does the newest refresh token: 401
+# Refresh with the newest refresh token, which no longer works either: 401
 curl -sS -i -H "Content-Type: application/json" -d '{"refresh_token":"'"$REFRESH"'"}' "{url}/auth/jwt/refresh/"
 
 # Log in again: 200
 {log in}
 
-# The sessions of alice, with this one marked: 200
+# List the sessions of alice. The one of this token is marked as current: 200
 curl -sS -i -H "Authorization: Bearer $ACCESS" "{url}/auth/jwt/sessions/"
 
 # Log out: 204
 curl -sS -i -X POST -H "Authorization: Bearer $ACCESS" "{url}/auth/jwt/logout/"
 
-# A call afterwards: 401
+# Call after the logout: 401
 curl -sS -i -H "Authorization: Bearer $ACCESS" "{url}/api/me"
 
-# A refresh afterwards: 401
+# Refresh after the logout: 401
 curl -sS -i -H "Content-Type: application/json" -d '{"refresh_token":"'"$REFRESH"'"}' "{url}/auth/jwt/refresh/"
 
 `

@@ -23,8 +23,8 @@ import (
 	"github.com/joinednode/jwtauth/examples/internal/stores/storestest"
 )
 
-// asProgram makes this test binary the program itself, for tests that need a process of
-// its own, such as those of signals and exit codes.
+// asProgram is the environment variable that makes this test binary run main. Tests of
+// signals and exit codes need a separate process.
 const asProgram = "LOGIN_TEST_AS_PROGRAM"
 
 func TestMain(m *testing.M) {
@@ -45,7 +45,7 @@ func program(t *testing.T, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// running is a program under test, on a port of its own.
+// running is the program under test, which runs in this process on a free port.
 type running struct {
 	url, banner string
 	logs        *lockedBuffer
@@ -54,8 +54,8 @@ type running struct {
 
 var addressIn = regexp.MustCompile(`http://[^/ ]+`)
 
-// start returns once the program has printed its banner. It then listens, and clients
-// wait until it accepts.
+// start runs the program, and returns once it has printed its banner. The program already
+// listens then, so a client that connects too early only waits.
 func start(t *testing.T, args ...string) running {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -82,14 +82,14 @@ func start(t *testing.T, args ...string) running {
 	return r
 }
 
-// readBanner reads what the program prints at the start, in one write.
+// readBanner returns what the program prints at the start, which it does in one write.
 func readBanner(out io.Reader) string {
 	banner := make([]byte, 64<<10)
 	n, _ := out.Read(banner) // empty if the program failed
 	return string(banner[:n])
 }
 
-// password returns the printed password of a user.
+// password returns the password of a user from the banner.
 func (r running) password(t *testing.T, user string) string {
 	t.Helper()
 	found := regexp.MustCompile(`(?m)^`+strings.ToUpper(user)+`=(\S+)$`).FindAllStringSubmatch(r.banner, -1)
@@ -98,7 +98,7 @@ func (r running) password(t *testing.T, user string) string {
 	return found[0][1]
 }
 
-// lockedBuffer is written by the server's goroutines and read by the test.
+// lockedBuffer is a buffer that goroutines of the server write while the test reads it.
 type lockedBuffer struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -116,7 +116,7 @@ func (b *lockedBuffer) String() string {
 	return b.buf.String()
 }
 
-// shell runs commands as if they were pasted.
+// shell runs commands as if they were pasted into a shell, and returns their output.
 func shell(t *testing.T, script string) string {
 	t.Helper()
 	for _, needed := range []string{"sh", "curl", "sed"} {
@@ -139,7 +139,7 @@ func TestThePrintedLinesDoWhatTheySayWhenPasted(t *testing.T) {
 		}
 		return all
 	}
-	t.Parallel() // it waits until tokens rotate
+	t.Parallel() // the commands sleep until tokens rotate
 	r := start(t, "-grace", "0s", "-access-ttl", "1h", "-v", "-data", t.TempDir())
 	expected := []string{
 		"200", "200", "401", "401", // log in, call
@@ -167,7 +167,7 @@ func TestAnAccessTokenLivesAsLongAsTheFlagSays(t *testing.T) {
 	p := signIn(t, r.url, "alice@example.com", r.password(t, "alice"))
 	require.EqualValues(t, 2, p.ExpiresIn)
 	require.EqualValues(t, 1209600, p.RefreshExpiresIn)
-	// A tick that comes too late to be good is sent again.
+	// On a slow machine a token may expire before the call arrives. Then try again.
 	for begun, status := time.Now(), 0; status != 200; {
 		require.Less(t, time.Since(begun), time.Minute, "no token was valid when it arrived")
 		p = refreshed(t, r.url, p.RefreshToken).pair(t)
@@ -198,7 +198,7 @@ func TestARestartLogsNobodyOut(t *testing.T) {
 		again := signIn(t, second.url, "bob@example.com", second.password(t, "bob"))
 		require.Equal(t, subject, subjectOf(t, second.url, again.AccessToken), "bob keeps his subject")
 		listed := send(t, request(t, "GET", second.url+"/auth/jwt/sessions/", "", "Authorization", "Bearer "+again.AccessToken))
-		for _, token := range []string{p.AccessToken, again.AccessToken} { // the database may have rows of other tests
+		for _, token := range []string{p.AccessToken, again.AccessToken} { // the database may hold sessions of other tests
 			require.Contains(t, listed.body, meOf(t, second.url, token).Session, "the session from before the restart is listed, too")
 		}
 		require.Equal(t, 401, call(t, second.url, ended.AccessToken).status, "a session that was logged out stays ended")
@@ -207,7 +207,7 @@ func TestARestartLogsNobodyOut(t *testing.T) {
 		flags[len(flags)-1] = t.TempDir()
 		got := refreshed(t, start(t, flags...).url, p.RefreshToken)
 		require.Equal(t, 401, got.status)
-		require.NotContains(t, got.body, "reason", "another folder has another key")
+		require.NotContains(t, got.body, "reason", "the key of another folder did not sign this token")
 	})
 }
 
@@ -226,7 +226,7 @@ func TestOnlyThisAccountMayReadTheKeys(t *testing.T) {
 }
 
 func TestNeitherTokensNorPasswordsAreLogged(t *testing.T) {
-	t.Parallel() // it waits until tokens rotate
+	t.Parallel() // the test sleeps until tokens rotate
 	r := start(t, "-data", t.TempDir(), "-v", "-grace", "0s")
 	password := r.password(t, "alice")
 	secrets := []string{password, r.password(t, "bob"), "example.com", "WRONG", "AAAAAAAAAA"}
@@ -236,7 +236,7 @@ func TestNeitherTokensNorPasswordsAreLogged(t *testing.T) {
 	time.Sleep(rest(0))
 	third := refreshed(t, r.url, second.RefreshToken).pair(t)
 	for _, token := range []string{first.AccessToken, first.RefreshToken, second.AccessToken, second.RefreshToken, third.AccessToken, third.RefreshToken} {
-		// A header only says what kind of token it is.
+		// The header of a token is not secret, and all tokens of one type share it.
 		secrets = append(secrets, strings.Split(token, ".")[1:]...)
 		forged := token[:len(token)-10] + "AAAAAAAAAA"
 		for _, presented := range []string{token, forged} {

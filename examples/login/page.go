@@ -9,12 +9,12 @@ import (
 var static embed.FS
 
 // contentSecurityPolicy allows the page to load its own files and to call its own server.
-// It forbids inline scripts, forms that could put a password into a URL, and frames
-// around the page.
+// It forbids inline scripts, plain form submission, which could put a password into a URL,
+// and pages that show this one in a frame.
 const contentSecurityPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
 
-// handlePage serves the page and its files.
+// handlePage registers handlers for the page and its files.
 func handlePage(mux *http.ServeMux) {
 	const script = "text/javascript; charset=utf-8"
 	for pattern, file := range map[string]struct{ name, contentType string }{
@@ -28,7 +28,8 @@ func handlePage(mux *http.ServeMux) {
 	} {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			header := w.Header()
-			// net/http would take the type from the operating system.
+			// Without this, net/http would use the type that the operating system has
+			// for the extension.
 			header.Set("Content-Type", file.contentType)
 			header.Set("Content-Security-Policy", contentSecurityPolicy)
 			header.Set("Cross-Origin-Opener-Policy", "same-origin")

@@ -14,7 +14,7 @@ import (
 	"github.com/joinednode/jwtauth/session"
 )
 
-// fetch is like send, for responses that caches may keep after revalidation.
+// fetch is like send, but for the page's files, which browsers may cache.
 func fetch(t *testing.T, r *http.Request) response {
 	t.Helper()
 	resp, err := transport.RoundTrip(r)
@@ -25,7 +25,7 @@ func fetch(t *testing.T, r *http.Request) response {
 	return response{resp.StatusCode, resp.Header, string(body)}
 }
 
-// pageFiles are the files of the page, by path.
+// pageFiles maps the path of each file of the page to its content type.
 var pageFiles = map[string]string{
 	"/":                   "text/html; charset=utf-8",
 	"/app.js":             "text/javascript; charset=utf-8",
@@ -91,7 +91,7 @@ func TestAxiosIsWhatNpmPublished(t *testing.T) {
 		content, err := static.ReadFile("static/axios/" + file)
 		require.NoError(t, err)
 		got := sha256.Sum256(content)
-		require.Equal(t, sum, hex.EncodeToString(got[:]), "static/axios/README.md says where %s comes from", file)
+		require.Equal(t, sum, hex.EncodeToString(got[:]), "static/axios/README.md says how to replace %s", file)
 	}
 	content, err := static.ReadFile("static/axios/axios.min.js")
 	require.NoError(t, err)
@@ -116,7 +116,8 @@ func TestBesideThePageThereIsNothing(t *testing.T) {
 	}
 }
 
-// jar returns the Cookie field of a browser that got this response.
+// jar returns the Cookie field that a browser sends after this response. It leaves out the
+// cookies that the response deletes.
 func jar(r response) string {
 	var pairs []string
 	for _, c := range (&http.Response{Header: r.header}).Cookies() {
@@ -143,7 +144,7 @@ func TestBrowsersMayKeepTheTokensInCookies(t *testing.T) {
 	require.NotContains(t, got.body, "token")
 	cookies = jar(got)
 
-	require.Equal(t, 401, post(t, base+"/auth/jwt/refresh/", map[string]string{}, "Cookie", cookies).status, "these endpoints are for clients that keep tokens themselves")
+	require.Equal(t, 401, post(t, base+"/auth/jwt/refresh/", map[string]string{}, "Cookie", cookies).status, "/auth/jwt/ must ignore cookies")
 	require.Equal(t, 403, post(t, base+"/auth/cookie/refresh/", map[string]string{}, "Cookie", cookies, "Sec-Fetch-Site", "cross-site").status)
 	require.Equal(t, 403, post(t, base+"/auth/cookie/create/", map[string]string{"email": "alice@example.com", "password": alicePassword}, "Sec-Fetch-Site", "cross-site").status)
 

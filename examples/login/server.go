@@ -16,8 +16,8 @@ import (
 	"github.com/joinednode/jwtauth/session"
 )
 
-// newSessions returns a Manager whose store survives the program, and may be shared by
-// several processes.
+// newSessions returns a Manager that logs its events, and accepts access tokens from the
+// Authorization field and from a cookie.
 func newSessions(ring *keys.Ring, store session.Store, list *revoke.List, accessTTL, grace time.Duration, logger *slog.Logger) (*session.Manager, error) {
 	return session.New(ring, store,
 		session.WithRevocations(list),
@@ -34,9 +34,9 @@ func newSessions(ring *keys.Ring, store session.Store, list *revoke.List, access
 	)
 }
 
-// newHandler returns the whole service: endpoints for clients that keep tokens
-// themselves, endpoints for browsers that keep them in cookies, and a page that can use
-// both.
+// newHandler returns the whole service. Clients that keep tokens themselves use
+// /auth/jwt/, and browsers that keep them in cookies use /auth/cookie/. The page can use
+// either.
 func newHandler(sessions *session.Manager, all users) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/auth/jwt/", sessions.JSONHandler(all.authenticate))
@@ -46,26 +46,26 @@ func newHandler(sessions *session.Manager, all users) http.Handler {
 	return mux
 }
 
-// users holds the users of this demonstration. A real service asks a database at every
-// login. It returns the database's errors, which are answered with 503.
+// users holds the users of this demonstration. A real service looks them up in a database
+// at every login. If the look-up fails, authenticate returns that error, and the response
+// is 503.
 type users struct {
 	byEmail map[string]user
 	logger  *slog.Logger
-	nobody  user // stands in for an unknown e-mail address; nothing knows its password
+	nobody  user // stands in for an unknown e-mail address; has a random password
 }
 
 type user struct {
-	// subject identifies the user in tokens and logs. It is not the e-mail address, which
-	// is personal and may change. The subject must never change, since sessions are found
-	// by it.
+	// subject identifies the user in tokens and logs. It must never change, since sessions
+	// are found by it. An e-mail address may change, and should not be in logs.
 	subject string
 	hash    []byte
-	// failures limits wrong passwords. Right ones do not count, so that a user who logs in
-	// often is never locked out.
+	// failures limits wrong passwords. Logins with the right password do not count, so a
+	// user who logs in often is never locked out.
 	failures *rate.Limiter
 }
 
-// newUsers returns alice and bob, with these passwords.
+// newUsers returns alice and bob with the given passwords.
 func newUsers(alice, bob string, logger *slog.Logger) (users, error) {
 	all := users{byEmail: map[string]user{}, logger: logger}
 	var err error
@@ -83,21 +83,22 @@ func newUsers(alice, bob string, logger *slog.Logger) (users, error) {
 	return all, nil
 }
 
-// hashCost is a variable so that tests can lower it. They would take minutes otherwise.
+// hashCost is a variable so that tests can lower it. With the default cost they would take
+// minutes.
 var hashCost = bcrypt.DefaultCost
 
 func newUser(subject, password string) (user, error) {
 	hash, err := bcrypt.GenerateFromPassword([]byte(password), hashCost)
-	// Ten wrong passwords lock the user. Each minute allows another try.
+	// Ten wrong passwords lock the user. After each minute one more is allowed.
 	return user{subject, hash, rate.NewLimiter(rate.Every(time.Minute), 10)}, err
 }
 
-// authenticate is the callback of Manager.Handler. It compares a hash even if there is no
-// such user or the user is locked, so that neither the response nor its time tells a
-// client which.
+// authenticate is the callback of Manager.Handler. It compares a hash even if the user is
+// locked or does not exist. So neither the response nor its timing tells a client which of
+// these was the case.
 //
-// Ten wrong passwords also lock out the user who knows the right one, for a minute after
-// the last. A real service also limits tries by the client's address, before it hashes
+// An attacker who tries ten wrong passwords also locks out the real user, for up to a
+// minute. A real service also limits tries by the client's address, before it hashes
 // anything.
 func (all users) authenticate(r *http.Request, c session.Credentials) (string, []session.LoginOption, error) {
 	u, exists := all.byEmail[c.Email]
@@ -107,7 +108,7 @@ func (all users) authenticate(r *http.Request, c session.Credentials) (string, [
 	wrong := bcrypt.CompareHashAndPassword(u.hash, []byte(c.Password))
 	locked := u.failures.Tokens() < 1
 	if wrong != nil && u.failures.Allow() && u.failures.Tokens() < 1 {
-		all.logger.WarnContext(r.Context(), "login: too many wrong passwords, so logins are locked for a minute", "subject", u.subject)
+		all.logger.WarnContext(r.Context(), "login: too many wrong passwords, so this user is locked out for up to a minute", "subject", u.subject)
 	}
 	if wrong != nil || !exists || locked {
 		return "", nil, session.ErrCredentials
@@ -115,7 +116,7 @@ func (all users) authenticate(r *http.Request, c session.Credentials) (string, [
 	return u.subject, []session.LoginOption{session.Label(r.UserAgent())}, nil
 }
 
-// me returns the user. Require has already allowed the request.
+// me writes the subject and the session of the request's token, which Require has verified.
 func me(w http.ResponseWriter, r *http.Request) {
 	claims, _ := jwtauth.FromContext(r.Context())
 	header := w.Header()

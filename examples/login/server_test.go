@@ -21,7 +21,7 @@ const (
 	bobPassword   = "the password of bob"
 )
 
-// serveUsers serves alice and bob on a real port, and returns its URL.
+// serveUsers starts a server whose users are alice and bob, and returns its URL.
 func serveUsers(t *testing.T) string {
 	t.Helper()
 	return serveUsersAndLog(t, slog.New(slog.DiscardHandler))
@@ -42,14 +42,14 @@ func serveUsersAndLog(t *testing.T, logger *slog.Logger) string {
 	return server.URL
 }
 
-// response is a response that was read completely.
+// response is a response whose body has been read.
 type response struct {
 	status int
 	header http.Header
 	body   string
 }
 
-// request returns a request with header fields given as names and values.
+// request returns a request. fields are the names and values of its header, in turn.
 func request(t *testing.T, method, url, body string, fields ...string) *http.Request {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
@@ -64,7 +64,8 @@ func request(t *testing.T, method, url, body string, fields ...string) *http.Req
 // for seconds.
 var transport = &http.Transport{DisableKeepAlives: true}
 
-// send sends a request. There must be no redirect.
+// send sends a request without following redirects. It requires that caches may not store
+// the response.
 func send(t *testing.T, r *http.Request) response {
 	t.Helper()
 	resp, err := transport.RoundTrip(r)
@@ -144,7 +145,7 @@ func TestEachUserIsWhoTheyAre(t *testing.T) {
 
 	got := send(t, request(t, "GET", base+"/auth/jwt/sessions/", "", "Authorization", "Bearer "+alice.AccessToken, "User-Agent", "x"))
 	require.Equal(t, 200, got.status)
-	require.Equal(t, 2, strings.Count(got.body, `"id"`), "alice's sessions, and not bob's")
+	require.Equal(t, 2, strings.Count(got.body, `"id"`), "the list has alice's sessions and not bob's")
 }
 
 func TestWhoIsNotAUserIsToldNothing(t *testing.T) {

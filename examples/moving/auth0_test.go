@@ -45,7 +45,8 @@ func newProvider() provider {
 
 func (p provider) issuer() string { return p.URL + "/" }
 
-// token returns a token of the provider for the API, with changes.
+// token returns a token that the provider issued for the API. changes replace claims, or
+// remove them if they are nil.
 func (p provider) token(head map[string]any, changes jwt.MapClaims) string {
 	claims := jwt.MapClaims{"iss": p.issuer(), "aud": []string{api, p.URL + "/userinfo"}, "sub": "auth0|alice", "scope": "openid read:orders"}
 	for name, value := range changes {
@@ -57,7 +58,7 @@ func (p provider) token(head map[string]any, changes jwt.MapClaims) string {
 	return sign(jwt.SigningMethodRS256, p.key, head, with(claims))
 }
 
-// auth0Before is a server with auth0's middleware, as its README has it.
+// auth0Before returns a handler with auth0's middleware, set up as in its README.
 func auth0Before(p provider) http.Handler {
 	cache := must(jwks.NewCachingProvider(jwks.WithIssuerURL(must(url.Parse(p.issuer()))), jwks.WithCustomClient(p.Client())))
 	v := must(validator.New(
@@ -133,7 +134,7 @@ func Example_fromAuth0() {
 }
 
 // twoIssuers returns the Auth of an API that now issues its own tokens, and still accepts
-// those of the provider.
+// the provider's tokens.
 func twoIssuers(newKey keys.Source, oldIssuer string, oldKeys *keys.Remote) (*jwtauth.Auth, error) {
 	return jwtauth.New(newKey,
 		jwtauth.WithIssuer("https://api.example.com"),
@@ -145,7 +146,8 @@ func twoIssuers(newKey keys.Source, oldIssuer string, oldKeys *keys.Remote) (*jw
 	)
 }
 
-// An API leaves its provider, and issues tokens itself.
+// An API stops using its provider, and issues tokens itself. Until the provider's tokens
+// have expired, it accepts both.
 func Example_fromAuth0Transition() {
 	p := newProvider()
 	defer p.Close()
@@ -203,7 +205,7 @@ func TestWhatIsOtherThanWithAuth0(t *testing.T) {
 	t.Run("a provider that was never reached", func(t *testing.T) {
 		p := newProvider()
 		good := p.token(nil, nil)
-		p.Close() // closed first, so that nothing can fetch its keys
+		p.Close() // before the keys were ever fetched
 		old := auth0Before(p)
 		auth, err := fromProvider(t.Context(), p.issuer(), p.Client())
 		require.NoError(t, err)

@@ -16,7 +16,7 @@ import (
 	"github.com/joinednode/jwtauth/keys"
 )
 
-// chiBefore is a server with go-chi/jwtauth, as its README has it.
+// chiBefore returns a handler with go-chi/jwtauth, set up as in its README.
 func chiBefore(tokenAuth *chijwtauth.JWTAuth) http.Handler {
 	router := chi.NewRouter()
 	router.Group(func(r chi.Router) {
@@ -32,7 +32,7 @@ func chiBefore(tokenAuth *chijwtauth.JWTAuth) http.Handler {
 	return router
 }
 
-// chiAuth returns the Auth of that server.
+// chiAuth returns the Auth that replaces the middleware of chiBefore.
 func chiAuth(key keys.Source) (*jwtauth.Auth, error) {
 	return jwtauth.New(key,
 		jwtauth.WithAnyContainer(),
@@ -64,7 +64,7 @@ func admin(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprintf(w, "hello, user %d", own.UserID)
 }
 
-// This is the server after the move, when there are no more old tokens.
+// After the move, when there are no old tokens any more, this is the whole server.
 func Example_fromChi() {
 	key, err := keys.Generate("EdDSA")
 	if err != nil {
@@ -97,8 +97,9 @@ func Example_fromChi() {
 	// with garbage: 401 {"code":"token_not_valid","detail":"The token is not valid."}
 }
 
-// chiTransition returns the Auth that verifies while there are old tokens, and the Auth
-// that issues, which stays.
+// chiTransition returns two Auths that share a ring. verifying also accepts old tokens, and
+// is dropped when they have expired. issuing issues the new tokens, and later verifies
+// them, too.
 func chiTransition(newKey keys.Key, oldSecret []byte) (ring *keys.Ring, verifying, issuing *jwtauth.Auth, err error) {
 	ring, err = keys.NewRing(newKey, keys.HS256(oldSecret)) // the first signs, both verify
 	if err != nil {

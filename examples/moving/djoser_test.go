@@ -22,8 +22,8 @@ import (
 	"github.com/joinednode/jwtauth/session"
 )
 
-// Django 3.2.25 issued these tokens, with djangorestframework-simplejwt 5.2.2 and djoser
-// 2.1.0, for the user with the ID 1, at djangoTime.
+// These are tokens that Django 3.2.25 issued for the user with the ID 1 at djangoTime, with
+// djangorestframework-simplejwt 5.2.2 and djoser 2.1.0.
 const (
 	secretKey     = "django-insecure-q7(example-only-not-a-secret)#w0x2m9k$4v&b1z!e5r6t8y3u"
 	djangoRefresh = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJ0b2tlbl90eXBlIjoicmVmcmVzaCIsImV4cCI6MTc5NTM3OTMzNSwiaWF0IjoxNzk1MjkyOTM1LCJqdGkiOiI0NjM3YzljODYzNDE0ZDA2OGNhYjE2MDA0YjdkZTRjNSIsInVzZXJfaWQiOjF9.X_Ir_WnHIX1mJeyJyZOwnoWn-XPt11bv2rIsUZ1OwCA"
@@ -32,7 +32,7 @@ const (
 
 var djangoTime = time.Unix(1795292935, 0)
 
-// active stands for a look-up of the user.
+// active reports whether a user may still log in. A real service would ask its database.
 func active(_ context.Context, id string) (bool, error) { return id != "13", nil }
 
 func checkPassword(_ *http.Request, c session.Credentials) (string, []session.LoginOption, error) {
@@ -42,8 +42,9 @@ func checkPassword(_ *http.Request, c session.Credentials) (string, []session.Lo
 	return "1", nil, nil // the user's ID
 }
 
-// takeOver is the endpoint refresh/ during the move. It exchanges a refresh token of
-// Django for a session, once. It passes any other request on to next.
+// takeOver returns the handler of refresh/ during the move. If a request has a refresh
+// token of Django, the handler revokes the token and starts a session in its place. It
+// passes any other request on to next.
 func takeOver(django *jwtauth.Auth, list *revoke.List, sessions *session.Manager, exchanged *expvar.Int, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(io.LimitReader(r.Body, 64<<10))
@@ -82,7 +83,7 @@ func takeOver(django *jwtauth.Auth, list *revoke.List, sessions *session.Manager
 	})
 }
 
-// newSessions returns what replaces djoser's JWT endpoints.
+// newSessions returns a Manager whose Handler replaces djoser's JWT endpoints.
 func newSessions(newKey keys.Source, list *revoke.List, opts ...session.Option) (*session.Manager, error) {
 	return session.New(newKey, session.NewMemory(), append(opts,
 		session.WithSimpleJWTBodies(),
@@ -109,8 +110,8 @@ func newDjango(secretKey string, list *revoke.List, opts ...jwtauth.Option) (*jw
 	)...)
 }
 
-// newDjangoMux serves the endpoints that clients of Django call, while some have its
-// tokens.
+// newDjangoMux returns a handler for the endpoints that clients of Django call. It is for
+// the time in which some clients still have Django's tokens.
 func newDjangoMux(django *jwtauth.Auth, list *revoke.List, sessions *session.Manager, exchanged *expvar.Int) http.Handler {
 	mux := http.NewServeMux()
 	own := sessions.Handler(checkPassword)
@@ -122,7 +123,8 @@ func newDjangoMux(django *jwtauth.Auth, list *revoke.List, sessions *session.Man
 	return mux
 }
 
-// moved returns a whole server at the time of Django's tokens.
+// moved returns a whole server whose clock stands at t, and its counter of exchanged
+// tokens. revoked has the IDs of Django's tokens that are revoked from the start.
 func moved(t time.Time, revoked ...string) (http.Handler, *expvar.Int) {
 	clock := func() time.Time { return t }
 	list := must(revoke.New(revoke.NewMemory(), revoke.WithClock(clock)))
@@ -137,7 +139,7 @@ func moved(t time.Time, revoked ...string) (http.Handler, *expvar.Int) {
 	return newDjangoMux(must(newDjango(secretKey, list, jwtauth.WithClock(clock))), list, sessions, exchanged), exchanged
 }
 
-// post sends JSON, and returns the status and the object of the response.
+// post sends JSON, and returns the status of the response and its JSON object.
 func post(h http.Handler, path, body string) (int, map[string]any) {
 	status, text := call(h, "POST", path, func(r *http.Request) {
 		r.Header.Set("Content-Type", "application/json")

@@ -19,7 +19,7 @@ import (
 	"github.com/joinednode/jwtauth/keys"
 )
 
-// byHand is a typical handwritten middleware with golang-jwt.
+// byHand returns a handler that checks tokens with golang-jwt, as many programs do.
 func byHand(alg string, key any) http.Handler {
 	type tenantClaims struct {
 		Tenant string `json:"tenant"`
@@ -57,7 +57,7 @@ func orders(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprintf(w, "the orders of %s, for %s", claims.Container, claims.Subject)
 }
 
-// This is the server after the move, when there are no more old tokens.
+// After the move, when there are no old tokens any more, this is the whole server.
 func Example_fromGolangJWT() {
 	key, err := keys.Generate("EdDSA")
 	if err != nil {
@@ -88,8 +88,9 @@ func Example_fromGolangJWT() {
 	// another: 403 {"code":"token_not_valid","detail":"The token is not valid.","reason":"wrong_container"}
 }
 
-// golangJWTTransition returns the Auth that verifies while there are old tokens, and the
-// Auth that issues, which stays.
+// golangJWTTransition returns two Auths that share a ring. verifying also accepts old
+// tokens, and is dropped when they have expired. issuing issues the new tokens, and later
+// verifies them, too.
 func golangJWTTransition(newKey, oldKey keys.Key) (ring *keys.Ring, verifying, issuing *jwtauth.Auth, err error) {
 	ring, err = keys.NewRing(newKey, oldKey) // the first signs, both verify
 	if err != nil {
@@ -170,7 +171,8 @@ func rsaAuths(newKey keys.Key, public *rsa.PublicKey) (auth, old *jwtauth.Auth, 
 	return auth, old, err
 }
 
-// A ring cannot do this: the old key is a key pair, and its tokens have no kid.
+// The old key is a key pair whose tokens have no kid. A ring cannot verify such tokens, so
+// there is an Auth for each key.
 func Example_fromGolangJWTKeyPair() {
 	private := must(rsa.GenerateKey(rand.Reader, 2048))
 	old := sign(jwt.SigningMethodRS256, private, nil, with(jwt.MapClaims{"sub": "alice", "tenant": "acme", "aud": "orders"}))

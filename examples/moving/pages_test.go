@@ -1,5 +1,5 @@
-// Package moving_test has the code of the pages docs/from-*.md. It is compiled and run
-// beside the libraries that the pages are about.
+// Package moving_test has the code of the pages docs/from-*.md. Its tests compare the
+// responses of jwtauth with those of the libraries that the pages are about.
 package moving_test
 
 import (
@@ -40,7 +40,8 @@ func countOld(issuer string, old *expvar.Int, next http.Handler) http.Handler {
 	})
 }
 
-// must keeps the examples short. A server would log the error and stop.
+// must returns value, and panics if there is an error. It keeps the examples short. A real
+// server would log the error and stop.
 func must[T any](value T, err error) T {
 	if err != nil {
 		panic(err)
@@ -48,7 +49,7 @@ func must[T any](value T, err error) T {
 	return value
 }
 
-// newPair returns the key of the new server, and its public half.
+// newPair returns a new key for the server after the move, and the public half of the key.
 func newPair() (keys.Key, crypto.PublicKey) {
 	public, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -57,7 +58,8 @@ func newPair() (keys.Key, crypto.PublicKey) {
 	return keys.Signer(private).WithID("2026-11"), public
 }
 
-// call sends a request to a real server, and returns the status and the body.
+// call starts a server for one request, and returns the status and the body of the
+// response.
 func call(h http.Handler, method, path string, change ...func(*http.Request)) (int, string) {
 	server := httptest.NewServer(h)
 	defer server.Close()
@@ -70,7 +72,7 @@ func call(h http.Handler, method, path string, change ...func(*http.Request)) (i
 	return response.StatusCode, strings.TrimSpace(string(must(io.ReadAll(response.Body))))
 }
 
-// get prints the response to a call with a token.
+// get makes a call with a token, and prints the response after the name who.
 func get(who string, h http.Handler, path, token string) {
 	status, body := call(h, "GET", path, bearer(token))
 	fmt.Printf("%s: %d %s\n", who, status, body)
@@ -84,7 +86,7 @@ func header(name, value string) func(*http.Request) {
 	return func(r *http.Request) { r.Header.Add(name, value) }
 }
 
-// sign signs a token with any key.
+// sign returns a token. head adds header fields, or removes them if they are nil.
 func sign(method jwt.SigningMethod, key any, head map[string]any, claims jwt.MapClaims) string {
 	token := jwt.NewWithClaims(method, claims)
 	for name, value := range head {
@@ -95,7 +97,8 @@ func sign(method jwt.SigningMethod, key any, head map[string]any, claims jwt.Map
 	return must(token.SignedString(key))
 }
 
-// with returns claims that are valid for an hour, with changes.
+// with returns claims that are valid for an hour. changes replace claims, or remove them
+// if they are nil.
 func with(changes jwt.MapClaims) jwt.MapClaims {
 	claims := jwt.MapClaims{"exp": time.Now().Add(time.Hour).Unix(), "iat": time.Now().Unix()}
 	for name, value := range changes {
@@ -106,8 +109,8 @@ func with(changes jwt.MapClaims) jwt.MapClaims {
 	return claims
 }
 
-// difference is a request to which the old library and this one respond with these
-// statuses, as the pages say.
+// difference is a request, with the statuses that the old library and this one respond
+// with. The pages say the same.
 type difference struct {
 	name     string
 	method   string // GET if empty
@@ -123,15 +126,15 @@ func testDifferences(t *testing.T, path string, old, here http.Handler, cases []
 				method = c.method
 			}
 			status, body := call(old, method, path, c.change...)
-			require.Equal(t, c.old, status, "the former library: %s", body)
+			require.Equal(t, c.old, status, "the status from the former library, with the body %s", body)
 			status, body = call(here, method, path, c.change...)
-			require.Equal(t, c.new, status, "this one: %s", body)
+			require.Equal(t, c.new, status, "the status from this library, with the body %s", body)
 		})
 	}
 }
 
-// hostile returns tokens that an attacker can make from an authentic one and the public
-// keys.
+// hostile returns tokens that an attacker can make from an authentic token and the public
+// key.
 func hostile(t *testing.T, authentic, kid string, public crypto.PublicKey) map[string]string {
 	t.Helper()
 	part := strings.Split(authentic, ".")
@@ -160,8 +163,8 @@ func hostile(t *testing.T, authentic, kid string, public crypto.PublicKey) map[s
 	}
 }
 
-// testHostile requires that the authentic token is accepted, and every other one
-// rejected.
+// testHostile requires that the handler accepts the authentic token, and rejects every
+// token that an attacker makes from it.
 func testHostile(t *testing.T, h http.Handler, path, authentic, kid string, public crypto.PublicKey) {
 	t.Helper()
 	status, body := call(h, "GET", path, bearer(authentic))
@@ -174,8 +177,8 @@ func testHostile(t *testing.T, h http.Handler, path, authentic, kid string, publ
 	}
 }
 
-// sources maps each page to the file here that has its code. If the page's library is a
-// Go module, its version must be that in go.mod.
+// sources maps each page to the file in this folder that has the page's code. If the page
+// is about a Go module, it must name the version of the module in go.mod.
 var sources = map[string]struct{ file, module string }{
 	"from-go-chi-jwtauth.md":          {"chi_test.go", "github.com/go-chi/jwtauth/v5"},
 	"from-auth0-go-jwt-middleware.md": {"auth0_test.go", "github.com/auth0/go-jwt-middleware/v3"},
@@ -186,25 +189,25 @@ var sources = map[string]struct{ file, module string }{
 func TestThePagesShowCodeOfTheExamples(t *testing.T) {
 	pages, err := filepath.Glob("../../docs/from-*.md")
 	require.NoError(t, err)
-	require.Len(t, pages, len(sources), "each page has an entry in sources")
+	require.Len(t, pages, len(sources), "sources must have one entry for each page")
 	shared := read(t, "pages_test.go")
 	mod := read(t, "../go.mod")
 	for _, path := range pages {
 		t.Run(filepath.Base(path), func(t *testing.T) {
 			page, source := read(t, path), sources[filepath.Base(path)]
-			require.NotEmpty(t, source.file, "the page has no entry in sources")
+			require.NotEmpty(t, source.file, "sources has no entry for the page")
 			code := read(t, source.file)
-			require.Regexp(t, `(?s)\nfunc Example\w*\(\) \{.*\n\t// Output:`, code, "the file has no example that is run")
+			require.Regexp(t, `(?s)\nfunc Example\w*\(\) \{.*\n\t// Output:`, code, "the file has no example with an Output comment, so none runs")
 			blocks := regexp.MustCompile("(?ms)^```go\n(.*?)^```").FindAllStringSubmatch(page, -1)
 			require.NotEmpty(t, blocks, "the page has no code")
 			for _, block := range blocks {
 				found := contains(code, block[1]) || contains(shared, block[1])
-				require.True(t, found, "not in %s, line by line:\n%s", source.file, block[1])
+				require.True(t, found, "%s does not contain these lines of the page:\n%s", source.file, block[1])
 			}
 			if source.module != "" {
 				version := regexp.MustCompile(regexp.QuoteMeta(source.module) + ` (v\S+)`).FindStringSubmatch(mod)
 				require.NotNil(t, version, "go.mod has no %s", source.module)
-				require.True(t, strings.Contains(page, version[1]), "the page was checked against another version than %s", version[1])
+				require.True(t, strings.Contains(page, version[1]), "the page does not name %s, the version in go.mod", version[1])
 			}
 		})
 	}
@@ -217,7 +220,7 @@ func read(t *testing.T, name string) string {
 	return string(text)
 }
 
-// contains reports whether whole lines of code are part of a source. It ignores
+// contains reports whether source has the lines of code, one after the other. It ignores
 // indentation.
 func contains(source, code string) bool {
 	return strings.Contains(flush(source), flush(code))

@@ -6,15 +6,15 @@ import (
 	"github.com/joinednode/jwtauth"
 )
 
-// recipe is a recipe, and who may run it.
+// recipe holds what a recipe does, and who may run it.
 type recipe struct {
 	policy jwtauth.Policy
 	// run does the recipe's work and returns its message.
 	run func(r *http.Request) string
 }
 
-// catalogue holds the recipes by container and name. In a real service it is a table that
-// owners change at any time, so it is read on every request.
+// catalogue holds the recipes by container and name. In a real service this is a database
+// table that owners may change at any time. So it is read on every request.
 type catalogue map[string]map[string]recipe
 
 // demoCatalogue returns a public and a private recipe in each of two containers.
@@ -34,15 +34,16 @@ func demoCatalogue() catalogue {
 	return c
 }
 
-// of returns the recipe that a request names.
+// of returns the recipe that a request names, and reports whether there is one.
 func (c catalogue) of(r *http.Request) (recipe, bool) {
 	found, ok := c[r.PathValue("container")][r.PathValue("recipe")]
 	return found, ok
 }
 
-// rule returns the rule of a request, for Auth.Protect. A recipe that does not exist is private, so that only
-// clients with a token of the container learn which ones exist. A look-up that can fail
-// would return its error here, which is answered with 503: it fails closed.
+// rule returns the rule of a request, for Auth.Protect. A recipe that does not exist is
+// private, so that only clients with a token of the container learn which recipes exist.
+// If a look-up can fail, return its error here: the response is then 503, and the recipe
+// does not run.
 func (c catalogue) rule(r *http.Request) (jwtauth.Rule, error) {
 	found, ok := c.of(r)
 	if !ok {

@@ -1,13 +1,14 @@
-// Command recipes is a small service with public and private recipes in containers, as
-// package jwtauth was made for:
+// Command recipes is a small service with public and private recipes in containers. Such
+// services are what package jwtauth was made for:
 //
 //	go run ./examples/recipes
 //
 // It prints curl commands for every kind of call, and serves a page with buttons for the
-// same calls. Its keys are in a file, so tokens survive a restart, and a change of the
-// file rotates the keys. Revocations are in a SQLite file beside it, or in the database
-// of -store, which several processes may share. Services that only verify find the public
-// keys at /.well-known/jwks.json. To watch a rotation in printed steps:
+// same calls. The signing keys are in a file, so tokens survive a restart. The service
+// follows changes of the file, so the keys can be rotated there. Revocations are in a
+// SQLite file beside it, or in the database of -store, which several processes may share.
+// Services that only verify tokens find the public keys at /.well-known/jwks.json. To
+// watch a rotation in printed steps:
 //
 //	go run ./examples/recipes -rotate 10s
 package main
@@ -46,7 +47,7 @@ func main() {
 	}
 }
 
-// run serves until ctx ends. It returns nil once all requests have been answered.
+// run serves until ctx ends, then waits for the current requests and returns nil.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("recipes", flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // main prints the error
@@ -54,7 +55,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	data := flags.String("data", ".recipes", "`folder` that keeps the keys, in keys.jwks, and the revocations")
 	where := flags.String("store", "", stores.Usage)
 	alg := flags.String("alg", "EdDSA", "`algorithm` of the key that is created at the first start; an existing keys.jwks keeps its own")
-	rotate := flags.Duration("rotate", 0, "rotate the signing key, for watching, one step per `interval` of at least 1s (default 0, never)")
+	rotate := flags.Duration("rotate", 0, "take a step of a key rotation every `interval` of at least 1s, to watch it (default 0, never)")
 	ownerKey := flags.String("owner-key", "", "`password` of the containers' owner (default random, printed at the start)")
 	verbose := flags.Bool("v", false, "log every call, and every rejected token with the reason")
 	switch err := flags.Parse(args); {
@@ -68,7 +69,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	case flags.NArg() > 0:
 		return fmt.Errorf("unexpected argument %q (see -help)", flags.Arg(0))
 	case *rotate != 0 && *rotate < time.Second:
-		// Ring.Run checks the file every second, and would miss steps.
+		// Ring.Run checks the file once a second, so it would miss shorter steps.
 		return fmt.Errorf("-rotate is %v; use 1s or more, or 0 for never (see -help)", *rotate)
 	}
 
@@ -98,7 +99,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	// A list that was never read denies every request, so read it before serving.
+	// Every request is denied until the revocation list has been read once, so read it
+	// before serving.
 	if err := list.Sync(ctx); err != nil {
 		return err
 	}
@@ -117,12 +119,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	fmt.Fprint(stdout, banner)
 
-	// The goroutines end with the server, and before run returns.
+	// When serve returns, stop ends the goroutines, and Wait waits for them.
 	ctx, stop := context.WithCancel(ctx)
 	var beside sync.WaitGroup
 	defer beside.Wait()
 	defer stop()
-	beside.Go(func() { ring.Run(ctx) }) // the error is that of ctx
+	beside.Go(func() { ring.Run(ctx) }) // returns only the error of ctx
 	beside.Go(func() { list.Run(ctx) })
 	if *rotate > 0 {
 		beside.Go(func() { rotating.run(ctx) })
@@ -130,8 +132,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	return serve(ctx, newServer(handler, logger), listener, logger)
 }
 
-// openRing opens the file of keys, or creates it at the first start. Only this account
-// can enter the folder, and LoadOrCreateRing rejects a file that other accounts can read.
+// openRing opens the key file, or creates it and its folder at the first start. It gives
+// only this account access to them. LoadOrCreateRing rejects an existing file that other
+// accounts can read.
 func openRing(file, alg string) (*keys.Ring, error) {
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		return nil, err
@@ -139,8 +142,8 @@ func openRing(file, alg string) (*keys.Ring, error) {
 	return keys.LoadOrCreateRing(file, alg)
 }
 
-// newServer returns a server that limits what one client can occupy. By default net/http
-// has no timeouts.
+// newServer returns a server with timeouts, which net/http does not set by default, so
+// that a slow client cannot hold a connection for long.
 func newServer(handler http.Handler, logger *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler:           handler,
@@ -148,13 +151,13 @@ func newServer(handler http.Handler, logger *slog.Logger) *http.Server {
 		ReadTimeout:       15 * time.Second,
 		WriteTimeout:      15 * time.Second,
 		IdleTimeout:       time.Minute,
-		MaxHeaderBytes:    16 << 10, // a token may have 8 KiB
+		MaxHeaderBytes:    16 << 10, // jwtauth accepts tokens of up to 8 KiB
 		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
 	}
 }
 
-// shutdownTimeout is how long current requests may take at a shutdown: longer than the
-// timeouts above allow any request.
+// shutdownTimeout is how long a shutdown waits for the current requests. It is longer than
+// the timeouts of newServer.
 const shutdownTimeout = 20 * time.Second
 
 func serve(ctx context.Context, server *http.Server, listener net.Listener, logger *slog.Logger) error {
@@ -176,8 +179,8 @@ func serve(ctx context.Context, server *http.Server, listener net.Listener, logg
 	return nil
 }
 
-// baseURL returns the address at which this machine reaches the server. If the server
-// listens on all addresses, that is the loopback one.
+// baseURL returns the URL at which a client on this machine reaches the server. If the
+// server listens on all addresses, the URL has the loopback address.
 func baseURL(addr net.Addr) string {
 	host, port, _ := net.SplitHostPort(addr.String()) // a TCP address has both
 	if net.ParseIP(host).IsUnspecified() {
@@ -186,17 +189,17 @@ func baseURL(addr net.Addr) string {
 	return "http://" + net.JoinHostPort(host, port)
 }
 
-// instructions are shell commands, printed at the start. They can be pasted one by one or
-// all at once.
+// instructions holds the values for the shell commands that are printed at the start. The
+// commands can be pasted one by one or all at once.
 type instructions struct {
 	url      string
 	ownerKey string // "" if it was given with -owner-key
 	jwks     bool   // whether the public keys are served
-	schedule string // of the rotation, "" without one
+	schedule string // shell comments about the rotation, "" without one
 }
 
-// String never prints an owner key that was given with -owner-key. It would end up in
-// logs and in the terminal's scrollback.
+// String returns the commands. They never contain an owner key that was given with
+// -owner-key, since it would end up in logs and in the terminal's scrollback.
 func (i instructions) String() string {
 	ownerKey := "# Put the -owner-key of this run into OWNER_KEY first"
 	if i.ownerKey != "" {
@@ -218,45 +221,45 @@ const curlLines = `# Open {url}/ for a page with these calls. Ctrl-C ends the pr
 # Create a token for the container demo, as its owner: 200
 curl -sS -i -X POST -u "demo:$OWNER_KEY" "{url}/create-token/demo"
 
-# Keep such a token for the next calls, and one for the container other
+# Keep another such token for the next calls, and one for the container other
 TOKEN=$(curl -sS -X POST -u "demo:$OWNER_KEY" "{url}/create-token/demo" | sed -E 's/.*"token":"([^"]+)".*/\1/')
 OTHER=$(curl -sS -X POST -u "other:$OWNER_KEY" "{url}/create-token/other" | sed -E 's/.*"token":"([^"]+)".*/\1/')
 
-# A private recipe, with the token in the header: 200
+# Call a private recipe, with the token in the header: 200
 curl -sS -i -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" -d '{"hi":"me"}' "{url}/run/demo/notify"
 
-# The same with the token in the query: 200
+# Call it with the token in the query: 200
 curl -sS -i "{url}/run/demo/notify?token=$TOKEN"
 
-# Without a token: 403
+# Call it without a token: 403
 curl -sS -i "{url}/run/demo/notify"
 
-# With a token of another container: 403
+# Call it with a token of another container: 403
 curl -sS -i -H "Authorization: Bearer $OTHER" "{url}/run/demo/notify"
 
-# A public recipe, without a token: 200
+# Call a public recipe, without a token: 200
 curl -sS -i "{url}/run/demo/hello"
 
 # Revoke the token, as the owner of its container. It stays revoked after a restart: 200
 curl -sS -i -u "demo:$OWNER_KEY" -d "token=$TOKEN" "{url}/revoke"
 
-# The same private recipe with the revoked token: 403
+# Call the private recipe with the revoked token: 403
 curl -sS -i -H "Authorization: Bearer $TOKEN" "{url}/run/demo/notify"
 
 # Revoke all tokens of the container, including a new one: 204
 TOKEN=$(curl -sS -X POST -u "demo:$OWNER_KEY" "{url}/create-token/demo" | sed -E 's/.*"token":"([^"]+)".*/\1/')
 curl -sS -i -X POST -u "demo:$OWNER_KEY" "{url}/revoke-all/demo"
 
-# With the new token: 403
+# Call the private recipe with the new token: 403
 curl -sS -i -H "Authorization: Bearer $TOKEN" "{url}/run/demo/notify"
 
-# With a token that was created afterwards: 200
+# Call it with a token that was created after the revocation: 200
 TOKEN=$(curl -sS -X POST -u "demo:$OWNER_KEY" "{url}/create-token/demo" | sed -E 's/.*"token":"([^"]+)".*/\1/')
 curl -sS -i -H "Authorization: Bearer $TOKEN" "{url}/run/demo/notify"
 
 `
 
-const jwksLines = `# The public keys, for services that only verify: 200
+const jwksLines = `# Fetch the public keys, as a service that only verifies tokens does: 200
 curl -sS -i "{url}/.well-known/jwks.json"
 
 `

@@ -23,8 +23,8 @@ import (
 	"github.com/joinednode/jwtauth/examples/internal/stores/storestest"
 )
 
-// asProgram makes this test binary the program itself, for tests that need a process of
-// its own, such as those of signals and exit codes.
+// asProgram is the environment variable that makes this test binary run main. Tests of
+// signals and exit codes need a separate process.
 const asProgram = "RECIPES_TEST_AS_PROGRAM"
 
 func TestMain(m *testing.M) {
@@ -44,17 +44,17 @@ func program(t *testing.T, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// running is a program under test, on a port of its own.
+// running is the program under test, which runs in this process on a free port.
 type running struct {
 	url, banner string
-	out, logs   *lockedBuffer // out has what comes after the banner
+	out, logs   *lockedBuffer // out has what the program prints after the banner
 	stop        func() error
 }
 
 var addressIn = regexp.MustCompile(`http://[^/ ]+`)
 
-// start returns once the program has printed its banner. It then listens, and clients
-// wait until it accepts.
+// start runs the program, and returns once it has printed its banner. The program already
+// listens then, so a client that connects too early only waits.
 func start(t *testing.T, args ...string) running {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -82,14 +82,14 @@ func start(t *testing.T, args ...string) running {
 	return r
 }
 
-// readBanner reads what the program prints at the start, in one write.
+// readBanner returns what the program prints at the start, which it does in one write.
 func readBanner(out io.Reader) string {
 	banner := make([]byte, 64<<10)
 	n, _ := out.Read(banner) // empty if the program failed
 	return string(banner[:n])
 }
 
-// lockedBuffer is written by the server's goroutines and read by the test.
+// lockedBuffer is a buffer that goroutines of the server write while the test reads it.
 type lockedBuffer struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -107,7 +107,8 @@ func (b *lockedBuffer) String() string {
 	return b.buf.String()
 }
 
-// shell runs commands as if they were pasted, with additional environment variables.
+// shell runs commands as if they were pasted into a shell, and returns their output. env
+// adds environment variables.
 func shell(t *testing.T, script string, env ...string) string {
 	t.Helper()
 	for _, needed := range []string{"bash", "curl", "sed"} {
@@ -192,7 +193,7 @@ func TestTokensOutliveARestart(t *testing.T) {
 	require.NotEqual(t, first.ownerKey(t), second.ownerKey(t), "every start has a new random owner key")
 
 	other := start(t, "-data", t.TempDir())
-	require.Equal(t, 403, notify(t, other.url, "demo", token).status, "another folder has another key")
+	require.Equal(t, 403, notify(t, other.url, "demo", token).status, "the key of another folder did not sign this token")
 }
 
 func TestWhatWasRevokedOutlivesARestart(t *testing.T) {
@@ -210,7 +211,7 @@ func TestWhatWasRevokedOutlivesARestart(t *testing.T) {
 	})
 }
 
-// Two processes over one database act as one service.
+// Two processes that share a database must act as one service.
 func TestWhatOneProcessRevokesAnotherRefuses(t *testing.T) {
 	storestest.Each(t, func(t *testing.T, flags ...string) {
 		flags = append(flags, "-data", t.TempDir())
@@ -281,15 +282,15 @@ func TestARequestUnderWayIsAnsweredBeforeTheProgramEnds(t *testing.T) {
 		"\r\nContent-Length: 11\r\nExpect: 100-continue\r\n\r\n")
 	require.NoError(t, err)
 	reader := bufio.NewReader(conn)
-	// The server asks for the body when the recipe reads it, so the request is being
-	// served.
+	// The server sends 100 Continue when the recipe begins to read the body. So the request
+	// is now being served.
 	interim, err := http.ReadResponse(reader, nil)
 	require.NoError(t, err)
 	require.Equal(t, 100, interim.StatusCode)
 
 	ended := make(chan error, 1)
 	go func() { ended <- r.stop() }()
-	for { // until new connections are rejected, so the shutdown has begun
+	for { // wait until the server rejects new connections, since then the shutdown has begun
 		late, err := net.Dial("tcp", address)
 		if err != nil {
 			break

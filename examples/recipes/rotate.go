@@ -12,26 +12,26 @@ import (
 	"github.com/joinednode/jwtauth/keys"
 )
 
-// rotation rotates the signing key in a ring's file again and again, one step at a time.
-// Only one program may do so with a file: two that save at the same time would undo each
-// other's step.
+// rotation rotates the signing key in a key file again and again, one step at a time. Only
+// one program may rotate the keys of a file. Two programs that save it at the same time
+// would undo each other's steps.
 //
-// A step changes only the file. Every server that shares the file, this one included,
-// learns of the change from Ring.Run. So memory and file cannot differ: a step that fails
-// has changed neither, and is tried again.
+// A step changes only the file. Ring.Run then updates the keys in this server, and in
+// every other server that shares the file. So a step that fails has changed neither the
+// file nor the keys in memory, and can be tried again.
 type rotation struct {
 	file   string
 	every  time.Duration
 	stdout io.Writer
 	logger *slog.Logger
-	// halfDone is set if the file held more than one key at the start: a program ended
-	// between two steps, and it left no trace of which. The first step then retires every
-	// key that does not sign. Tokens of those keys were issued before this program
-	// started, and are valid until that step.
+	// halfDone is set if the file held more than one key at the start. Then a program has
+	// ended between two steps, and the file does not show which. So the first step retires
+	// every key that does not sign. Tokens of these keys are accepted until then.
 	halfDone bool
 }
 
-// step changes a ring. It returns what it did, and the next step.
+// step is one step of the rotation. It changes the ring, and returns a description of the
+// change, and the next step.
 type step func(*keys.Ring) (did string, then step, err error)
 
 // run takes a step at each interval, until ctx ends.
@@ -57,7 +57,8 @@ func (r rotation) run(ctx context.Context) {
 	}
 }
 
-// take takes a step, and prints what it did once the file has been saved.
+// take takes a step, saves the file and then prints what the step did. It returns the next
+// step.
 func (r rotation) take(due step) (then step, err error) {
 	ring, err := keys.OpenRing(r.file)
 	if err != nil {
@@ -74,8 +75,9 @@ func (r rotation) take(due step) (then step, err error) {
 	return then, nil
 }
 
-// publish is the first step. If it is tried again, it makes another key. If the first one
-// has reached the file, it is later retired with the others.
+// publish is the first step. It adds a new key, which does not sign yet. If saving fails
+// and the step is tried again, it adds another new key. Should the first one have reached
+// the file anyway, retire later removes it with the others.
 func publish(ring *keys.Ring) (string, step, error) {
 	alg, err := signingAlgorithm(ring)
 	if err != nil {
@@ -91,11 +93,13 @@ func publish(ring *keys.Ring) (string, step, error) {
 	return fmt.Sprintf("published: %q verifies; %q still signs", next.ID(), ring.IDs()[0]), sign(next), nil
 }
 
-// sign is the second step. next is the key that publish has added.
+// sign returns the second step, in which next becomes the key that signs. publish has
+// added this key.
 func sign(next keys.Key) step {
 	return func(ring *keys.Ring) (string, step, error) {
 		if !slices.Contains(ring.IDs(), next.ID()) {
-			// The other program may have had a reason, and verifiers may not know the key.
+			// Do not add the key again. The other program may have removed it on purpose,
+			// and verifiers may not have fetched it.
 			return fmt.Sprintf("starting over: another program removed %q from the file", next.ID()), publish, nil
 		}
 		if err := ring.Rotate(next); err != nil {
@@ -116,7 +120,8 @@ func retire(ring *keys.Ring) (string, step, error) {
 	return fmt.Sprintf("retired: %s; %q signs", quoted(ids[1:]), ids[0]), publish, nil
 }
 
-// quoted returns a list of key IDs. An ID in a file may be any string.
+// quoted returns a list of key IDs. It quotes them, since an ID in a file may be any
+// string, even one with a line break.
 func quoted(ids []string) string {
 	if len(ids) == 0 {
 		return "none"
@@ -134,7 +139,8 @@ func signingAlgorithm(ring *keys.Ring) (string, error) {
 	return alg, err
 }
 
-// schedule returns, as shell comments, when a rotation that starts now takes its steps.
+// schedule returns shell comments that tell when each step is due, for a rotation that
+// starts now.
 func (r rotation) schedule(now time.Time) string {
 	const retired = "every key that does not sign is retired: its tokens are rejected"
 	steps := []string{"the next key is published, but does not sign yet", "the next key signs, and the previous one still verifies", retired}
@@ -142,7 +148,7 @@ func (r rotation) schedule(now time.Time) string {
 		steps = append([]string{retired}, steps...)
 	}
 	var text strings.Builder
-	fmt.Fprintf(&text, "# The signing key rotates, one step every %v. The server uses it within a second:\n", r.every)
+	fmt.Fprintf(&text, "# The signing key rotates, one step every %v. The server follows each step within a second:\n", r.every)
 	for _, what := range steps {
 		now = now.Add(r.every)
 		fmt.Fprintf(&text, "#   %s  %s\n", now.Format(time.DateTime), what)

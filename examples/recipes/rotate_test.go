@@ -23,19 +23,19 @@ import (
 	"github.com/joinednode/jwtauth/keys"
 )
 
-// rotating is the whole service in a synctest bubble. Its keys rotate by one step every
-// minute.
+// rotating is the whole service in a synctest bubble, where time is simulated. It takes a
+// step of the rotation every minute.
 type rotating struct {
 	t         *testing.T
 	file      string
 	handler   http.Handler
 	out, logs lockedBuffer
 	began     time.Time
-	steps     int // the number of steps so far
+	steps     int // the number of steps that the test has waited for
 }
 
-// rotate calls test with a service whose keys are in a file, which is created if it is
-// missing. edit may change the rotation before it runs.
+// rotate calls test with a service whose keys are in file. It creates the file if there is
+// none. edit may change the rotation before it starts.
 func rotate(t *testing.T, file, alg string, test func(*testing.T, *rotating), edit ...func(*rotation)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -64,8 +64,8 @@ func ringFile(t *testing.T) string {
 	return filepath.Join(t.TempDir(), "keys.jwks")
 }
 
-// step lets time pass until one more step was taken and followed. It returns what was
-// printed meanwhile.
+// step lets time pass until the next step is due and the ring has read the file again. It
+// returns what was printed meanwhile.
 func (s *rotating) step() string {
 	s.t.Helper()
 	before := len(s.out.String())
@@ -85,7 +85,7 @@ func (s *rotating) mint() string {
 	return handle(s.t, s.handler, mintRequest(s.t, "", "demo", ownerKey)).token(s.t, "demo")
 }
 
-// accepts reports whether a token opens a private recipe.
+// accepts reports whether the service runs a private recipe for a token.
 func (s *rotating) accepts(token string) bool {
 	s.t.Helper()
 	got := s.send("GET", "/run/demo/notify", "Authorization", "Bearer "+token)
@@ -93,7 +93,7 @@ func (s *rotating) accepts(token string) bool {
 	return got.status == 200
 }
 
-// published returns the IDs in the served JWK Set, or nil if there is none.
+// published returns the key IDs in the served JWK Set, or nil if none is served.
 func (s *rotating) published() (kids []string) {
 	s.t.Helper()
 	got := s.send("GET", "/.well-known/jwks.json")
@@ -103,7 +103,7 @@ func (s *rotating) published() (kids []string) {
 	return idsOf(s.t, got.body)
 }
 
-// kept returns the IDs in the file.
+// kept returns the key IDs in the file.
 func (s *rotating) kept() []string {
 	s.t.Helper()
 	return idsOf(s.t, read(s.t, s.file))
@@ -133,8 +133,8 @@ func keysOf(t *testing.T, set string) []json.RawMessage {
 	return parsed.Keys
 }
 
-// tokenBy returns a token signed with a key in the file, whether or not the service signs
-// with it.
+// tokenBy returns a token signed with the given key of the file, even if the service signs
+// with another key.
 func (s *rotating) tokenBy(kid string) string {
 	s.t.Helper()
 	set := read(s.t, s.file)
@@ -149,7 +149,7 @@ func (s *rotating) tokenBy(kid string) string {
 	return token
 }
 
-// anotherRing returns another program's ring of the same file.
+// anotherRing returns a ring such as another program would open from the same file.
 func anotherRing(t *testing.T, file string) *keys.Ring {
 	t.Helper()
 	ring, err := keys.OpenRing(file)
@@ -171,8 +171,9 @@ func TestAKeyIsPublishedThenSignsAndThenTheOneBeforeIsRetired(t *testing.T) {
 				require.Len(t, s.kept(), 1)
 				old, was := s.kept()[0], read(t, s.file)
 				tokens := map[string]string{"before the first step": s.mint()}
-				// stage compares the keys in the file and the served ones with the
-				// expected keys, beginning with the one that signs.
+				// stage requires that printed is one line with the text says, and that the
+				// file and the served JWK Set have the keys kids, in this order. All tokens
+				// must be accepted, except those in refused.
 				stage := func(printed, says string, kids []string, refused ...string) {
 					t.Helper()
 					require.Equal(t, fmt.Sprintf("# %s  %s\n", s.began.Add(time.Duration(s.steps)*time.Minute).Format(time.DateTime), says), printed)
@@ -189,7 +190,7 @@ func TestAKeyIsPublishedThenSignsAndThenTheOneBeforeIsRetired(t *testing.T) {
 						require.Equal(t, !slices.Contains(refused, when), s.accepts(token), when)
 					}
 				}
-				for range 2 { // the second round is like the first
+				for range 2 { // the second round must go like the first
 					printed := s.step()
 					require.Len(t, s.kept(), 2)
 					next := s.kept()[1]
@@ -234,7 +235,7 @@ func TestAHalfDoneRotationGoesOnWithRetiring(t *testing.T) {
 
 			rotate(t, file, "EdDSA", func(t *testing.T, s *rotating) {
 				token, byOther := s.mint(), s.tokenBy(other)
-				require.Equal(t, left.IDs(), s.kept(), "nothing changes before the first step")
+				require.Equal(t, left.IDs(), s.kept(), "the file must not change before the first step")
 				require.True(t, s.accepts(byOther))
 
 				require.Contains(t, s.step(), fmt.Sprintf("retired: %q; %q signs\n", other, signs))
@@ -288,8 +289,9 @@ func TestAFileThatCannotBeWrittenStaysAsTheMemory(t *testing.T) {
 	newService(t, file, "EdDSA", demoCatalogue())
 	readOnly := func(*rotation) {}
 	if os.Geteuid() == 0 {
-		// Root can write into every folder except the one that lists its open files. The
-		// name by which the file was opened is gone, so it leads nowhere else.
+		// Root can write to every folder except /dev/fd, which lists the open files. So
+		// give the rotation the file's name there. The file was opened by a second name,
+		// which is removed, so that Save cannot resolve /dev/fd to another folder.
 		name := file + ".opened"
 		require.NoError(t, os.Link(file, name))
 		opened, err := os.Open(name)
@@ -382,11 +384,11 @@ func TestTheScheduleIsOfThisClockAndNotForProduction(t *testing.T) {
 				require.Contains(t, said, says)
 			}
 			for _, line := range lines {
-				require.True(t, strings.HasPrefix(line, "#"), "every line is a shell comment")
+				require.True(t, strings.HasPrefix(line, "#"), "every line must be a shell comment")
 			}
 		})
 	}
-	require.Equal(t, 10*24*time.Hour, jwtauth.DefaultTTL, "the ten days of the schedule")
+	require.Equal(t, 10*24*time.Hour, jwtauth.DefaultTTL, "the schedule names the lifetime of a token, ten days")
 }
 
 func TestTheProgramFollowsItsFile(t *testing.T) {
@@ -401,7 +403,7 @@ func TestTheProgramFollowsItsFile(t *testing.T) {
 	served := func() []string {
 		return idsOf(t, send(t, request(t, "GET", r.url+"/.well-known/jwks.json", "")).body)
 	}
-	// follows waits until the program has the keys that another program saved.
+	// follows saves the keys of another program, and waits until this program has them.
 	other := anotherRing(t, file)
 	follows := func(err error) {
 		t.Helper()
@@ -437,7 +439,8 @@ func TestTheProgramRotatesIfToldToAndEndsAfterAStep(t *testing.T) {
 	saved := func() bool { return len(idsOf(t, read(t, filepath.Join(data, "keys.jwks")))) == 2 }
 	require.Eventually(t, saved, time.Minute, 10*time.Millisecond)
 
-	// The step has not been printed yet, since the output is not read.
+	// The test does not read the output yet, so the program waits in the middle of the step,
+	// where it prints.
 	stop()
 	select {
 	case <-ended:

@@ -20,8 +20,8 @@ import (
 	"github.com/joinednode/jwtauth/revoke"
 )
 
-// newHandler returns the whole service. Its patterns name the container with which a
-// token is compared.
+// newHandler returns the whole service. The {container} in a pattern is the container
+// that a token must have.
 func newHandler(ring *keys.Ring, list *revoke.List, recipes catalogue, ownerKey string, logger *slog.Logger) (http.Handler, error) {
 	auth, err := jwtauth.New(ring, jwtauth.WithRevocations(list), jwtauth.WithLogger(logger))
 	if err != nil {
@@ -33,8 +33,8 @@ func newHandler(ring *keys.Ring, list *revoke.List, recipes catalogue, ownerKey 
 	mux.Handle("/revoke", list.Handler(auth, owner.mayRevoke))
 	mux.Handle("/revoke-all/{container}", revokeAll(list, auth.Issuer(), owner, logger))
 	run := auth.Protect(recipes.rule)(runRecipe(recipes, logger))
-	// CORS is outermost: a preflight has no token, and pages of other sites
-	// may also read a denial. Only recipes are open to them.
+	// CORS must wrap Protect, since a preflight request has no token, and since pages of
+	// other sites may also read a denial. Such pages can call recipes and nothing else.
 	mux.Handle("/run/{container}/{recipe}", anyOrigin().Handler(run))
 	if hasPublicKey(ring) {
 		mux.Handle("GET /.well-known/jwks.json", ring.JWKS())
@@ -43,25 +43,27 @@ func newHandler(ring *keys.Ring, list *revoke.List, recipes catalogue, ownerKey 
 	return withoutRedirects(mux), nil
 }
 
-// hasPublicKey reports whether there is a key to publish: a service that verifies with a
-// secret could also sign with it. It is called only at the start, so changing the file
-// from a secret to a key pair needs a restart.
+// hasPublicKey reports whether the signing key has a public half, which can be published.
+// A secret has none. hasPublicKey is called only at the start, so after a change of the
+// file from a secret to a key pair the program must be restarted.
 func hasPublicKey(ring *keys.Ring) bool {
 	alg, err := signingAlgorithm(ring)
 	return err == nil && !strings.HasPrefix(alg, "HS")
 }
 
-// errNotOwner is the same for every reason, so that a client learns nothing.
+// errNotOwner is returned for every reason, so that a client does not learn whether the
+// container exists or the password was wrong.
 var errNotOwner = errors.New("not the owner of this container")
 
-// owners returns the container whose owner sent a request.
+// owners authenticates a request, and returns the container whose owner sent it.
 type owners func(*http.Request) (container string, err error)
 
-// ownersBy authenticates owners with HTTP Basic, with the container as the user. A real
-// service would use its user database or a session. The error is always the same.
+// ownersBy returns a function that authenticates owners with HTTP Basic. The user name is
+// the container, and the password is the owner key. A real service would use its user
+// database or a session.
 func ownersBy(recipes catalogue, ownerKey string) owners {
-	// Hashes have the same length, and for such strings ConstantTimeCompare takes
-	// the same time.
+	// ConstantTimeCompare takes the same time only for strings of the same length, so
+	// compare hashes.
 	want := sha256.Sum256([]byte(ownerKey))
 	return func(r *http.Request) (string, error) {
 		user, password, _ := r.BasicAuth()
@@ -83,13 +85,14 @@ func (o owners) mayChange(r *http.Request, container string) error {
 	return err
 }
 
-// mayMint is the authorize function of the token endpoint.
+// mayMint authorizes a request to the token endpoint. Only the owner of a container may
+// create tokens for it.
 func (o owners) mayMint(r *http.Request, container string) ([]jwtauth.IssueOption, error) {
 	return nil, o.mayChange(r, container)
 }
 
-// mayRevoke is the authorize function of List.Handler. Any owner may send a token that is
-// not authentic (the zero Claims), since nothing is done with it.
+// mayRevoke authorizes a request to List.Handler. If the token is not authentic, c is the
+// zero Claims. Any owner may send such a token, since List.Handler then revokes nothing.
 func (o owners) mayRevoke(r *http.Request, c jwtauth.Claims) error {
 	if c.ExpiresAt.IsZero() {
 		_, err := o(r)
@@ -98,10 +101,11 @@ func (o owners) mayRevoke(r *http.Request, c jwtauth.Claims) error {
 	return o.mayChange(r, c.Container)
 }
 
-// revokeAll lets the owner of a container revoke every token issued for it so far. Tokens
-// issued afterwards are valid.
+// revokeAll returns a handler with which the owner of a container revokes every token that
+// was issued for it so far. Tokens issued afterwards are valid.
 func revokeAll(list *revoke.List, issuer string, owner owners, logger *slog.Logger) http.Handler {
-	// A browser may have stored the owner key. No page of another origin may use it.
+	// A browser that has stored the owner key would also send it for a page of another
+	// origin.
 	crossOrigin := http.NewCrossOriginProtection()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
@@ -132,8 +136,8 @@ func revokeAll(list *revoke.List, issuer string, owner owners, logger *slog.Logg
 }
 
 // anyOrigin allows pages of all sites to send requests with a token that they hold, and
-// to read the response. It never allows credentials that browsers send by themselves:
-// with those, any site could act as its visitor.
+// to read the responses. It never allows credentials that browsers send by themselves,
+// such as cookies. With these, a site could act in the name of its visitors.
 func anyOrigin() *cors.Cors {
 	return cors.New(cors.Options{
 		AllowedOrigins: []string{"*"},
@@ -147,24 +151,24 @@ func anyOrigin() *cors.Cors {
 // maxBody is the largest body of a request, in bytes.
 const maxBody = 64 << 10
 
-// answer is the response of a recipe.
+// answer is the body of a recipe's response.
 type answer struct {
 	Message string `json:"message"`
 	Caller  caller `json:"caller"`
-	// URL is the address as the recipe saw it, without the token.
+	// URL is the request's target as the recipe saw it, without the token.
 	URL  string          `json:"url"`
 	Data json.RawMessage `json:"data,omitempty"` // as it was posted
 }
 
-// caller is who sent the request, according to the token.
+// caller identifies the client by its token.
 type caller struct {
 	Kind    string    `json:"kind"` // "anonymous" or "token"
 	TokenID string    `json:"token_id,omitempty"`
 	Expires time.Time `json:"expires,omitzero"`
 }
 
-// runRecipe runs the recipe that a request names. Protect has already allowed the
-// request.
+// runRecipe returns a handler that runs the recipe named in the path. Protect must have
+// allowed the request before.
 func runRecipe(recipes catalogue, logger *slog.Logger) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		found, ok := recipes.of(r)
@@ -194,8 +198,8 @@ func runRecipe(recipes catalogue, logger *slog.Logger) http.Handler {
 	})
 }
 
-// readData returns the JSON of a body, or nil for an empty one. It answers a bad body
-// itself.
+// readData returns the JSON of a body, or nil if the body is empty. If the body is bad, it
+// writes the response and returns false.
 func readData(w http.ResponseWriter, r *http.Request) (json.RawMessage, bool) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	var tooLarge *http.MaxBytesError
@@ -213,8 +217,8 @@ func readData(w http.ResponseWriter, r *http.Request) (json.RawMessage, bool) {
 	return body, true
 }
 
-// writeProblem writes a response in the form of jwtauth's denials, so that clients need
-// to read only one form.
+// writeProblem writes an error with the JSON fields of jwtauth's denials, so that clients
+// have only one kind of error to parse.
 func writeProblem(w http.ResponseWriter, status int, code, detail string) {
 	writeJSON(w, status, struct {
 		Code   string `json:"code"`
@@ -233,12 +237,12 @@ func writeJSON(w http.ResponseWriter, status int, body any) {
 var static embed.FS
 
 // contentSecurityPolicy allows the page to load its own files and to call its own server.
-// It forbids inline scripts, forms that could put the owner key into a URL, and frames
-// around the page.
+// It forbids inline scripts, plain form submission, which could put the owner key into a
+// URL, and pages that show this one in a frame.
 const contentSecurityPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
 
-// handlePage serves the page and its files.
+// handlePage registers handlers for the page and its files.
 func handlePage(mux *http.ServeMux) {
 	for pattern, file := range map[string]struct{ name, contentType string }{
 		"GET /{$}":         {"static/index.html", "text/html; charset=utf-8"},
@@ -248,7 +252,8 @@ func handlePage(mux *http.ServeMux) {
 	} {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			header := w.Header()
-			// net/http would take the type from the operating system.
+			// Without this, net/http would use the type that the operating system has
+			// for the extension.
 			header.Set("Content-Type", file.contentType)
 			header.Set("Content-Security-Policy", contentSecurityPolicy)
 			header.Set("Cross-Origin-Resource-Policy", "same-origin")
@@ -260,9 +265,9 @@ func handlePage(mux *http.ServeMux) {
 	}
 }
 
-// withoutRedirects answers 404 where ServeMux would redirect to the path without dots and
-// empty segments. The redirect would repeat the query with its token, in a response that
-// caches may keep.
+// withoutRedirects responds with 404 to a path with dot segments, empty segments or a last
+// slash. ServeMux would redirect most such paths. The redirect would repeat the query with
+// its token, in a response that caches may keep.
 func withoutRedirects(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if path.Clean(r.URL.Path) != r.URL.Path {

@@ -23,7 +23,7 @@ import (
 
 const ownerKey = "the owner's key"
 
-// serveRecipes serves recipes on a real port, and returns its URL.
+// serveRecipes starts a server with these recipes, and returns its URL.
 func serveRecipes(t *testing.T, recipes catalogue) string {
 	t.Helper()
 	_, handler := newService(t, filepath.Join(t.TempDir(), "keys.jwks"), "EdDSA", recipes)
@@ -32,8 +32,8 @@ func serveRecipes(t *testing.T, recipes catalogue) string {
 	return server.URL
 }
 
-// newService returns the whole service without a server, and its ring, which does not
-// run.
+// newService returns the handler of the whole service, and its ring. Ring.Run is not
+// called, so the ring does not follow the file.
 func newService(t *testing.T, file, alg string, recipes catalogue) (*keys.Ring, http.Handler) {
 	t.Helper()
 	logger := slog.New(slog.DiscardHandler)
@@ -46,14 +46,14 @@ func newService(t *testing.T, file, alg string, recipes catalogue) (*keys.Ring, 
 	return ring, handler
 }
 
-// response is a response that was read completely.
+// response is a response whose body has been read.
 type response struct {
 	status int
 	header http.Header
 	body   string
 }
 
-// request returns a request with header fields given as names and values.
+// request returns a request. fields are the names and values of its header, in turn.
 func request(t *testing.T, method, url, body string, fields ...string) *http.Request {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
@@ -68,7 +68,7 @@ func request(t *testing.T, method, url, body string, fields ...string) *http.Req
 // for seconds.
 var transport = &http.Transport{DisableKeepAlives: true}
 
-// send sends a request. There must be no redirect.
+// send sends a request without following redirects.
 func send(t *testing.T, r *http.Request) response {
 	t.Helper()
 	resp, err := transport.RoundTrip(r)
@@ -79,7 +79,7 @@ func send(t *testing.T, r *http.Request) response {
 	return response{resp.StatusCode, resp.Header, string(body)}
 }
 
-// handle serves a request without a server.
+// handle returns the response of a handler, without a server and a connection.
 func handle(t *testing.T, handler http.Handler, r *http.Request) response {
 	t.Helper()
 	r.RequestURI = r.URL.RequestURI() // as a server sets it
@@ -100,7 +100,7 @@ func mintRequest(t *testing.T, base, container, ownerKey string) *http.Request {
 	return r
 }
 
-// token returns the token that was issued for a container.
+// token returns the token in a response of the token endpoint.
 func (r response) token(t *testing.T, container string) string {
 	t.Helper()
 	require.Equal(t, 200, r.status, r.body)
@@ -276,7 +276,7 @@ func TestARevokedTokenOpensNothingAndOthersStillDo(t *testing.T) {
 	demo, second, other := mint(t, base, "demo", ownerKey), mint(t, base, "demo", ownerKey), mint(t, base, "other", ownerKey)
 
 	t.Run("one by itself", func(t *testing.T) {
-		for range 2 { // the second time it is already revoked
+		for range 2 { // revoking a revoked token again is no error
 			got := send(t, revokeRequest(t, base, demo, "demo", ownerKey))
 			require.Equal(t, 200, got.status, got.body)
 			require.Empty(t, got.body)
@@ -332,7 +332,7 @@ func TestOnlyAContainersOwnerRevokesItsTokens(t *testing.T) {
 			}
 			require.Equal(t, one, got.body, "all denials are the same")
 			require.Equal(t, all, gotAll.body, "all denials are the same")
-			if c.user != "other" { // other could learn the same by sending the token
+			if c.user != "other" { // any owner may send a malformed token
 				require.Equal(t, one, send(t, revokeRequest(t, base, "garbage", c.user, c.password)).body)
 			}
 		})
@@ -374,7 +374,7 @@ func TestOnlyAContainersOwnerRevokesItsTokens(t *testing.T) {
 	})
 }
 
-// If the log fails, the response is never a success.
+// If the revocation cannot be written to the log, the response must be an error.
 func TestRevokingWhatCannotBeWrittenIsNotDone(t *testing.T) {
 	list, err := revoke.New(revoke.NewMemory())
 	require.NoError(t, err)
@@ -417,7 +417,8 @@ func TestWhatExistsIsToldOnlyToThoseWhoMaySeeIt(t *testing.T) {
 func TestVisibilityIsLookedUpOnEveryRequest(t *testing.T) {
 	recipes := demoCatalogue()
 	_, handler := newService(t, filepath.Join(t.TempDir(), "keys.jwks"), "EdDSA", recipes)
-	// There is no server, since its goroutines would read what the test changes.
+	// The test changes the catalogue between requests, so it must not start a server: a
+	// goroutine that reads the catalogue would be a data race.
 	hello := func() int { return handle(t, handler, request(t, "GET", "/run/demo/hello", "")).status }
 	set := func(policy jwtauth.Policy) {
 		changed := recipes["demo"]["hello"]

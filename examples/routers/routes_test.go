@@ -18,7 +18,8 @@ import (
 	"github.com/joinednode/jwtauth/examples/routers/internal/routertest"
 )
 
-// table is the table for Routes. Every router gets the same patterns in its own syntax.
+// table holds the patterns and policies that the tests give to Routes. Every router gets
+// the same patterns in its own syntax.
 var table = map[string]jwtauth.Policy{
 	"/run/{container}/{recipe}":      jwtauth.Private,
 	"/run/{container}/hello":         jwtauth.Public,
@@ -30,17 +31,19 @@ var table = map[string]jwtauth.Policy{
 	"/files/{container}/{dir}/{n}":   jwtauth.Private,
 }
 
-// ran identifies the handler that ran.
+// ran describes the handler that ran.
 type ran struct {
 	pattern   string
-	container string // decoded once, as the program of this router does
-	claims    bool
+	container string // decoded once, as in the program for this router
+	claims    bool   // whether the handler got the claims of a token
 }
 
-// setting builds a router in one way. The router calls report with the handler that runs.
+// setting builds a router with certain options. Each of its handlers calls report with its
+// own pattern, and with the container that the router found.
 type setting func(report func(r *http.Request, pattern, container string)) http.Handler
 
-// decoded decodes a parameter that a router leaves encoded.
+// decoded returns the decoded form of a parameter that a router leaves encoded. It returns
+// a value with a malformed encoding as it is.
 func decoded(value string) string {
 	if text, err := url.PathUnescape(value); err == nil {
 		return text
@@ -59,7 +62,7 @@ func ifRawPath(value string, r *http.Request) string {
 	return value
 }
 
-// colons returns a pattern in the syntax of gin and echo.
+// colons converts a pattern to the syntax of gin and echo.
 func colons(pattern string) string {
 	return strings.NewReplacer("{container}", ":container", "{recipe}", ":recipe", "{name}", ":name", "{dir}", ":dir", "{n}", ":n").Replace(pattern)
 }
@@ -140,15 +143,15 @@ var settings = map[string]setting{
 	"echo":                                  echoRouter,
 }
 
-// decodesPlus are the settings in which gin reads a plus in a container as a space. There
-// the handlers of these tests call CheckContainer.
+// decodesPlus holds the settings in which gin reads a plus in a container as a space.
+// CheckContainer finds this.
 var decodesPlus = map[string]bool{"gin with UseRawPath": true, "gin with UseEscapedPath": true}
 
-// paths are spellings of paths, with the pattern that a reader of the table expects for
-// each.
+// paths holds request targets. For each it says whether any router may run a public handler
+// without a token, and for which containers a token may run a handler.
 var paths = map[string]struct {
 	target  string
-	public  bool // some router serves it with a public pattern
+	public  bool // at least one router serves the target with a public pattern
 	opensTo []string
 }{
 	"a private route":                                  {"/run/A/notify", false, []string{"A"}},
@@ -216,7 +219,7 @@ func TestRoutes_AroundEveryRouterAndSetting(t *testing.T) {
 						if got == nil || table[got.pattern] == jwtauth.Public && !got.claims {
 							continue
 						}
-						require.Equal(t, container, got.container, "%s runs for it with the token of %q", got.pattern, container)
+						require.Equal(t, container, got.container, "the handler of %s ran with a token of another container, %q", got.pattern, container)
 						require.Contains(t, path.opensTo, container)
 					}
 				})
@@ -225,7 +228,8 @@ func TestRoutes_AroundEveryRouterAndSetting(t *testing.T) {
 	}
 }
 
-// The requests of right clients run, in the spellings that browsers send.
+// The requests of legitimate clients must reach their handlers, in the encoding that
+// browsers send.
 func TestRoutes_LetRightClientsThrough(t *testing.T) {
 	for name, build := range settings {
 		t.Run(name, func(t *testing.T) {
@@ -259,8 +263,8 @@ func TestRoutes_LetRightClientsThrough(t *testing.T) {
 	}
 }
 
-// If Routes wraps a ServeMux directly, that mux reads a path as the table does. So a
-// public name needs no token in the spelling that browsers send.
+// If Routes wraps a ServeMux directly, the mux reads a path as the table does. So a public
+// name needs no token, even if browsers must encode it.
 func TestRoutes_KeepPublicNamesOfAServeMuxPublic(t *testing.T) {
 	auth := routertest.New(t)
 	wrap, err := auth.Routes(table)
@@ -280,8 +284,8 @@ func TestRoutes_KeepPublicNamesOfAServeMuxPublic(t *testing.T) {
 	}
 }
 
-// Behind a pattern that matches any number of segments, another router may read them
-// again.
+// A pattern that ends in {rest...} may lead to another router, which reads the segments
+// again. A request without a token must not reach a private handler there.
 func TestRoutes_AroundAServeMuxThatHoldsAnotherRouter(t *testing.T) {
 	auth := routertest.New(t)
 	wrap, err := auth.Routes(map[string]jwtauth.Policy{
@@ -315,7 +319,7 @@ func TestCheckContainer_FindsThatGinReadsAPlusAsASpace(t *testing.T) {
 				}
 			})
 			routertest.Send(t, wrap(router), "GET", "/run/%41+B/notify", routertest.Issue(t, auth, "A+B"), "")
-			require.Equal(t, want, got, "%s, compared: %v", name, checked)
+			require.Equal(t, want, got, "%s, with CheckContainer: %v", name, checked)
 		}
 	}
 }

@@ -10,7 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// commands are those that docs/past-one-machine.md lists for a user of an ACL.
+// commands holds the rights that docs/past-one-machine.md gives to the ACL user of a
+// service.
 var commands = []any{
 	"+eval", "+evalsha", "+exists", "+get", "+set", "+hget", "+hset", "+hdel", "+hmget", "+pexpireat", "+zadd", "+zrange", "+zrem",
 	"+zremrangebyscore", "+zrevrange", "+xadd", "+xdel", "+xinfo|stream", "+xrange", "+time", "+info", "+config|get",

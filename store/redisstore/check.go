@@ -40,7 +40,7 @@ func (db *DB) Check(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// unsafe returns what is wrong with one server.
+// unsafe returns an error for each setting with which a server may lose writes.
 func unsafe(ctx context.Context, client *redis.Client) (bad []error, err error) {
 	info := map[string]string{}
 	for _, section := range []string{"memory", "persistence"} {

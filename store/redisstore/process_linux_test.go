@@ -2,8 +2,8 @@ package redisstore_test
 
 import "syscall"
 
-// endsWithTests returns attributes with which the kernel kills a server when the tests end,
-// even if they crash.
+// endsWithTests returns attributes that make the kernel kill a server when the tests end,
+// even if the tests crash.
 func endsWithTests() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 }

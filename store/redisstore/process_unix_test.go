@@ -4,5 +4,5 @@ package redisstore_test
 
 import "syscall"
 
-// endsWithTests returns nil: only Linux can end a server with the tests.
+// endsWithTests returns nil, since only Linux can kill a server when the tests end.
 func endsWithTests() *syscall.SysProcAttr { return nil }

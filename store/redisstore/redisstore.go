@@ -16,8 +16,8 @@
 // Most programs need only [New], [DB.Sessions], [DB.Revocations] and, at the start,
 // [DB.Check].
 //
-// It needs Redis 6.2 or later, or Valkey. Every step is one Lua script, whose keys are
-// declared and are in one slot. No set-up is needed.
+// It needs Redis 6.2 or later, or Valkey, and no set-up. Every step is one Lua script. The
+// keys of a script are declared, and are in one slot of a cluster.
 //
 // # Settings of the server
 //
@@ -28,36 +28,36 @@
 //     open, and without any error. Evicted sessions log their users out. With noeviction
 //     a full server rejects writes, which is an outage: 503.
 //   - appendonly must be yes and appendfsync always, so that acknowledged writes survive
-//     a crash. With appendfsync everysec a second or two may be lost. Without appendonly
-//     everything since the last snapshot may be lost, or everything.
+//     a crash. With appendfsync everysec, a crash may lose the writes of a second or two.
+//     Without appendonly, it may lose all writes since the last snapshot, or all data.
 //   - Replication is asynchronous, so a failover may lose acknowledged writes, even with
-//     appendfsync always. WAIT would only make that rarer, and is not used. A user who
-//     has just logged in must then log in again. A session that was just refreshed goes
-//     on. A logout is undone, although processes that had read its revocation still
-//     reject its tokens until they restart. min-replicas-to-write limits how much can be
-//     lost.
+//     appendfsync always. WAIT would only make such losses rarer, and is not used. If a
+//     login is lost, the user must log in again. If a refresh is lost, the session goes
+//     on. If a logout is lost, the session is live again, but processes that have read
+//     its revocation reject its tokens until they restart. min-replicas-to-write limits
+//     how much can be lost.
 //
 // If the server restarts, another one takes over, or the log is emptied (FLUSHALL),
-// replaced or restored, every process reads the whole log again. So no process misses an
-// entry that took the place of a lost one. Processes that start later do not have the
-// lost entries: revoke again.
+// replaced or restored, every process reads the whole log again. So no process misses a
+// new entry that has the number of a lost one. But processes that start later never see
+// the lost entries: revoke those tokens again.
 //
 // Rows expire by the server's clock, between one and eight days after their session, so
-// [session.Manager.Run] is not needed. That clock must be right to within a day. Otherwise
-// live sessions may be deleted.
+// [session.Manager.Run] is not needed. The server's clock must be right to within a day.
+// Otherwise live sessions may be deleted.
 //
 // # Outages
 //
-// Errors of the server and the network, and unexpected responses, are errors of the
-// stores. Each call returns at the deadline of its context. What it asked for may still
-// happen afterwards, except for a refresh.
+// The stores return an error if the server or the network fails, or if a response is
+// unexpected. Each call returns at the deadline of its context. The server may still do
+// what the call asked for afterwards, except for a refresh.
 //
 // Set ContextTimeoutEnabled in the client's options. Then go-redis ends calls at their
-// deadline. Without it, each call runs its script in a goroutine, which may go on after
-// the deadline and use its connection until the client's ReadTimeout. A call whose context
-// has no deadline ends at the client's timeouts and retries, after about 12 seconds by
-// default. With ContextTimeoutEnabled, so does a call whose context is cancelled before
-// its deadline.
+// deadline. If a context is cancelled before its deadline, the call goes on until the
+// deadline or the client's timeouts. Without the option, each call runs its script in a
+// goroutine, which may go on after the deadline and use its connection until the client's
+// ReadTimeout. A call whose context has no deadline ends when the client's timeouts and
+// retries are used up, after about 12 seconds by default.
 //
 // If a response is lost, go-redis sends the script again. A session still changes only
 // once. A revocation may then be in the log twice, which is harmless.
@@ -83,11 +83,12 @@ const DefaultPrefix = "jwtauth:"
 // maxPrefix is the longest prefix, in bytes.
 const maxPrefix = 128
 
-// DB has the two stores of one server or cluster. It is safe for concurrent use.
+// DB has the stores of sessions and of revocations on one server or cluster. It is safe for
+// concurrent use.
 type DB struct {
 	client redis.UniversalClient
 	prefix string
-	timely bool // the client obeys deadlines
+	timely bool // whether the client itself ends calls at their deadline
 }
 
 type config struct {
@@ -113,9 +114,9 @@ func WithPrefix(prefix string) Option {
 	}
 }
 
-// New returns the stores that a client reaches: one of redis.NewClient, NewFailoverClient
-// or NewClusterClient. It sends nothing, so an outage shows at the first call. The caller
-// closes the client.
+// New returns the stores on the server or cluster of a client, which is made by
+// redis.NewClient, NewFailoverClient or NewClusterClient. New sends nothing, so an outage
+// shows only at the first call. The caller closes the client.
 //
 // New rejects a redis.Ring: while a server is down, a Ring looks for keys on another one,
 // where nothing was revoked. All commands go to masters, even with a cluster client that
@@ -164,8 +165,8 @@ func (db *DB) Sessions() session.Store { return sessions{db} }
 // Revocations returns the log of revocations.
 func (db *DB) Revocations() revoke.Store { return newRevocations(db) }
 
-// micros returns times in microseconds since 1970. Times outside of the years 1 to 9999,
-// which would come back as other times, are errors.
+// micros returns times in microseconds since 1970. A time outside of the years 1 to 9999 is
+// an error, since it could be read back as another time.
 func micros(times ...time.Time) ([]string, error) {
 	all := make([]string, len(times))
 	for i, t := range times {
@@ -177,8 +178,9 @@ func micros(times ...time.Time) ([]string, error) {
 	return all, nil
 }
 
-// later compares a > b for whole decimal numbers. Lua's own numbers are exact only up to
-// 2^53, which is the year 2255 in microseconds.
+// later is a Lua function that reports whether the integer a is greater than b. Both are
+// decimal strings, since Lua's numbers are exact only up to 2^53. For microseconds since
+// 1970, that is the year 2255.
 const later = `
 local function later(a, b)
 	local minus = b:sub(1, 1) == '-'
@@ -189,8 +191,8 @@ local function later(a, b)
 end
 `
 
-// run runs a script, and returns at the latest when ctx ends. If the client has no
-// ContextTimeoutEnabled, it runs the script in a goroutine, which ends at the client's
+// run runs a script, and returns at the latest at the deadline of ctx. If the client has no
+// ContextTimeoutEnabled, run calls the script in a goroutine, which ends at the client's
 // timeouts. After ctx has ended, at most one such goroutine for each connection of the
 // client's pool still waits for the server.
 func (db *DB) run(ctx context.Context, what string, script *redis.Script, keys []string, args ...any) (value any, err error) {
@@ -212,7 +214,8 @@ func (db *DB) run(ctx context.Context, what string, script *redis.Script, keys [
 	return value, nil
 }
 
-// abandon calls do, and returns when do or ctx ends, whichever is first.
+// abandon calls do in a goroutine, and returns when do returns or ctx ends, whichever is
+// first.
 func abandon(ctx context.Context, do func() (any, error)) (any, error) {
 	type answer struct {
 		value any
@@ -231,7 +234,7 @@ func abandon(ctx context.Context, do func() (any, error)) (any, error) {
 	}
 }
 
-// decide runs a script that returns yes or no.
+// decide runs a script that returns 0 or 1, and reports whether it returned 1.
 func (db *DB) decide(ctx context.Context, what string, script *redis.Script, keys []string, args ...any) (bool, error) {
 	value, err := db.run(ctx, what, script, keys, args...)
 	if err != nil {
@@ -246,7 +249,7 @@ func (db *DB) decide(ctx context.Context, what string, script *redis.Script, key
 	return false, unexpected(what, value)
 }
 
-// list runs a script that returns an array.
+// list runs a script that returns an array, and returns the elements.
 func (db *DB) list(ctx context.Context, what string, script *redis.Script, keys []string, args ...any) ([]any, error) {
 	value, err := db.run(ctx, what, script, keys, args...)
 	if err != nil {
@@ -263,7 +266,8 @@ func unexpected(what string, value any) error {
 	return fmt.Errorf("redisstore: %s: the server's answer is a %T of another shape than was asked for", what, value)
 }
 
-// texts returns the strings of an array, if it consists of n strings.
+// texts returns the elements of an array, and reports whether it has n elements that are
+// all strings.
 func texts(value any, n int) ([]string, bool) {
 	all, ok := value.([]any)
 	if !ok || len(all) != n {

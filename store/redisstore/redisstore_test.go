@@ -49,7 +49,8 @@ func token(id string) revoke.Entry {
 	return revoke.Entry{Kind: revoke.Token, Issuer: "https://api.example.com", ID: id, Expires: time.Now().Add(time.Hour).UTC().Truncate(time.Microsecond)}
 }
 
-// readAll reads a log from a cursor to its end.
+// readAll reads a log from a cursor to its end. It returns the IDs of the entries, and the
+// last cursor.
 func readAll(t *testing.T, log revoke.Store, cursor string) (ids []string, end string) {
 	t.Helper()
 	for {
@@ -74,7 +75,8 @@ func is(t *testing.T, store session.Store, want session.Session) {
 	require.Equal(t, want, got)
 }
 
-// calls returns a call of each method of both stores.
+// calls returns, by name, calls of all methods that send a command. s is a session that the
+// store holds, and cursor is a cursor of its log.
 func calls(db *redisstore.DB, s session.Session, cursor string) map[string]func(ctx context.Context) error {
 	sessions, log := db.Sessions(), db.Revocations()
 	return map[string]func(ctx context.Context) error{
@@ -177,7 +179,7 @@ func TestAFlushedLogIsReadAgain(t *testing.T) {
 		require.NoError(t, client.FlushAll(t.Context()).Err())
 		if i%2 == 0 {
 			ids, _ := readAll(t, store, cursor)
-			require.Empty(t, ids, "an emptied log")
+			require.Empty(t, ids, "an emptied log must have no entries")
 		}
 		require.NoError(t, store.Append(t.Context(), token(fresh)))
 		require.Eventually(t, func() bool { return revoked(fresh) }, time.Minute, time.Millisecond, fresh)
@@ -197,9 +199,9 @@ func TestALogThatLostAKeyIsAnother(t *testing.T) {
 	_, cursor := readAll(t, store, "")
 	require.NoError(t, client.Del(t.Context(), identity).Err())
 	ids, cursor := readAll(t, store, cursor)
-	require.Equal(t, []string{"a", "b", "c"}, ids, "the whole log is read again")
+	require.Equal(t, []string{"a", "b", "c"}, ids, "Since must read the whole log again")
 	ids, cursor = readAll(t, store, cursor)
-	require.Empty(t, ids, "once")
+	require.Empty(t, ids, "Since must read the whole log only once")
 	require.NoError(t, client.Del(t.Context(), identity).Err())
 	require.NoError(t, store.Append(t.Context(), token("d")))
 	ids, cursor = readAll(t, store, cursor)
@@ -209,13 +211,14 @@ func TestALogThatLostAKeyIsAnother(t *testing.T) {
 	ids, _ = readAll(t, store, cursor)
 	require.Empty(t, ids)
 	require.NoError(t, store.Append(t.Context(), token("e")))
-	// as if the clock had been set back, and then forward
+	// This cursor is of the lost log. Its number is smaller than that of the new entry, as it
+	// would be after the server's clock was set forward.
 	ids, _ = readAll(t, store, strings.Split(cursor, "/")[0]+"/1-0")
 	require.Equal(t, []string{"e"}, ids)
 	ids, cursor = readAll(t, store, cursor)
 	require.Equal(t, []string{"e"}, ids)
 
-	// With an older copy of the log, the end is before the cursor.
+	// After an older copy of the log was restored, the cursor is past the end of the log.
 	dump, err := client.Dump(t.Context(), entries).Result()
 	require.NoError(t, err)
 	require.NoError(t, store.Append(t.Context(), token("f")))
@@ -229,7 +232,7 @@ func TestALogThatLostAKeyIsAnother(t *testing.T) {
 // a list reads again.
 func TestSince_OfAServerThatMayHaveLostTheEndOfTheLogReadsAllAgain(t *testing.T) {
 	const entries = "p:{p:log}:entries"
-	at := func(id, jti string) *redis.XAddArgs { // as by a server whose clock is ahead
+	at := func(id, jti string) *redis.XAddArgs { // returns an entry with a given number
 		return &redis.XAddArgs{Stream: entries, ID: id, Values: []any{"kind", 1, "iss", "", "id", jti, "epoch", 0, "exp", time.Now().Add(time.Hour).UnixMicro()}}
 	}
 	for name, lose := range map[string]func(t *testing.T, s *server) *redis.Client{
@@ -248,7 +251,8 @@ func TestSince_OfAServerThatMayHaveLostTheEndOfTheLogReadsAllAgain(t *testing.T)
 				info, err := client.Info(t.Context(), "replication").Result()
 				return err == nil && strings.Contains(info, "master_link_status:up")
 			}, patience, 10*time.Millisecond)
-			// What the replica does not have is lost.
+			// Make the replica a master without the last entry, as if the entry had not
+			// reached the replica.
 			require.NoError(t, client.ReplicaOf(t.Context(), "no", "one").Err())
 			require.NoError(t, client.XDel(t.Context(), entries, "200-0").Err())
 			require.NoError(t, client.Do(t.Context(), "XSETID", entries, "100-0").Err())
@@ -261,7 +265,7 @@ func TestSince_OfAServerThatMayHaveLostTheEndOfTheLogReadsAllAgain(t *testing.T)
 			client := s.client(t)
 			log := open(t, client, redisstore.WithPrefix("p:")).Revocations()
 			require.NoError(t, client.XAdd(t.Context(), at("100-0", "kept")).Err())
-			_, err := log.Since(t.Context(), "", 10) // gives the log its identity
+			_, err := log.Since(t.Context(), "", 10) // gives the log an identity
 			require.NoError(t, err)
 			require.NoError(t, client.Save(t.Context()).Err())
 			require.NoError(t, client.XAdd(t.Context(), at("200-0", "lost")).Err())
@@ -270,7 +274,7 @@ func TestSince_OfAServerThatMayHaveLostTheEndOfTheLogReadsAllAgain(t *testing.T)
 			require.Equal(t, []string{"kept", "lost"}, jtis(page))
 			again, err := log.Since(t.Context(), page.Cursor, 10)
 			require.NoError(t, err)
-			require.Empty(t, jtis(again), "nothing was lost yet")
+			require.Empty(t, jtis(again), "before the loss, Since must not read the log again")
 
 			client = lose(t, s)
 			log = open(t, client, redisstore.WithPrefix("p:")).Revocations()
@@ -344,7 +348,7 @@ func TestWhatWasAcknowledgedOutlivesACrash(t *testing.T) {
 			mu.Lock()
 			defer mu.Unlock()
 			return len(ended) >= 8
-		}, time.Minute, 10*time.Millisecond, "they write")
+		}, time.Minute, 10*time.Millisecond, "the writers must end 8 sessions")
 		s.kill()
 		writing.Wait()
 		s.start(t)
@@ -353,12 +357,12 @@ func TestWhatWasAcknowledgedOutlivesACrash(t *testing.T) {
 		}
 		var ids []string
 		ids, cursor = readAll(t, db.Revocations(), cursor)
-		require.Subset(t, ids, revoked, "the whole log is read again, since a server that restarts may have lost entries")
-		require.LessOrEqual(t, len(ids), len(revoked)+8*(round+1), "only entries under way may be there, too")
+		require.Subset(t, ids, revoked, "Since must read the whole log again, since a server that restarts may have lost entries")
+		require.LessOrEqual(t, len(ids), len(revoked)+8*(round+1), "besides these, the log may have only the entries that were being written")
 	}
 }
 
-// A stopped server reads what was sent to it when it continues.
+// When a stopped server continues, it runs the commands that were sent to it meanwhile.
 func TestAdvance_OfAServerThatStoodStillChangesNothing(t *testing.T) {
 	for _, enabled := range []bool{false, true} {
 		t.Run(fmt.Sprint("ContextTimeoutEnabled ", enabled), func(t *testing.T) {
@@ -417,7 +421,7 @@ func TestAServerThatHangsIsAnErrorInTime(t *testing.T) {
 				require.Less(t, time.Since(begun), most, name)
 
 				if enabled {
-					continue // go-redis obeys only deadlines
+					continue // go-redis ignores the end of a context before its deadline
 				}
 				begun = time.Now()
 				ctx, cancel = context.WithCancel(t.Context())
@@ -427,12 +431,12 @@ func TestAServerThatHangsIsAnErrorInTime(t *testing.T) {
 				require.Less(t, time.Since(begun), most, name)
 			}
 			s.signal(t, syscall.SIGCONT)
-			// The call may have taken effect.
+			// Some of the calls may have taken effect.
 			require.Eventually(t, func() bool {
 				_, found, err := db.Sessions().Get(t.Context(), row.Subject, row.ID)
 				return found && err == nil
-			}, time.Minute, 10*time.Millisecond, "it goes on")
-			require.Eventually(t, func() bool { return runtime.NumGoroutine() <= before+2 }, time.Minute, 10*time.Millisecond, "goroutines end")
+			}, time.Minute, 10*time.Millisecond, "the store must work again")
+			require.Eventually(t, func() bool { return runtime.NumGoroutine() <= before+2 }, time.Minute, 10*time.Millisecond, "the goroutines of the calls must end")
 		})
 	}
 }
@@ -474,7 +478,7 @@ func TestOutagesAreErrors(t *testing.T) {
 	is(t, db.Sessions(), row)
 	ids, err := client.Keys(t.Context(), "*:ids").Result()
 	require.NoError(t, err)
-	require.EqualValues(t, 1, client.ZCard(t.Context(), ids[0]).Val(), "nothing was half done")
+	require.EqualValues(t, 1, client.ZCard(t.Context(), ids[0]).Val(), "Create must not have added its ID")
 }
 
 func TestAnswersOfAnotherShapeAreErrors(t *testing.T) {
@@ -540,7 +544,7 @@ func TestAFlushedScriptCacheIsNoError(t *testing.T) {
 	}
 }
 
-// deaf is a connection that can lose a response.
+// deaf is a connection that loses the next response if lose is set, and then closes.
 type deaf struct {
 	net.Conn
 	lose *atomic.Bool
@@ -555,7 +559,7 @@ func (d deaf) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// go-redis sends a command again if it got no response.
+// If go-redis gets no response, it sends the command again.
 func TestStepsThatAreSentTwiceHappenOnce(t *testing.T) {
 	var lose atomic.Bool
 	client := newServer(t).client(t, func(o *redis.Options) {
@@ -568,18 +572,18 @@ func TestStepsThatAreSentTwiceHappenOnce(t *testing.T) {
 	warm := sessionOf("warm")
 	require.NoError(t, db.Sessions().Create(t.Context(), warm))
 	for name, call := range calls(db, warm, "") {
-		require.NoError(t, call(t.Context()), name) // now the server knows the scripts
+		require.NoError(t, call(t.Context()), name) // loads the script, so that later calls send one command
 	}
 	row := sessionOf("alice")
 	lost := func(do func()) {
 		t.Helper()
 		lose.Store(true)
 		do()
-		require.False(t, lose.Load(), "no answer was lost")
+		require.False(t, lose.Load(), "the step must have lost a response")
 	}
 	lost(func() { require.NoError(t, db.Sessions().Create(t.Context(), row)) })
 	is(t, db.Sessions(), row)
-	require.Error(t, db.Sessions().Create(t.Context(), row), "another call finds the ID taken")
+	require.Error(t, db.Sessions().Create(t.Context(), row), "another call must find that the ID is taken")
 	lost(func() {
 		done, err := db.Sessions().Advance(t.Context(), row, after(row), row.Rotated)
 		require.NoError(t, err)
@@ -587,7 +591,7 @@ func TestStepsThatAreSentTwiceHappenOnce(t *testing.T) {
 	})
 	done, err := db.Sessions().Advance(t.Context(), row, after(row), row.Rotated)
 	require.NoError(t, err)
-	require.False(t, done, "another call finds a later generation")
+	require.False(t, done, "another call must find a later generation")
 	row = after(row)
 	is(t, db.Sessions(), row)
 	lost(func() {
@@ -682,7 +686,7 @@ func TestSessionsExpireByThemselves(t *testing.T) {
 	near(long.IdleExpires.Add(ahead), left("p:*:ids"))
 	first := long.IdleExpires
 
-	// This session expires in a few seconds.
+	// This session expired almost a day ago, so its row expires in a few seconds.
 	short := sessionOf("alice")
 	endSoon := func() {
 		short.MaxExpires = time.Now().UTC().Truncate(time.Second).Add(-day + 6*time.Second)
@@ -693,7 +697,8 @@ func TestSessionsExpireByThemselves(t *testing.T) {
 	is(t, db.Sessions(), short)
 	near(first.Add(ahead), left("p:*:ids"))
 
-	// Steps within a week do not change the row's expiry. The next step does.
+	// While the session's expiry moves by a week at most, that of the row does not change.
+	// After that it does.
 	for _, step := range []struct {
 		idle time.Duration
 		want time.Time
@@ -702,7 +707,7 @@ func TestSessionsExpireByThemselves(t *testing.T) {
 		{ahead, first.Add(ahead)},
 		{ahead + time.Second, first.Add(2*ahead + time.Second)},
 		{19 * day, long.MaxExpires},
-		{30 * day, long.MaxExpires}, // the earlier expiry counts
+		{30 * day, long.MaxExpires}, // MaxExpires is the earlier expiry
 	} {
 		next := after(long)
 		next.IdleExpires = first.Add(step.idle)
@@ -727,9 +732,9 @@ func TestSessionsExpireByThemselves(t *testing.T) {
 	all, err := db.Sessions().List(t.Context(), "alice", time.Now())
 	require.NoError(t, err)
 	require.Equal(t, []session.Session{long}, all)
-	require.EqualValues(t, 1, ids(), "List drops what has gone")
+	require.EqualValues(t, 1, ids(), "List must remove the ID of the expired row")
 
-	// A session that ended long ago may be deleted at once.
+	// A session that ended more than a day ago is deleted at once.
 	gone := sessionOf("bob")
 	gone.MaxExpires = time.Now().Add(-2 * day)
 	require.NoError(t, db.Sessions().Create(t.Context(), gone))
@@ -738,16 +743,16 @@ func TestSessionsExpireByThemselves(t *testing.T) {
 	require.False(t, found)
 	require.EqualValues(t, 1, client.Exists(t.Context(), keys...).Val())
 
-	// Create also removes the IDs of rows that are gone.
+	// Create must also remove the IDs of expired rows.
 	endSoon()
-	require.NoError(t, db.Sessions().Create(t.Context(), short), "its ID can be used again")
+	require.NoError(t, db.Sessions().Create(t.Context(), short), "the ID of an expired row can be used again")
 	time.Sleep(time.Until(short.MaxExpires.Add(day + 1100*time.Millisecond)))
 	require.EqualValues(t, 2, ids())
 	require.NoError(t, db.Sessions().Create(t.Context(), sessionOf("alice")))
 	require.EqualValues(t, 2, ids())
 }
 
-// There are more sessions and entries than one script reads.
+// The test creates more sessions and entries than one script reads.
 func TestLargeListsAreReadInPieces(t *testing.T) {
 	client := newServer(t).client(t)
 	db := open(t, client, redisstore.WithPrefix("p:"))
@@ -786,7 +791,7 @@ func TestLargeListsAreReadInPieces(t *testing.T) {
 	require.NoError(t, log.Purge(t.Context(), time.Now().Add(day)))
 	got, end := readAll(t, log, cursor)
 	require.Empty(t, got)
-	require.Equal(t, cursor, end, "an empty log keeps its end")
+	require.Equal(t, cursor, end, "an empty log must keep its last number")
 }
 
 func TestAnIDIsTakenUnderItsSubject(t *testing.T) {
@@ -795,14 +800,14 @@ func TestAnIDIsTakenUnderItsSubject(t *testing.T) {
 	bobs := alices
 	bobs.Subject = "bob"
 	require.NoError(t, db.Sessions().Create(t.Context(), alices))
-	require.NoError(t, db.Sessions().Create(t.Context(), bobs), "ids are random: another's is not looked for")
+	require.NoError(t, db.Sessions().Create(t.Context(), bobs), "Create must not look for the ID under other subjects, since IDs are random")
 	err := db.Sessions().Create(t.Context(), alices)
 	require.ErrorContains(t, err, "the id is taken")
 	require.False(t, errors.Is(err, redis.Nil))
 }
 
-// A replica's data may be old: a session that was ended may be live there, and a new one
-// missing.
+// A replica's data may be old. There, a session that was ended may still be live, and a new
+// session may be missing.
 func TestAServerThatMayBeLateIsAnError(t *testing.T) {
 	for name, late := range map[string]func(t *testing.T, client *redis.Client){
 		"a replica": func(t *testing.T, client *redis.Client) {
@@ -825,14 +830,15 @@ func TestAServerThatMayBeLateIsAnError(t *testing.T) {
 				}
 			}
 			_, _, err := db.Sessions().Get(t.Context(), "bob", "none")
-			require.Error(t, err, "a missing session is an error, too")
+			require.Error(t, err, "a missing session must be an error, too")
 			_, err = db.Sessions().List(t.Context(), "bob", time.Now())
 			require.Error(t, err)
 		})
 	}
 }
 
-// Two subjects may have the same tag if their hashes collide.
+// If the digests of two subjects collide, their keys are the same. The test changes the
+// subject of a row to simulate this.
 func TestARowIsItsSubjects(t *testing.T) {
 	client := newServer(t).client(t)
 	db := open(t, client, redisstore.WithPrefix("p:"))
@@ -858,7 +864,7 @@ func TestARowIsItsSubjects(t *testing.T) {
 	is(t, db.Sessions(), row)
 }
 
-// The set of IDs is written first, so that nothing is half done if it cannot be written.
+// A script writes the set of IDs first. If that fails, the row must not change.
 func TestAStepThatFailsChangesNothing(t *testing.T) {
 	client := newServer(t).client(t)
 	db := open(t, client, redisstore.WithPrefix("p:"))

@@ -13,16 +13,17 @@ import (
 	"github.com/joinednode/jwtauth/revoke"
 )
 
-// revocations is a stream and, in another key, the random identity of the log. The server
-// numbers entries in the order in which they become visible. The stream is never deleted
-// or trimmed: an empty stream still knows its last number.
+// revocations is the [revoke.Store]. The entries are in a stream, and another key has the
+// random identity of the log. The server numbers entries in the order in which they become
+// visible. Purge deletes entries, but never the stream, since even an empty stream keeps
+// its last number.
 //
 // A server that restarts or takes over may have lost entries, and may give their numbers
-// to other entries. It then has another replication ID, which is part of each cursor, so
-// that every reader starts again.
+// to new entries. Such a server has a new replication ID. This ID is part of each cursor,
+// so every reader starts again from the first entry.
 type revocations struct {
 	db   *DB
-	keys []string // of the identity and of the stream
+	keys []string // the key of the identity, and the key of the stream
 }
 
 func newRevocations(db *DB) revocations {
@@ -32,22 +33,23 @@ func newRevocations(db *DB) revocations {
 
 const (
 	// maxPage is the most entries that one script reads or checks for purging. The server
-	// does nothing else for these few milliseconds.
+	// does nothing else while a script runs, which takes a few milliseconds.
 	maxPage = 500
-	// start is the place before the first entry.
+	// start is the number before that of the first entry.
 	start = "0-0"
 )
 
 var (
-	// appendScript appends an entry. If either key is missing, it gives the log a new
-	// identity, since a new stream may use the old one's numbers again.
+	// appendScript appends an entry. If either key is missing, the script gives the log a
+	// new identity, since a new stream may use the numbers of the old one again.
 	appendScript = redis.NewScript(`
 if redis.call('EXISTS', KEYS[1], KEYS[2]) < 2 then redis.call('SET', KEYS[1], ARGV[1]) end
 redis.call('XADD', KEYS[2], '*', 'kind', ARGV[2], 'iss', ARGV[3], 'id', ARGV[4], 'epoch', ARGV[5], 'exp', ARGV[6])
 return 1
 `)
-	// sinceScript returns the identity of the log on this server, the last number and the
-	// entries. It gives a log that has lost its identity a new one.
+	// sinceScript returns the identity of the log on this server, the last number, and the
+	// entries after the cursor. If the log has lost its identity, the script gives it a new
+	// one.
 	sinceScript = redis.NewScript(later + `
 redis.call('XDEL', KEYS[2], '0-0') -- a fence: see that of the sessions
 local fresh, identity, ms, seq, count = unpack(ARGV)
@@ -70,8 +72,8 @@ if identity == own and not later(ms, lastMs) and not (ms == lastMs and later(seq
 end
 return {own, last, redis.call('XRANGE', KEYS[2], from, '+', 'COUNT', count)}
 `)
-	// purgeScript deletes expired entries of one piece of the log. It returns where to
-	// continue, or "" at the end.
+	// purgeScript deletes the expired entries in one piece of the log. It returns where the
+	// next piece begins, or "" at the end.
 	purgeScript = redis.NewScript(later + `
 local from, before, count = unpack(ARGV)
 local entries = redis.call('XRANGE', KEYS[1], from, '+', 'COUNT', count)
@@ -104,8 +106,8 @@ func (r revocations) Append(ctx context.Context, e revoke.Entry) error {
 	return err
 }
 
-// Since implements [revoke.Store]. It returns at most 500 entries, so that other clients
-// of the server are not held up.
+// Since implements [revoke.Store]. It returns at most 500 entries, so that other clients of
+// the server do not wait long.
 func (r revocations) Since(ctx context.Context, cursor string, limit int) (revoke.Page, error) {
 	const what = "reading revocations"
 	limit = min(max(limit, 1), maxPage)
@@ -141,8 +143,8 @@ func (r revocations) Since(ctx context.Context, cursor string, limit int) (revok
 }
 
 // Purge implements [revoke.Store]. Entries are not in the order in which they expire, so
-// it reads the whole log, in pieces so that other clients are not held up. When ctx ends,
-// the rest stays for the next purge.
+// Purge reads the whole log. It reads in pieces, so that other clients do not wait long.
+// When ctx ends, the rest is left to the next purge.
 func (r revocations) Purge(ctx context.Context, before time.Time) error {
 	const what = "purging revocations"
 	times, err := micros(before)
@@ -165,8 +167,8 @@ func (r revocations) Purge(ctx context.Context, before time.Time) error {
 	}
 }
 
-// place parses a cursor. For a string that is no cursor, it returns an empty identity,
-// which no log has. Numbers are in canonical form, so that the script can compare them.
+// place parses a cursor. If the string is not a cursor, place returns an empty identity,
+// which no log has. ms and seq have no leading zeros, so that the script can compare them.
 func place(cursor string) (identity, ms, seq string) {
 	identity, at, _ := strings.Cut(cursor, "/")
 	if !number(at) || len(identity) > 128 {
@@ -176,7 +178,8 @@ func place(cursor string) (identity, ms, seq string) {
 	return identity, ms, seq
 }
 
-// number reports whether a string is the number of an entry, as the server writes it.
+// number reports whether a string is the number of an entry, in the form in which the
+// server writes it.
 func number(text string) bool {
 	ms, seq, _ := strings.Cut(text, "-")
 	for _, part := range []string{ms, seq} {
@@ -188,7 +191,7 @@ func number(text string) bool {
 	return true
 }
 
-// read parses an entry and its number.
+// read parses an entry of the stream, and also returns its number.
 func read(what string, value any) (e revoke.Entry, at string, err error) {
 	pair, ok := value.([]any)
 	if !ok || len(pair) != 2 {

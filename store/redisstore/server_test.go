@@ -24,11 +24,13 @@ import (
 	"github.com/joinednode/jwtauth/store/redisstore"
 )
 
-// given is the URL of a server that the tests may use besides their own. It may hold
-// other data: the tests use names of their own, and delete them.
+// given is the URL of a server that the tests use besides the servers that they start, or
+// "". The server may hold other data. The tests use keys with a random prefix there, and
+// delete them.
 var given = os.Getenv("JWTAUTH_TEST_REDIS")
 
-// quiet is a logger that drops go-redis's lines about servers that the tests killed.
+// quiet is a logger that drops the lines of go-redis about servers that the tests have
+// killed.
 type quiet struct{}
 
 func (quiet) Printf(context.Context, string, ...any) {}
@@ -38,8 +40,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// patience is how long anything may take on a slow machine. With less, a client would
-// send Append twice, which makes two entries.
+// patience is how long a response may take on a slow machine. With a shorter ReadTimeout, a
+// client might send Append twice, which makes two entries.
 const patience = time.Minute
 
 // server is a redis-server that belongs to one test.
@@ -57,7 +59,7 @@ func newServer(t *testing.T, args ...string) *server {
 		if given == "" {
 			t.Skip("there is no redis-server in the PATH, and JWTAUTH_TEST_REDIS is not set")
 		}
-		t.Skip("there is no redis-server in the PATH; this test needs one of its own")
+		t.Skip("this test needs a server of its own, and there is no redis-server in the PATH")
 	}
 	port := freePort(t)
 	s := &server{addr: "127.0.0.1:" + port}
@@ -70,8 +72,8 @@ func newServer(t *testing.T, args ...string) *server {
 	return s
 }
 
-// freePort returns a port below those that systems give to clients (RFC 6335), so that no
-// client takes it before the server does.
+// freePort returns a port below the range from which systems give ports to clients (RFC
+// 6335), so that no client takes the port before the server does.
 func freePort(t *testing.T) string {
 	t.Helper()
 	for range 100 {
@@ -112,7 +114,7 @@ func (s *server) signal(t *testing.T, signal syscall.Signal) {
 	require.NoError(t, s.process.Process.Signal(signal))
 }
 
-// client returns a client of the server, with options that change sets.
+// client returns a client of the server. change may change its options.
 func (s *server) client(t *testing.T, change ...func(o *redis.Options)) *redis.Client {
 	t.Helper()
 	o := &redis.Options{Addr: s.addr, ReadTimeout: patience}
@@ -150,7 +152,7 @@ func newCluster(t *testing.T) *redis.ClusterClient {
 			}
 		}
 		return true
-	}, time.Minute, 50*time.Millisecond, "cluster_state:ok")
+	}, time.Minute, 50*time.Millisecond, "the nodes must become a cluster")
 	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: addrs, ReadTimeout: patience})
 	t.Cleanup(func() { client.Close() })
 	return client
@@ -163,7 +165,7 @@ func open(t *testing.T, client redis.UniversalClient, opts ...redisstore.Option)
 	return db
 }
 
-// apart returns stores that share nothing with others.
+// apart returns stores with a random prefix, so that they share nothing with other stores.
 func apart(t *testing.T, client redis.UniversalClient) *redisstore.DB {
 	t.Helper()
 	return open(t, client, redisstore.WithPrefix("jwtauth-test:"+rand.Text()+":"))
@@ -180,11 +182,11 @@ func givenClient(t *testing.T) *redis.Client {
 	options.ReadTimeout = patience
 	client := redis.NewClient(options)
 	t.Cleanup(func() { client.Close() })
-	require.NoError(t, client.Ping(t.Context()).Err(), "JWTAUTH_TEST_REDIS is set")
+	require.NoError(t, client.Ping(t.Context()).Err(), "the server in JWTAUTH_TEST_REDIS must respond")
 	return client
 }
 
-// cleaned is like apart, and deletes the keys after the test.
+// cleaned returns stores like those of apart, and deletes their keys after the test.
 func cleaned(t *testing.T, client *redis.Client) *redisstore.DB {
 	t.Helper()
 	prefix := "jwtauth-test:" + rand.Text() + ":"

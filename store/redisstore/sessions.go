@@ -16,28 +16,28 @@ import (
 	"github.com/joinednode/jwtauth/session"
 )
 
-// sessions has a hash for each session and, for each subject, a sorted set of session
-// IDs, ordered by when their rows expire. The names of the keys have a hash of the
-// subject as their hash tag, so that a script finds all it needs in one slot of a
-// cluster. The row contains the subject itself, which is compared.
+// sessions is the [session.Store]. Each session has a row, which is a Redis hash. Each
+// subject has a sorted set of session IDs, in the order in which the rows expire. The keys
+// have a digest of the subject as their hash tag, so that all keys of a script are in one
+// slot of a cluster. Each row also contains the subject itself, and the scripts compare it.
 //
 // Times are decimal microseconds since 1970. The field op is the random name of the last
 // step that changed the row. With it, a script recognises a step that the client sent
 // twice.
 type sessions struct{ db *DB }
 
-// atOnce is how many rows one script reads.
+// atOnce is the most rows that one script reads.
 const atOnce = 200
 
 const (
-	// fence is a write that changes nothing. A server that has become a replica, or a
-	// master with fewer replicas than min-replicas-to-write, rejects it and so the whole
-	// script: its data may be old.
+	// fence is a write that changes nothing. A replica rejects it, and so does a master with
+	// fewer replicas than min-replicas-to-write. The whole script then fails, since the data
+	// of such a server may be old.
 	fence = `
 redis.call('HDEL', KEYS[1], '-')
 `
-	// mine reports whether a row belongs to the subject. A missing row and another
-	// subject's row do not. A key that exists but has no subject is an error.
+	// mine is a Lua function that reports whether the row exists and belongs to the subject.
+	// A key that exists but has no subject is an error.
 	mine = `
 local function mine(row, subject)
 	if not row[1] and redis.call('EXISTS', KEYS[1]) == 1 then
@@ -46,12 +46,12 @@ local function mine(row, subject)
 	return row[1] == subject
 end
 `
-	// keep makes a row expire at least a day after its session, and the set of IDs with
-	// the last of its rows. The expiry is set up to a week later and stored in the field
-	// "until", so that most steps need not set it again. IDs whose row is gone are removed
-	// from the set. The set is written before the row: a server without memory rejects a
-	// script only at its first write, and a row without its ID could not be listed. Times
-	// here are in milliseconds.
+	// keep is a Lua function that returns when the row must expire, at least a day after its
+	// session. It adds up to a week, so that most steps need not change the expiry, which
+	// the script stores in the field "until". keep also lets the set of IDs expire with the
+	// last of its rows, and removes the IDs of expired rows. A script calls keep before it
+	// writes the row: a server without memory rejects only the first write of a script, and
+	// a row without its ID could not be listed. Times here are in milliseconds.
 	keep = later + `
 local day = 86400000
 local function keep(id, idle, most, known)
@@ -65,18 +65,19 @@ local function keep(id, idle, most, known)
 	return at
 end
 `
-	// fields are the fields of a row. Rows of earlier versions lack the last two.
+	// fields lists the fields of a row. Rows of earlier versions lack the last two.
 	fields = `'sub', 'gen', 'created', 'rotated', 'idle', 'max', 'revoked', 'reason', 'label', 'prev', 'given'`
-	// nFields is the number of fields, plus the server's clock.
+	// nFields is the number of values that whole returns: the fields and the server's clock.
 	nFields = 12
-	// clock is the server's clock in microseconds, read when the script runs.
+	// clock is a Lua function that returns the server's clock in microseconds.
 	clock = `
 local function clock()
 	local now = redis.call('TIME')
 	return tonumber(now[1]) * 1000000 + tonumber(now[2])
 end
 `
-	// whole sets the fields that rows of earlier versions lack, and adds the server's clock.
+	// whole is a Lua function that sets the fields that rows of earlier versions lack, and
+	// adds the server's clock.
 	whole = clock + `
 local function whole(row)
 	row[10], row[11], row[12] = row[10] or '0', row[11] or '0', string.format('%.0f', clock())
@@ -131,8 +132,9 @@ return 1
 redis.call('ZREM', KEYS[1], '-') -- a fence, too
 return redis.call('ZRANGE', KEYS[1], 0, -1)
 `)
-	// rowsScript reads rows. The first key is the set of IDs. The keys after it are rows,
-	// and the arguments are their IDs. IDs whose row is gone are removed from the set.
+	// rowsScript reads rows. The first key is the set of IDs. The other keys are those of
+	// rows, and the arguments are the IDs of the rows. The script removes the IDs of expired
+	// rows from the set.
 	rowsScript = redis.NewScript(whole + `
 local rows = {}
 for i, id in ipairs(ARGV) do
@@ -159,7 +161,8 @@ func (s sessions) keys(subject, id string) []string {
 	return []string{tag + "s:" + id, tag + "ids"}
 }
 
-// Create implements [session.Store]. An ID is taken if the same subject has it.
+// Create implements [session.Store]. It returns an error if the same subject already has a
+// session with this ID. It does not look for the ID under other subjects.
 func (s sessions) Create(ctx context.Context, row session.Session) error {
 	const what = "creating a session"
 	times, err := micros(row.Created, row.Rotated, row.IdleExpires, row.MaxExpires, row.RevokedAt, row.Given)
@@ -200,7 +203,7 @@ func (s sessions) Advance(ctx context.Context, from, next session.Session, now t
 	if err != nil {
 		return false, fmt.Errorf("redisstore: %s: %w", what, err)
 	}
-	until := "" // by the server's clock
+	until := "" // the deadline by the server's clock
 	if deadline, bounded := ctx.Deadline(); bounded {
 		until = strconv.FormatInt(deadline.Add(from.ClockAhead).UnixMicro(), 10)
 	}
@@ -275,7 +278,7 @@ func (s sessions) Purge(ctx context.Context, _ time.Time) error {
 	return nil
 }
 
-// parse parses a row. asked is when the script was sent.
+// parse parses a row. asked is the time at which the script was sent, for ClockAhead.
 func parse(what, id string, fields any, asked time.Time) (session.Session, error) {
 	f, ok := texts(fields, nFields)
 	if !ok {

@@ -16,8 +16,8 @@ import (
 
 var errBroken = errors.New("the connection broke")
 
-// breaking is a database whose response breaks off, before the first row or after it. No
-// real database does so on demand.
+// breaking is a database whose responses break off before the first row or after it. A real
+// database cannot be made to do this.
 type breaking struct{ rows int }
 
 func (b *breaking) Connect(context.Context) (driver.Conn, error) { return b, nil }
@@ -53,8 +53,8 @@ func (a *answer) Next(row []driver.Value) error {
 	return nil
 }
 
-// If half an answer counted as a whole one, a session would seem missing, or a revocation
-// would be skipped.
+// If a store took half a response for a whole one, a session would seem to be missing, or a
+// list would skip a revocation.
 func TestAnAnswerThatBreaksOffIsAnOutage(t *testing.T) {
 	for rows := range 2 {
 		db := sql.OpenDB(&breaking{rows})

@@ -12,12 +12,13 @@ import (
 // return less than it holds.
 var ErrUnsafe = errors.New("sqlstore: unsafe settings")
 
-// setting is a setting that the database should have, and what is lost without it.
+// setting describes a setting of the database: which values are good, and what the others
+// can cause.
 type setting struct {
 	name  string
 	good  func(value string) bool
-	right string // what to set
-	loses string
+	right string // the value to recommend
+	loses string // what a bad value can cause
 }
 
 func not(bad ...string) func(string) bool {
@@ -41,26 +42,26 @@ var settings = map[Dialect][]setting{
 	SQLite: {
 		{"synchronous", is("2", "3"), "FULL", losesRecent},
 		{"journal_mode", not("off", "memory"), "WAL", "a crash may destroy the file"},
-		{"busy_timeout", not("0"), "5000", "a writer that meets another fails at once, which is a 503"},
+		{"busy_timeout", not("0"), "5000", "a writer fails at once if another one is writing, which is a 503"},
 	},
 	Postgres: {
 		{"synchronous_commit", not("off"), "on", losesRecent},
 		{"fsync", not("off"), "on", "a crash may destroy the database"},
-		{"default_transaction_isolation", is("read committed"), "'read committed'", "requests that meet fail, which is a 503"},
+		{"default_transaction_isolation", is("read committed"), "'read committed'", "concurrent requests for one session fail, which is a 503"},
 	},
 	MySQL: {
 		{"innodb_flush_log_at_trx_commit", is("1"), "1", losesRecent},
-		{"tx_isolation", not("READ-UNCOMMITTED"), "REPEATABLE-READ", "a list takes entries for written that may vanish, and misses others"},
-		{"transaction_isolation", not("READ-UNCOMMITTED"), "REPEATABLE-READ", "a list takes entries for written that may vanish, and misses others"},
-		{"sql_select_limit", is("18446744073709551615"), "DEFAULT", "a list takes a part of the log for all of it, and accepts tokens that were revoked"},
+		{"tx_isolation", not("READ-UNCOMMITTED"), "REPEATABLE-READ", "a list reads entries that may be rolled back, and misses others"},
+		{"transaction_isolation", not("READ-UNCOMMITTED"), "REPEATABLE-READ", "a list reads entries that may be rolled back, and misses others"},
+		{"sql_select_limit", is("18446744073709551615"), "DEFAULT", "a list reads only a part of the log, and accepts tokens that were revoked"},
 	},
 }
 
 // Check returns an error if a setting lets the database lose what it has confirmed, or
 // return less than it holds. Call it at the start, and log the error. The error is
 // [ErrUnsafe], and names each setting, its value, the right value, and what would be
-// lost. Any other error is an outage. Check sees the settings of one connection: other
-// connections may have different ones.
+// lost. Any other error is an outage. Check reads the settings of one connection. Other
+// connections may have different settings.
 func (s *DB) Check(ctx context.Context) error {
 	values, err := s.settings(ctx)
 	if err != nil {
@@ -75,8 +76,8 @@ func (s *DB) Check(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// settings returns the values of the settings that Check looks at. The map has no value for
-// a setting that this version of the database lacks.
+// settings returns the values of the settings that Check needs, by name. The map has no
+// entry for a setting that this version of the database lacks.
 func (s *DB) settings(ctx context.Context) (map[string]string, error) {
 	values := map[string]string{}
 	if s.dialect == SQLite {

@@ -12,29 +12,29 @@ import (
 	"time"
 )
 
-// version is the version of the tables that this package makes. The tables also hold the
-// oldest version that can use them, so that processes of two versions can work side by
-// side during a deployment. Versions 1 and 2 cannot: version 2 added prev and given to
-// sessions. A process of version 1 would not write them, and a client's valid refresh
-// token would look stolen.
+// version is the version of the tables that this package makes. The table meta also says
+// which oldest version can use the tables, so that processes of two versions can work side
+// by side during a deployment. Those of version 1 and 2 cannot: version 2 added the columns
+// prev and given to the sessions. A process of version 1 would not write these columns, and
+// a client's valid refresh token would look stolen.
 const version = 2
 
 // ErrNewer is returned by [DB.Migrate] if a later version of this package has changed the
 // tables so that this one cannot use them.
 var ErrNewer = errors.New("sqlstore: the tables are of a later version")
 
-// settle is how long Migrate retries on SQLite. It cannot tell a locked file from one
-// that cannot be written, since each driver has its own errors.
+// settle is how long Migrate retries on SQLite. Each driver has its own errors, so Migrate
+// cannot tell a locked file from a file that can never be written.
 const settle = 15 * time.Second
 
 // Migrate creates the tables, or changes them to what this version needs. Call it at the
-// start of each process, or once before if the processes may not create tables: if the
-// tables are up to date, it only reads. Calls of several processes wait for each other. It
-// never deletes anything.
+// start of each process. If the processes may not create tables, call it once before they
+// start: if the tables are up to date, Migrate only reads. Calls of several processes wait
+// for each other. Migrate never deletes anything.
 //
-// An error is [ErrNewer], or an outage or the end of ctx, after which Migrate may be called
-// again. ctx limits how long Migrate waits. On SQLite it does not interrupt a wait for the
-// lock of the file, which busy_timeout limits. Migrate starts no new try after 15 seconds.
+// An error is [ErrNewer], an outage or the end of ctx. After the latter two Migrate may be
+// called again. ctx limits how long Migrate waits. On SQLite only busy_timeout limits a
+// wait for the lock of the file, and Migrate starts no new try after 15 seconds.
 func (s *DB) Migrate(ctx context.Context) error {
 	if err := s.begin(ctx); err != nil {
 		return fmt.Errorf("sqlstore: Migrate: %w", err)
@@ -62,8 +62,8 @@ type runner interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
-// inPlace reports whether the tables are up to date. An error other than ErrNewer may just
-// mean that there are no tables.
+// inPlace reports whether the tables are up to date. If there are no tables, it returns an
+// error of the database, which cannot be told from an outage.
 func (s *DB) inPlace(ctx context.Context, db runner) (bool, error) {
 	var have, oldest, logs int
 	err := db.QueryRowContext(ctx, "SELECT version, oldest FROM "+s.table("meta")+" WHERE one = 1").Scan(&have, &oldest)
@@ -80,9 +80,9 @@ func (s *DB) inPlace(ctx context.Context, db runner) (bool, error) {
 	return err == nil && have >= version && logs == 1, err
 }
 
-// migrate does the work, by one process at a time. MySQL commits after each statement
-// that creates a table, so all of it can be repeated from any point. The version is
-// written last.
+// migrate creates or changes the tables. Only one process at a time may run it. MySQL
+// commits each statement that creates a table, so migrate may end between any two of its
+// statements. The next call can then complete the work, since the version is written last.
 func (s *DB) migrate(ctx context.Context, db runner) error {
 	meta, log := s.table("meta"), s.table("log")
 	if _, err := db.ExecContext(ctx, "CREATE TABLE IF NOT EXISTS "+meta+" (one INTEGER NOT NULL PRIMARY KEY, version INTEGER NOT NULL, oldest INTEGER NOT NULL)"+s.engine()); err != nil {
@@ -113,8 +113,9 @@ func (s *DB) migrate(ctx context.Context, db runner) error {
 		}
 	}
 
-	// The log's row is created only once, since its identity and number must stay.
-	// If it is lost, old cursors become invalid, and numbers continue after the entries.
+	// The row of the log is created only once, since its identity and its number must stay.
+	// If the row is lost, a new identity makes old cursors invalid, and the numbers continue
+	// after the last entry.
 	var logs int
 	if err := db.QueryRowContext(ctx, "SELECT COUNT(*) FROM "+log).Scan(&logs); err != nil {
 		return err
@@ -138,8 +139,9 @@ func (s *DB) migrate(ctx context.Context, db runner) error {
 	return err
 }
 
-// second returns the statements that change version 1 to version 2, unless they have
-// already run: on MySQL the process may have ended between them and the version.
+// second returns the statements that change the tables from version 1 to version 2. It
+// returns none if they have already run. On MySQL an earlier process may have ended after
+// these statements, and before it wrote the version.
 func (s *DB) second(ctx context.Context, db runner) ([]string, error) {
 	name := s.prefix + "sessions"
 	alter := "ALTER TABLE " + s.table("sessions")
@@ -163,15 +165,16 @@ func (s *DB) second(ctx context.Context, db runner) ([]string, error) {
 
 func (s *DB) engine() string {
 	if s.dialect == MySQL {
-		return " ENGINE=InnoDB" // the default may have no transactions
+		return " ENGINE=InnoDB" // the default engine may have no transactions
 	}
 	return ""
 }
 
-// tables returns the statements that create the tables. All databases must compare
-// strings byte for byte. SQLite does so by default. PostgreSQL does with the collation
-// "C", whose order no update of the system changes under an index. MySQL does only for
-// VARBINARY, which neither folds case nor ignores trailing spaces.
+// tables returns the statements that create the tables. Every database must compare
+// strings byte for byte. SQLite does so by default. PostgreSQL does so with the collation
+// "C". With another collation, an update of the system could change the order and so break
+// an index. MySQL does so only for VARBINARY. With other types it may fold case or ignore
+// trailing spaces.
 func (s *DB) tables() []string {
 	sessions, log, revocations := s.table("sessions"), s.table("log"), s.table("revocations")
 	text := func(int) string { return "TEXT" }
@@ -183,7 +186,7 @@ func (s *DB) tables() []string {
 	case MySQL:
 		text = func(most int) string { return fmt.Sprintf("VARBINARY(%d)", most) }
 		bytes = text(1024)
-		subject = "(255)" // the limit of older row formats
+		subject = "(255)" // older row formats cannot index more bytes
 	}
 	indexes := []struct{ table, name, column string }{
 		{"sessions", "sessions_subject", "subject" + subject},
@@ -217,14 +220,16 @@ func (s *DB) tables() []string {
 	}, apart...)
 }
 
-// hash returns a value that is the same for all callers that migrate the same tables.
+// hash returns a value for the name of the lock. It is the same in all processes that
+// migrate the same tables.
 func (s *DB) hash(database string) []byte {
 	sum := sha256.Sum256([]byte("github.com/joinednode/jwtauth/store/sqlstore\x00" + database + "\x00" + s.schema + "\x00" + s.prefix))
 	return sum[:]
 }
 
 func (s *DB) migratePostgres(ctx context.Context) error {
-	// At another level it would not see the changes of the callers that it waited for.
+	// At a higher isolation level, the transaction would not see the changes that other
+	// processes made while it waited for the lock.
 	tx, err := s.db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
 	if err != nil {
 		return err
@@ -246,7 +251,8 @@ func (s *DB) migrateMySQL(ctx context.Context) (err error) {
 		return err
 	}
 	defer conn.Close()
-	// The names of locks are shared by all databases of the server.
+	// All databases of a server share the names of locks, so the name depends on the
+	// database.
 	var database sql.NullString
 	if err := conn.QueryRowContext(ctx, "SELECT DATABASE()").Scan(&database); err != nil {
 		return err
@@ -266,8 +272,8 @@ func (s *DB) migrateMySQL(ctx context.Context) (err error) {
 	return s.migrate(ctx, conn)
 }
 
-// leave runs what a connection must do before it goes back to the pool, and closes the
-// connection if that fails.
+// leave runs a statement that a connection needs before it goes back to the pool. If the
+// statement fails, leave closes the connection.
 func (s *DB) leave(ctx context.Context, conn *sql.Conn, query string, args ...any) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
@@ -296,8 +302,8 @@ func (s *DB) migrateSQLiteOnce(ctx context.Context) error {
 		return err
 	}
 	defer conn.Close()
-	// ctx must not interrupt BEGIN or COMMIT: it would be unknown whether the connection,
-	// which goes back to the pool, is in a transaction. busy_timeout limits both.
+	// ctx must not interrupt BEGIN or COMMIT. If it did, a connection might go back to the
+	// pool in the middle of a transaction. busy_timeout limits both statements.
 	bounded := context.WithoutCancel(ctx)
 	if _, err := conn.ExecContext(bounded, "BEGIN IMMEDIATE"); err != nil {
 		return err

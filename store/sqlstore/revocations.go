@@ -13,12 +13,12 @@ import (
 	"github.com/joinednode/jwtauth/revoke"
 )
 
-// revocations is a table of numbered entries, and a table with a single row, the log: its
-// random identity and the last number. A transaction that appends takes the next number
-// there, and holds the row until it ends. So the order of numbers is the order of
-// commits. A sequence or AUTO_INCREMENT would give numbers to transactions that end in
-// another order, and a reader that has seen the later number would never see the earlier
-// one.
+// revocations is the [revoke.Store]. One table has the numbered entries. Another table has
+// a single row with the random identity of the log and the last number. A transaction that
+// appends takes the next number from this row, and keeps the row locked until it ends. So
+// entries are numbered in the order of their commits. With a sequence or AUTO_INCREMENT,
+// transactions could commit in another order. A reader that has seen the later of two
+// numbers would then never see the earlier one.
 type revocations struct {
 	*DB
 	name, log                string
@@ -52,7 +52,7 @@ func (r *revocations) Append(ctx context.Context, e revoke.Entry) error {
 		expires, err = micros(e.Expires)
 	}
 	if err == nil {
-		// An ID may be any bytes, and not all of them are valid in a text column.
+		// An issuer or ID may have any bytes. A text column would reject some of them.
 		err = r.append(ctx, int64(e.Kind), []byte(e.Issuer), []byte(e.ID), e.Epoch, expires)
 	}
 	if err != nil {
@@ -68,9 +68,9 @@ func (r *revocations) append(ctx context.Context, args ...any) error {
 	if err := r.begin(ctx); err != nil {
 		return err
 	}
-	// The transaction begins with a write of the row that all appends need. SQLite then
-	// waits for the lock. After a read it would fail at once. InnoDB has no snapshot yet
-	// that could be too old.
+	// The transaction begins with a write to the row that all appends need. So SQLite waits
+	// for the lock. If the transaction began with a read, SQLite would fail at once. InnoDB
+	// has no snapshot yet, which could be too old after the wait.
 	tx, err := r.db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
@@ -85,7 +85,8 @@ func (r *revocations) append(ctx context.Context, args ...any) error {
 	return tx.Commit()
 }
 
-// one returns an error unless a statement found the log's row.
+// one returns errNoLog unless a statement changed exactly one row, since otherwise the
+// log's row is missing.
 func one(n int64, err error) error {
 	if err == nil && n != 1 {
 		err = errNoLog
@@ -105,10 +106,11 @@ func (r *revocations) Since(ctx context.Context, cursor string, limit int) (revo
 	return page, nil
 }
 
-// page reads the end of the log, and then, in a second statement, the entries up to
-// there. One statement could miss entries: a busy MariaDB was seen to return an entry
-// without the one before it. A number is visible only when all earlier entries were
-// committed, so a statement that begins after it was read sees them.
+// page reads the last number of the log, and then, with a second statement, the entries up
+// to this number. A single statement could miss entries: a busy MariaDB has returned an
+// entry without the one before it. A last number is visible only when all entries up to it
+// have been committed. So a statement that begins after page has read the number sees all
+// of them.
 func (r *revocations) page(ctx context.Context, cursor string, limit int) (page revoke.Page, err error) {
 	if err := r.begin(ctx); err != nil {
 		return page, err
@@ -143,7 +145,8 @@ func (r *revocations) page(ctx context.Context, cursor string, limit int) (page 
 	return page, nil
 }
 
-// between reads the entries after one number, up to another.
+// between returns the entries whose numbers are greater than after and at most last, and
+// these numbers. It returns at most limit entries.
 func (r *revocations) between(ctx context.Context, after, last int64, limit int) (entries []revoke.Entry, numbers []int64, err error) {
 	rows, err := r.db.QueryContext(ctx, r.since, after, last, limit)
 	if err != nil {
@@ -165,7 +168,7 @@ func (r *revocations) between(ctx context.Context, after, last int64, limit int)
 }
 
 // place parses a cursor: the log's identity, and the number of the last entry that was
-// read. For a string that is no cursor, it returns an empty identity, which no log has.
+// read. If the string is not a cursor, place returns an empty identity, which no log has.
 func place(cursor string) (id string, n int64) {
 	id, number, _ := strings.Cut(cursor, "/")
 	n, err := strconv.ParseInt(number, 10, 64)
@@ -177,7 +180,7 @@ func place(cursor string) (id string, n int64) {
 
 func newLogID() string { return rand.Text() }
 
-// isLogID reports whether a string has the form of an identity.
+// isLogID reports whether a string has the form of a log's identity.
 func isLogID(id string) bool {
 	return len(id) == len(newLogID()) && strings.Trim(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") == ""
 }
@@ -197,11 +200,11 @@ func (r *revocations) Purge(ctx context.Context, before time.Time) error {
 // NewLog gives the log of revocations a new identity, so that every list reads all of it
 // again. It deletes nothing.
 //
-// Call it once after the database was restored from a backup, or an asynchronous replica
-// took over, before services write again. Lost revocations stay lost: revoke again. A
-// list whose place is after the end of the restored log reads everything again on its
-// own. But if the log has grown past that place before the list looks, the list misses
-// the entries that took the numbers of the lost ones.
+// Call it once after a backup was restored, or after an asynchronous replica took over, and
+// before services write again. NewLog does not bring back lost revocations: revoke those
+// tokens again. Without NewLog, a list reads everything again only if its cursor is past
+// the end of the restored log. If the log has grown past the cursor by then, the list
+// misses new entries that have the numbers of lost ones.
 func (s *DB) NewLog(ctx context.Context) error {
 	if err := one(s.changed(ctx, s.bind("UPDATE "+s.table("log")+" SET log_id = ? WHERE one = 1"), newLogID())); err != nil {
 		return fmt.Errorf("sqlstore: NewLog: %w", err)

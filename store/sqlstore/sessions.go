@@ -11,16 +11,16 @@ import (
 	"github.com/joinednode/jwtauth/session"
 )
 
-// The sizes of the columns, in bytes. They are checked here, since MySQL without strict
-// mode would truncate a longer value, and two values could become one.
+// These are the sizes of columns, in bytes. This package checks them itself, since MySQL
+// without strict mode truncates a longer value, and two values could become equal.
 const (
 	maxID     = 64
 	maxReason = 32
 	maxLabel  = 256
 )
 
-// sessions is a table with a row for each session. revoked_at is 0 for sessions that were
-// not revoked. Nothing in it is secret.
+// sessions is the [session.Store]. Its table has a row for each session, with nothing
+// secret. The column revoked_at is 0 if the session was not revoked.
 type sessions struct {
 	*DB
 	name                             string
@@ -34,10 +34,11 @@ func newSessions(s *DB) sessions {
 		DB: s, name: name,
 		create: s.bind("INSERT INTO " + name + " (" + columns + ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"),
 		get:    s.bind("SELECT " + columns + ", " + extra + " FROM " + name + " WHERE id = ? AND subject = ?"),
-		// The row is compared after it was locked, so only one of many finds its
-		// generation. gen or given always changes, so MySQL counts the row. MySQL and SQLite
-		// read the clock after they have waited for the lock. PostgreSQL reads it before, but
-		// its driver cancels a statement at the deadline.
+		// The database compares the generation after it has locked the row, so only one of
+		// many concurrent statements finds the generation that it expects. gen or given
+		// always changes, since MySQL does not count a row that stays the same. MySQL and
+		// SQLite read the clock after they have waited for the lock. PostgreSQL reads the
+		// clock before, but its driver cancels a statement at the deadline.
 		advance: s.bind("UPDATE " + name + " SET gen = ?, prev = ?, rotated = ?, given = ?, idle_exp = ?" +
 			" WHERE id = ? AND subject = ? AND gen = ? AND revoked_at = 0 AND idle_exp > ? AND max_exp > ? AND " + s.clock() + " <= ?"),
 		end:   s.bind("UPDATE " + name + " SET revoked_at = ?, reason = ? WHERE id = ? AND subject = ? AND revoked_at = 0"),
@@ -45,8 +46,8 @@ func newSessions(s *DB) sessions {
 	}
 }
 
-// fits rejects strings that not every database can store. PostgreSQL requires UTF-8
-// without NUL.
+// fits returns an error for a string that some database cannot store. PostgreSQL requires
+// UTF-8 without NUL.
 func fits(name, s string, most int) error {
 	if len(s) > most {
 		return fmt.Errorf("the %s has %d bytes, and %d are the most", name, len(s), most)
@@ -57,21 +58,22 @@ func fits(name, s string, most int) error {
 	return nil
 }
 
-// absent reports whether no store can hold such a session. So a string that a client made
-// up is a miss on every database, and not an outage.
+// absent reports whether no database can hold a session with these strings. A client can
+// send any string. Without this check some of them would be errors of the database, and
+// look like an outage.
 func absent(subject, id string) bool {
 	return fits("id", id, maxID) != nil || fits("subject", subject, session.MaxText) != nil
 }
 
-// ended returns the column for the time at which a session was revoked. It is never 0,
-// which means not revoked.
+// ended returns the value of revoked_at for the time of a revocation. The value is never 0,
+// which would mean that the session was not revoked.
 func ended(at time.Time) (int64, error) {
 	if at.IsZero() {
 		return 0, errors.New("the time of a session's end is zero")
 	}
 	us, err := micros(at)
 	if us == 0 {
-		us = 1 // 0 would mean that the session is live
+		us = 1 // the next microsecond
 	}
 	return us, err
 }
@@ -124,7 +126,7 @@ func (s *sessions) Advance(ctx context.Context, from, next session.Session, now 
 	idle, err2 := micros(next.IdleExpires)
 	at, err3 := micros(now)
 	given, err4 := micros(next.Given)
-	until := lastMoment // by the server's clock
+	until := lastMoment // the deadline by the server's clock
 	if deadline, bounded := ctx.Deadline(); bounded {
 		until = min(deadline.Add(from.ClockAhead).UnixMicro(), until)
 	}
@@ -222,7 +224,7 @@ func (s *sessions) read(ctx context.Context, query string, args ...any) (all []s
 		row.Given, errs[5] = moment(given)
 		if revoked != 0 {
 			row.RevokedAt, errs[4] = moment(revoked)
-			if errs[4] == nil && row.RevokedAt.IsZero() { // a zero time would mean not revoked
+			if errs[4] == nil && row.RevokedAt.IsZero() { // to callers, a zero time means not revoked
 				errs[4] = errors.New("the row was revoked in the year 1")
 			}
 		}

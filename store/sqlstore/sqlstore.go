@@ -30,56 +30,60 @@
 //
 // # What it costs
 //
-// Each method of the session.Store except Purge is one statement. If Get or List finds
-// nothing, PostgreSQL and MySQL get a second one, which asks whether the server is a
-// replica. Since of the revoke.Store is one statement, and two if something was appended.
-// Append is one statement on PostgreSQL, and elsewhere a transaction of two. Appends wait
-// for each other on one row: there can be some hundreds per second, far more than users
-// log out. Purge deletes 500 rows per statement, each in its own transaction, so that no
-// request waits for it for long. On MySQL it reads their keys first.
+// Each method of the session.Store runs one statement, except Purge. If Get or List finds
+// nothing, a second statement asks PostgreSQL and MySQL whether the server is a replica.
+// Since, of the revoke.Store, runs one statement, and a second one if there are new
+// entries. Append runs one statement on PostgreSQL, and a transaction of two elsewhere.
+// Appends wait for each other on one row. There can be some hundreds of them per second,
+// which is far more than users log out. Purge deletes 500 rows per statement, each in its
+// own transaction, so that no request waits long for it. On MySQL a statement before that
+// reads the keys of the rows.
 //
-// Statements are not prepared: a [sql.Stmt] is prepared again on each connection, and
-// poolers that share connections lose it. Drivers do it better. pgx keeps statements
-// itself. The MySQL driver needs one round trip instead of three with
-// interpolateParams=true.
+// This package does not prepare statements. A [sql.Stmt] must be prepared again on each
+// connection, and a pooler that shares connections loses it. Drivers do better: pgx keeps
+// prepared statements itself, and the MySQL driver needs one round trip instead of three
+// with interpolateParams=true.
 //
-// A statement that waits for a row either holds no other row, or all statements take these
-// rows in the same order. So they should not deadlock with each other. If the database
-// still ends a statement, or a lock was held for too long, that is an outage: the request
-// gets 503, and the client tries again. This package retries nothing.
+// A statement that waits for a row either holds no other row, or takes its rows in the
+// order in which all other statements take them. So statements should not deadlock. If the
+// database still ends a statement, or if a lock is held for too long, that is an outage:
+// the request gets 503, and the client tries again. Apart from Migrate on SQLite, this
+// package retries nothing.
 //
 // # Settings of the database
 //
 // The database must keep what it has confirmed. If it does not, a crash loses sessions,
 // whose users must log in again, and revocations.
-//   - SQLite: synchronous=FULL. busy_timeout of some seconds on every connection, since
-//     there is one writer at a time, and without it the others fail at once.
-//     journal_mode=WAL, so that readers do not wait. The file must be on a local disk,
-//     shared by all processes. A statement that waits for the lock notices the end of its
-//     context only after busy_timeout. With ":memory:" each connection is a database of
-//     its own: use db.SetMaxOpenConns(1) and db.SetConnMaxLifetime(0), or a file.
+//   - SQLite: synchronous=FULL, and journal_mode=WAL, so that readers do not wait.
+//     busy_timeout must be some seconds on every connection. There is only one writer at a
+//     time, and without the timeout other writers fail at once. A statement that waits for
+//     the lock notices the end of its context only after busy_timeout. The file must be on
+//     a local disk of the machine on which all processes run. With ":memory:" each
+//     connection has a database of its own: use db.SetMaxOpenConns(1) and
+//     db.SetConnMaxLifetime(0), or a file.
 //   - PostgreSQL: synchronous_commit=on and default_transaction_isolation='read
-//     committed', which are the defaults. At a higher level, two transactions that meet
-//     are an outage for one of them.
+//     committed', which are the defaults. At a higher level, one of two transactions that
+//     change the same row fails, which is an outage.
 //   - MySQL, MariaDB: innodb_flush_log_at_trx_commit=1, which is the default, and
 //     sync_binlog=1 if a replica may take over. autocommit=1, completion_type=NO_CHAIN,
 //     and character_set_connection equal to character_set_client. These are the defaults,
 //     and anything else is an error. Any isolation level works except READ UNCOMMITTED,
 //     any SQL mode except EMPTY_STRING_IS_NULL, and any character set and time zone. Put
 //     innodb_lock_wait_timeout=5 and lock_wait_timeout=5 into the DSN. By default a
-//     statement whose caller has gone waits 50 seconds for a locked row, and holds its
-//     connection. Rows that are locked for long can use up all connections (by default
-//     151).
+//     statement waits 50 seconds for a locked row, and holds its connection, even if its
+//     caller has given up. If rows stay locked for long, such statements can use up all
+//     connections (151 by default).
 //
-// All statements must go to the primary (with pgx: target_session_attrs=read-write). A
-// Manager would take a replica's old rows for current ones, and a list would believe that
-// it is up to date. Reading is therefore an error on a server that says that it is a
-// replica (pg_is_in_recovery, read_only, innodb_read_only).
+// All statements must go to the primary (with pgx: target_session_attrs=read-write). With
+// a replica, a Manager would use old rows, and a list would believe that it is up to date.
+// So reading fails on a server that says that it is a replica or read-only
+// (pg_is_in_recovery, read_only, innodb_read_only).
 //
-// If an asynchronous replica takes over after a crash, what had not reached it is lost:
-// new sessions, rotations (the session goes on), logouts and revocations. A revoked token
-// is then accepted until it expires, except by processes that have read its revocation.
-// After that, and after a backup was restored, call [DB.NewLog].
+// If an asynchronous replica takes over after a crash, the writes that had not reached it
+// are lost: new sessions, rotations (the session goes on), logouts and revocations. A
+// token whose revocation is lost is accepted until it expires, except by processes that
+// have read the revocation. After such a takeover, or after you have restored a backup,
+// call [DB.NewLog].
 package sqlstore
 
 import (
@@ -125,8 +129,8 @@ func (d Dialect) String() string {
 const DefaultPrefix = "jwtauth_"
 
 const (
-	// maxPrefix leaves room for the longest index name in PostgreSQL's 63 bytes.
-	// PostgreSQL would silently truncate a longer one.
+	// maxPrefix leaves room for the longest index name in the 63 bytes of a PostgreSQL
+	// name. PostgreSQL silently truncates longer names.
 	maxPrefix = 40
 	maxSchema = 63
 
@@ -141,9 +145,9 @@ type config struct {
 // Option configures [New]. If an option is invalid, New returns an error that names it.
 type Option func(*config) error
 
-// WithPrefix sets the prefix of the names of tables and indexes: 1 to 40 of a-z, 0-9 and
-// _. The default is [DefaultPrefix]. With different prefixes, several stores can share a
-// database.
+// WithPrefix sets the prefix of the names of tables and indexes: 1 to 40 characters of
+// a-z, 0-9 and _. The default is [DefaultPrefix]. With different prefixes, several stores
+// can share a database.
 func WithPrefix(prefix string) Option {
 	return func(c *config) error {
 		if c.prefix = prefix; prefix == "" || len(prefix) > maxPrefix || strings.Trim(prefix, letters) != "" {
@@ -153,8 +157,9 @@ func WithPrefix(prefix string) Option {
 	}
 }
 
-// WithSchema sets the schema of the tables, which must exist: 1 to 63 of a-z, 0-9 and _.
-// It is for Postgres only. The default is the first schema of the search_path.
+// WithSchema sets the schema of the tables: 1 to 63 characters of a-z, 0-9 and _. The
+// schema must exist. The option is for Postgres only. The default is the first schema of
+// the search_path.
 func WithSchema(schema string) Option {
 	return func(c *config) error {
 		if c.schema = schema; schema == "" || len(schema) > maxSchema || strings.Trim(schema, letters) != "" {
@@ -164,20 +169,21 @@ func WithSchema(schema string) Option {
 	}
 }
 
-// DB is the set of tables in a database. It is safe for concurrent use, also by several
-// processes. It holds only the *sql.DB, which the caller closes, and starts no goroutine.
+// DB has the stores of sessions and of revocations, whose tables are in one database. It is
+// safe for concurrent use, also by several processes. It has no connections other than
+// those of the *sql.DB, which the caller closes, and it starts no goroutine.
 type DB struct {
 	config
 	db      *sql.DB
 	dialect Dialect
-	ready   atomic.Bool // begin has checked the connection's settings
+	ready   atomic.Bool // set when begin has found the settings of a connection right
 
 	sessions    sessions
 	revocations revocations
 }
 
-// New returns a DB for tables that [DB.Migrate] creates. It does not call the database:
-// an error is about the arguments.
+// New returns a DB. [DB.Migrate] creates its tables. New does not call the database, so an
+// error is always about the arguments.
 func New(db *sql.DB, d Dialect, opts ...Option) (*DB, error) {
 	c := config{prefix: DefaultPrefix}
 	var errs []error
@@ -199,15 +205,16 @@ func New(db *sql.DB, d Dialect, opts ...Option) (*DB, error) {
 	return s, nil
 }
 
-// Sessions returns the store of sessions. [DB.Migrate] must have run before, in any
-// process.
+// Sessions returns the store of sessions. Before its first use, this process or another one
+// must have called [DB.Migrate].
 func (s *DB) Sessions() session.Store { return &s.sessions }
 
-// Revocations returns the log of revocations. [DB.Migrate] must have run before, in any
-// process.
+// Revocations returns the log of revocations. Before its first use, this process or another
+// one must have called [DB.Migrate].
 func (s *DB) Revocations() revoke.Store { return &s.revocations }
 
-// quote returns the quoted name of a table or an index. A name may begin with a digit.
+// quote quotes the name of a table or an index. Without quotes, a name could not begin with
+// a digit.
 func (s *DB) quote(name string) string {
 	if s.dialect == MySQL {
 		return "`" + name + "`"
@@ -224,8 +231,8 @@ func (s *DB) table(name string) string {
 	return name
 }
 
-// bind numbers the placeholders of a statement for PostgreSQL. No statement here contains
-// a question mark otherwise.
+// bind replaces the placeholders of a statement by numbered ones, such as $1, for
+// PostgreSQL. The statements of this package contain no other question marks.
 func (s *DB) bind(query string) string {
 	if s.dialect != Postgres {
 		return query
@@ -240,9 +247,9 @@ func (s *DB) bind(query string) string {
 	return b.String()
 }
 
-// begin must be called before any other statement. On MySQL the settings of a connection
-// can make it keep changes to itself, see old data, or turn two strings with bytes of
-// another character set into one. begin returns an error for such settings.
+// begin must be called before any other statement. On MySQL it returns an error for
+// settings with which a connection would not commit its changes, would read old data, or
+// would convert two different strings into the same one.
 func (s *DB) begin(ctx context.Context) error {
 	if s.dialect != MySQL || s.ready.Load() {
 		return nil
@@ -262,7 +269,7 @@ func (s *DB) begin(ctx context.Context) error {
 	return nil
 }
 
-// changed runs a statement and returns how many rows it changed.
+// changed runs a statement, after begin, and returns how many rows it changed.
 func (s *DB) changed(ctx context.Context, query string, args ...any) (int64, error) {
 	if err := s.begin(ctx); err != nil {
 		return 0, err
@@ -277,8 +284,8 @@ func affected(done sql.Result, err error) (int64, error) {
 	return done.RowsAffected()
 }
 
-// replica returns an SQL expression that is 0 on a server that is not a replica, as far
-// as the server knows.
+// replica returns an SQL expression that is 1 if the server says that it is a replica or
+// read-only, and otherwise 0.
 func (s *DB) replica() string {
 	switch s.dialect {
 	case Postgres:
@@ -302,8 +309,8 @@ func (s *DB) clock() string {
 
 var errReplica = errors.New("the server is read-only or a replica; connect to the primary")
 
-// primary returns an error unless the server is a primary. It is called if nothing was
-// found.
+// primary returns an error if the server says that it is a replica. It is for queries that
+// find no row: the rows of the other queries say so themselves.
 func (s *DB) primary(ctx context.Context) error {
 	if s.dialect == SQLite {
 		return nil
@@ -316,8 +323,8 @@ func (s *DB) primary(ctx context.Context) error {
 	return err
 }
 
-// text returns a string as a parameter. MySQL gets it as bytes, since it might require a
-// string to be valid in the connection's character set.
+// text returns a string as the parameter of a statement. MySQL gets bytes instead, since it
+// may reject a string that is not valid in the connection's character set.
 func (s *DB) text(v string) any {
 	if s.dialect == MySQL {
 		return []byte(v)
@@ -325,13 +332,13 @@ func (s *DB) text(v string) any {
 	return v
 }
 
-// batch is how many rows one statement deletes. It is small enough to take little time,
-// and below every database's limit of parameters.
+// batch is the most rows that one statement deletes. So each statement takes little time,
+// and no database rejects it for too many parameters.
 const batch = 500
 
-// purge deletes the rows whose column is less than before. Each statement is a
-// transaction, and checks the condition again for the rows that it has locked, so that a
-// session which was advanced in between stays. K is the type of the key.
+// purge deletes the rows whose column is less than before. Each statement is its own
+// transaction. It checks the condition again after it has locked the rows, so it keeps a
+// session that was advanced in between. K is the type of the key.
 func purge[K string | int64](ctx context.Context, s *DB, table, key, column string, before int64) error {
 	some := "SELECT " + key + " FROM " + table + " WHERE " + column + " < ? ORDER BY " + column + " LIMIT " + strconv.Itoa(batch)
 	del := "DELETE FROM " + table + " WHERE " + column + " < ? AND " + key
@@ -341,9 +348,9 @@ func purge[K string | int64](ctx context.Context, s *DB, table, key, column stri
 	case SQLite:
 		del += " IN (" + some + ")"
 	case Postgres:
-		// It waits for no row, so two purges cannot wait for each other. A locked row is
-		// being advanced, or purged by another process. The keys are an array, so that they
-		// are looked up once. IN might do so for each row, and delete more than a batch.
+		// SKIP LOCKED leaves out rows that another process is advancing or purging, so
+		// that two purges cannot wait for each other. With ARRAY the inner SELECT runs
+		// once. With IN it might run for each row, and delete more than a batch.
 		del += " = ANY (ARRAY(" + some + " FOR UPDATE SKIP LOCKED))"
 	}
 	for {
@@ -360,11 +367,12 @@ func purge[K string | int64](ctx context.Context, s *DB, table, key, column stri
 	}
 }
 
-// purgeKeys deletes rows on InnoDB, which locks what a DELETE reads, in the order in
-// which it reads. If it went by the index of the column, it could deadlock with a
-// statement that changes a row and then its index entry. So it reads keys without a lock,
-// and deletes those rows in the order of the keys, row first, as every other statement
-// locks them.
+// purgeKeys deletes one batch of rows on MySQL, and returns how many keys it found. InnoDB
+// locks rows and index entries in the order in which a DELETE reads them. A DELETE by the
+// index of the column could therefore deadlock with a statement that changes a row and
+// then its index entry. So purgeKeys first reads the keys without locks. It then deletes
+// these rows in the order of their keys, and locks each row before its index entries, as
+// every other statement does.
 func purgeKeys[K string | int64](ctx context.Context, s *DB, some, del string, before int64) (found int64, err error) {
 	if err := s.begin(ctx); err != nil {
 		return 0, err
@@ -394,15 +402,15 @@ func purgeKeys[K string | int64](ctx context.Context, s *DB, some, del string, b
 	return int64(len(keys)), err
 }
 
-// Times are microseconds since 1970, in the years 1 to 9999, which every
-// driver and every client of a database can handle.
+// Columns hold times in microseconds since 1970. The times must be in the years 1 to 9999,
+// which every driver and every client of a database can handle.
 var (
 	firstMoment = time.Time{}.UnixMicro()
 	lastMoment  = time.Date(9999, time.December, 31, 23, 59, 59, 999_999_000, time.UTC).UnixMicro()
 )
 
-// micros returns the microseconds of a time since 1970. A time outside of the years 1 to
-// 9999 is an error.
+// micros returns the value of a column for a time. A time outside of the years 1 to 9999 is
+// an error.
 func micros(t time.Time) (int64, error) {
 	if t.Before(time.UnixMicro(firstMoment)) || t.After(time.UnixMicro(lastMoment).Add(time.Microsecond-1)) {
 		return 0, fmt.Errorf("the time %v is not of the years 1 to 9999", t)
@@ -410,7 +418,7 @@ func micros(t time.Time) (int64, error) {
 	return t.UnixMicro(), nil
 }
 
-// moment returns the time that a column holds.
+// moment returns the time for the value of a column.
 func moment(us int64) (time.Time, error) {
 	if us < firstMoment || us > lastMoment {
 		return time.Time{}, fmt.Errorf("the row says %d, which is no time in microseconds", us)

@@ -16,8 +16,8 @@ import (
 	"github.com/joinednode/jwtauth/store/sqlstore"
 )
 
-// The tests with databases are in the module integration, so that users of this module do
-// not download their drivers.
+// The tests with real databases are in the module integration, so that users of this module
+// need not download the drivers.
 
 var errOutage = errors.New("no database today")
 
@@ -90,7 +90,7 @@ func TestAnOutageIsAnErrorOfEveryMethod(t *testing.T) {
 		} {
 			require.ErrorIs(t, do(), errOutage, "%v: %s", d, name)
 		}
-		if d != sqlstore.SQLite { // SQLite may be locked for a short time
+		if d != sqlstore.SQLite { // on SQLite, Migrate retries for 15 seconds
 			require.ErrorIs(t, store.Migrate(ctx), errOutage, "%v: Migrate", d)
 		}
 		ended, cancel := context.WithCancel(ctx)
@@ -129,7 +129,7 @@ func TestWhatCannotBeKeptIsAnError(t *testing.T) {
 		require.Error(t, err)
 		require.NotErrorIs(t, err, errOutage)
 	}
-	// An ID that a client made up is a miss on every database.
+	// A client can send any ID. If no database can store the ID, the session is not found.
 	for _, id := range []string{"\x00", "\xff", strings.Repeat("x", 65)} {
 		_, found, err := sessions.Get(ctx, "alice", id)
 		require.NoError(t, err)

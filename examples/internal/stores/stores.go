@@ -38,11 +38,11 @@ type Store struct {
 	Close func() error
 }
 
-// openTimeout is how long a start waits for a database.
+// openTimeout is how long Open waits for a database.
 const openTimeout = 10 * time.Second
 
-// Open opens the database of a URL, or a file in the folder data if where is "". It
-// creates missing tables.
+// Open opens the database at the URL where. If where is "", it opens a SQLite file in the
+// folder data. It creates missing tables.
 func Open(ctx context.Context, where, data string) (*Store, error) {
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
@@ -51,7 +51,7 @@ func Open(ctx context.Context, where, data string) (*Store, error) {
 	}
 	u, err := url.Parse(where)
 	if err != nil {
-		return nil, errors.New("-store: this is not a URL") // not repeated, since it may contain a password
+		return nil, errors.New("-store: this is not a URL") // without the value, which may contain a password
 	}
 	switch u.Scheme {
 	case "postgres", "postgresql":
@@ -68,8 +68,8 @@ func Open(ctx context.Context, where, data string) (*Store, error) {
 	return nil, fmt.Errorf("-store: %q is not supported; use postgres://, mysql:// or redis://", u.Scheme)
 }
 
-// openFile opens a SQLite file that only this account can read. Writers wait for each
-// other, and what was written survives a crash of the machine.
+// openFile opens a SQLite file that only this account can read, or creates it. Writers wait
+// up to 5 seconds for each other. Confirmed writes survive a crash of the machine.
 func openFile(ctx context.Context, path string) (*Store, error) {
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
@@ -101,8 +101,8 @@ func openSQL(ctx context.Context, driver, source string, dialect sqlstore.Dialec
 	return &Store{Sessions: store.Sessions(), Revocations: store.Revocations(), Name: name, Close: db.Close}, nil
 }
 
-// warn logs what a database may lose because of its settings, and returns any other
-// error.
+// warn logs err if it is the error unsafe, which means that the database may lose writes
+// because of its settings. It returns any other error.
 func warn(err, unsafe error) error {
 	if errors.Is(err, unsafe) {
 		slog.Warn("the database may lose confirmed writes", "error", err)
@@ -111,12 +111,13 @@ func warn(err, unsafe error) error {
 	return err
 }
 
-// dsn returns a URL in the form of the driver, including the settings after the question
-// mark.
+// dsn converts a URL to the form that MySQL's driver expects. The settings after the
+// question mark are kept.
 func dsn(u *url.URL) (string, error) {
 	c := mysql.NewConfig()
 	c.Net, c.Addr, c.User = "tcp", u.Host, u.User.Username()
-	// A statement whose caller has gone must not wait long for a locked row.
+	// After its caller has given up, a statement still runs in the server. It must not wait
+	// long for a locked row there.
 	c.Params = map[string]string{"innodb_lock_wait_timeout": "5", "lock_wait_timeout": "5"}
 	if u.Port() == "" {
 		c.Addr = net.JoinHostPort(u.Hostname(), "3306")

@@ -7,9 +7,9 @@ const modes = { storage: "Tokens in localStorage", cookie: "Tokens in cookies" }
 const endings = {
   logout: "You logged out.",
   everywhere: "You logged out everywhere.",
-  reused: "Your session was used with an old token, which may have been copied. So the session was ended. Please log in again.",
+  reused: "An old token of your session was used, perhaps a stolen copy. So the session was ended. Please log in again.",
   revoked: "This session was ended, perhaps on another device. Please log in again.",
-  expired: "This session was unused for too long. Please log in again.",
+  expired: "This session has expired. Please log in again.",
   not_authenticated: "This browser no longer has a token. Please log in again.",
   changed: "Another tab logged out or in, so this call was not repeated.",
 };
@@ -18,7 +18,7 @@ function explain(error) {
   if (error instanceof Ended) return endings[error.reason] ?? "The server no longer knows this session. Please log in again.";
   const status = error.response?.status;
   const kept = current().id ? "You are still logged in: please try again" : "Please try again";
-  if (error.response?.data?.code === "credentials_not_valid") return "The e-mail or the password is wrong. After ten wrong ones, wait a minute.";
+  if (error.response?.data?.code === "credentials_not_valid") return "The e-mail address or the password is wrong. After ten wrong passwords, wait a minute.";
   if (status === 503) {
     const after = Number(error.response.headers["retry-after"]);
     return `The server is temporarily unavailable (503). ${kept}${after > 0 ? ` in ${after} s` : ""}.`;
@@ -34,7 +34,7 @@ function say(text, kind = "") {
   byId("message").className = `message ${kind}`;
 }
 
-// attempt runs work after a click, and shows its error.
+// attempt runs work after a click. It marks the button as busy meanwhile, and shows an error.
 async function attempt(button, work) {
   button.setAttribute("aria-busy", "true");
   try {
@@ -49,7 +49,7 @@ async function attempt(button, work) {
 
 let shown; // the ID of the login that is shown
 
-// render shows the state that all tabs share.
+// render shows the session that all tabs share.
 function render() {
   const now = current();
   const { body } = document;
@@ -58,7 +58,7 @@ function render() {
   body.dataset.state = now.id ? "in" : "out";
   body.dataset.mode = now.mode;
   byId(`mode-${now.mode}`).checked = true;
-  if (now.id === shown && now.id) return; // refreshed
+  if (now.id === shown && now.id) return; // only the tokens have changed
   byId("sessions").replaceChildren();
   byId("output").textContent = "";
   showStatus(byId("call-status"), "");
@@ -70,7 +70,7 @@ function render() {
   } else if (now.ended) {
     say(explain(new Ended(now.ended)), now.ended === "logout" || now.ended === "everywhere" ? "" : "refused");
   }
-  // Move the focus only in the tab that has it: the focused element is gone.
+  // The focused element may be hidden now, so move the focus, but only in the tab that has it.
   if (shown !== undefined && document.hasFocus()) byId(now.id ? "call-button" : "password").focus();
   shown = now.id ?? "";
 }
@@ -83,7 +83,7 @@ function showStatus(element, status) {
 let calls = 0;
 
 async function call() {
-  const turn = ++calls; // after several clicks, show the response to the last one
+  const turn = ++calls; // of several calls at once, only the last one shows its response
   const show = (status, text) => {
     if (turn !== calls || !current().id) return;
     showStatus(byId("call-status"), status);
@@ -109,7 +109,8 @@ function element(name, properties = {}, ...children) {
 
 const time = (text) => element("time", { dateTime: text }, when.format(new Date(text)));
 
-// device returns the common name of a browser. Its User-Agent also names others.
+// device returns a short name for the User-Agent in a session's label. Most browsers also
+// name other browsers there, so the order of the patterns matters.
 function device(label) {
   const browser = [[/Edg\//, "Edge"], [/OPR\//, "Opera"], [/Firefox\//, "Firefox"], [/Chrom(e|ium)\//, "Chrome"], [/Safari\//, "Safari"], [/^curl\//, "curl"]]
     .find(([pattern]) => pattern.test(label))?.[1];
@@ -147,7 +148,8 @@ async function list() {
   }));
 }
 
-// write adds a line at the end of the log.
+// write appends a line to the log, and drops the oldest after 200. It scrolls down only if the
+// log was scrolled to its end before.
 function write(line) {
   const log = byId("log");
   const below = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
@@ -191,7 +193,7 @@ watch({
 });
 if (!isSecureContext) {
   byId("mode-cookie").disabled = true;
-  byId("mode-cookie-about").textContent = "Browsers keep these only over HTTPS, or from this machine.";
+  byId("mode-cookie-about").textContent = "Not available here: browsers accept these cookies only over HTTPS or from localhost.";
   if (current().mode === "cookie") choose("storage");
 }
 render();

@@ -1,18 +1,19 @@
-// tokens holds the only copies, by container: {value, expires, revoked}. They are neither in
-// the page's URL nor in any storage.
+// tokens maps a container to its token: {value, expires, revoked}. The page keeps tokens only
+// here, and neither in its URL nor in any storage.
 const tokens = {};
 
-// calls has what each button sends, the expected status, and a remark about the response. A
-// call needs the token of a container, its owner, or neither.
+// calls describes what each button sends, the expected status, and a remark about the response.
+// token names the container whose token the call needs, and owner the container whose owner
+// must send it.
 const calls = {
   header: {
     method: "POST", path: "/run/demo/notify", token: "demo", by: "header", expected: 200,
-    remark: "The recipe identifies the caller by the token’s ID.",
+    remark: "The recipe identifies the caller by the ID of the token.",
     otherwise: "Was the token revoked, or its key retired? Then create another one.",
   },
   query: {
     method: "GET", path: "/run/demo/notify", token: "demo", by: "query", expected: 200,
-    remark: "The “url” is what the recipe saw: the token was removed from it. No cache may keep the response.",
+    remark: "The “url” is the address that the recipe saw. The token was removed from it. No cache may keep the response.",
     otherwise: "Was the token revoked, or its key retired? Then create another one.",
   },
   none: {
@@ -29,12 +30,12 @@ const calls = {
   },
   revoke: {
     method: "POST", path: "/revoke", token: "demo", by: "form", owner: "demo", expected: 200,
-    remark: "The token no longer works: call the private recipe with it. The response is empty: with RFC 7009 the status says everything.",
+    remark: "The token no longer works. Call the private recipe with it to see this. By RFC 7009 the response has a status and no body.",
     otherwise: "Only a container’s owner can revoke. Is this the owner key of this run?",
   },
   revokeAll: {
     method: "POST", path: "/revoke-all/demo", owner: "demo", expected: 204,
-    remark: "All tokens created for demo so far are now rejected. A new one works at once.",
+    remark: "All tokens created for demo so far are now rejected. A token that you create now works at once.",
     otherwise: "Only a container’s owner can revoke. Is this the owner key of this run?",
   },
 };
@@ -43,10 +44,11 @@ const shownHeaders = ["Content-Type", "Cache-Control", "Referrer-Policy", "Vary"
 
 const byId = (id) => document.getElementById(id);
 
-// shorten keeps the start and the end of a token. The start is the same for all tokens of a key.
+// shorten returns the start and the end of a token. They reveal little: the start is the same for
+// all tokens of a key, and the end is a small part of the signature.
 const shorten = (token) => `${token.slice(0, 8)}…${token.slice(-6)}`;
 
-// withoutTokens shortens the tokens in a text, so that it can be shown.
+// withoutTokens returns the text with its tokens shortened, so that it can be shown.
 function withoutTokens(text) {
   for (const token of Object.values(tokens)) {
     text = text.replaceAll(token.value, shorten(token.value));
@@ -62,7 +64,8 @@ function pretty(text) {
   }
 }
 
-// basic encodes as UTF-8, as curl does. btoa alone only supports Latin-1.
+// basic returns the Authorization header of a user. It encodes UTF-8, as curl does, since btoa
+// supports only Latin-1.
 function basic(user, password) {
   const bytes = new TextEncoder().encode(`${user}:${password}`);
   return "Basic " + btoa(String.fromCharCode(...bytes));
@@ -84,9 +87,9 @@ function showStatus(element, status, text) {
 // After several clicks, the page shows the response to the last one.
 let latest = 0;
 
-// exchange sends a request and shows it with its response. request.shownAs replaces headers
-// that must not be shown. remark is shown for the expected status, and otherwise for any
-// other one. learn is called with the body of a success before anything is shown.
+// exchange sends a request, and shows the request and the response. request.shownAs replaces
+// headers that must not be shown. Below the response it shows remark if the status is the
+// expected one, and otherwise if not. After a success it first calls learn with the body.
 async function exchange(request, { expected, remark, otherwise, badge, learn = () => {} }) {
   const turn = ++latest;
   const url = new URL(request.url, location.origin);
@@ -126,14 +129,14 @@ async function exchange(request, { expected, remark, otherwise, badge, learn = (
   byId("exchange").hidden = false;
 }
 
-// refresh shows the tokens, and which calls are possible with them.
+// refresh shows the tokens, and enables the calls that are possible with them.
 function refresh() {
   for (const item of document.querySelectorAll(".tokens li")) {
     const token = tokens[item.dataset.container];
     if (!token) continue;
     const until = token.expires.toLocaleDateString(undefined, { dateStyle: "medium" });
     item.querySelector(".token").textContent = `${shorten(token.value)}, ${token.revoked ? "revoked" : `valid until ${until}`}`;
-    // Browsers have a clipboard only for pages from https or from this machine.
+    // Browsers offer a clipboard only to pages over HTTPS or from localhost.
     item.querySelector("button").hidden = !navigator.clipboard;
   }
   for (const button of document.querySelectorAll("[data-call]")) {
@@ -148,7 +151,7 @@ function refresh() {
 
 byId("mint").addEventListener("submit", (event) => {
   event.preventDefault();
-  const container = event.submitter?.value ?? "demo"; // Enter means the first button
+  const container = event.submitter?.value ?? "demo"; // like the first button, if there is no submitter
   exchange({
     method: "POST",
     url: `/create-token/${container}`,
@@ -181,7 +184,7 @@ for (const button of document.querySelectorAll("[data-call]")) {
       request.headers["Content-Type"] = "application/json";
       request.body = byId("data").value;
     }
-    const held = tokens[call.owner]; // not a token that is created before the response comes
+    const held = tokens[call.owner]; // the token at the time of the request, since a new one stays valid
     const learn = () => {
       if (!call.owner || !held) return;
       held.revoked = true;

@@ -20,10 +20,11 @@ import (
 	"github.com/joinednode/jwtauth/keys"
 )
 
-// newHandler needs an Auth with WithContainer(container).
+// newHandler returns the routes of the program. The Auth must have the option
+// WithContainer(container).
 func newHandler(auth *jwtauth.Auth) http.Handler {
 	router := chi.NewRouter()
-	// Do not call Use here. A middleware at the top runs before chi has found a route, so
+	// Do not call router.Use. Such a middleware runs before chi has found a route, when
 	// there is no container yet. Private would deny every request, and Public would
 	// accept a token of any container.
 	router.Route("/run/{container}", func(r chi.Router) {
@@ -36,10 +37,10 @@ func newHandler(auth *jwtauth.Auth) http.Handler {
 	return router
 }
 
-// container returns the container of a request, decoded once. If a path has a spelling of
-// its own, such as a%2Fb, chi uses r.URL.RawPath, and its parameters are still encoded.
-// Otherwise it uses r.URL.Path, and they are decoded. Decoding always would turn %2561
-// into "a". r.PathValue has the same values.
+// container returns the container of a request, decoded once. If a path has an unusual
+// encoding, such as a%2Fb, chi matches r.URL.RawPath, and the parameters are still encoded.
+// Otherwise chi matches r.URL.Path, and the parameters are already decoded. A second
+// decoding would turn %2561 into "a". r.PathValue has the same values as chi.URLParam.
 func container(r *http.Request) string {
 	value := chi.URLParam(r, "container")
 	if decoded, err := url.PathUnescape(value); err == nil && r.URL.RawPath != "" {
@@ -48,14 +49,14 @@ func container(r *http.Request) string {
 	return value
 }
 
-// run returns what it sees of the request.
+// run responds with what it sees of the request.
 func run(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 64<<10))
 	if err != nil {
 		http.Error(w, "the body cannot be read", http.StatusBadRequest)
 		return
 	}
-	claims, _ := jwtauth.FromContext(r.Context()) // empty without a token
+	claims, _ := jwtauth.FromContext(r.Context()) // the zero Claims if there is no token
 	json.NewEncoder(w).Encode(map[string]string{
 		"container": container(r), "caller": claims.Container, "body": string(body),
 		"uri": r.RequestURI, "query": r.URL.RawQuery,
@@ -66,7 +67,7 @@ func run(w http.ResponseWriter, r *http.Request) {
 func main() {
 	addr := flag.String("addr", "127.0.0.1:8080", "`address` to serve on")
 	flag.Parse()
-	secret := make([]byte, 32) // for this run only; keys.LoadOrCreate would keep one
+	secret := make([]byte, 32) // for this run only; a service keeps its key in a file, with keys.LoadOrCreate
 	rand.Read(secret)
 	auth, err := jwtauth.New(keys.HS256(secret), jwtauth.WithContainer(container))
 	if err != nil {

@@ -19,24 +19,25 @@ import (
 	"github.com/joinednode/jwtauth/keys"
 )
 
-// newHandler needs no option of the Auth: decodeParams sets r.PathValue, where jwtauth
-// looks for the container.
+// newHandler returns the routes of the program. The Auth needs no option, since
+// decodeParams sets r.PathValue, where jwtauth looks for the container by default.
 func newHandler(auth *jwtauth.Auth) http.Handler {
 	e := echo.New()
-	// Pre would run before echo has found a route.
+	// Do not call e.Pre. Such a middleware runs before echo has found a route.
 	e.Use(decodeParams)
 
 	e.Any("/run/:container/hello", run, echo.WrapMiddleware(auth.Public))
-	// Unknown paths of the group are private, too: without a token they are 403, not 404.
+	// Unknown paths of the group are private, too. A client without a token gets 403, not 404.
 	private := e.Group("/run/:container", echo.WrapMiddleware(auth.Private))
 	private.Any("/notify", run)
 	return e
 }
 
-// decodeParams decodes the parameters for both c.Param and r.PathValue, so that the
-// handler sees what was checked. If a path has a spelling of its own, such as a%2Fb, echo
-// uses r.URL.RawPath, and its parameters are still encoded. Otherwise it uses r.URL.Path,
-// and they are decoded. decodeParams must run only once, so it is at the top.
+// decodeParams decodes the parameters for both c.Param and r.PathValue, so that the handler
+// uses the container that was checked. If a path has an unusual encoding, such as a%2Fb,
+// echo matches r.URL.RawPath, and the parameters are still encoded. Otherwise echo matches
+// r.URL.Path, and the parameters are already decoded. decodeParams must run only once per
+// request, so it is a middleware of the whole router.
 func decodeParams(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		values := c.ParamValues()
@@ -51,14 +52,14 @@ func decodeParams(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// run returns what it sees of the request.
+// run responds with what it sees of the request.
 func run(c echo.Context) error {
 	r := c.Request()
 	body, err := io.ReadAll(http.MaxBytesReader(c.Response(), r.Body, 64<<10))
 	if err != nil {
 		return echo.NewHTTPError(http.StatusBadRequest, "the body cannot be read")
 	}
-	claims, _ := jwtauth.FromContext(r.Context()) // empty without a token
+	claims, _ := jwtauth.FromContext(r.Context()) // the zero Claims if there is no token
 	return c.JSON(http.StatusOK, map[string]string{
 		"container": c.Param("container"), "caller": claims.Container, "body": string(body),
 		"uri": r.RequestURI, "query": r.URL.RawQuery,
@@ -69,7 +70,7 @@ func run(c echo.Context) error {
 func main() {
 	addr := flag.String("addr", "127.0.0.1:8080", "`address` to serve on")
 	flag.Parse()
-	secret := make([]byte, 32) // for this run only; keys.LoadOrCreate would keep one
+	secret := make([]byte, 32) // for this run only; a service keeps its key in a file, with keys.LoadOrCreate
 	rand.Read(secret)
 	auth, err := jwtauth.New(keys.HS256(secret))
 	if err != nil {

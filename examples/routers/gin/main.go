@@ -19,27 +19,27 @@ import (
 	"github.com/joinednode/jwtauth/keys"
 )
 
-// newHandler needs no option of the Auth: decodeParams sets r.PathValue, where jwtauth
-// looks for the container.
+// newHandler returns the routes of the program. The Auth needs no option, since
+// decodeParams sets r.PathValue, where jwtauth looks for the container by default.
 func newHandler(auth *jwtauth.Auth) http.Handler {
 	engine := gin.New()          // gin.Default logs queries with their tokens
-	engine.UseEscapedPath = true // by default a%2Fb would be two segments
-	// Gin would decode a plus as a space. decodeParams decodes instead.
+	engine.UseEscapedPath = true // by default a%2Fb is two segments
+	// With UnescapePathValues gin decodes a plus as a space. decodeParams does not.
 	engine.UnescapePathValues = false
-	// A redirect to the path without its last slash would repeat the token.
+	// By default gin redirects a path with a slash at its end. The redirect repeats the token.
 	engine.RedirectTrailingSlash = false
 	engine.Use(decodeParams)
 
 	engine.Group("/run/:container", wrap(auth.Public)).Any("/hello", run)
-	// The handlers of a group run only for routes that match. Other paths are
-	// 404, with or without a token.
+	// The handlers of a group run only for its routes. Any other path is 404, with or
+	// without a token.
 	engine.Group("/run/:container", wrap(auth.Private)).Any("/notify", run)
 	return engine
 }
 
-// decodeParams decodes the parameters for both c.Param and r.PathValue, so that the
-// handler sees what was checked. It must run only once, so it is at the top, where gin
-// has already found the route.
+// decodeParams decodes the parameters for both c.Param and r.PathValue, so that the handler
+// uses the container that was checked. It must run only once per request, so it is a
+// middleware of the engine. gin finds the route before it runs such a middleware.
 func decodeParams(c *gin.Context) {
 	for i, p := range c.Params {
 		if decoded, err := url.PathUnescape(p.Value); err == nil {
@@ -64,14 +64,14 @@ func wrap(middleware func(http.Handler) http.Handler) gin.HandlerFunc {
 	}
 }
 
-// run returns what it sees of the request.
+// run responds with what it sees of the request.
 func run(c *gin.Context) {
 	body, err := io.ReadAll(http.MaxBytesReader(c.Writer, c.Request.Body, 64<<10))
 	if err != nil {
 		c.String(http.StatusBadRequest, "the body cannot be read")
 		return
 	}
-	claims, _ := jwtauth.FromContext(c.Request.Context()) // empty without a token
+	claims, _ := jwtauth.FromContext(c.Request.Context()) // the zero Claims if there is no token
 	c.JSON(http.StatusOK, gin.H{
 		"container": c.Param("container"), "caller": claims.Container, "body": string(body),
 		"uri": c.Request.RequestURI, "query": c.Request.URL.RawQuery,
@@ -83,7 +83,7 @@ func main() {
 	addr := flag.String("addr", "127.0.0.1:8080", "`address` to serve on")
 	flag.Parse()
 	gin.SetMode(gin.ReleaseMode)
-	secret := make([]byte, 32) // for this run only; keys.LoadOrCreate would keep one
+	secret := make([]byte, 32) // for this run only; a service keeps its key in a file, with keys.LoadOrCreate
 	rand.Read(secret)
 	auth, err := jwtauth.New(keys.HS256(secret))
 	if err != nil {

@@ -20,14 +20,15 @@ import (
 	"github.com/joinednode/jwtauth/keys"
 )
 
-// newHandler needs an Auth with WithContainer(container).
+// newHandler returns the routes of the program. The Auth must have the option
+// WithContainer(container).
 func newHandler(auth *jwtauth.Auth) http.Handler {
 	router := mux.NewRouter().
-		// By default gorilla decodes a path before it matches it, so a%2Fb would be
-		// two segments.
+		// By default gorilla decodes a path before it looks for a route, so a%2Fb is two
+		// segments.
 		UseEncodedPath().
-		// By default gorilla redirects a path that could be cleaned,
-		// and the redirect repeats the query with its token.
+		// By default gorilla redirects a path such as /run//demo to the clean path. The
+		// redirect repeats the query with its token.
 		SkipClean(true)
 
 	public := router.PathPrefix("/run/{container}").Subrouter()
@@ -41,7 +42,8 @@ func newHandler(auth *jwtauth.Auth) http.Handler {
 }
 
 // container returns the container of a request, decoded once. With UseEncodedPath the
-// variables are always encoded, and without it never.
+// variables are always encoded. Without it they are already decoded, and container would
+// be wrong.
 func container(r *http.Request) string {
 	value := mux.Vars(r)["container"]
 	if decoded, err := url.PathUnescape(value); err == nil {
@@ -50,14 +52,14 @@ func container(r *http.Request) string {
 	return value
 }
 
-// run returns what it sees of the request.
+// run responds with what it sees of the request.
 func run(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 64<<10))
 	if err != nil {
 		http.Error(w, "the body cannot be read", http.StatusBadRequest)
 		return
 	}
-	claims, _ := jwtauth.FromContext(r.Context()) // empty without a token
+	claims, _ := jwtauth.FromContext(r.Context()) // the zero Claims if there is no token
 	json.NewEncoder(w).Encode(map[string]string{
 		"container": container(r), "caller": claims.Container, "body": string(body),
 		"uri": r.RequestURI, "query": r.URL.RawQuery,
@@ -68,7 +70,7 @@ func run(w http.ResponseWriter, r *http.Request) {
 func main() {
 	addr := flag.String("addr", "127.0.0.1:8080", "`address` to serve on")
 	flag.Parse()
-	secret := make([]byte, 32) // for this run only; keys.LoadOrCreate would keep one
+	secret := make([]byte, 32) // for this run only; a service keeps its key in a file, with keys.LoadOrCreate
 	rand.Read(secret)
 	auth, err := jwtauth.New(keys.HS256(secret), jwtauth.WithContainer(container))
 	if err != nil {

@@ -35,7 +35,7 @@ func TestWhatTheOptionsOfTheRouterAreFor(t *testing.T) {
 		require.Equal(t, 404, routertest.Send(t, router, "GET", "/run/a%2Fb/notify", "", "").Code)
 	})
 	t.Run("without UseEncodedPath the variables are decoded already", func(t *testing.T) {
-		// container would decode them a second time.
+		// The function container would decode them a second time.
 		w := routertest.Send(t, router, "GET", "/run/%2561/notify", "", "")
 		require.Equal(t, "a", routertest.Read(t, w).Container)
 	})

@@ -13,23 +13,24 @@ import (
 	"github.com/joinednode/jwtauth"
 )
 
-// containerKey is the metadata key that names a call's container. With its suffix, gRPC
-// carries values that are not ASCII.
+// containerKey is the metadata key under which a client sends the container of a call. The
+// suffix -bin lets values contain characters that are not ASCII.
 const containerKey = "container-bin"
 
-// guard checks calls by their metadata.
+// guard checks the token and the container that a client sends in the metadata of a call.
 type guard struct {
 	auth *jwtauth.Auth
-	// policies are by full method. A method that is not listed is private, since that is
-	// the zero Policy. So a new method is never public by mistake.
+	// policies maps the full name of a method to its policy. A method that is missing here
+	// has the zero Policy, which is Private. So a new method is never public by mistake.
 	policies map[string]jwtauth.Policy
 }
 
-// bearer reads metadata as strictly as jwtauth reads a request's header.
+// bearer extracts a token from metadata as strictly as jwtauth does from the header of an
+// HTTP request.
 var bearer = jwtauth.FromHeader("Authorization", "Bearer")
 
-// claims returns the claims of a call's token, if it opens the container that the call
-// names.
+// claims verifies the token of a call, and returns its claims. The token must be for the
+// container that the call names.
 func (g guard) claims(ctx context.Context) (jwtauth.Claims, error) {
 	md, _ := metadata.FromIncomingContext(ctx)
 	presented, err := bearer(&http.Request{Header: http.Header{"Authorization": md.Get("authorization")}})
@@ -46,8 +47,8 @@ func (g guard) claims(ctx context.Context) (jwtauth.Claims, error) {
 	return g.auth.Verify(ctx, presented.Token, containers[0])
 }
 
-// check returns the context for the handler of a method. Handlers must use the container
-// of its claims, and not one that the message names.
+// check returns the context for the handler of a method, with the claims of a valid token.
+// Handlers must use the container of these claims, and not one that the message names.
 func (g guard) check(ctx context.Context, method string) (context.Context, error) {
 	claims, err := g.claims(ctx)
 	switch policy := g.policies[method]; {
@@ -59,8 +60,8 @@ func (g guard) check(ctx context.Context, method string) (context.Context, error
 	return nil, denial(err)
 }
 
-// denial returns the error for the client. It tells nothing about a token that is not
-// authentic.
+// denial returns the error for the client. About a token that is not authentic it says
+// only that the token is not valid.
 func denial(err error) error {
 	switch {
 	case errors.Is(err, jwtauth.ErrUnavailable):
@@ -69,7 +70,7 @@ func denial(err error) error {
 		return status.Error(codes.Unauthenticated, "a token is needed")
 	case errors.Is(err, jwtauth.ErrContainer):
 		return status.Error(codes.PermissionDenied, "the token is of another container")
-	case errors.Is(err, jwtauth.ErrNoContainer): // in gRPC the client names the container
+	case errors.Is(err, jwtauth.ErrNoContainer): // the client's fault, since the client names the container
 		return status.Error(codes.InvalidArgument, "the call names no container")
 	}
 	return status.Error(codes.Unauthenticated, "the token is not valid")
@@ -102,7 +103,7 @@ type guardedStream struct {
 	grpc.ServerStream
 	ctx  context.Context
 	auth *jwtauth.Auth
-	err  error // why nothing was sent; handlers must not send concurrently
+	err  error // why SendMsg fails; needs no lock, since handlers must not send concurrently
 }
 
 func (s *guardedStream) Context() context.Context { return s.ctx }
@@ -110,7 +111,7 @@ func (s *guardedStream) Context() context.Context { return s.ctx }
 func (s *guardedStream) recheck() error {
 	claims, ok := jwtauth.FromContext(s.ctx)
 	if !ok {
-		return nil // no token, on a public method
+		return nil // the policy let the call in without claims
 	}
 	if err := s.auth.Recheck(s.ctx, claims); err != nil {
 		return denial(err)
@@ -122,7 +123,7 @@ func (s *guardedStream) SendMsg(m any) error {
 	if s.err == nil {
 		s.err = s.recheck()
 	}
-	if s.err != nil { // after a failure nothing more is sent, so that no message is skipped
+	if s.err != nil { // after a failure send no later message, so that the client gets no gap
 		return s.err
 	}
 	return s.ServerStream.SendMsg(m)

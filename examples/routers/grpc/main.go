@@ -1,6 +1,6 @@
-// Command grpc uses jwtauth in front of gRPC, with the standard health service. Every
-// client may call Check. Clients with a token for a container may also call List and
-// Watch. The program is a server, or a client with -token:
+// Command grpc protects the standard health service of gRPC with jwtauth. Every client may
+// call Check. Clients with a token for a container may also call List and Watch. The
+// program is the server. With -token it is a client:
 //
 //	go run ./examples/routers/grpc
 package main
@@ -25,7 +25,7 @@ import (
 	"github.com/joinednode/jwtauth/keys"
 )
 
-// newServer serves the health of each container's services.
+// newServer returns a gRPC server with the health service of each container.
 func newServer(auth *jwtauth.Auth, containers containers) *grpc.Server {
 	g := guard{auth, map[string]jwtauth.Policy{
 		grpc_health_v1.Health_Check_FullMethodName: jwtauth.Public,
@@ -48,12 +48,13 @@ func (c containers) of(ctx context.Context) (*health.Server, error) {
 	return found, nil
 }
 
-// Check returns SERVING. Clients without a token learn nothing else about the services.
+// Check always returns SERVING, so that a client without a token learns nothing about the
+// services of a container.
 func (c containers) Check(context.Context, *grpc_health_v1.HealthCheckRequest) (*grpc_health_v1.HealthCheckResponse, error) {
 	return &grpc_health_v1.HealthCheckResponse{Status: grpc_health_v1.HealthCheckResponse_SERVING}, nil
 }
 
-// List lists the services of a container.
+// List returns the status of each service in the container of the claims.
 func (c containers) List(ctx context.Context, req *grpc_health_v1.HealthListRequest) (*grpc_health_v1.HealthListResponse, error) {
 	found, err := c.of(ctx)
 	if err != nil {
@@ -62,7 +63,7 @@ func (c containers) List(ctx context.Context, req *grpc_health_v1.HealthListRequ
 	return found.List(ctx, req)
 }
 
-// Watch follows a service of a container.
+// Watch streams the status of one service in the container of the claims.
 func (c containers) Watch(req *grpc_health_v1.HealthCheckRequest, stream grpc_health_v1.Health_WatchServer) error {
 	found, err := c.of(stream.Context())
 	if err != nil {
@@ -80,7 +81,7 @@ func main() {
 		call(*addr, *token, *container)
 		return
 	}
-	secret := make([]byte, 32) // for this run only; keys.LoadOrCreate would keep one
+	secret := make([]byte, 32) // for this run only; a service keeps its key in a file, with keys.LoadOrCreate
 	rand.Read(secret)
 	auth, err := jwtauth.New(keys.HS256(secret))
 	if err != nil {
@@ -99,8 +100,8 @@ func main() {
 	log.Fatal(newServer(auth, containers{"demo": health.NewServer(), "other": health.NewServer()}).Serve(listener))
 }
 
-// call shows what a client sends. Its connection is not encrypted, which is acceptable
-// only on one machine: otherwise tokens need TLS.
+// call calls List as a client does, and prints the result. The connection is not encrypted,
+// which is acceptable only within one machine. In a network, use TLS to protect the token.
 func call(addr, token, container string) {
 	conn, err := grpc.NewClient("passthrough:///"+addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {

@@ -18,24 +18,26 @@ import (
 	"github.com/joinednode/jwtauth/keys"
 )
 
-// newHandler needs no option of the Auth: jwtauth looks for the container in r.PathValue,
-// where ServeMux puts it, decoded once.
+// newHandler returns the routes of the program. The Auth needs no option, since ServeMux
+// decodes the container once and puts it into r.PathValue, where jwtauth looks for it by
+// default.
 func newHandler(auth *jwtauth.Auth) http.Handler {
 	private := http.NewServeMux()
 	private.HandleFunc("/run/{container}/notify", run)
 
 	mux := http.NewServeMux()
 	mux.Handle("/run/{container}/hello", auth.Public(http.HandlerFunc(run)))
-	// A group is a mux of its own, behind a pattern that names the container.
-	// Unknown paths of the group are private, too: without a token they are 403, not 404.
-	// The pattern does not end in a slash, with which ServeMux would
-	// redirect /run/demo.
+	// A group is another ServeMux behind a pattern that names the container. Unknown paths
+	// of the group are private, too. A client without a token gets 403, not 404.
+	//
+	// The pattern must not end in a slash. If it did, ServeMux would redirect /run/demo.
 	mux.Handle("/run/{container}/{recipe}", auth.Private(private))
 	return withoutRedirects(mux)
 }
 
-// withoutRedirects answers 404 where ServeMux would redirect to the path without dots and
-// empty segments. The redirect would repeat the query with its token.
+// withoutRedirects responds with 404 to a path with dot segments, empty segments or a last
+// slash. ServeMux would redirect most such paths, and the redirect would repeat the query
+// with its token.
 func withoutRedirects(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if path.Clean(r.URL.Path) != r.URL.Path {
@@ -46,14 +48,14 @@ func withoutRedirects(next http.Handler) http.Handler {
 	})
 }
 
-// run returns what it sees of the request.
+// run responds with what it sees of the request.
 func run(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 64<<10))
 	if err != nil {
 		http.Error(w, "the body cannot be read", http.StatusBadRequest)
 		return
 	}
-	claims, _ := jwtauth.FromContext(r.Context()) // empty without a token
+	claims, _ := jwtauth.FromContext(r.Context()) // the zero Claims if there is no token
 	json.NewEncoder(w).Encode(map[string]string{
 		"container": r.PathValue("container"), "caller": claims.Container, "body": string(body),
 		"uri": r.RequestURI, "query": r.URL.RawQuery,
@@ -64,7 +66,7 @@ func run(w http.ResponseWriter, r *http.Request) {
 func main() {
 	addr := flag.String("addr", "127.0.0.1:8080", "`address` to serve on")
 	flag.Parse()
-	secret := make([]byte, 32) // for this run only; keys.LoadOrCreate would keep one
+	secret := make([]byte, 32) // for this run only; a service keeps its key in a file, with keys.LoadOrCreate
 	rand.Read(secret)
 	auth, err := jwtauth.New(keys.HS256(secret))
 	if err != nil {

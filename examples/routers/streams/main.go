@@ -19,7 +19,8 @@ import (
 	"github.com/joinednode/jwtauth/keys"
 )
 
-// ticker returns a channel that says when a stream sends and rechecks its token.
+// ticker starts the ticks of one stream. At each tick the stream rechecks its token and
+// sends a message.
 type ticker func() (ticks <-chan time.Time, stop func())
 
 func everySecond() (<-chan time.Time, func()) {
@@ -27,8 +28,8 @@ func everySecond() (<-chan time.Time, func()) {
 	return t.C, t.Stop
 }
 
-// newHandler serves streams to browsers, which send the token in the query: neither new
-// EventSource nor new WebSocket lets a page set header fields.
+// newHandler returns the routes of the program. A browser must send the token in the query,
+// since neither EventSource nor WebSocket lets a page set header fields.
 func newHandler(auth *jwtauth.Auth, tick ticker) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /run/{container}/events", auth.Private(events(auth, tick)))
@@ -36,8 +37,8 @@ func newHandler(auth *jwtauth.Auth, tick ticker) http.Handler {
 	return mux
 }
 
-// events sends a line per tick until the token expires or is revoked. The browser then
-// connects again, and is denied.
+// events returns a handler that sends a line per tick until the token expires or is
+// revoked. The browser then connects again, and is denied.
 func events(auth *jwtauth.Auth, tick ticker) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		claims, _ := jwtauth.FromContext(r.Context()) // Private requires a token
@@ -53,7 +54,8 @@ func events(auth *jwtauth.Auth, tick ticker) http.Handler {
 			case <-r.Context().Done():
 				return
 			case now := <-ticks:
-				// Every error ends the stream, even an outage: it fails closed.
+				// Every error ends the stream, even an outage of the revocation list. So
+				// the stream fails closed.
 				if auth.Recheck(r.Context(), claims) != nil {
 					io.WriteString(w, "event: end\ndata: the token is not valid any more\n\n")
 					return
@@ -64,8 +66,9 @@ func events(auth *jwtauth.Auth, tick ticker) http.Handler {
 	})
 }
 
-// socket does the same with a WebSocket. Accept rejects pages of other origins. The token
-// in the query would suffice, since browsers do not send it by themselves.
+// socket returns a handler that does the same with a WebSocket. Accept also rejects pages of
+// other origins. The token alone would keep them out, since a browser does not send it by
+// itself.
 func socket(auth *jwtauth.Auth, tick ticker) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		claims, _ := jwtauth.FromContext(r.Context())
@@ -74,7 +77,7 @@ func socket(auth *jwtauth.Auth, tick ticker) http.Handler {
 			return // Accept has written the response
 		}
 		defer conn.CloseNow()
-		ctx := conn.CloseRead(r.Context()) // ends when the client goes
+		ctx := conn.CloseRead(r.Context()) // ends when the client disconnects
 		ticks, stop := tick()
 		defer stop()
 		for {
@@ -98,7 +101,7 @@ func socket(auth *jwtauth.Auth, tick ticker) http.Handler {
 func main() {
 	addr := flag.String("addr", "127.0.0.1:8080", "`address` to serve on")
 	flag.Parse()
-	secret := make([]byte, 32) // for this run only; keys.LoadOrCreate would keep one
+	secret := make([]byte, 32) // for this run only; a service keeps its key in a file, with keys.LoadOrCreate
 	rand.Read(secret)
 	auth, err := jwtauth.New(keys.HS256(secret))
 	if err != nil {
@@ -108,7 +111,8 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	// Not every curl supports ws:, but every one can print the frames.
+	// Not every version of curl supports ws:. So this command sends the handshake itself,
+	// and prints the raw frames.
 	fmt.Printf("curl -N 'http://%[1]s/run/demo/events?token=%[2]s'\n"+
 		"curl -N -o - -H 'Connection: Upgrade' -H 'Upgrade: websocket' -H 'Sec-WebSocket-Version: 13' "+
 		"-H 'Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==' 'http://%[1]s/run/demo/socket?token=%[2]s'\n", *addr, token)

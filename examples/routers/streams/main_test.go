@@ -27,9 +27,9 @@ type service struct {
 	url     string
 	now     atomic.Pointer[time.Time]
 	ticks   chan time.Time
-	stopped chan struct{}         // receives a value when a handler has ended
+	stopped chan struct{}         // gets a value when a handler has ended
 	revoked atomic.Value          // string: the revoked jti
-	outage  atomic.Pointer[error] // of the revocation list
+	outage  atomic.Pointer[error] // the error of the revocation list, or nil
 }
 
 func serve(t *testing.T) *service {
@@ -68,9 +68,9 @@ func (s *service) Revoked(_ context.Context, c jwtauth.Claims) (bool, error) {
 
 // stream is an open stream of either kind.
 type stream interface {
-	next(t *testing.T) string // returns what was sent at the next tick
-	end(t *testing.T)         // requires that the server has ended the stream, and says why
-	leave()
+	next(t *testing.T) string // returns the next message
+	end(t *testing.T)         // requires that the server ends the stream and gives the reason
+	leave()                   // closes the stream, as a client does
 }
 
 type eventStream struct {
@@ -114,7 +114,8 @@ func (s socketStream) end(t *testing.T) {
 
 func (s socketStream) leave() { s.conn.CloseNow() }
 
-// kinds opens each kind of stream. status is that of the response, also if it was denied.
+// kinds has the path of each kind of stream, and a function that opens one. The function
+// returns the status of the response, even if the request was denied.
 var kinds = map[string]struct {
 	path string
 	open func(t *testing.T, url string) (s stream, status int)

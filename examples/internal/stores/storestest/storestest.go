@@ -9,9 +9,10 @@ import (
 	"github.com/go-sql-driver/mysql"
 )
 
-// Each runs a test with the flags for every store: the file in -data, and the databases
-// in the environment variables, in the form of their drivers. It skips databases whose
-// variable is not set. It leaves the test's data behind.
+// Each runs a test once for each store, with the flags that select the store: a file in
+// -data, and three databases. The environment variables below hold the addresses of the
+// databases, in the form of their drivers. Each skips a database whose variable is not
+// set. It does not delete what the test writes.
 func Each(t *testing.T, test func(t *testing.T, flags ...string)) {
 	t.Run("SQLite", func(t *testing.T) { test(t) })
 	for name, variable := range map[string]string{

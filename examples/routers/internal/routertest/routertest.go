@@ -1,6 +1,6 @@
 // Package routertest has the tests that every router of these examples must pass. The
-// container that is checked must be the one that the handler uses, however the path is
-// written. A token in the URL must not reach the handler.
+// handler must use the container that was checked, however the path is encoded. A token in
+// the URL must not reach the handler.
 package routertest
 
 import (
@@ -19,7 +19,7 @@ import (
 	"github.com/joinednode/jwtauth/keys"
 )
 
-// Answer is what the programs' handlers saw of a request.
+// Answer holds what the handler of a program saw of a request.
 type Answer struct {
 	Container string `json:"container"`
 	Caller    string `json:"caller"`  // the container of the claims, "" without a token
@@ -30,7 +30,7 @@ type Answer struct {
 	Body      string `json:"body"`
 }
 
-// New returns an Auth with a key of its own.
+// New returns an Auth with a new random key.
 func New(t *testing.T, opts ...jwtauth.Option) *jwtauth.Auth {
 	t.Helper()
 	secret := make([]byte, 32)
@@ -48,7 +48,8 @@ func Issue(t *testing.T, auth *jwtauth.Auth, container string, opts ...jwtauth.I
 	return token
 }
 
-// Send sends a request as a server reads it from the network. bearer may be "".
+// Send calls the handler with a request, as a server reads it from the network. If bearer
+// is "", the request has no Authorization field.
 func Send(t *testing.T, handler http.Handler, method, target, bearer, body string) *httptest.ResponseRecorder {
 	t.Helper()
 	r := httptest.NewRequestWithContext(t.Context(), method, target, strings.NewReader(body))
@@ -60,7 +61,8 @@ func Send(t *testing.T, handler http.Handler, method, target, bearer, body strin
 	return w
 }
 
-// Read returns the answer of a handler that ran once.
+// Read returns the Answer in a response. It requires the status 200, and that exactly one
+// handler has written the response.
 func Read(t *testing.T, w *httptest.ResponseRecorder) Answer {
 	t.Helper()
 	require.Equal(t, 200, w.Code, w.Body.String())
@@ -69,7 +71,8 @@ func Read(t *testing.T, w *httptest.ResponseRecorder) Answer {
 	return answer
 }
 
-// RequireDenied requires a denial, and that no handler ran.
+// RequireDenied requires that the response is a denial with this code and reason, and that
+// no handler has added to it.
 func RequireDenied(t *testing.T, w *httptest.ResponseRecorder, code, reason string) {
 	t.Helper()
 	require.Equal(t, 403, w.Code, w.Body.String())
@@ -81,8 +84,8 @@ func RequireDenied(t *testing.T, w *httptest.ResponseRecorder, code, reason stri
 	require.Equal(t, reason, denial.Reason)
 }
 
-// RequireNoContainer requires that a good token is denied because the middleware is at a
-// place where no container is known yet, and that this is logged.
+// RequireNoContainer tests a handler whose middleware runs where the container is not known
+// yet. It requires that even a valid token is denied, and that the reason is logged.
 func RequireNoContainer(t *testing.T, build func(*jwtauth.Auth) http.Handler, opts ...jwtauth.Option) {
 	t.Helper()
 	var logs bytes.Buffer
@@ -94,8 +97,8 @@ func RequireNoContainer(t *testing.T, build func(*jwtauth.Auth) http.Handler, op
 	require.Contains(t, logs.String(), "reason=no_container")
 }
 
-// Run tests a handler that serves /run/{container}/hello to everyone and
-// /run/{container}/notify to those with a token of that container.
+// Run tests a handler with two routes: /run/{container}/hello, which is public, and
+// /run/{container}/notify, which needs a token of the container.
 func Run(t *testing.T, auth *jwtauth.Auth, handler http.Handler) {
 	demo, other := Issue(t, auth, "demo"), Issue(t, auth, "other")
 
@@ -144,8 +147,8 @@ func Run(t *testing.T, auth *jwtauth.Auth, handler http.Handler) {
 			"a plus beside an encoded letter": {"/run/%61+b/notify", "a+b", []string{"a b", "%61+b"}},
 			"an encoded plus":                 {"/run/a%2Bb/notify", "a+b", []string{"a b", "a%2Bb"}},
 			"a per cent sign":                 {"/run/100%25/notify", "100%", []string{"100%25"}},
-			// net/url sets RawPath only for the second of the next two, and some routers
-			// use RawPath.
+			// Of the next two paths, net/url sets RawPath only for the second. Some routers
+			// match RawPath if it is set.
 			"encoded twice":                          {"/run/%2561/notify", "%61", []string{"a", "%2561"}},
 			"encoded twice beside an encoded letter": {"/run/%2561%62/notify", "%61b", []string{"ab", "%2561%62"}},
 			"an escaped slash":                       {"/run/a%2Fb/notify", "a/b", []string{"a", "b", "a%2Fb"}},
@@ -157,8 +160,8 @@ func Run(t *testing.T, auth *jwtauth.Auth, handler http.Handler) {
 					Send(t, handler, "GET", c.path+"?token="+own, "", ""),
 				} {
 					answer := Read(t, w)
-					require.Equal(t, c.container, answer.Container, "what the handler acts on")
-					require.Equal(t, c.container, answer.Caller, "what was checked")
+					require.Equal(t, c.container, answer.Container, "the container that the handler uses")
+					require.Equal(t, c.container, answer.Caller, "the container that was checked")
 				}
 				for _, container := range c.never {
 					w := Send(t, handler, "GET", c.path, Issue(t, auth, container), "")
@@ -226,7 +229,7 @@ func Run(t *testing.T, auth *jwtauth.Auth, handler http.Handler) {
 					Send(t, handler, "GET", path+"?token="+token, "", ""),
 				} {
 					require.Contains(t, []int{403, 404}, w.Code, path)
-					require.Empty(t, w.Header().Get("Location"), "%s: it would repeat the token", path)
+					require.Empty(t, w.Header().Get("Location"), "%s: a redirect would repeat the token", path)
 					require.NotContains(t, w.Body.String(), token, path)
 				}
 			}
