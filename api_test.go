@@ -17,8 +17,9 @@ import (
 	"github.com/joinednode/jwtauth/store/sqlstore"
 )
 
-// This file uses the whole public API, name by name. It is a test because it compiles. A
-// line that must change breaks users, and needs a line in CHANGELOG.md that says why.
+// This file uses the whole public API, name by name. It tests by compiling. If one of its
+// lines must change, the change breaks users, and CHANGELOG.md must say why.
+
 type middleware = func(http.Handler) http.Handler
 
 var (

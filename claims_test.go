@@ -21,7 +21,8 @@ import (
 	"github.com/joinednode/jwtauth/keys"
 )
 
-// verdictOf verifies a token for the container demo, and returns the name of the error.
+// verdictOf signs a token with the given header, and with changes made to good claims. It
+// returns the error of verifying the token for the container demo.
 func verdictOf(t testing.TB, auth *jwtauth.Auth, header string, changes map[string]any) error {
 	t.Helper()
 	_, err := auth.Verify(t.Context(), authtest.Sign(header, authtest.ClaimsJSON(changes)), "demo")
@@ -107,7 +108,7 @@ func TestWithTypes_NoKindOfTokenPassesForAnother(t *testing.T) {
 			auth := authtest.NewAuth(t, test.opts...)
 			require.ErrorIs(t, verdictOf(t, auth, test.header, nil), test.want)
 			_, err := auth.Verify(t.Context(), authtest.Issue(t, auth, "demo"), "demo")
-			require.NoError(t, err, "what is issued must be accepted")
+			require.NoError(t, err, "an Auth must accept the tokens that it issues")
 		})
 	}
 }
@@ -218,7 +219,7 @@ func TestWithTypes_IssuesTheFirstAndAcceptsAll(t *testing.T) {
 	}
 	onlyFirst := authtest.NewAuth(t, jwtauth.WithTypes("at+jwt"))
 	_, err := onlyFirst.Verify(t.Context(), authtest.Issue(t, auth, "demo"), "demo")
-	require.NoError(t, err, "the first one is issued")
+	require.NoError(t, err, "Issue must use the first type")
 }
 
 // remember verifies a token for the container demo twice, and checks that it is cached.
@@ -231,11 +232,12 @@ func remember(t testing.TB, auth *jwtauth.Auth, token string) {
 	require.NoError(t, err)
 }
 
-// A cached token is still checked for everything that can change while it lives.
+// A cached token is still checked for everything that can change before it expires.
 func TestCache_ATokenIsCheckedAnewBy(t *testing.T) {
 	ctx := context.Background()
 	outage := errors.New("outage")
-	// present verifies the token in the two ways in which a service does.
+	// present checks the token with Verify and with a private route. Both must accept the
+	// token if want is nil, and Verify must otherwise return want.
 	present := func(t *testing.T, auth *jwtauth.Auth, token, container string, want error) {
 		t.Helper()
 		_, err := auth.Verify(ctx, token, container)
@@ -253,7 +255,7 @@ func TestCache_ATokenIsCheckedAnewBy(t *testing.T) {
 		present(t, auth, token, "demo", nil)
 		at = authtest.Now.Add(time.Minute)
 		present(t, auth, token, "demo", jwtauth.ErrExpired)
-		require.False(t, auth.Cached(token), "it will not be good again")
+		require.False(t, auth.Cached(token), "an expired token must leave the cache")
 		present(t, auth, token, "demo", jwtauth.ErrExpired)
 	})
 	t.Run("time: the clock is set back to before its nbf and its iat", func(t *testing.T) {
@@ -330,7 +332,7 @@ func TestCache_ATokenIsCheckedAnewBy(t *testing.T) {
 		remember(t, auth, token)
 		asked = nil
 		present(t, auth, token, "demo", nil)
-		require.Equal(t, []string{"the-id", "the-id"}, asked, "once a verdict, and with the key that it is about")
+		require.Equal(t, []string{"the-id", "the-id"}, asked, "each of the two checks must ask once, for the key ID of the token")
 		err = outage
 		present(t, auth, token, "demo", jwtauth.ErrUnavailable)
 		err = nil
@@ -360,7 +362,7 @@ func TestCache_ATokenIsCheckedAnewBy(t *testing.T) {
 		ask(nil)
 		key = keys.HS256([]byte(strings.Repeat("another!", 4)))
 		ask(jwtauth.ErrSignature)
-		require.False(t, auth.Cached(token), "a retired key is nothing to keep")
+		require.False(t, auth.Cached(token), "a token of a replaced key must leave the cache")
 	})
 	t.Run("its text, byte for byte", func(t *testing.T) {
 		auth := authtest.NewAuth(t)
@@ -393,7 +395,7 @@ func TestCache_HoldsOnlyAcceptedTokens(t *testing.T) {
 				_, err := auth.Verify(t.Context(), bad.Token, "demo")
 				require.ErrorIs(t, err, bad.Want)
 			}
-			// A token of another container is good, except for this request, so it is
+			// A token of another container is rejected only for this request, so it is
 			// cached.
 			require.Equal(t, bad.Want == jwtauth.ErrContainer, auth.Cached(bad.Token))
 		})
@@ -450,8 +452,8 @@ func heap() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// A client that can have tokens issued must not be able to fill the memory: not by their
-// number, their size, claims that grow when decoded, or the rest of the request.
+// A client that can get tokens must not be able to fill the memory: neither with many or
+// large tokens, nor with claims that grow when decoded, nor with long header fields.
 func TestCache_IsBoundedUnderAttack(t *testing.T) {
 	const entries = 500
 	for name, private := range map[string]func(i int) (claims map[string]any){
@@ -480,7 +482,8 @@ func TestCache_IsBoundedUnderAttack(t *testing.T) {
 			for i := range 5 * entries {
 				claims := private(i)
 				claims["jti"] = fmt.Sprint(i)
-				// In a server, all header fields of a request are parts of one string.
+				// In a server, all header fields of a request are parts of one string. The
+				// cache must not keep that string alive.
 				field := strings.Repeat("x", 20<<10) + authtest.Sign(header, authtest.ClaimsJSON(claims))
 				last = field[20<<10:]
 				_, err := auth.Verify(t.Context(), last, "demo")
@@ -502,15 +505,16 @@ func TestCache_ARequestAllocatesLittle(t *testing.T) {
 	require.LessOrEqual(t, testing.AllocsPerRun(100, func() { handler.ServeHTTP(w, r) }), 3.0)
 }
 
-// discard is a ResponseWriter that keeps nothing.
+// discard is a ResponseWriter that discards the status and the body.
 type discard http.Header
 
 func (d discard) Header() http.Header       { return http.Header(d) }
 func (discard) Write(p []byte) (int, error) { return len(p), nil }
 func (discard) WriteHeader(int)             {}
 
-// Many goroutines verify the same tokens while one of the keys comes and goes. A token of
-// a missing key is never accepted, and a token of the key that stays is never rejected.
+// Many goroutines verify the same tokens while one of two keys is added and retired again
+// and again. Tokens of that key must be rejected whenever it is retired, and tokens of the
+// other key must always be accepted.
 func TestCache_UnderLoad(t *testing.T) {
 	stays, goes := keys.HS256(authtest.Secret).WithID("stays"), keys.HS256([]byte(strings.Repeat("another!", 4))).WithID("goes")
 	ring, err := keys.NewRing(stays)
@@ -523,11 +527,11 @@ func TestCache_UnderLoad(t *testing.T) {
 	for range 32 {
 		good, bad = append(good, authtest.Issue(t, auth, "demo")), append(bad, authtest.Issue(t, byGoing, "demo"))
 	}
-	var out atomic.Bool // the key is out; while a worker holds gate, it does not come back
+	var out atomic.Bool // whether the key "goes" is retired; it changes only while gate is locked
 	out.Store(true)
 	done, ctx := make(chan struct{}), context.Background()
 	var group sync.WaitGroup
-	var gate sync.RWMutex // a worker holds it for reading while it relies on out
+	var gate sync.RWMutex // a worker holds its read lock while it relies on out
 	for worker := range 8 {
 		group.Go(func() {
 			for i := worker; ; i++ {
@@ -543,7 +547,7 @@ func TestCache_UnderLoad(t *testing.T) {
 				gate.RLock()
 				_, err := auth.Verify(ctx, bad[i%len(bad)], "demo")
 				if (err == nil) == out.Load() {
-					t.Error("a retired key:", out.Load(), err)
+					t.Error("the key is retired:", out.Load(), "but Verify returned the error", err)
 				}
 				gate.RUnlock()
 			}
@@ -564,8 +568,8 @@ func TestCache_UnderLoad(t *testing.T) {
 	group.Wait()
 }
 
-// A source that returns a new set each time must not fill the memory with old sets, or
-// keep retired secrets alive.
+// Even if a source returns a new set each time, the cache must not fill the memory with old
+// sets, or keep retired secrets alive.
 func TestCache_KeepsNoSetOfKeysForItsTokens(t *testing.T) {
 	const entries = 500
 	var others []keys.Key
@@ -589,8 +593,8 @@ func TestCache_KeepsNoSetOfKeysForItsTokens(t *testing.T) {
 	runtime.KeepAlive(auth)
 }
 
-// An Auth keeps the parsed header of the last good token. A header that only begins
-// alike, or is as long, must not be taken for it.
+// An Auth keeps the parsed header of the last token that it accepted. A header of the same
+// length, or with the same beginning, must not be mistaken for the kept one.
 func TestVerify_AHeaderThatIsKnownIsKnownToTheLastByte(t *testing.T) {
 	known := `{"alg":"HS256","kid":"one","typ":"JWT"}`
 	for name, other := range map[string]string{

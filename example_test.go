@@ -27,7 +27,8 @@ var hello = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 	io.WriteString(w, "hello, guest")
 })
 
-// must keeps the examples short. A server would log the error and stop.
+// must returns the value, and panics if there is an error. A server would log the error and
+// stop.
 func must[T any](value T, err error) T {
 	if err != nil {
 		panic(err)
@@ -35,7 +36,7 @@ func must[T any](value T, err error) T {
 	return value
 }
 
-// exampleAuth returns an Auth for examples about something else.
+// exampleAuth returns an Auth with a fixed secret, for examples that are not about keys.
 func exampleAuth(opts ...jwtauth.Option) *jwtauth.Auth {
 	return must(jwtauth.New(keys.HS256(authtest.Secret), opts...))
 }
@@ -215,7 +216,7 @@ func ExampleAuth_Optional() {
 
 func ExampleAuth_Protect() {
 	auth := exampleAuth()
-	public := map[string]bool{"hello": true} // a database, in a server
+	public := map[string]bool{"hello": true} // in a server, this would be a database
 	protect := auth.Protect(func(r *http.Request) (jwtauth.Rule, error) {
 		if public[r.PathValue("recipe")] {
 			return jwtauth.Rule{Policy: jwtauth.Public}, nil
@@ -329,7 +330,7 @@ func ExampleClaims_Decode() {
 }
 
 func ExampleExtractor() {
-	// A token after a prefix of the application's own.
+	// fromTicket reads a token that follows the application's own prefix, "v1:".
 	fromTicket := func(r *http.Request) (jwtauth.RawToken, error) {
 		token, found := strings.CutPrefix(r.Header.Get("X-Ticket"), "v1:")
 		if !found {
@@ -366,7 +367,7 @@ func ExampleFromCookie() {
 	handler := auth.Private(hello)
 	r := httptest.NewRequest("POST", "/", nil)
 	r.AddCookie(&http.Cookie{Name: "__Host-session", Value: must(auth.Issue("", jwtauth.Subject("alice")))})
-	r.Header.Set("Sec-Fetch-Site", "same-origin") // as browsers say
+	r.Header.Set("Sec-Fetch-Site", "same-origin") // browsers send this field
 	send(handler, r)
 	r.Header.Set("Sec-Fetch-Site", "cross-site")
 	send(handler, r)
@@ -452,7 +453,7 @@ func verify(auth *jwtauth.Auth, token string) {
 	fmt.Println("good, until", claims.ExpiresAt.Format(time.DateTime))
 }
 
-// atNoon returns an Auth whose clock stands still.
+// atNoon returns an Auth whose clock stands still at noon.
 func atNoon(opts ...jwtauth.Option) *jwtauth.Auth {
 	noon := time.Date(2026, time.March, 14, 12, 0, 0, 0, time.UTC)
 	return exampleAuth(append(opts, jwtauth.WithClock(func() time.Time { return noon }))...)

@@ -123,7 +123,7 @@ func TestExtractor_WhereATokenIsFound(t *testing.T) {
 
 func TestExtractor_NoFurtherOneIsAskedOnceOneFoundSomething(t *testing.T) {
 	auth := authtest.NewAuth(t, jwtauth.WithExtractors(jwtauth.FromHeader("Authorization", "Bearer"), func(r *http.Request) (jwtauth.RawToken, error) {
-		require.Empty(t, r.Header, "it is asked about the empty request of New alone")
+		require.Empty(t, r.Header, "only New may call this extractor, with an empty request")
 		return jwtauth.RawToken{}, nil
 	}))
 	_, s := authtest.Serve(auth.Private, authtest.Request("GET", authtest.DemoPath, authtest.Bearer(authtest.GoodToken())))
@@ -138,7 +138,7 @@ func TestExtractor_MadeOfNothingFindsNothing(t *testing.T) {
 	} {
 		_, err := jwtauth.New(keys.HS256(authtest.Secret), jwtauth.WithExtractors(func(r *http.Request) (jwtauth.RawToken, error) { return e(r) }))
 		require.ErrorContains(t, err, name, "New reports the bad argument")
-		wrapped := func(r *http.Request) (jwtauth.RawToken, error) { // custom, so New cannot see inside
+		wrapped := func(r *http.Request) (jwtauth.RawToken, error) { // copies the result, so New cannot recognize the extractor
 			p, err := e(r)
 			return jwtauth.RawToken{Token: p.Token, In: p.In, Name: p.Name}, err
 		}
@@ -183,17 +183,17 @@ func TestFromForm_FindsTokens(t *testing.T) {
 				require.True(t, s.OK)
 				body, err := io.ReadAll(s.R.Body)
 				require.NoError(t, err)
-				require.Equal(t, test.body, string(body), "the handler finds the body as it was")
+				require.Equal(t, test.body, string(body), "the handler must read the body that the client sent")
 				return
 			}
 			require.False(t, s.Ran)
 			_, err := auth.Check(r)
-			require.ErrorIs(t, err, test.want, "and the same when asked again")
+			require.ErrorIs(t, err, test.want, "a second check must return the error too")
 			_, public := authtest.Serve(auth.Public, post())
 			require.True(t, public.Ran)
 			body, err := io.ReadAll(public.R.Body)
 			require.NoError(t, err)
-			require.Equal(t, test.body, string(body), "a bad token changes nothing on a public route")
+			require.Equal(t, test.body, string(body), "a public route with a bad token must read the body that the client sent")
 			_, nested := authtest.Serve(func(next http.Handler) http.Handler { return auth.Public(auth.Optional(next)) }, post())
 			require.Equal(t, errors.Is(test.want, jwtauth.ErrNoToken), nested.Ran)
 		})
@@ -294,7 +294,7 @@ func TestFromCookie_MustPassTheCrossOriginProtection(t *testing.T) {
 			require.Equal(t, http.StatusForbidden, w.Code)
 			require.False(t, s.Ran)
 			require.False(t, optional.Ran)
-			require.False(t, public.OK, "on a public route it is no token")
+			require.False(t, public.OK, "a public route must ignore the token")
 		})
 	}
 }
@@ -349,11 +349,11 @@ func TestFromQuery_IsCutFromTheURLThatIsPassedOn(t *testing.T) {
 				require.Equal(t, strings.TrimSuffix(authtest.DemoPath+"?"+test.want, "?"), s.R.RequestURI)
 				want, err := url.ParseQuery(test.want)
 				require.NoError(t, err)
-				require.Equal(t, want, s.R.Form, "a form that an outer middleware had parsed")
+				require.Equal(t, want, s.R.Form, "the token must be cut from a form that was parsed before")
 				require.Equal(t, "private, no-store", w.Header().Get("Cache-Control"))
 				require.Equal(t, "no-referrer", w.Header().Get("Referrer-Policy"))
 
-				require.Equal(t, before, *r.URL, "the caller's request stays as it is")
+				require.Equal(t, before, *r.URL, "the caller's request must not change")
 				require.Contains(t, r.RequestURI, test.query)
 				require.NotEqual(t, want, r.Form)
 			})
@@ -410,7 +410,7 @@ func TestFromQuery_OfAQueryThatDoesNotParse(t *testing.T) {
 				}
 				require.True(t, s.Ran)
 				require.False(t, s.OK)
-				require.Empty(t, s.R.URL.RawQuery, "it is dropped as a whole")
+				require.Empty(t, s.R.URL.RawQuery, "the whole query must be dropped")
 				require.Equal(t, authtest.DemoPath, s.R.RequestURI)
 				require.Empty(t, s.R.Form)
 			})
@@ -418,7 +418,8 @@ func TestFromQuery_OfAQueryThatDoesNotParse(t *testing.T) {
 	}
 }
 
-// A query that does not parse may hold a token that cannot be cut.
+// A query that does not parse may hold a token that cannot be cut. The response must have
+// the same headers as a response to a token in the query.
 func TestPrivate_AnswersAQueryThatDoesNotParseAsOneWithAToken(t *testing.T) {
 	auth := authtest.NewAuth(t)
 	for _, query := range []string{"token=" + authtest.GoodToken() + "&a=%", "a;b", "%=1"} {
@@ -446,12 +447,12 @@ func TestExtract_OfAQueryThatDoesNotParse(t *testing.T) {
 			p, err := auth.Extract(r)
 			require.ErrorIs(t, err, jwtauth.ErrMalformed, "%s, %s", name, query)
 			require.Empty(t, p.Token, "%s, %s", name, query)
-			require.Equal(t, query, r.URL.RawQuery, "Extract changes nothing")
+			require.Equal(t, query, r.URL.RawQuery, "Extract must not change the request")
 		}
 		r := authtest.Request("GET", authtest.DemoPath, authtest.Bearer(authtest.GoodToken()))
 		r.URL.RawQuery = query
 		p, err := headerOnly.Extract(r)
-		require.NoError(t, err, "where no token is looked for in the query")
+		require.NoError(t, err, "no extractor reads the query, so it need not parse")
 		require.Equal(t, authtest.GoodToken(), p.Token)
 	}
 }
@@ -469,7 +470,7 @@ func TestFromQuery_AnInnerMiddlewareFindsTheTokenThatAnOuterOneCut(t *testing.T)
 	require.Equal(t, "token_not_valid", authtest.BodyOf(t, w).Code)
 
 	_, s = authtest.Serve(both, authtest.Request("GET", authtest.DemoPath+"?token="+authtest.GoodToken()+"&token="+authtest.GoodToken(), nil))
-	require.False(t, s.Ran, "two are two, wherever they went")
+	require.False(t, s.Ran, "two tokens must stay ambiguous after an outer middleware has cut them")
 
 	optional := func(next http.Handler) http.Handler { return outer.Public(inner.Optional(next)) }
 	r := authtest.Request("GET", authtest.DemoPath, nil)
@@ -522,8 +523,8 @@ func rewritten(next http.Handler) http.Handler {
 	})
 }
 
-// The token is in the query of the outer request. Its handler calls another private
-// handler with a request of its own.
+// The token is in the query of the outer request. The handler of that request makes another
+// request, and calls another private handler with it.
 func TestPrivate_OfARequestThatAHandlerMakes(t *testing.T) {
 	auth := authtest.NewAuth(t)
 	token := authtest.GoodToken()
@@ -596,7 +597,7 @@ func TestPrivate_OfARequestThatAHandlerMakes(t *testing.T) {
 					inner.ServeHTTP(w, r2)
 				}))
 				r := authtest.Request("GET", authtest.DemoPath+"?token="+token, nil)
-				r.RequestURI = target // net/http/cgi and fcgi leave it empty
+				r.RequestURI = target // net/http/cgi and net/http/fcgi leave RequestURI empty
 				w, _ := authtest.Serve(func(http.Handler) http.Handler { return outer }, r)
 				require.Equal(t, test.ran, s.Ran, w.Body)
 				if s.Ran {
@@ -616,8 +617,8 @@ func TestPrivate_FindsTheCutTokenBehindStripPrefix(t *testing.T) {
 	require.Equal(t, "/x", s.R.URL.String())
 }
 
-// A custom extractor may read the body. The handler must then read the same body,
-// whatever request the extractor was given.
+// A custom extractor may read the body. The handler must still be able to read the same
+// body, even if the extractor was called with a copy of the request.
 func TestExtractor_ThatReadsTheBodyLeavesItToTheHandler(t *testing.T) {
 	const field = "access_token"
 	fromForm := jwtauth.FromForm(field)
@@ -668,7 +669,7 @@ func TestExtractor_ThatReadsTheBodyLeavesItToTheHandler(t *testing.T) {
 					if strings.Contains(query, "a=url") {
 						want["a"] = append(want["a"], "url")
 					}
-					require.Equal(t, want, s.R.Form, "the form lacks the token of the URL")
+					require.Equal(t, want, s.R.Form, "the token of the URL must be cut from the form")
 				})
 			}
 		}
@@ -790,7 +791,7 @@ func TestFromQuery_OfManyParametersCostsNoMoreThanItsSize(t *testing.T) {
 	}
 	r := authtest.Request("GET", authtest.DemoPath+"?token="+authtest.GoodToken()+strings.Repeat("&a", 9_999), nil)
 	_, s := authtest.Serve(auth.Private, r)
-	require.True(t, s.OK, "as many as net/url reads")
+	require.True(t, s.OK, "net/url reads this many parameters")
 	r.URL.RawQuery += "&a"
 	_, s = authtest.Serve(auth.Private, r)
 	require.False(t, s.Ran, "with one more, the query does not parse")
@@ -849,9 +850,9 @@ func TestExtractor_ByItselfGivesOnlyWhatATokenMayBe(t *testing.T) {
 	}
 }
 
-// FuzzRequest sends requests with arbitrary content. Nothing panics. A request is allowed
-// only with the good token, in an allowed place, on a path with one meaning. No token can
-// be found in the query that the handler sees.
+// FuzzRequest sends requests with arbitrary content, which must never cause a panic. A
+// request may be allowed only with the good token, in an allowed place, on a path with one
+// meaning. The handler must not find a token in the query.
 func FuzzRequest(f *testing.F) {
 	good := authtest.GoodToken()
 	for _, query := range []string{"", "token=" + good, "a=1&%74oken=" + good + "&b", "token=a&token=b", "a;b", "%", "token", "&=&"} {
@@ -901,8 +902,9 @@ func FuzzRequest(f *testing.F) {
 	})
 }
 
-// requireCut reads the query before and after the cut with the standard library, and
-// compares the two.
+// requireCut checks that the cut removed the parameter token from a query, and nothing
+// else. It reads both queries with the standard library. If the first does not parse, the
+// second must be empty.
 func requireCut(t *testing.T, before, after string) {
 	t.Helper()
 	want, err := url.ParseQuery(before)

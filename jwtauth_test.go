@@ -288,7 +288,7 @@ func TestWithAnyContainer_IsForAServiceWithoutContainers(t *testing.T) {
 	require.NotContains(t, authtest.DecodePayload(t, token), "container")
 
 	_, err = auth.Verify(t.Context(), token, "demo")
-	require.ErrorIs(t, err, jwtauth.ErrContainer, "a container that is asked for is compared all the same")
+	require.ErrorIs(t, err, jwtauth.ErrContainer, "a container that the caller names must be compared even here")
 
 	_, s := authtest.Serve(auth.Private, authtest.Request("GET", authtest.DemoPath, authtest.Bearer(token)))
 	require.True(t, s.OK)
@@ -361,7 +361,7 @@ func TestRecheck_ChecksTimeAndRevocationAgain(t *testing.T) {
 	require.NoError(t, auth.Recheck(t.Context(), claims))
 	clock = claims.ExpiresAt
 	require.ErrorIs(t, auth.Recheck(t.Context(), claims), jwtauth.ErrExpired)
-	require.ErrorIs(t, auth.Recheck(t.Context(), jwtauth.Claims{}), jwtauth.ErrExpired, "claims from nowhere are not alive")
+	require.ErrorIs(t, auth.Recheck(t.Context(), jwtauth.Claims{}), jwtauth.ErrExpired, "claims without an expiry must count as expired")
 }
 
 func TestInspect_KnowsAuthenticTokensThatAreRejected(t *testing.T) {
@@ -394,7 +394,7 @@ func TestInspect_KnowsAuthenticTokensThatAreRejected(t *testing.T) {
 		require.Equal(t, seen[0], c)
 	}
 	seen[0].Audience[0] = "spoilt"
-	require.Equal(t, []string{"api"}, seen[1].Audience, "the caller's copy alone")
+	require.Equal(t, []string{"api"}, seen[1].Audience, "a change to one result must not show in another")
 
 	clock, revoked = authtest.Now, false
 	foreign := map[string]string{
@@ -448,7 +448,7 @@ func TestCheck_IsPrivateWithoutAResponse(t *testing.T) {
 		mux := http.NewServeMux()
 		mux.HandleFunc("/run/{container}/{recipe}", func(_ http.ResponseWriter, r *http.Request) {
 			claims, err = auth.Check(r)
-			require.Contains(t, r.URL.String()+r.Header.Get("Authorization"), "ey", "Check cuts nothing")
+			require.Contains(t, r.URL.String()+r.Header.Get("Authorization"), "ey", "Check must not cut the token from the request")
 		})
 		mux.ServeHTTP(nil, r)
 		return claims, err
@@ -467,9 +467,9 @@ func TestCheck_IsPrivateWithoutAResponse(t *testing.T) {
 	require.ErrorIs(t, err, jwtauth.ErrForbidden)
 }
 
-// TestRecheck_OfAKeyThatIsGone changes the keys while a stream outlives its request. The
-// key of the stream's token may have leaked, so the stream must end. Each case says what
-// Recheck returns for a token that was seen once, and for one that is cached.
+// A stream can last longer than the key that signed its token. If that key was dropped, for
+// example because it leaked, Recheck must return an error, so that the stream ends. Each
+// case says which error, and runs with a token seen once and with a cached one.
 func TestRecheck_OfAKeyThatIsGone(t *testing.T) {
 	leaked, next := mustGet(keys.Generate("EdDSA")), mustGet(keys.Generate("EdDSA"))
 	another := mustGet(keys.Generate("EdDSA"))
@@ -574,8 +574,9 @@ func mustGet[T any](v T, err error) T {
 	return v
 }
 
-// published returns a Remote for a server that publishes keys, and a function that
-// publishes others and waits until the Remote has fetched them.
+// published starts a server that publishes a JWK Set, and returns a Remote that fetches it.
+// The function that it returns replaces the published keys, and waits until the Remote has
+// fetched the new ones.
 func published(t *testing.T, first ...keys.Key) (*keys.Remote, func(...keys.Key)) {
 	var text atomic.Value
 	set := func(all ...keys.Key) {
@@ -593,7 +594,7 @@ func published(t *testing.T, first ...keys.Key) (*keys.Remote, func(...keys.Key)
 	return remote, func(all ...keys.Key) {
 		before := mustGet(remote.Keys(t.Context(), ""))
 		set(all...)
-		for try := 0; mustGet(remote.Keys(t.Context(), fmt.Sprint("unknown ", try))) == before; try++ { // each one fetches
+		for try := 0; mustGet(remote.Keys(t.Context(), fmt.Sprint("unknown ", try))) == before; try++ { // an unknown key ID makes the Remote fetch
 			require.Less(t, try, 4)
 		}
 	}
@@ -612,7 +613,8 @@ func TestRecheck_OfClaimsOfNoToken(t *testing.T) {
 	require.False(t, asked)
 }
 
-// Programs print, log and compare claims. Their token must not show.
+// Claims hold the token that they were read from. Programs print, log and compare claims,
+// and the token must not show.
 func TestClaims_HoldTheirTokenWhereNothingShowsIt(t *testing.T) {
 	auth, token := authtest.NewAuth(t), authtest.GoodToken()
 	first, err := auth.Verify(t.Context(), token, "demo")
@@ -628,7 +630,7 @@ func TestClaims_HoldTheirTokenWhereNothingShowsIt(t *testing.T) {
 		for _, v := range []any{first, &first, holder, &holder, []jwtauth.Claims{first}} {
 			text := fmt.Sprintf(format, v)
 			require.NotContains(t, text, token)
-			require.NotContains(t, text, token[len(token)-20:], "its signature")
+			require.NotContains(t, text, token[len(token)-20:], "the signature of the token")
 		}
 	}
 	text, err := json.Marshal(first)
@@ -645,7 +647,7 @@ func TestClaims_KeepNoRetiredKeyAlive(t *testing.T) {
 	require.NoError(t, err)
 	set := weak.Make(mustGet(ring.Keys(t.Context(), "")))
 	require.NoError(t, ring.Rotate(mustGet(keys.Generate("EdDSA"))))
-	authtest.Issue(t, auth, "") // an Auth keeps the header of the keys that sign
+	authtest.Issue(t, auth, "") // the Auth now keeps the header for the new key set, not the old one
 	for try := 0; set.Value() != nil; try++ {
 		require.Less(t, try, 100, "something holds the set")
 		runtime.GC()
@@ -653,7 +655,7 @@ func TestClaims_KeepNoRetiredKeyAlive(t *testing.T) {
 	require.NoError(t, auth.Recheck(t.Context(), claims))
 }
 
-// odd is a checker that cannot be compared with ==.
+// odd is a checker. If part is a slice, a map or a function, comparing it with == panics.
 type odd struct {
 	jwtauth.RevocationChecker
 	part any

@@ -187,7 +187,7 @@ func TestProtect_ARuleSeesTheRequestWithoutTheTokenOfItsURL(t *testing.T) {
 		require.Equal(t, "a=1", r.URL.RawQuery)
 		require.Equal(t, authtest.DemoPath+"?a=1", r.RequestURI)
 		_, err := auth.Check(r)
-		require.NoError(t, err, "but it can be verified")
+		require.NoError(t, err, "Check must still find the token that was cut")
 		return jwtauth.Rule{}, nil
 	})
 	_, s := authtest.Serve(wrap, authtest.Request("GET", authtest.DemoPath+"?a=1&token="+authtest.GoodToken(), nil))
@@ -223,10 +223,10 @@ func TestFromContext_TheInnermostMiddlewareDecides(t *testing.T) {
 	_, s := authtest.Serve(func(next http.Handler) http.Handler { return auth.Private(others.Public(next)) },
 		authtest.Request("GET", authtest.DemoPath, authtest.Bearer(authtest.GoodToken())))
 	require.True(t, s.Ran)
-	require.False(t, s.OK, "an outer verdict must not show through")
+	require.False(t, s.OK, "the claims of the outer middleware must not show")
 	w, _ := authtest.Serve(func(next http.Handler) http.Handler { return auth.Public(auth.Optional(next)) },
 		authtest.Request("GET", authtest.DemoPath, nil))
-	require.Equal(t, []string{"Authorization"}, w.Header()["Vary"], "said once")
+	require.Equal(t, []string{"Authorization"}, w.Header()["Vary"], "Vary must name the field only once")
 	_, s = authtest.Serve(func(next http.Handler) http.Handler { return others.Public(auth.Private(next)) },
 		authtest.Request("GET", authtest.DemoPath, authtest.Bearer(authtest.GoodToken())))
 	require.True(t, s.OK)
@@ -257,7 +257,7 @@ func TestPrivate_ResponsesThatCachesCannotTellApartStayPrivate(t *testing.T) {
 
 	w, s = authtest.Serve(auth.Private, authtest.Request("GET", authtest.DemoPath, http.Header{"X-Token": {authtest.GoodToken()}}))
 	require.True(t, s.OK)
-	require.Equal(t, "private", w.Header().Get("Cache-Control"), "caches know of Authorization alone")
+	require.Equal(t, "private", w.Header().Get("Cache-Control"), "caches treat only Authorization specially")
 	require.Equal(t, []string{"X-Token"}, w.Header()["Vary"])
 
 	w, s = authtest.Serve(authtest.NewAuth(t).Private, authtest.Request("GET", authtest.DemoPath, authtest.Bearer(authtest.GoodToken())))
@@ -267,10 +267,10 @@ func TestPrivate_ResponsesThatCachesCannotTellApartStayPrivate(t *testing.T) {
 	w, s = authtest.Serve(func(next http.Handler) http.Handler { return authtest.NewAuth(t).Public(auth.Private(next)) },
 		authtest.Request("GET", authtest.DemoPath+"?token=x", http.Header{"Cookie": {"session=" + authtest.GoodToken()}}))
 	require.True(t, s.OK)
-	require.Equal(t, "private, no-store", w.Header().Get("Cache-Control"), "a cookie further in loosens nothing")
+	require.Equal(t, "private, no-store", w.Header().Get("Cache-Control"), "the inner middleware must not loosen Cache-Control")
 
 	w, _ = authtest.Serve(auth.Optional, authtest.Request("GET", authtest.DemoPath, nil))
-	require.Equal(t, []string{"Authorization", "X-Token", "Cookie"}, w.Header()["Vary"], "what an anonymous response varies by")
+	require.Equal(t, []string{"Authorization", "X-Token", "Cookie"}, w.Header()["Vary"], "an anonymous response must vary by Authorization and by each field that an extractor reads")
 }
 
 // denials lists every error and the response that clients get by default.
@@ -326,8 +326,8 @@ func TestDeny_WhatItLooksLike(t *testing.T) {
 	}
 }
 
-// A browser that was denied also asks for the site's icon, and would send the page's
-// address in the Referer field.
+// A browser that was denied also asks for the site's icon. It would send the page's address,
+// and the token in it, in the Referer field.
 func TestDeny_ItsAddressGoesIntoNoReferer(t *testing.T) {
 	auth := authtest.NewAuth(t)
 	deny := func(http.Handler) http.Handler {
@@ -423,7 +423,7 @@ func TestDeny_AClientWithoutAnAuthenticTokenLearnsNothing(t *testing.T) {
 		authtest.Request("GET", authtest.DemoPath+"?%&token="+authtest.GoodToken(), nil),
 	} {
 		w, _ := authtest.Serve(auth.Private, r)
-		w.Header().Del("Referrer-Policy") // tells of its own URL, which the client knows
+		w.Header().Del("Referrer-Policy") // depends only on the URL, which the client knows
 		dump := fmt.Sprint(w.Code, w.Header(), w.Body)
 		responses[dump] = append(responses[dump], r.URL.RawQuery)
 	}
@@ -452,7 +452,7 @@ func TestWithDenial_WritesItsOwnResponse(t *testing.T) {
 
 	r := authtest.Request("GET", authtest.DemoPath+"?token="+token, nil)
 	auth.Deny(httptest.NewRecorder(), r, jwtauth.ErrForbidden)
-	require.Equal(t, authtest.DemoPath, request2.RequestURI, "Deny cuts the URL too")
+	require.Equal(t, authtest.DemoPath, request2.RequestURI, "Deny must cut the token from the URL too")
 }
 
 func mux(auth *jwtauth.Auth, authorize func(*http.Request, string) ([]jwtauth.IssueOption, error)) *http.ServeMux {
@@ -597,7 +597,7 @@ func TestTokenEndpoint_AuthorizeMayAskForATokenInTurn(t *testing.T) {
 	outer := http.NewServeMux()
 	outer.Handle("/create-token/{container}", auth.Private(auth.TokenEndpoint(func(r *http.Request, _ string) ([]jwtauth.IssueOption, error) {
 		_, ok := jwtauth.FromContext(r.Context())
-		require.True(t, ok, "the verdict of a middleware around the endpoint stays")
+		require.True(t, ok, "authorize must find the claims of the middleware around the endpoint")
 		return nil, nil
 	})))
 	require.Equal(t, http.StatusOK, mint(outer, authtest.Request("POST", "/create-token/demo?token="+authtest.GoodToken(), nil)).Code)
@@ -714,11 +714,11 @@ type decisions struct{ all []jwtauth.Decision }
 
 func (d *decisions) observe(_ context.Context, one jwtauth.Decision) { d.all = append(d.all, one) }
 
-// last returns the one decision since the last call, and fails if there is not exactly
-// one.
+// last returns the only decision since the previous call. The test fails if there is none,
+// or more than one.
 func (d *decisions) last(t *testing.T) jwtauth.Decision {
 	t.Helper()
-	require.Len(t, d.all, 1, "one decision, one call")
+	require.Len(t, d.all, 1, "the observer must be called exactly once")
 	one := d.all[0]
 	d.all = nil
 	return one
@@ -744,7 +744,7 @@ func TestWithObserver_EachDecisionOfAMiddlewareIsObservedOnce(t *testing.T) {
 		"garbage":                         {authtest.DemoPath, authtest.Bearer("garbage"), "malformed", jwtauth.InHeader, []jwtauth.Policy{public}},
 		"a forged token":                  {authtest.DemoPath, authtest.Bearer(authtest.GoodToken()[:len(authtest.GoodToken())-3]), "wrong_signature", jwtauth.InHeader, []jwtauth.Policy{public}},
 		"two tokens":                      {authtest.DemoPath + "?token=a&token=b", nil, "ambiguous", jwtauth.InQuery, []jwtauth.Policy{public}},
-		"a query that does not parse":     {authtest.DemoPath + "?%", authtest.Bearer(authtest.GoodToken()), "malformed", 0, nil}, // on Public: below
+		"a query that does not parse":     {authtest.DemoPath + "?%", authtest.Bearer(authtest.GoodToken()), "malformed", 0, nil}, // Public is skipped below
 		"a path with two meanings":        {"/run/demo/a%5cb", authtest.Bearer(authtest.GoodToken()), "forbidden", 0, []jwtauth.Policy{public}},
 		"such a path, and no token":       {"/run/demo/a%5cb", nil, "forbidden", 0, []jwtauth.Policy{public}},
 		"a cookie of another's page":      {authtest.DemoPath, http.Header{"Cookie": {"session=" + authtest.GoodToken()}, "Sec-Fetch-Site": {"cross-site"}, "Upgrade": {"websocket"}}, "cross_origin", jwtauth.InCookie, []jwtauth.Policy{public}},
@@ -772,7 +772,7 @@ func TestWithObserver_EachDecisionOfAMiddlewareIsObservedOnce(t *testing.T) {
 					_, ran := authtest.Serve(wrap, authtest.Request("GET", test.path, test.header))
 					got := seen.last(t)
 					want := jwtauth.Decision{Operation: "request", Policy: policy, Allowed: ran.Ran, Reason: test.reason, In: test.source, Cached: got.Cached}
-					if test.reason == "forbidden" && way == "by Protect" { // before its rule was asked
+					if test.reason == "forbidden" && way == "by Protect" { // denied before the rule was called
 						want.Policy = private
 					} else {
 						require.Equal(t, slices.Contains(test.passes, policy), ran.Ran)
@@ -845,7 +845,7 @@ func TestWithObserver_WhatIsDecidedOutsideOfAMiddlewareIsObservedOnce(t *testing
 	auth.Issue("demo")
 	auth.Deny(httptest.NewRecorder(), authtest.Request("GET", authtest.DemoPath, nil), jwtauth.ErrForbidden)
 	mint(mux(auth, everyone), authtest.Request("GET", "/create-token/demo", nil))
-	require.Empty(t, seen.all, "these decide nothing")
+	require.Empty(t, seen.all, "none of these calls may be observed")
 }
 
 func TestWithObserver_GetsTheContextOfTheRequestBeforeTheHandlerRuns(t *testing.T) {
@@ -854,7 +854,7 @@ func TestWithObserver_GetsTheContextOfTheRequestBeforeTheHandlerRuns(t *testing.
 	auth := authtest.NewAuth(t, jwtauth.WithObserver(func(ctx context.Context, _ jwtauth.Decision) {
 		order = append(order, "observed", ctx.Value(key{}).(string))
 		_, ok := jwtauth.FromContext(ctx)
-		require.False(t, ok, "claims are for the handler alone")
+		require.False(t, ok, "the observer's context must not hold the claims")
 	}))
 	h := auth.Public(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { order = append(order, "handled") }))
 	r := authtest.Request("GET", "/", authtest.Bearer(authtest.GoodToken()))
@@ -886,7 +886,8 @@ func TestWithLogger_AClientThatDoesNotWaitForKeysIsNoErrorOfTheServer(t *testing
 	require.NotContains(t, log.String(), "level=ERROR")
 }
 
-// Each error has a name. A new error must not be counted as "other".
+// Reason must have a name for each error of this package. Only foreign errors may be counted
+// as "other".
 func TestReason_OfEveryError(t *testing.T) {
 	names := map[string]error{}
 	for _, test := range denials {
@@ -896,7 +897,7 @@ func TestReason_OfEveryError(t *testing.T) {
 			require.NotContains(t, names, name, "one name for two errors")
 			names[name] = test.err
 			require.Equal(t, name, jwtauth.Reason(fmt.Errorf("wrapped: %w", test.err)))
-			require.Contains(t, []string{"", name}, test.reason, "clients and logs know one name")
+			require.Contains(t, []string{"", name}, test.reason, "the reason in a response must be the name that Reason returns")
 		}
 	}
 	require.Equal(t, "no_signing_key", jwtauth.Reason(jwtauth.ErrNoSigningKey))

@@ -24,8 +24,9 @@ import (
 	"github.com/joinednode/jwtauth/revoke"
 )
 
-// Besides the tests' own issuer there are two others: provider has a key of another kind,
-// and elder one of the same kind. All three keys have the same kid.
+// The tests trust two issuers besides their own: provider, which signs with EdDSA, and
+// elder, which signs with HS256, as the tests' own issuer does. All three keys have the
+// same kid.
 const (
 	provider = "https://id.example.com"
 	elder    = "https://old.example.com"
@@ -44,7 +45,7 @@ var (
 	elderSource    = keys.HS256(elderSecret).WithID("the-kid")
 )
 
-// trusting returns an Auth that accepts three issuers.
+// trusting returns an Auth that accepts tokens of all three issuers.
 func trusting(t testing.TB, opts ...jwtauth.Option) *jwtauth.Auth {
 	t.Helper()
 	return trustingKeys(t, ownSource, providerSource, elderSource, opts...)
@@ -68,8 +69,8 @@ func byProvider(payload string) string {
 	return signed + "." + authtest.B64(string(ed25519.Sign(providerKey, []byte(signed))))
 }
 
-// notAuthentic returns tokens that an Auth of several issuers must reject as not authentic,
-// by what is wrong with them.
+// notAuthentic returns tokens that an Auth with several issuers must reject without
+// returning their claims. The name of each says what is wrong with the token.
 func notAuthentic(t testing.TB) map[string]struct {
 	token string
 	want  error
@@ -155,7 +156,7 @@ func TestWithTrustedIssuer_NoneSignsForAnother(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var log authtest.LogBuffer
 			auth := trusting(t, jwtauth.WithLogger(log.Logger()))
-			// Good tokens that were accepted before make no difference.
+			// It must make no difference that valid tokens were accepted before.
 			for _, good := range []string{byOwn(ofIssuer(authtest.Issuer)), byProvider(ofIssuer(provider)), byElder(ofIssuer(elder))} {
 				remember(t, auth, good)
 			}
@@ -169,7 +170,7 @@ func TestWithTrustedIssuer_NoneSignsForAnother(t *testing.T) {
 				require.Zero(t, claims, "claims without a good signature must not be returned")
 			}
 			require.False(t, auth.Cached(test.token))
-			require.NotContains(t, log.String(), "jti=", "a jti without a good signature")
+			require.NotContains(t, log.String(), "jti=", "the log must not show the jti of a token that is not authentic")
 			authtest.Leaks(t, "the log", log.String(), test.token)
 
 			for _, opts := range [][]jwtauth.Option{nil, {jwtauth.WithStatus(jwtauth.BearerStatus)}} {
@@ -186,7 +187,7 @@ func TestWithTrustedIssuer_NoneSignsForAnother(t *testing.T) {
 	}
 }
 
-// answer returns all that a client sees of a response.
+// answer returns the parts of a response that a client sees.
 func answer(w *httptest.ResponseRecorder) string {
 	return fmt.Sprintf("%d %v %s", w.Code, w.Result().Header, w.Body)
 }
@@ -210,8 +211,8 @@ func TestWithTrustedIssuer_TheLogSaysWhichIsNotTrusted(t *testing.T) {
 	}
 }
 
-// The payload is read before the signature is verified only with several issuers, and by
-// the same rules.
+// An Auth with one issuer verifies the signature before it reads the payload. An Auth with
+// several issuers reads the payload first, and must do so by the same rules.
 func TestWithTrustedIssuer_APayloadIsReadAlikeBeforeAndBehindTheSignature(t *testing.T) {
 	alone, err := jwtauth.New(ownSource, authtest.AtNow(), jwtauth.WithIssuer(authtest.Issuer))
 	require.NoError(t, err)
@@ -242,12 +243,13 @@ func TestWithTrustedIssuer_APayloadIsReadAlikeBeforeAndBehindTheSignature(t *tes
 	}
 	forged := authtest.SignWith(elderSecret, hsHeader, "no JSON")
 	_, err = alone.Verify(t.Context(), forged, "demo")
-	require.ErrorIs(t, err, jwtauth.ErrSignature, "where one source has all the keys, the signature comes first")
+	require.ErrorIs(t, err, jwtauth.ErrSignature, "with one issuer, the signature is verified before the payload is read")
 	_, err = several.Verify(t.Context(), forged, "demo")
 	require.ErrorIs(t, err, jwtauth.ErrMalformed)
 }
 
-// asked is a key source that counts its calls.
+// asked is a key source that records the key IDs that it is asked for. If err is set, it
+// returns err instead of keys.
 type asked struct {
 	key  keys.Source
 	err  error
@@ -313,9 +315,9 @@ func TestWithTrustedIssuer_AnOutageOfItsKeysIsItsTokensAlone(t *testing.T) {
 					}
 				}
 				w, _ := authtest.Serve(auth.Private, authtest.Request("GET", authtest.DemoPath, authtest.Bearer(byOwn(ofIssuer("nobody")))))
-				require.Equal(t, http.StatusForbidden, w.Code, "which no key could change")
+				require.Equal(t, http.StatusForbidden, w.Code, "no key could make this token valid, so an outage must not change the response")
 				_, err := auth.Issue("demo")
-				require.Equal(t, down == authtest.Issuer, errors.Is(err, jwtauth.ErrUnavailable), "Issue needs our own keys alone")
+				require.Equal(t, down == authtest.Issuer, errors.Is(err, jwtauth.ErrUnavailable), "Issue must need only our own keys")
 				sources[down].err = nil
 				_, err = auth.Verify(t.Context(), tokens[down], "demo")
 				require.NoError(t, err)
@@ -347,10 +349,10 @@ func TestWithTrustedIssuer_ACachedTokenIsVerifiedByTheKeysOfItsIssuer(t *testing
 				_, err := auth.Verify(t.Context(), token, "demo")
 				if iss == rotated {
 					require.ErrorIs(t, err, jwtauth.ErrUnknownKey)
-					require.False(t, auth.Cached(token), "a retired key is nothing to keep")
+					require.False(t, auth.Cached(token), "a token of a retired key must leave the cache")
 				} else {
 					require.NoError(t, err)
-					require.True(t, auth.Cached(token), "no other issuer's keys changed")
+					require.True(t, auth.Cached(token), "a token must stay cached if another issuer's key is retired")
 				}
 			}
 		})
@@ -443,7 +445,7 @@ func TestWithTrustedIssuer_TheAudienceIsThatOfTheIssuer(t *testing.T) {
 			}
 			auth, err := jwtauth.New(ownSource, opts...)
 			require.NoError(t, err)
-			clear(theirs) // the caller may change it
+			clear(theirs) // New must have copied it
 			signer := map[string]func(string) string{authtest.Issuer: byOwn, elder: byElder, provider: byProvider}[test.iss]
 			claims := map[string]any{"iss": test.iss, "aud": test.aud}
 			for range 2 {
@@ -453,7 +455,7 @@ func TestWithTrustedIssuer_TheAudienceIsThatOfTheIssuer(t *testing.T) {
 			claims["exp"] = authtest.Now.Unix() - 1
 			c, err := auth.Inspect(t.Context(), signer(authtest.ClaimsJSON(claims)))
 			require.ErrorIs(t, err, jwtauth.ErrExpired)
-			require.Equal(t, test.want == nil, c.Issuer == test.iss, "what is not meant for us is not ours to end")
+			require.Equal(t, test.want == nil, c.Issuer == test.iss, "Inspect must return claims only if the audience is accepted")
 		})
 	}
 }
@@ -469,7 +471,7 @@ func TestWithTrustedIssuer_IssueUsesOurOwnKeysAlone(t *testing.T) {
 	require.NoError(t, err)
 
 	_, err = trustingKeys(t, providerSource, ownSource, elderSource).Issue("demo")
-	require.ErrorIs(t, err, jwtauth.ErrNoSigningKey, "though the others could")
+	require.ErrorIs(t, err, jwtauth.ErrNoSigningKey, "although the keys of the others could sign")
 }
 
 func TestWithTrustedIssuer_WhatElseIsConfiguredHoldsForAll(t *testing.T) {
@@ -523,7 +525,7 @@ func TestWithTrustedIssuer_RefusesWhatCannotBe(t *testing.T) {
 		})
 	}
 	_, err := jwtauth.New(ownSource, ours, theirs, jwtauth.WithTrustedIssuer(provider, elderSource))
-	require.NoError(t, err, "two issuers may share keys, such as one server's two tenants")
+	require.NoError(t, err, "two issuers may share keys, for example two tenants of one server")
 }
 
 // A token is parsed only once, whatever its issuer.
@@ -533,8 +535,8 @@ func TestWithTrustedIssuer_CostsNoAllocation(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			alone, err := jwtauth.New(ownSource, authtest.AtNow(), jwtauth.WithIssuer(authtest.Issuer), opt)
 			require.NoError(t, err)
-			// The race detector makes pools lose some buffers, so the lowest count of
-			// several is taken.
+			// The race detector makes a sync.Pool drop some buffers at random, so count
+			// returns the lowest of several results.
 			count := func(auth *jwtauth.Auth) float64 {
 				best := math.Inf(1)
 				for range 10 {
@@ -548,8 +550,8 @@ func TestWithTrustedIssuer_CostsNoAllocation(t *testing.T) {
 	}
 }
 
-// FuzzTrustedIssuer signs any payload with each of three keys. A token is accepted only
-// if the standard library reads the iss of that key's issuer from it.
+// FuzzTrustedIssuer signs any payload with the keys of three issuers. A token may be
+// accepted only if its iss, as the standard library reads it, is the issuer of the key.
 func FuzzTrustedIssuer(f *testing.F) {
 	for _, iss := range []any{authtest.Issuer, provider, elder, "nobody", nil, 7, []string{authtest.Issuer, elder}} {
 		f.Add(ofIssuer(iss))

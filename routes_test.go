@@ -20,7 +20,8 @@ import (
 	"github.com/joinednode/jwtauth/internal/authtest"
 )
 
-// table has the policies given to Routes. The mux inside has the same patterns.
+// table holds the policies that are given to Routes. The mux inside serves the same
+// patterns, and those of unlisted.
 var table = map[string]jwtauth.Policy{
 	"/run/{container}/{recipe}":         jwtauth.Private,
 	"/run/{container}/hello":            jwtauth.Public,
@@ -37,11 +38,12 @@ var table = map[string]jwtauth.Policy{
 	"/run/{container}/deep/{a}/{b}/end": jwtauth.Public,
 }
 
-// unlisted are patterns of the mux inside that the table lacks.
+// unlisted holds patterns that the mux inside serves, but that were forgotten in table.
 var unlisted = []string{"/forgotten/{container}", "POST /about", "/run/{container}/deep/secret"}
 
-// routeServer starts a server. Its response names the pattern that was served, whether
-// there were claims, and the path values.
+// routeServer starts a server that protects a mux with Routes. The field X-Served of each
+// response holds the pattern that was served, the container in the path, whether there were
+// claims, and the query that the handler saw.
 func routeServer(t *testing.T, http2 bool, opts ...jwtauth.Option) *httptest.Server {
 	wrap, err := authtest.NewAuth(t, opts...).Routes(table)
 	require.NoError(t, err)
@@ -90,7 +92,7 @@ func (q wire) overHTTP1(t *testing.T, server *httptest.Server) *http.Response {
 func (q wire) overHTTP2(t *testing.T, server *httptest.Server) *http.Response {
 	t.Helper()
 	u := &url.URL{Scheme: "https", Host: server.Listener.Addr().String(), Opaque: q.target}
-	if path, query, _ := strings.Cut(q.target, "?"); strings.HasPrefix(path, "//") { // which Opaque would take for a host
+	if path, query, _ := strings.Cut(q.target, "?"); strings.HasPrefix(path, "//") { // with Opaque, the first segment would be read as a host
 		u.Opaque, u.Path, u.RawQuery = "", path, query
 	}
 	r := &http.Request{Method: q.method, URL: u, Host: q.host, Header: http.Header{}}
@@ -119,7 +121,7 @@ func TestRoutes_CheckWhatTheMuxInsideServes(t *testing.T) {
 	slash := authtest.Sign(authtest.Header, authtest.ClaimsJSON(map[string]any{"container": "a/b"}))
 	for name, test := range map[string]struct {
 		wire
-		served string // pattern and claims, or the status of the mux's own response, such as "404"
+		served string // the pattern, and whether there were claims; or denied
 	}{
 		"a private route":                               {wire{"GET", "/run/demo/notify", h, ""}, denied},
 		"a private route, good token":                   {wire{"GET", "/run/demo/notify", h, good}, recipe + known},
@@ -310,7 +312,7 @@ func TestRoutes_AnEmptyTableIsAllPrivate(t *testing.T) {
 	_, s := authtest.Serve(wrap, authtest.Request("GET", authtest.DemoPath, nil))
 	require.False(t, s.Ran)
 	_, s = authtest.Serve(wrap, authtest.Request("GET", authtest.DemoPath, authtest.Bearer(authtest.GoodToken())))
-	require.True(t, s.OK, "the container is what an outer mux found")
+	require.True(t, s.OK, "the container must be the one that an outer mux found")
 }
 
 func TestRoutes_InAServiceWithoutContainers(t *testing.T) {
@@ -346,9 +348,9 @@ func TestRoutes_AskTheContainerFunction(t *testing.T) {
 	require.False(t, s.Ran)
 }
 
-// TestRoutes_OfRoutersThatReadPathsInAnotherWay puts routers inside that read paths in
-// another way than ServeMux. A path must never be easier to enter than the pattern that
-// the router picks.
+// A router inside may read the escapes of a path in another way than ServeMux. If such
+// readings lead to different policies, the request must be private. If they lead to
+// different containers, it must be denied.
 func TestRoutes_OfRoutersThatReadPathsInAnotherWay(t *testing.T) {
 	wrap, err := authtest.NewAuth(t).Routes(map[string]jwtauth.Policy{
 		"/run/{container}/{recipe}":      jwtauth.Private,
