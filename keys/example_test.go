@@ -406,7 +406,7 @@ func ExampleNewRemote() {
 	defer server.Close()
 
 	remote, err := keys.NewRemote(server.URL,
-		keys.WithHTTPClient(server.Client()), // which trusts the server's certificate
+		keys.WithHTTPClient(server.Client()), // this client trusts the server's certificate
 		keys.WithLogger(slog.New(slog.DiscardHandler)))
 	if err != nil {
 		log.Fatal(err)

@@ -51,7 +51,7 @@ func TestLoadOrCreate_MakesOneKeyAndKeepsIt(t *testing.T) {
 		require.NoError(t, setOf(t, first).Verify(alg, first.ID(), message, signed(t, setOf(t, second), message)))
 		again, err := os.ReadFile(path)
 		require.NoError(t, err)
-		require.Equal(t, text, again, "a second call writes nothing")
+		require.Equal(t, text, again, "a second call must not change the file")
 		requireAlone(t, path)
 
 		parsed, err := keys.ParseJWK(text)
@@ -85,8 +85,8 @@ func TestLoadOrCreate_ANewSecretIsLongEnoughForEveryAlgorithmThatFits(t *testing
 	require.NoError(t, k.WithAlgorithm("HS512").Err())
 }
 
-// The ID of a key pair is a hash of its public half, so that a program with the public
-// key can find it. There must be no hash of a secret.
+// The ID of a key pair is a hash of its public half, so that a program with the public key
+// can compute the ID. The ID of a secret must not be a hash of it, because IDs are public.
 func TestLoadOrCreate_TheIDIsTheThumbprintExceptOfASecret(t *testing.T) {
 	path := keyPath(t)
 	k, err := keys.LoadOrCreate(path, "EdDSA")
@@ -144,7 +144,7 @@ func TestLoadOrCreate_RefusesWhatIsNotItsOwnKindOfFile(t *testing.T) {
 			}
 			after, err := os.ReadFile(path)
 			require.NoError(t, err)
-			require.Equal(t, c.content, string(after), "nothing is ever overwritten")
+			require.Equal(t, c.content, string(after), "a file that exists must not be changed")
 			requireAlone(t, path)
 		})
 	}
@@ -173,7 +173,7 @@ func TestLoadOrCreate_RefusesAFileThatOtherUsersMayTouch(t *testing.T) {
 			require.Error(t, k.Err())
 			info, err := os.Stat(path)
 			require.NoError(t, err)
-			require.Equal(t, mode, info.Mode(), "its owner decides whether another user may have read it")
+			require.Equal(t, mode, info.Mode(), "the mode must not be mended: only the owner can tell whether someone has read the key")
 		})
 	}
 }
@@ -194,7 +194,7 @@ func TestLoadOrCreate_NeedsAPlaceForAFile(t *testing.T) {
 			require.Error(t, k.Err())
 			entries, err := os.ReadDir(folder)
 			require.NoError(t, err)
-			require.Empty(t, entries, "it makes no folders and leaves nothing behind")
+			require.Empty(t, entries, "LoadOrCreate must not create a folder, or leave a file behind")
 		})
 	}
 }
@@ -216,7 +216,7 @@ func TestLoadOrCreate_FollowsALinkAndNeverReplacesIt(t *testing.T) {
 		t.Skip("there are no symbolic links here: ", err)
 	}
 	_, err := keys.LoadOrCreate(link, "EdDSA")
-	require.ErrorIs(t, err, fs.ErrNotExist, "a link to nothing is not a place for a key")
+	require.ErrorIs(t, err, fs.ErrNotExist, "no key may be created through a link to a missing file")
 	require.NoFileExists(t, target)
 	_, err = os.Readlink(link)
 	require.NoError(t, err)
@@ -249,7 +249,7 @@ func TestLoadOrCreate_InAFolderThatIsNotWritable(t *testing.T) {
 }
 
 func TestLoadOrCreate_ManyGoroutinesAtOnceGetOneKey(t *testing.T) {
-	for _, alg := range []string{"EdDSA", "HS256"} { // both always sign the same bytes with the same signature
+	for _, alg := range []string{"EdDSA", "HS256"} { // both are deterministic, so equal signatures mean equal keys
 		path := keyPath(t)
 		signatures := make([]string, 16)
 		var ready, group sync.WaitGroup
@@ -340,8 +340,8 @@ func TestLoadOrCreate_ManyProcessesAtOnceGetOneKey(t *testing.T) {
 	requireAlone(t, path)
 }
 
-// childVariable makes the test's own program call LoadOrCreate once, for the test that
-// needs several processes.
+// childVariable is an environment variable that holds a path. If it is set, this test binary
+// runs no tests, and only calls LoadOrCreate with that path.
 const childVariable = "JWTAUTH_TEST_LOAD_OR_CREATE"
 
 func TestMain(m *testing.M) {
@@ -355,8 +355,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// child waits until its input ends, so that all children start at once. It prints what
-// its key signs.
+// child waits until its input ends, so that all children call LoadOrCreate at once. It
+// prints a signature made with the key.
 func child(path string) error {
 	fmt.Println("ready")
 	if _, err := io.Copy(io.Discard, os.Stdin); err != nil {

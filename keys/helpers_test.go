@@ -1,5 +1,5 @@
-// Package keys_test tests package keys from outside. It verifies every signature a second
-// time with the standard library.
+// Package keys_test tests package keys from outside. The standard library makes and verifies
+// the signatures to compare with.
 package keys_test
 
 import (
@@ -51,7 +51,7 @@ var algorithms = []string{
 	"EdDSA", "Ed25519",
 }
 
-// Keys take long to make, so all tests share these.
+// All tests share these keys, because generating them takes long.
 var (
 	aSecret, anotherSecret   = once(newSecret), once(newSecret)
 	anRSAKey, anotherRSAKey  = once(newRSA), once(newRSA)
@@ -198,7 +198,8 @@ func signed(t testing.TB, set *keys.Set, message []byte) []byte {
 	return signature
 }
 
-// hashOf returns the hash of an algorithm, and the digest. Ed25519 has none.
+// hashOf returns the hash function of an algorithm, and the digest of the message. It panics
+// for EdDSA, which signs the message itself.
 func hashOf(alg string, message []byte) (crypto.Hash, []byte) {
 	hash := map[string]crypto.Hash{"256": crypto.SHA256, "384": crypto.SHA384, "512": crypto.SHA512}[alg[2:]]
 	h := hash.New()
@@ -206,7 +207,8 @@ func hashOf(alg string, message []byte) (crypto.Hash, []byte) {
 	return hash, h.Sum(nil)
 }
 
-// independentVerify implements RFC 7518, section 3, with the standard library.
+// independentVerify reports whether a signature is correct by RFC 7518, section 3, and RFC
+// 8037. It uses only the standard library.
 func independentVerify(alg string, public any, message, signature []byte) bool {
 	if public, ok := public.(ed25519.PublicKey); ok {
 		return isEd25519(alg) && ed25519.Verify(public, message, signature)
@@ -229,7 +231,7 @@ func independentVerify(alg string, public any, message, signature []byte) bool {
 	panic(fmt.Sprintf("no such key: %T", public))
 }
 
-// independentSign is the counterpart of independentVerify.
+// independentSign signs a message by the same RFCs, with only the standard library.
 func independentSign(t testing.TB, alg string, private any, message []byte) (signature []byte) {
 	t.Helper()
 	if private, ok := private.(ed25519.PrivateKey); ok {
@@ -266,7 +268,8 @@ func signPSS(t testing.TB, alg string, private *rsa.PrivateKey, message []byte, 
 
 func coordinateSize(curve elliptic.Curve) int { return (curve.Params().BitSize + 7) / 8 }
 
-// join and split implement RFC 7518, section 3.4: r and s, each as long as a coordinate.
+// join returns an ECDSA signature in the form of RFC 7518, section 3.4: r and s, each padded
+// to the length of a coordinate. split is the inverse of join.
 func join(curve elliptic.Curve, r, s *big.Int) []byte {
 	size := coordinateSize(curve)
 	both := make([]byte, 2*size)
@@ -297,8 +300,8 @@ func (k kms) Sign(random io.Reader, digest []byte, opts crypto.SignerOpts) ([]by
 
 func hidden(private crypto.Signer) kms { return kms{private.Public(), private.Sign} }
 
-// requireHidden fails if a string holds the secret in any form that printing could give
-// it.
+// requireHidden fails if text holds the secret: as it is, in hex, in base64, or as a list of
+// decimal numbers.
 func requireHidden(t testing.TB, text string, secret []byte) {
 	t.Helper()
 	if len(secret) == 0 {
@@ -333,8 +336,8 @@ func requireSilent(t testing.TB, k keys.Key, secret []byte) {
 	}
 }
 
-// requireBad requires that a bad key has an error which says what is wrong and what would
-// be right, and that no method of it works.
+// requireBad requires that k is a bad key: its error contains all of says, and no method of
+// k works.
 func requireBad(t *testing.T, k keys.Key, says ...string) {
 	t.Helper()
 	err := k.Err()
@@ -350,12 +353,12 @@ func requireBad(t *testing.T, k keys.Key, says ...string) {
 	require.Empty(t, k.Algorithm())
 	require.Empty(t, k.ID())
 	require.Equal(t, "bad key", k.String())
-	require.Equal(t, err, k.WithID("a").Err(), "no later call hides the first mistake")
+	require.Equal(t, err, k.WithID("a").Err(), "no later call may hide the first mistake")
 	require.Equal(t, err, k.WithID("").Err())
 	require.Equal(t, err, k.WithAlgorithm("HS256").Err())
 }
 
-// requireAlone fails if the folder of path holds another file.
+// requireAlone fails unless the file is the only one in its folder.
 func requireAlone(t *testing.T, path string) {
 	t.Helper()
 	entries, err := os.ReadDir(filepath.Dir(path))
@@ -375,8 +378,8 @@ func forEach(t *testing.T, algs []string, test func(t *testing.T, alg string)) {
 	}
 }
 
-// publicKey returns a key that verifies what key(alg) signs. For a secret it is the
-// secret.
+// publicKey returns the key with which a service verifies what key(alg) signs. For HMAC,
+// that is key(alg) itself.
 func publicKey(alg string) keys.Key {
 	if isSymmetric(alg) {
 		return key(alg)
@@ -466,7 +469,7 @@ func jwkOf(t testing.TB, key any) jwkMembers {
 	return nil
 }
 
-// rejectedJWK is a JWK that ParseJWK rejects, and words of the error.
+// rejectedJWK holds a JWK that ParseJWK rejects, and words that the error must contain.
 type rejectedJWK struct{ text, says string }
 
 func rejectedJWKs(t testing.TB) map[string]rejectedJWK {
@@ -602,7 +605,7 @@ func rejectedJWKs(t testing.TB) map[string]rejectedJWK {
 		"OKP private on X25519": {jwkMembers{"kty": "OKP", "crv": "X25519", "x": base64url(x25519.PublicKey().Bytes()),
 			"d": base64url(x25519.Bytes())}.text(t), "Ed25519"},
 	}
-	// encoding/json ignores case, and would take these for registered members.
+	// encoding/json ignores case, and would read these names as registered members.
 	for name, folded := range map[string]string{
 		"kid": "KID", "alg": "Alg", "use": "USE", "keys": "Keys",
 		"kty": "\u212aty", "key_ops": "key_op\u017f", "k": "\u212a", "d": "D", "n": "N", "crv": "CRV", "x": "X",
@@ -614,8 +617,8 @@ func rejectedJWKs(t testing.TB) map[string]rejectedJWK {
 
 func aSecretText() string { return base64url(aSecret()) }
 
-// issuer stands for the server of a Remote, without a network. It records what the Remote
-// asks and logs.
+// issuer is a Remote together with its server, which needs no network. It records the
+// header and the time of each request, and the log of the Remote.
 type issuer struct {
 	*keys.Remote
 
@@ -628,7 +631,7 @@ type issuer struct {
 
 var errDown = errors.New("connection refused")
 
-// newIssuer returns an issuer that is down, and whose Remote has fetched nothing.
+// newIssuer returns an issuer whose server is down, so that its Remote has no keys yet.
 func newIssuer(t testing.TB, opts ...keys.RemoteOption) *issuer {
 	t.Helper()
 	i := new(issuer)
@@ -642,8 +645,8 @@ func newIssuer(t testing.TB, opts ...keys.RemoteOption) *issuer {
 	return i
 }
 
-// inBubble calls test in a synctest bubble. The test fails if it leaves a goroutine
-// behind for longer than a fetch may take.
+// inBubble calls test with a new issuer, in a synctest bubble. The test fails if it leaves a
+// goroutine behind for longer than a fetch may take.
 func inBubble(t *testing.T, test func(t *testing.T, i *issuer), opts ...keys.RemoteOption) {
 	synctest.Test(t, func(t *testing.T) {
 		defer time.Sleep(keys.DefaultFetchTimeout)
@@ -670,7 +673,7 @@ func (i *issuer) RoundTrip(r *http.Request) (*http.Response, error) {
 // logged returns what the Remote has logged.
 func (i *issuer) logged() string { return i.log.String() }
 
-// logBuffer is a log that a test reads.
+// logBuffer keeps what a logger writes. It is safe for concurrent use.
 type logBuffer struct {
 	mu   sync.Mutex
 	text strings.Builder
@@ -688,7 +691,7 @@ func (l *logBuffer) String() string {
 	return l.text.String()
 }
 
-// take returns what was logged since the last call.
+// take returns what was logged since the previous call of take.
 func (l *logBuffer) take() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -708,7 +711,8 @@ func (i *issuer) answer(handler http.HandlerFunc) {
 	i.handler = handler
 }
 
-// publish sets the body of responses, and header fields given in pairs.
+// publish makes the server respond with text. header holds the names and values of header
+// fields in turn.
 func (i *issuer) publish(text string, header ...string) { i.answer(serving(text, header...)) }
 
 func serving(text string, header ...string) http.HandlerFunc {
@@ -732,7 +736,8 @@ func (i *issuer) run(t *testing.T) (stop func()) {
 	}
 }
 
-// verify verifies a message signed by an Ed25519 key, as if a token named kid.
+// verify signs a message with private, and returns the result of verifying it with the keys
+// of the Remote, as if it were a token with this kid.
 func (i *issuer) verify(kid string, private ed25519.PrivateKey) error {
 	set, err := i.Keys(context.Background(), kid)
 	if err != nil {
@@ -746,19 +751,21 @@ func publishedAs(t testing.TB, kid string, private crypto.Signer) jwkMembers {
 	return jwkOf(t, private.Public()).with("kid", kid)
 }
 
-// first returns a JWK Set with one key, whose ID is "first". both adds "second".
+// first returns a JWK Set with one key, whose ID is "first". both returns a JWK Set with
+// that key and another one, whose ID is "second".
 func first(t testing.TB) string { return jwksText(t, publishedAs(t, "first", anEdKey())) }
 
 func both(t testing.TB) string {
 	return jwksText(t, publishedAs(t, "first", anEdKey()), publishedAs(t, "second", anotherEdKey()))
 }
 
-// roundTripper makes a transport of a function.
+// roundTripper is a function that serves as the transport of an HTTP client.
 type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// etagged answers 304 to a client that has the body, and serves it to others.
+// etagged returns a handler that serves text. It responds with 304 if the client already has
+// the text with this ETag.
 func etagged(text, etag string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("If-None-Match") == etag {
@@ -783,7 +790,7 @@ func ringAuth(t testing.TB, source keys.Source) *jwtauth.Auth {
 	return auth
 }
 
-// published returns the JWK Set that a ring's handler serves.
+// published returns the keys in the JWK Set that a ring serves.
 func published(t testing.TB, ring *keys.Ring) []map[string]any {
 	t.Helper()
 	w := httptest.NewRecorder()
@@ -791,7 +798,7 @@ func published(t testing.TB, ring *keys.Ring) []map[string]any {
 	require.Equal(t, http.StatusOK, w.Code)
 	var set struct{ Keys []map[string]any }
 	require.NoError(t, json.Unmarshal(w.Body.Bytes(), &set))
-	require.NotNil(t, set.Keys, "an empty list is a list")
+	require.NotNil(t, set.Keys, "a set without keys must have an empty list, not null")
 	return set.Keys
 }
 

@@ -102,8 +102,8 @@ func TestSet_RejectsASignatureOfTheSameKeyByAnotherAlgorithm(t *testing.T) {
 	}
 }
 
-// The oldest forgery of this kind uses the verifier's public key, which an attacker may
-// have, as the secret of HS256.
+// A well-known forgery uses the verifier's public key, which an attacker may have, as an
+// HMAC secret.
 func TestSet_RejectsAnHMACWithThePublicKeyAsItsSecret(t *testing.T) {
 	forEach(t, algorithms[3:], func(t *testing.T, alg string) {
 		set := setOf(t, publicKey(alg))
@@ -217,7 +217,7 @@ func TestKey_SetIsAlwaysTheSame(t *testing.T) {
 	again, err := k.Keys(t.Context(), "any id")
 	require.NoError(t, err)
 	require.Same(t, set, again)
-	require.NotSame(t, set, setOf(t, keys.HS256(aSecret())), "another Key is another source")
+	require.NotSame(t, set, setOf(t, keys.HS256(aSecret())), "another Key must have another set, even with the same secret")
 }
 
 func TestSet_ZeroValueHoldsNoKey(t *testing.T) {
@@ -242,14 +242,14 @@ func TestSet_AnyKeyThatFitsMayVerify(t *testing.T) {
 	require.Equal(t, keys.ErrSignature, set.Verify("EdDSA", "a", message, signatureA))
 	require.Equal(t, keys.ErrUnknownKey, set.Verify("EdDSA", "b", message, signatureB))
 	require.Equal(t, keys.ErrUnknownKey, set.Verify("HS256", "c", message, signatureA))
-	require.Equal(t, signatureA, signed(t, set, message), "the first one signs")
+	require.Equal(t, signatureA, signed(t, set, message), "the first key must sign")
 
 	set = keys.SetOf(a, sameID)
 	require.NoError(t, set.Verify("HS256", "a", message, signatureA))
-	require.NoError(t, set.Verify("HS256", "a", message, signatureB), "one that fails leaves the next one its turn")
+	require.NoError(t, set.Verify("HS256", "a", message, signatureB), "if one key fails, the next one with the ID must be tried")
 
 	_, err := keys.SetOf(ed, a).Sign(message)
-	require.Equal(t, keys.ErrNoSigningKey, err, "no other key steps in for one that cannot sign")
+	require.Equal(t, keys.ErrNoSigningKey, err, "no other key may sign if the first one cannot")
 }
 
 func TestSet_DeterministicAlgorithmsSignAlikeEachTime(t *testing.T) {
@@ -424,7 +424,7 @@ func FuzzVerify(f *testing.F) {
 			wanted = keys.ErrUnknownKey
 		}
 		if err := set.Verify(alg, kid, message, bytes); err != wanted {
-			t.Fatalf("%s: bytes of no key: %v", alg, err)
+			t.Fatalf("%s: an arbitrary signature: %v", alg, err)
 		}
 		correct := signed(t, set, message)
 		changed := xored(correct, bytes)
@@ -460,7 +460,7 @@ type vector struct {
 	Payload string
 }
 
-// vectors reads the examples, which the tests of package strict use, too.
+// vectors reads the examples, which the tests of package strict also use.
 func vectors(t *testing.T) []vector {
 	t.Helper()
 	files, err := filepath.Glob("../internal/strict/testdata/rfc/*.json")
@@ -479,7 +479,8 @@ func vectors(t *testing.T) []vector {
 	return all
 }
 
-// apart returns the bytes that were signed, the signature, and the header's kid.
+// apart splits the token. It returns the bytes that were signed, the signature, and the kid
+// of the header.
 func (v vector) apart(t *testing.T) (signed, signature []byte, kid string) {
 	t.Helper()
 	segments := strings.Split(v.Token, ".")
@@ -507,7 +508,7 @@ func TestSet_VerifiesTheExamplesOfTheRFCs(t *testing.T) {
 			k = k.WithAlgorithm(v.Alg) // the examples' keys name no algorithm, and one RSA key serves several
 			set := setOf(t, k)
 			require.NoError(t, set.Verify(v.Alg, kid, input, signature))
-			require.Equal(t, kid, k.ID(), "the examples name a key in both or neither")
+			require.Equal(t, kid, k.ID(), "the token and the key of an example must have the same kid")
 
 			for i := range input {
 				require.Equal(t, keys.ErrSignature, set.Verify(v.Alg, kid, flipped(input, i), signature))
@@ -536,7 +537,7 @@ func TestSet_VerifiesTheExamplesOfTheRFCs(t *testing.T) {
 	}
 }
 
-// The public halves of the examples' keys verify their signatures.
+// The examples must also verify with only the public half of their keys.
 func TestSet_VerifiesTheExamplesOfTheRFCsWithThePublicKeyAlone(t *testing.T) {
 	for _, v := range vectors(t) {
 		if isSymmetric(v.Alg) {

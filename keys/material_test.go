@@ -69,10 +69,10 @@ func TestHS256_TakesASecretOfTheLeastLength(t *testing.T) {
 	require.NoError(t, keys.HS384(aSecret()[:48]).Err())
 	require.NoError(t, keys.HS512(aSecret()[:64]).Err())
 	require.NoError(t, keys.HS256([]byte("{not a JWK, but text of some length}")).Err())
-	require.NoError(t, keys.HS256(append(make([]byte, 31), 1)).Err(), "all that is told from random is one byte repeated")
+	require.NoError(t, keys.HS256(append(make([]byte, 31), 1)).Err(), "only one byte repeated must count as not random")
 }
 
-// changedRSA and changedECDSA return a copy of the shared key with a mistake.
+// changedRSA and changedECDSA return a copy of the shared key, with a mistake made by change.
 func changedRSA(change func(*rsa.PrivateKey)) *rsa.PrivateKey {
 	original := anRSAKey()
 	changed := &rsa.PrivateKey{
@@ -95,8 +95,8 @@ func changedECDSA(change func(*ecdsa.PrivateKey)) *ecdsa.PrivateKey {
 	return changed
 }
 
-// over31Bits is a variable, since a 32-bit int cannot hold it as a constant. There it
-// becomes another exponent that is rejected.
+// over31Bits is a variable, because a constant of this size does not fit an int of 32 bits.
+// On such systems it is converted to a negative exponent, which is rejected too.
 var over31Bits int64 = 1<<31 + 1
 
 func TestSigner_SaysWhatIsWrongWithABadRSAKey(t *testing.T) {
@@ -213,8 +213,8 @@ func TestSigner_SaysWhatIsWrongWithABadEd25519Key(t *testing.T) {
 	}
 }
 
-// edwards implements the curve of Ed25519 (RFC 8032, section 5.1) with math/big and
-// affine coordinates.
+// edwards holds constants of the curve of Ed25519 (RFC 8032, section 5.1). decodePoint and
+// double compute with affine coordinates on it.
 var edwards = struct{ p, d, sqrtMinus1 *big.Int }{
 	p: new(big.Int).Sub(new(big.Int).Lsh(big.NewInt(1), 255), big.NewInt(19)),
 }
@@ -226,8 +226,8 @@ func init() {
 	edwards.sqrtMinus1 = new(big.Int).Exp(big.NewInt(2), new(big.Int).Rsh(new(big.Int).Sub(p, big.NewInt(1)), 2), p)
 }
 
-// decodePoint returns the point of 32 bytes, like a lenient reader that reduces y modulo
-// p and ignores the sign of an x that is 0. It returns false if there is no such point.
+// decodePoint returns the point that 32 bytes encode. It is lenient: it reduces y modulo p,
+// and ignores the sign if x is 0. ok is false if there is no such point.
 func decodePoint(encoded []byte) (x, y *big.Int, ok bool) {
 	p, one := edwards.p, big.NewInt(1)
 	bigEndian := slices.Clone(encoded)
@@ -265,16 +265,17 @@ func double(x, y *big.Int) (*big.Int, *big.Int) {
 // point, in all 255-bit spellings, with either sign.
 func smallOrder(t *testing.T) [][]byte {
 	p := edwards.p
-	// A point of order 8 doubled has order 4, so its y is 0 and x² = -y². The curve's
-	// equation then gives d·y⁴ + 2y² - 1 = 0.
+	// Doubling a point (x, y) of order 8 gives a point of order 4, whose second coordinate
+	// is 0. By the formula for doubling, x² = -y². With this, the equation of the curve
+	// becomes d·y⁴ + 2y² - 1 = 0.
 	root := new(big.Int).ModSqrt(new(big.Int).Mod(new(big.Int).Add(big.NewInt(1), edwards.d), p), p)
-	if root == nil { // the other root has a square root
+	if root == nil {
 		t.Fatal("1 + d has no square root")
 	}
 	var ys []*big.Int
 	for _, r := range []*big.Int{root, new(big.Int).Sub(p, root)} {
 		yy := new(big.Int).Mul(new(big.Int).Sub(r, big.NewInt(1)), new(big.Int).ModInverse(edwards.d, p))
-		if y := new(big.Int).ModSqrt(yy.Mod(yy, p), p); y != nil {
+		if y := new(big.Int).ModSqrt(yy.Mod(yy, p), p); y != nil { // only one of the two y² is a square
 			ys = append(ys, y, new(big.Int).Sub(p, y))
 		}
 	}
@@ -317,7 +318,7 @@ func TestVerifier_RefusesEd25519KeysUnderWhichAnyoneCanSign(t *testing.T) {
 			for i := 0; i < 256 && !accepted; i++ {
 				accepted = ed25519.Verify(encoded, []byte{byte(i)}, forged)
 			}
-			require.True(t, accepted, "a forged signature")
+			require.True(t, accepted, "the standard library must accept a forged signature")
 			requireWeak(t, encoded)
 		})
 	}
@@ -405,8 +406,8 @@ func TestSet_RejectsPSSWithASaltOfAnotherLength(t *testing.T) {
 	})
 }
 
-// longestSalt returns the longest salt that fits. rsa.PSSSaltLengthAuto would mean the
-// hash's length in FIPS 140-3 mode.
+// longestSalt returns the length of the longest salt that fits, in bytes. The tests do not
+// use rsa.PSSSaltLengthAuto, because in FIPS 140-3 mode it means the length of the hash.
 func longestSalt(hash crypto.Hash) int { return anRSAKey().Size() - hash.Size() - 2 }
 
 func ecdsaKeys() map[string]*ecdsa.PrivateKey {
@@ -425,7 +426,7 @@ func TestSet_ECDSASignatureIsTwoNumbersOfFixedLength(t *testing.T) {
 			der, err := asn1.Marshal(struct{ R, S *big.Int }{r, s})
 			require.NoError(t, err)
 			_, digest := hashOf(alg, message)
-			require.True(t, ecdsa.VerifyASN1(&private.PublicKey, digest, der), "the test's own DER form")
+			require.True(t, ecdsa.VerifyASN1(&private.PublicKey, digest, der), "the DER form that this test makes must be correct")
 
 			zero, one := new(big.Int), big.NewInt(1)
 			size := coordinateSize(curve)
@@ -454,8 +455,8 @@ func TestSet_ECDSASignatureIsTwoNumbersOfFixedLength(t *testing.T) {
 	}
 }
 
-// Anyone can compute a second correct ECDSA signature from the first. Tokens must
-// therefore never be told apart by their signatures.
+// Anyone can compute a second correct ECDSA signature from the first. So two tokens with
+// different signatures can be the same token.
 func TestSet_VerifiesTheOtherOfTheTwoECDSASignatures(t *testing.T) {
 	for alg, private := range ecdsaKeys() {
 		t.Run(alg, func(t *testing.T) {
@@ -599,14 +600,15 @@ func TestSigner_ThatLiesIsAnErrorAndNeverASignature(t *testing.T) {
 				require.NoError(t, k.Err())
 				signature, err := setOf(t, k).Sign(message)
 				require.ErrorContains(t, err, "does not verify")
-				require.ErrorContains(t, err, "keys_test.kms", "it names the type to look at")
+				require.ErrorContains(t, err, "keys_test.kms", "the error must name the type of the signer")
 				require.Nil(t, signature)
 			})
 		})
 	}
 }
 
-// tampered returns a signer that changes its signatures.
+// tampered returns a function that makes a signer. The signer passes its signatures through
+// change.
 func tampered(change func([]byte) []byte) func(*testing.T, string) kms {
 	return func(_ *testing.T, alg string) kms {
 		signer := hidden(private(alg).(crypto.Signer))
@@ -666,7 +668,7 @@ func TestSigner_ErrorOfItsOwnReachesTheCaller(t *testing.T) {
 	})
 }
 
-// turncoat is a signer that returns the first public key once, and then the second.
+// turncoat is a signer whose Public returns one key the first time, and then always second.
 type turncoat struct {
 	kms
 	asked  atomic.Int32

@@ -26,9 +26,9 @@ import (
 	"github.com/joinednode/jwtauth/keys"
 )
 
-// requireSameKey checks a parsed key by using it. It verifies a signature that the
-// standard library made with the original private key and, if it is a private key, signs
-// for the standard library to verify.
+// requireSameKey checks a parsed key by using it. The key must verify a signature that the
+// standard library made with the original private key. If signs is true, the standard
+// library must verify a signature of the key. Otherwise the key must not be able to sign.
 func requireSameKey(t *testing.T, k keys.Key, alg string, original any, signs bool) {
 	t.Helper()
 	require.NoError(t, k.Err())
@@ -50,7 +50,7 @@ func sec1(t testing.TB, private *ecdsa.PrivateKey) []byte {
 	return armoured("EC PRIVATE KEY", must[[]byte](t)(x509.MarshalECPrivateKey(private)))
 }
 
-// certificate returns one that expired long ago: dates are not checked.
+// certificate returns a certificate that expired long ago, because ParsePEM ignores dates.
 func certificate(t testing.TB, private crypto.Signer) []byte {
 	t.Helper()
 	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Date(1999, 1, 1, 0, 0, 0, 0, time.UTC)}
@@ -108,7 +108,7 @@ func TestParsePEM_RefusesWhatIsNotOneGoodKey(t *testing.T) {
 	edText, ecText := pkcs8(t, anEdKey()), sec1(t, aP256Key())
 	broken := bytes.Replace(edText, []byte("\nM"), []byte("\n*"), 1)
 	require.NotEqual(t, edText, broken)
-	//lint:ignore SA1019 whether such keys are told from broken ones is what is tested
+	//lint:ignore SA1019 the test checks that the error tells an encrypted key from a broken one
 	legacy, err := x509.EncryptPEMBlock(rand.Reader, "RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(anRSAKey()), []byte("password"), x509.PEMCipherAES256)
 	require.NoError(t, err)
 	short := must[*rsa.PrivateKey](t)(rsa.GenerateKey(rand.Reader, 1024))
@@ -173,10 +173,10 @@ func TestParsePEM_RefusesWhatIsNotOneGoodKey(t *testing.T) {
 	}
 
 	_, err = keys.ParsePEM(append(bytes.Clone(edText), bytes.Repeat([]byte("\n"), 64<<10-len(edText))...))
-	require.NoError(t, err, "64 KiB are not too long")
+	require.NoError(t, err, "64 KiB must not be too long")
 }
 
-// openssl runs the real command in dir.
+// openssl runs the openssl command in dir.
 func openssl(t *testing.T, dir string, args ...string) {
 	t.Helper()
 	command := exec.Command("openssl", args...)
@@ -202,7 +202,7 @@ func TestParsePEM_ReadsWhatOpenSSLWrites(t *testing.T) {
 			"rsa -in rsa.pem -traditional -out rsa.1.private",
 			"rsa -in rsa.pem -RSAPublicKey_out -out rsa.2.public",
 		}},
-		"p256": {"ES256", "ecparam -name prime256v1 -genkey -out p256.pem", []string{ // EC PARAMETERS first
+		"p256": {"ES256", "ecparam -name prime256v1 -genkey -out p256.pem", []string{ // the file begins with EC PARAMETERS
 			"pkcs8 -topk8 -nocrypt -in p256.pem -out p256.1.private",
 			"ec -in p256.pem -no_public -out p256.2.private",
 		}},
@@ -323,7 +323,7 @@ func TestParseJWK_RefusesWhatIsNotOneGoodKey(t *testing.T) {
 	}
 }
 
-// A private key whose key_ops only allow to verify counts as a public key.
+// A private key whose only key_op is "verify" counts as a public key.
 func TestParseJWK_WithTheKeyOpVerifyAloneCannotSign(t *testing.T) {
 	for _, original := range []any{aSecret(), anRSAKey(), aP256Key(), anEdKey()} {
 		k, err := keys.ParseJWK([]byte(jwkOf(t, original).with("key_ops", []string{"verify"}).text(t)))
@@ -354,26 +354,26 @@ func requireErrorOrKey(t *testing.T, k keys.Key, err error) {
 	t.Helper()
 	if err != nil {
 		if k.Err() == nil {
-			t.Fatalf("an error, and a key to use: %v", err)
+			t.Fatalf("there is an error, but the key is not a bad key: %v", err)
 		}
 		return
 	}
 	if k.Err() != nil {
-		t.Fatalf("no error, and a bad key: %v", k.Err())
+		t.Fatalf("there is no error, but the key is a bad key: %v", k.Err())
 	}
 	set := setOf(t, k)
 	alg, kid, err := set.SigningKey()
 	if err != nil {
 		if set.Verify(k.Algorithm(), k.ID(), message, make([]byte, 64)) == nil {
-			t.Fatal("zeros are a signature")
+			t.Fatal("a signature of zeros was accepted")
 		}
 		return
 	}
 	if alg != k.Algorithm() || kid != k.ID() {
-		t.Fatalf("the set's key is %s %q, and the key %s %q", alg, kid, k.Algorithm(), k.ID())
+		t.Fatalf("the set signs with %s %q, but the key is %s %q", alg, kid, k.Algorithm(), k.ID())
 	}
 	if err := set.Verify(alg, kid, message, signed(t, set, message)); err != nil {
-		t.Fatalf("it does not verify what it signed: %v", err)
+		t.Fatalf("the key does not verify what it signed: %v", err)
 	}
 }
 
@@ -419,7 +419,7 @@ func FuzzParseJWK(f *testing.F) {
 		if json.Unmarshal(text, &members) != nil {
 			return
 		}
-		// The error may repeat only the algorithm.
+		// The error may repeat the value of alg, but not that of a private member.
 		repeated, _ := members["alg"].(string)
 		for _, name := range []string{"k", "d", "p", "q", "dp", "dq", "qi"} {
 			value, _ := members[name].(string)

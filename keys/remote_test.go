@@ -40,7 +40,8 @@ func slowly(d time.Duration, then http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-// wontSay requires that err says nothing about the token, good or bad.
+// wontSay requires an error that does not blame the token for an unknown key or a wrong
+// signature.
 func wontSay(t testing.TB, err error) {
 	t.Helper()
 	require.Error(t, err)
@@ -68,8 +69,8 @@ func TestRemote_VerifiesWhatItsIssuerSigns(t *testing.T) {
 	})
 }
 
-// TestRemote_AnOutageIs503AndNeverBlamesTheToken sends requests through the middleware
-// with a good token, a bad one, and one of an unknown key, and issues a token.
+// This test sends requests through the middleware, during outages and between them: with a
+// good token, with a forged one, and with a token of an unknown key.
 func TestRemote_AnOutageIs503AndNeverBlamesTheToken(t *testing.T) {
 	inBubble(t, func(t *testing.T, i *issuer) {
 		auth, err := jwtauth.New(i, jwtauth.WithAnyContainer(), jwtauth.WithTTL(time.Hour))
@@ -105,13 +106,13 @@ func TestRemote_AnOutageIs503AndNeverBlamesTheToken(t *testing.T) {
 		time.Sleep(time.Minute)
 		require.Equal(t, http.StatusOK, ask(good).Code, "down later")
 		require.Equal(t, http.StatusForbidden, ask(bad).Code)
-		require.Equal(t, http.StatusServiceUnavailable, ask(unknown).Code, "it may be of a new key")
+		require.Equal(t, http.StatusServiceUnavailable, ask(unknown).Code, "the token may be signed by a new key")
 
 		time.Sleep(keys.DefaultMaxStale - 2*time.Minute)
 		again := tokenBy(t, key("EdDSA").WithID("first"))
 		require.Equal(t, http.StatusOK, ask(again).Code)
 		time.Sleep(2 * time.Minute)
-		require.Equal(t, http.StatusServiceUnavailable, ask(again).Code, "a token that is cached, too")
+		require.Equal(t, http.StatusServiceUnavailable, ask(again).Code, "a cached token must be answered with 503 too")
 		require.Equal(t, http.StatusServiceUnavailable, ask(bad).Code)
 		i.publish(first(t))
 		time.Sleep(time.Minute)
@@ -119,8 +120,8 @@ func TestRemote_AnOutageIs503AndNeverBlamesTheToken(t *testing.T) {
 	})
 }
 
-// badAnswers are the bad answers of a server that can be reached. A Remote gets them on
-// its first fetch, and when it already has keys.
+// badAnswers returns bad responses of a server that can be reached, and words that the error
+// must contain.
 func badAnswers(t testing.TB) map[string]struct {
 	handler http.HandlerFunc
 	says    string
@@ -259,7 +260,7 @@ func TestRemote_LeavesAServerThatHangs(t *testing.T) {
 				panic(http.ErrAbortHandler)
 			})
 			wontSay(t, i.verify("first", anEdKey()))
-			if i.fetches() > 0 { // otherwise the handshake took all of the time
+			if i.fetches() > 0 { // otherwise the TLS handshake already took too long
 				<-left
 			}
 		})
@@ -281,7 +282,7 @@ func TestRemote_ARequestWaitsNoLongerThanItsContextAndTheFetchGoesOn(t *testing.
 	require.ErrorIs(t, err, context.Canceled)
 	close(goOn)
 	require.NoError(t, i.verify("first", anEdKey()))
-	require.Equal(t, 1, i.fetches(), "by the fetch that no request waited for")
+	require.Equal(t, 1, i.fetches(), "the keys must come from the fetch whose request was cancelled")
 }
 
 func TestRemote_TheCaseOfAHostDoesNotMatterInARedirect(t *testing.T) {
@@ -316,7 +317,7 @@ func TestRemote_FollowsARedirectThatStaysOnTheHost(t *testing.T) {
 	var err error
 	i.Remote, err = keys.NewRemote(server.URL+"/jwks", keys.WithHTTPClient(client), keys.WithLogger(slog.New(slog.DiscardHandler)))
 	require.NoError(t, err)
-	require.ErrorContains(t, i.verify("first", anEdKey()), "none at all", "unless the caller says no")
+	require.ErrorContains(t, i.verify("first", anEdKey()), "none at all", "the caller's CheckRedirect must be able to forbid a redirect")
 }
 
 func TestInsecureAllowHTTP_AllowsPlainHTTP(t *testing.T) {
@@ -340,7 +341,7 @@ func TestInsecureAllowHTTP_AllowsPlainHTTP(t *testing.T) {
 	remote, err = keys.NewRemote("http://issuer.example.com/", keys.InsecureAllowHTTP(), keys.WithHTTPClient(&http.Client{Transport: i}), keys.WithLogger(slog.New(slog.DiscardHandler)))
 	require.NoError(t, err)
 	_, err = remote.Keys(t.Context(), "first")
-	require.NoError(t, err, "a redirect to something better is followed")
+	require.NoError(t, err, "a redirect from HTTP to HTTPS must be followed")
 }
 
 func TestNewRemote_Refuses(t *testing.T) {
@@ -384,13 +385,13 @@ func TestNewRemote_Refuses(t *testing.T) {
 	_, err := keys.NewRemote("http://x/", keys.WithFetchTimeout(0), keys.WithMaxStale(0))
 	require.ErrorContains(t, err, "WithFetchTimeout")
 	require.ErrorContains(t, err, "WithMaxStale")
-	require.ErrorContains(t, err, "plain HTTP", "all are reported at once")
+	require.ErrorContains(t, err, "plain HTTP", "all errors must be reported at once")
 }
 
 func TestRemote_ATokenWithoutAnIDCausesNoFetch(t *testing.T) {
 	i := newIssuer(t)
 	i.publish(first(t))
-	require.ErrorIs(t, i.verify("", anEdKey()), keys.ErrUnknownKey, "a key with an id wants it")
+	require.ErrorIs(t, i.verify("", anEdKey()), keys.ErrUnknownKey, "a key with an ID must not verify a token without one")
 	require.Equal(t, 1, i.fetches())
 }
 
@@ -414,7 +415,7 @@ func TestRemote_WithRunNoRequestOfAKnownKeyWaits(t *testing.T) {
 			require.Equal(t, before, time.Now())
 			time.Sleep(time.Second)
 		}
-		require.Greater(t, i.fetches(), 2, "though there were fetches that hung")
+		require.Greater(t, i.fetches(), 2, "there must have been fetches, all of which hung")
 		require.Contains(t, i.logged(), "context deadline exceeded")
 	})
 }
@@ -440,22 +441,22 @@ func TestRemote_WithoutRunTheFirstRequestFetchesAndLaterOnesDoNotWait(t *testing
 		}
 		before := time.Now()
 		hundred()
-		require.Equal(t, time.Second, time.Since(before), "one wait for all")
+		require.Equal(t, time.Second, time.Since(before), "all requests must wait for the same fetch")
 		require.Equal(t, 1, i.fetches())
 
 		time.Sleep(5 * time.Minute)
 		i.answer(slowly(time.Second, serving(both(t))))
 		before = time.Now()
 		hundred()
-		require.Equal(t, before, time.Now(), "renewed behind their back")
+		require.Equal(t, before, time.Now(), "no request may wait while the keys are renewed")
 		time.Sleep(2 * time.Second)
 		hundred()
-		require.Equal(t, 2, i.fetches(), "once for all")
+		require.Equal(t, 2, i.fetches(), "all requests must share one fetch")
 		require.NoError(t, i.verify("second", anotherEdKey()))
 		require.Equal(t, 2, i.fetches())
 
 		time.Sleep(time.Hour)
-		require.Equal(t, 2, i.fetches(), "without requests nothing is fetched")
+		require.Equal(t, 2, i.fetches(), "without requests, nothing may be fetched")
 	})
 }
 
@@ -466,7 +467,7 @@ func TestRemote_AsksAnIssuerThatIsDownLessAndLess(t *testing.T) {
 			time.Sleep(100 * time.Millisecond)
 			before := time.Now()
 			wontSay(t, i.verify("first", anEdKey()))
-			require.Equal(t, before, time.Now(), "and no request waits for it")
+			require.Equal(t, before, time.Now(), "no request may wait for the next try")
 		}
 		synctest.Wait()
 		most := time.Second
@@ -489,7 +490,7 @@ func TestRemote_AsksAnIssuerThatIsDownLessAndLess(t *testing.T) {
 		before := i.fetches()
 		time.Sleep(5*time.Minute + 10*time.Second)
 		synctest.Wait()
-		require.GreaterOrEqual(t, i.fetches(), before+4, "another outage begins anew")
+		require.GreaterOrEqual(t, i.fetches(), before+4, "a new outage must begin with short intervals again")
 	})
 }
 
@@ -508,7 +509,7 @@ func TestRemote_TheLastGoodKeysStayUntilTheyAreTooOld(t *testing.T) {
 				require.NoError(t, i.verify("first", anEdKey()))
 				time.Sleep(2 * time.Millisecond)
 				wontSay(t, i.verify("first", anEdKey()))
-				require.Equal(t, 1, strings.Count(i.logged(), "too old"), "the pager is told once")
+				require.Equal(t, 1, strings.Count(i.logged(), "too old"), "the log must say only once that the keys are too old")
 				time.Sleep(time.Hour)
 				wontSay(t, i.verify("first", anEdKey()))
 
@@ -529,7 +530,7 @@ func TestRemote_WithoutRequestsIsNoOutage(t *testing.T) {
 		i.answer(slowly(time.Second, serving(both(t))))
 		before := time.Now()
 		require.NoError(t, i.verify("first", anEdKey()))
-		require.Equal(t, time.Second, time.Since(before), "too old for a day: as at the start")
+		require.Equal(t, time.Second, time.Since(before), "keys that are a day old must be fetched before they are used")
 	})
 }
 
@@ -564,7 +565,8 @@ func TestRemote_AReplacedKeyIsDroppedByAnAuthThatCachesItsTokens(t *testing.T) {
 	})
 }
 
-// warm calls test twice with a Remote that has the first key: with Run and without it.
+// warm calls test with a Remote that has fetched the key "first": once with Run, and once
+// without.
 func warm(t *testing.T, test func(t *testing.T, i *issuer)) {
 	for name, run := range map[string]bool{"with Run": true, "without Run": false} {
 		t.Run(name, func(t *testing.T) {
@@ -589,7 +591,7 @@ func TestRemote_FetchesANewKeyOnceForAllRequests(t *testing.T) {
 		}
 		group.Wait()
 		require.Equal(t, 2, i.fetches())
-		require.Equal(t, "no-cache", i.asked[1].Get("Cache-Control"), "past caches that lack it")
+		require.Equal(t, "no-cache", i.asked[1].Get("Cache-Control"), "the fetch must bypass caches that lack the new key")
 		require.Empty(t, i.asked[0].Get("Cache-Control"))
 	})
 }
@@ -608,7 +610,8 @@ func TestRemote_FetchesAnUnknownIDOnceForAllRequests(t *testing.T) {
 	})
 }
 
-// TestRemote_NoRaceMakesASecondFetch lets fetches end while others are about to begin.
+// In this test, a fetch ends while other requests are about to start one. The new key must
+// still be fetched only once.
 func TestRemote_NoRaceMakesASecondFetch(t *testing.T) {
 	before, after := first(t), both(t)
 	for range 300 {
@@ -650,10 +653,10 @@ func TestRemote_AsksOnceInAWhileForAnIDThatStaysUnknown(t *testing.T) {
 			require.ErrorIs(t, i.verify("retired as well", anotherEdKey()), keys.ErrUnknownKey)
 			time.Sleep(time.Second)
 		}
-		require.Equal(t, 2*20, i.fetches()-before, "every 30 seconds for each")
+		require.Equal(t, 2*20, i.fetches()-before, "each ID must cause a fetch every 30 seconds")
 		i.publish(jwksText(t, publishedAs(t, "first", anEdKey()), publishedAs(t, "retired", anotherEdKey())))
 		time.Sleep(30 * time.Second)
-		require.NoError(t, i.verify("retired", anotherEdKey()), "and found when it is back")
+		require.NoError(t, i.verify("retired", anotherEdKey()), "a key that is published again must be found")
 	})
 }
 
@@ -664,12 +667,12 @@ func TestRemote_RandomIDsNeitherFloodTheIssuerNorKeepANewKeyOut(t *testing.T) {
 			for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 				i.Keys(t.Context(), rand.Text())
 				if _, err := i.Keys(t.Context(), "first"); err != nil {
-					t.Fatalf("others notice it: %v", err)
+					t.Fatalf("a request of a known key failed: %v", err)
 				}
 			}
 		}
 		flood(30 * time.Second)
-		require.Equal(t, 5+5, i.fetches()-count, "five at once, then one every five seconds")
+		require.Equal(t, 5+5, i.fetches()-count, "five fetches at once, then one every five seconds")
 		flood(10 * time.Minute)
 		require.InDelta(t, 5+5+12*10, i.fetches()-count, 2)
 		if err := i.verify(rand.Text(), anEdKey()); !errors.Is(err, keys.ErrUnknownKey) {
@@ -695,7 +698,7 @@ func TestRemote_RandomIDsNeitherFloodTheIssuerNorKeepANewKeyOut(t *testing.T) {
 		for range 100 {
 			i.verify(rand.Text(), anEdKey())
 		}
-		require.LessOrEqual(t, i.fetches()-count, 6, "a rest of a minute is no credit for more")
+		require.LessOrEqual(t, i.fetches()-count, 6, "a minute without requests must not allow a larger burst")
 	})
 }
 
@@ -711,7 +714,7 @@ func TestRemote_AnUnknownIDDuringAnOutageIsNeverCalledWrong(t *testing.T) {
 			require.NoError(t, i.verify("first", anEdKey()))
 			time.Sleep(time.Second)
 		}
-		require.InDelta(t, 20, i.fetches()-count, 8, "and backs off")
+		require.InDelta(t, 20, i.fetches()-count, 8, "the Remote must try less and less often")
 		i.publish(both(t))
 		time.Sleep(time.Minute)
 		require.NoError(t, i.verify("second", anotherEdKey()))
@@ -756,7 +759,8 @@ func TestRemote_ReadsOnlyTheBeginningOfAnEndlessBody(t *testing.T) {
 	require.LessOrEqual(t, read.Load(), int64(1<<20+1))
 }
 
-// endless is a body of blanks that never ends.
+// endless is a transport, and the body of its responses: spaces without end. read counts
+// the bytes that were read.
 type endless struct{ read *atomic.Int64 }
 
 func (e endless) RoundTrip(*http.Request) (*http.Response, error) {
@@ -765,7 +769,7 @@ func (e endless) RoundTrip(*http.Request) (*http.Response, error) {
 
 func (e endless) Read(b []byte) (int, error) {
 	if e.read.Add(int64(len(b))) > 64<<20 {
-		return 0, errors.New("all of this was read")
+		return 0, errors.New("64 MiB were read")
 	}
 	for i := range b {
 		b[i] = ' '
@@ -775,7 +779,8 @@ func (e endless) Read(b []byte) (int, error) {
 
 func (endless) Close() error { return nil }
 
-// drip is a body that sends one byte per second and never ends.
+// drip is a transport, and the body of its responses, which sends one byte per second and
+// never ends.
 type drip struct{ ctx context.Context }
 
 func (drip) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -800,13 +805,13 @@ func TestRemote_RunEndsWithItsContextAndTheRemoteGoesOn(t *testing.T) {
 		cancel()
 		require.ErrorIs(t, i.Run(ended), context.Canceled)
 		synctest.Wait()
-		require.Zero(t, i.fetches(), "nothing is begun that is over")
+		require.Zero(t, i.fetches(), "Run must not start a fetch after its context has ended")
 
 		i.answer(slowly(time.Second, serving(first(t))))
 		stop := i.run(t)
 		before := time.Now()
 		stop()
-		require.Equal(t, before, time.Now(), "in the middle of a fetch")
+		require.Equal(t, before, time.Now(), "Run must end at once, even during a fetch")
 
 		time.Sleep(time.Second)
 		require.NoError(t, i.verify("first", anEdKey()))
@@ -814,7 +819,7 @@ func TestRemote_RunEndsWithItsContextAndTheRemoteGoesOn(t *testing.T) {
 		time.Sleep(5 * time.Minute)
 		require.NoError(t, i.verify("first", anEdKey()))
 		synctest.Wait()
-		require.Equal(t, 2, i.fetches(), "as without Run")
+		require.Equal(t, 2, i.fetches(), "the request must start a fetch, as without Run")
 		time.Sleep(time.Second)
 	})
 }
@@ -830,12 +835,12 @@ func TestRemote_RunMayRunTwice(t *testing.T) {
 		stop()
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		require.InDelta(t, 25, i.fetches(), 4, "the other one goes on")
+		require.InDelta(t, 25, i.fetches(), 4, "the other Run must go on")
 	})
 }
 
-// TestRemote_AClockThatJumpsChangesNothing makes the wall clock of the Auth jump. A
-// Remote does not use the wall clock.
+// The wall clock of the Auth jumps by years in this test. A Remote does not use the wall
+// clock, so it must not fetch again.
 func TestRemote_AClockThatJumpsChangesNothing(t *testing.T) {
 	inBubble(t, func(t *testing.T, i *issuer) {
 		i.publish(first(t), "Cache-Control", "max-age=3600")
@@ -857,8 +862,8 @@ func TestRemote_AClockThatJumpsChangesNothing(t *testing.T) {
 	})
 }
 
-// asking is a logger that asks the Remote which logs to it for keys, as a logger does
-// that sends its lines to a server with tokens.
+// asking is the log handler of a Remote. For each line it asks the same Remote for keys, as
+// a handler may do that sends its lines to a server, and verifies that server's tokens.
 type asking struct {
 	slog.Handler
 	remote *keys.Remote
@@ -935,8 +940,8 @@ func TestRemote_ThatChangesIsSafeForConcurrentUse(t *testing.T) {
 	})
 }
 
-// When a request has found that the server is down, Run tries again without waiting for
-// the next renewal.
+// If a fetch for a request fails, Run must try again soon, and not wait for the next
+// renewal.
 func TestRemote_RunTriesAgainWhatARequestCouldNotFetch(t *testing.T) {
 	warm(t, func(t *testing.T, i *issuer) {
 		stop := i.run(t)
@@ -952,8 +957,8 @@ func TestRemote_RunTriesAgainWhatARequestCouldNotFetch(t *testing.T) {
 	})
 }
 
-// Each of several unknown IDs needs a fetch of its own, and waits for those of the
-// others.
+// Each of several unknown IDs needs a fetch of its own. Only one fetch runs at a time, so a
+// request may also wait for the fetches of the others.
 func TestRemote_TellsManyUnknownIDsApart(t *testing.T) {
 	warm(t, func(t *testing.T, i *issuer) {
 		i.answer(slowly(time.Second, serving(both(t))))
@@ -1016,8 +1021,8 @@ type panics struct{ io.ReadCloser }
 
 func (panics) Read([]byte) (int, error) { panic("in Read") }
 
-// A caller's client runs in a goroutine of the Remote. Its panic must neither end the
-// process nor leave the fetch waiting.
+// The caller's HTTP client runs in a goroutine of the Remote. If the client panics, the
+// process must not end, and no request may wait forever.
 func TestRemote_AClientThatPanicsIsAnOutage(t *testing.T) {
 	const secret = "a-secret-of-the-query"
 	redirect := func(*http.Request) (*http.Response, error) {
@@ -1051,7 +1056,7 @@ func TestRemote_AClientThatPanicsIsAnOutage(t *testing.T) {
 				})
 				remote, err := keys.NewRemote("https://issuer.example.com/jwks?key="+secret, keys.WithHTTPClient(&own), keys.WithLogger(slog.New(slog.NewTextHandler(logs, nil))))
 				require.NoError(t, err)
-				for range 2 { // later requests must not wait for it either
+				for range 2 { // a later request must not wait for the failed fetch either
 					_, err = remote.Keys(t.Context(), "first")
 					require.ErrorContains(t, err, "the HTTP client")
 					require.NotContains(t, err.Error(), secret)
@@ -1082,5 +1087,5 @@ func TestRemote_IsFreedOnceItIsDropped(t *testing.T) {
 			return
 		}
 	}
-	require.Fail(t, "something holds it")
+	require.Fail(t, "something still holds the Remote or its key set")
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/joinednode/jwtauth/keys"
 )
 
-// The query may be a secret.
+// The query of the URL may hold a secret, such as an API key.
 func TestRemote_TheQueryOfTheURLIsInNoLogAndNoError(t *testing.T) {
 	queries := map[string]string{
 		"a value":                          "v=1&api_key=the%2Fsecret",

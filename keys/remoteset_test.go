@@ -26,8 +26,8 @@ import (
 	"github.com/joinednode/jwtauth/keys"
 )
 
-// TestRemote_LeavesOutKeysThatCannotBeUsed puts each bad key before and after a good one,
-// which is used.
+// This test publishes each bad key before and after a good one. The good key must be used,
+// and the log must say why the bad one is left out.
 func TestRemote_LeavesOutKeysThatCannotBeUsed(t *testing.T) {
 	short := must[*rsa.PrivateKey](t)(rsa.GenerateKey(rand.Reader, 1024))
 	x25519 := must[*ecdh.PrivateKey](t)(ecdh.X25519().GenerateKey(rand.Reader))
@@ -115,14 +115,14 @@ func TestRemote_AKeyWithoutAnIDVerifiesTokensOfEveryID(t *testing.T) {
 	i.publish(jwksText(t, without, without, jwkOf(t, anotherEdKey().Public())))
 	for _, kid := range []string{"", "any"} {
 		require.NoError(t, i.verify(kid, anEdKey()))
-		require.NoError(t, i.verify(kid, anotherEdKey()), "there may be several")
+		require.NoError(t, i.verify(kid, anotherEdKey()), "several keys without an ID must all be used")
 	}
 	require.Equal(t, 1, i.fetches())
-	require.Contains(t, i.logged(), "key 2: another key", "but not the same one again")
+	require.Contains(t, i.logged(), "key 2: another key", "a key that comes twice must be left out the second time")
 }
 
-// TestRemote_HowLongKeysAreFresh lets Run renew keys. Run does so up to a tenth of the
-// time early.
+// This test measures how often Run fetches. Run renews keys before they are no longer fresh,
+// by up to a tenth of the time for which they are.
 func TestRemote_HowLongKeysAreFresh(t *testing.T) {
 	for name, test := range map[string]struct {
 		header []string
@@ -151,7 +151,7 @@ func TestRemote_HowLongKeysAreFresh(t *testing.T) {
 			inBubble(t, func(t *testing.T, i *issuer) {
 				i.publish(first(t), test.header...)
 				defer i.run(t)()
-				require.Equal(t, 1, i.fetches(), "before the first request")
+				require.Equal(t, 1, i.fetches(), "Run must fetch before the first request")
 				for range 20 {
 					time.Sleep(test.fresh + time.Second)
 				}
@@ -178,7 +178,7 @@ func TestRemote_FetchesKeysTwiceAtLeastBeforeTheyAreTooOld(t *testing.T) {
 	}, keys.WithMaxStale(time.Minute))
 }
 
-// TestRemote_OnlyAChangeOfKeysIsANewSet asks for a key once for each renewal.
+// This test changes what is published, and lets Run renew the keys before each request.
 func TestRemote_OnlyAChangeOfKeysIsANewSet(t *testing.T) {
 	inBubble(t, func(t *testing.T, i *issuer) {
 		defer i.run(t)()
@@ -192,47 +192,48 @@ func TestRemote_OnlyAChangeOfKeysIsANewSet(t *testing.T) {
 		i.publish(both(t))
 		before := set()
 		i.publish(both(t) + "\n")
-		require.Same(t, before, set(), "the same keys")
+		require.Same(t, before, set(), "the text changed, but the keys are the same")
 		i.publish(jwksText(t, publishedAs(t, "second", anotherEdKey()), publishedAs(t, "first", anEdKey()).with("use", "sig")))
-		require.Same(t, before, set(), "in another order and written otherwise")
+		require.Same(t, before, set(), "the keys are the same, in another order and with another member")
 
 		i.answer(etagged(both(t), `"1"`))
 		require.Same(t, before, set())
 		count := i.fetches()
 		require.Same(t, before, set())
-		require.Equal(t, count+1, i.fetches(), "304 says nothing of Cache-Control: what was said holds")
+		require.Equal(t, count+1, i.fetches(), "a 304 without Cache-Control must leave the earlier max-age in force")
 		require.Equal(t, `"1"`, i.asked[count].Get("If-None-Match"))
 
 		i.publish(first(t))
 		fewer := set()
-		require.NotSame(t, before, fewer, "a key that went")
+		require.NotSame(t, before, fewer, "a key was removed")
 		require.ErrorIs(t, i.verify("second", anotherEdKey()), keys.ErrUnknownKey)
 
 		i.publish(jwksText(t, publishedAs(t, "first", anotherEdKey())))
 		replaced := set()
-		require.NotSame(t, fewer, replaced, "another key under the id")
+		require.NotSame(t, fewer, replaced, "another key has the ID")
 		require.NoError(t, i.verify("first", anotherEdKey()))
 		require.ErrorIs(t, i.verify("first", anEdKey()), keys.ErrSignature)
 
 		i.publish(jwksText(t, publishedAs(t, "first", anotherEdKey()), publishedAs(t, "second", anEdKey())))
-		require.NotSame(t, replaced, set(), "a key that came")
+		require.NotSame(t, replaced, set(), "a key was added")
 		require.Equal(t, 4, strings.Count(i.logged(), "the keys are those"), i.logged())
 
 		renamed := set()
 		i.publish(jwksText(t, publishedAs(t, "first", anotherEdKey()), publishedAs(t, "third", anEdKey())))
-		require.NotSame(t, renamed, set(), "the same key under another id")
+		require.NotSame(t, renamed, set(), "a key has another ID")
 
 		i.publish(jwksText(t, publishedAs(t, "first", anRSAKey()).with("alg", "PS256")))
 		pss := set()
 		i.publish(jwksText(t, publishedAs(t, "first", anRSAKey())))
-		require.NotSame(t, pss, set(), "another algorithm")
+		require.NotSame(t, pss, set(), "a key has another algorithm")
 		i.publish(jwksText(t, publishedAs(t, "first", anRSAKey()), jwkOf(t, aSecret())))
 		require.Same(t, set(), set())
-		require.Contains(t, i.logged(), "key 2: ", "what is left out is told though the keys are the same")
+		require.Contains(t, i.logged(), "key 2: ", "a key that is left out must be logged even if the others are unchanged")
 	})
 }
 
-// FuzzReadRemote gives a Remote arbitrary answers.
+// FuzzReadRemote gives a Remote arbitrary responses. The set that it makes of one must not
+// be able to sign, and must not hold anything private.
 func FuzzReadRemote(f *testing.F) {
 	ed, private := publishedAs(f, "first", anEdKey()), jwkOf(f, anEdKey()).with("kid", "first")
 	for _, text := range []string{
@@ -257,25 +258,25 @@ func FuzzReadRemote(f *testing.F) {
 		}
 		set, err := remote.Keys(t.Context(), "")
 		if (set == nil) == (err == nil) {
-			t.Fatalf("both or neither: %v %v", set, err)
+			t.Fatalf("Keys must return a set or an error, and not both: %v, %v", set, err)
 		}
 		if err != nil {
 			return
 		}
 		if _, _, err := set.SigningKey(); !errors.Is(err, keys.ErrNoSigningKey) {
-			t.Fatalf("it can sign: %v", err)
+			t.Fatalf("a set of public keys can sign: %v", err)
 		}
 		requireNothingPrivate(t, text, set)
 	})
 }
 
-// requireNothingPrivate fails if a set was made of a JWK Set whose keys all have private
-// members, or if the set holds a secret.
+// requireNothingPrivate fails if each key in the JWK Set has a private member, or if the set
+// that was made of it holds a secret.
 func requireNothingPrivate(t *testing.T, text []byte, set *keys.Set) {
 	t.Helper()
 	var answer struct{ Keys []map[string]any }
 	if json.Unmarshal(text, &answer) != nil {
-		t.Fatal("taken from what is no JSON")
+		t.Fatal("a set was made of a text that is not JSON")
 	}
 	open := 0
 	for _, one := range answer.Keys {
@@ -287,11 +288,11 @@ func requireNothingPrivate(t *testing.T, text []byte, set *keys.Set) {
 		}
 	}
 	if open == 0 {
-		t.Fatalf("taken from private keys alone: %s", text)
+		t.Fatalf("a set was made of only private keys: %s", text)
 	}
 	for _, alg := range algorithms {
 		if isSymmetric(alg) && !errors.Is(set.Verify(alg, "first", message, independentSign(t, alg, aSecret(), message)), keys.ErrUnknownKey) {
-			t.Fatalf("a secret is taken: %s", text)
+			t.Fatalf("the set holds a secret: %s", text)
 		}
 	}
 }
@@ -311,7 +312,7 @@ func TestRemote_KeysOfOneIDAndTwoAlgorithmsAreTwo(t *testing.T) {
 		set, err := i.Keys(t.Context(), "a")
 		require.NoError(t, err)
 		require.NoError(t, i.verify("a", anEdKey()))
-		require.ErrorIs(t, set.Verify("RS256", "a", message, []byte("x")), keys.ErrSignature, "there is one to verify by")
+		require.ErrorIs(t, set.Verify("RS256", "a", message, []byte("x")), keys.ErrSignature, "the RSA key must be used too")
 		require.NotContains(t, i.logged(), "another key before it")
 	}
 }
@@ -343,7 +344,7 @@ func TestRemote_LeavesOutKeysThatMakeVerificationExpensive(t *testing.T) {
 			all := []jwkMembers{another(), another(), another(), another()}
 			i.publish(jwksText(t, append(all, publishedAs(t, "first", anEdKey()))...))
 			require.NoError(t, i.verify("first", anEdKey()))
-			require.NotContains(t, i.logged(), "key 4: ", "four are taken")
+			require.NotContains(t, i.logged(), "key 4: ", "four keys without an ID must be used")
 
 			i = newIssuer(t)
 			all = append(all, another(), publishedAs(t, "first", anEdKey()), another())

@@ -31,11 +31,11 @@ func TestRing_RotationRejectsNoGoodToken(t *testing.T) {
 
 	before := issue()
 	require.NoError(t, ring.Add(second))
-	require.Len(t, published(t, ring), 2, "a key is published before it signs")
+	require.Len(t, published(t, ring), 2, "a key must be published before it signs")
 	waiting := issue()
 	bySecond, err := ringAuth(t, second).Issue("demo")
 	require.NoError(t, err)
-	require.NoError(t, verify(bySecond), "and verifies before it signs")
+	require.NoError(t, verify(bySecond), "a key must verify before it signs")
 
 	require.NoError(t, ring.Rotate(second))
 	after := issue()
@@ -62,7 +62,7 @@ func TestRing_AChangeIsANewSetAndNoChangeIsNone(t *testing.T) {
 	before := set()
 	require.Same(t, before, set())
 	require.Error(t, ring.Retire("unknown"))
-	require.Same(t, before, set(), "a change that fails changes nothing")
+	require.Same(t, before, set(), "a change that fails must not replace the set")
 	require.NoError(t, ring.Add(key("ES256")))
 	require.NotSame(t, before, set())
 }
@@ -74,7 +74,7 @@ func TestRing_NamesAsymmetricKeysByTheirThumbprint(t *testing.T) {
 	ring := newRing(t, public)
 	require.Equal(t, "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k", published(t, ring)[0]["kid"])
 	require.ErrorContains(t, ring.Add(public), "two keys have the id")
-	require.NoError(t, ring.Rotate(public), "the very key that signs already")
+	require.NoError(t, ring.Rotate(public), "rotating to the key that already signs must be allowed")
 }
 
 func TestRing_Refuses(t *testing.T) {
@@ -123,7 +123,7 @@ func TestRing_RetiresAKeyWithoutAnID(t *testing.T) {
 	require.Error(t, ring.Retire(""))
 }
 
-// members are the members that a public key may have (RFC 7517, RFC 7518, RFC 8037).
+// members holds the members that a public key may have (RFC 7517, RFC 7518, RFC 8037).
 var members = map[string]bool{"kty": true, "kid": true, "alg": true, "use": true, "n": true, "e": true, "crv": true, "x": true, "y": true}
 
 func TestRing_JWKSPublishesNothingPrivate(t *testing.T) {
@@ -152,7 +152,7 @@ func TestRing_JWKSPublishesNothingPrivate(t *testing.T) {
 				token, err := ringAuth(t, ring).Issue("demo")
 				require.NoError(t, err)
 				_, err = ringAuth(t, verifier).Verify(t.Context(), token, "demo")
-				require.NoError(t, err, "what is published verifies what is signed")
+				require.NoError(t, err, "the published key must verify what the ring signs")
 			}
 		})
 	}
@@ -184,7 +184,7 @@ func TestRing_JWKSOverHTTP(t *testing.T) {
 	require.Equal(t, get.ContentLength, head.ContentLength)
 	require.Equal(t, http.StatusNotModified, send("GET", etag).StatusCode)
 	require.NoError(t, ring.Rotate(key("ES256")))
-	require.Equal(t, http.StatusOK, send("GET", etag).StatusCode, "a change of keys is another entity")
+	require.Equal(t, http.StatusOK, send("GET", etag).StatusCode, "a change of the keys must change the ETag")
 	post := send("POST", "")
 	require.Equal(t, http.StatusMethodNotAllowed, post.StatusCode)
 	require.Equal(t, "GET, HEAD", post.Header.Get("Allow"))
@@ -204,14 +204,14 @@ func TestRing_MakesAllChangesThatComeAtOnce(t *testing.T) {
 	require.Len(t, ring.IDs(), 65)
 }
 
-// fixedSource is a source that never changes.
+// fixedSource is a source that always returns the same set.
 type fixedSource struct{ set *keys.Set }
 
 func (s fixedSource) Keys(context.Context, string) (*keys.Set, error) { return s.set, nil }
 
-// TestRing_RotationUnderLoad rotates as fast as it can while eight goroutines issue and
-// verify. A token is never rejected while its key is in the ring, and never accepted once
-// its key was retired before it was sent.
+// This test rotates as fast as it can while eight goroutines issue and verify. A token must
+// be accepted as long as its key is in the ring. It must be rejected if its key was retired
+// before Verify was called.
 func TestRing_RotationUnderLoad(t *testing.T) {
 	const rotations = 300
 	name := func(i int) string { return fmt.Sprint("key-", i) }
@@ -236,8 +236,8 @@ func TestRing_RotationUnderLoad(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				// The key may have been retired in the meantime. If the ring still has it
-				// after the verdict, it had it all the time.
+				// The key may have been retired since. But if the ring still has the key after
+				// Verify, it also had the key during Verify.
 				_, verdict := auth.Verify(ctx, token, "demo")
 				set, _ := ring.Keys(ctx, "")
 				if frozen := ringAuth(t, fixedSource{set}); verdict != nil {

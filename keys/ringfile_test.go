@@ -55,7 +55,7 @@ func TestRing_IsOpenedAsItWasSaved(t *testing.T) {
 		requireAccepted(t, saved, tokenBy(t, opened))
 		requireAccepted(t, opened, tokenBy(t, anotherKey(alg).WithID("other")))
 		requireAccepted(t, opened, tokenBy(t, keys.Signer(verified).WithID(saved.IDs()[2])))
-		require.Error(t, opened.Rotate(keys.Verifier(verified.Public())), "a key that only verified does not sign")
+		require.Error(t, opened.Rotate(keys.Verifier(verified.Public())), "a key that only verifies must not sign")
 
 		again := ringPath(t)
 		require.NoError(t, opened.Save(again))
@@ -82,7 +82,7 @@ func TestRing_SavesASecretThatOnlyVerifiesAsSuch(t *testing.T) {
 	require.Contains(t, string(text), `"verify"`)
 }
 
-// A JWK can hold more than two primes, but no Go library reads that.
+// A JWK can describe an RSA key of more than two primes, but Save writes only keys of two.
 func TestRing_DoesNotSaveAnRSAKeyOfThreePrimes(t *testing.T) {
 	//lint:ignore SA1019 such keys exist, and this makes one
 	private, err := rsa.GenerateMultiPrimeKey(rand.Reader, 3, 2048)
@@ -121,7 +121,7 @@ func TestLoadOrCreateRing_MakesOneKeyAndKeepsTheFile(t *testing.T) {
 		require.NotEmpty(t, first.IDs()[0])
 		token := tokenBy(t, first)
 		second, err := keys.LoadOrCreateRing(path, "ES256")
-		require.NoError(t, err, "another algorithm is for files that are not there yet")
+		require.NoError(t, err, "the algorithm must be ignored if the file exists")
 		requireAccepted(t, second, token)
 		requireAlone(t, path)
 	})
@@ -151,7 +151,8 @@ func TestLoadOrCreateRing_ManyGoroutinesAtOnceGetOneRing(t *testing.T) {
 	}
 }
 
-// badRingFiles returns contents that are no ring, and words of the error.
+// badRingFiles returns contents of files that OpenRing rejects, and words that the error
+// must contain.
 func badRingFiles(t testing.TB) map[string]struct{ text, says string } {
 	one, two := jwkOf(t, anEdKey()), jwkOf(t, aSecret())
 	whole := jwksText(t, one, two)
@@ -199,7 +200,7 @@ func TestOpenRing_RefusesABrokenFile(t *testing.T) {
 			}
 			after, err := os.ReadFile(path)
 			require.NoError(t, err)
-			require.Equal(t, c.text, string(after), "nothing is written to a file that is there")
+			require.Equal(t, c.text, string(after), "a file that exists must not be changed")
 		})
 	}
 	_, err := keys.OpenRing(filepath.Join(t.TempDir(), "none"))
@@ -228,7 +229,7 @@ func TestOpenRing_RefusesAFileThatUsersOutsideTheGroupMayRead(t *testing.T) {
 	}
 }
 
-// followed is a ring that follows a file in a synctest bubble.
+// followed is a ring that follows the file at path, and the log of what it reports.
 type followed struct {
 	*keys.Ring
 	t    *testing.T
@@ -236,7 +237,8 @@ type followed struct {
 	log  logBuffer
 }
 
-// follow calls test with a ring that follows a file whose first key signs.
+// follow calls test in a synctest bubble, with a ring that follows a file. The file holds
+// one key, whose ID is "first".
 func follow(t *testing.T, test func(t *testing.T, ring *followed)) {
 	synctest.Test(t, func(t *testing.T) {
 		ring := &followed{t: t, path: ringPath(t)}
@@ -266,7 +268,7 @@ func (f *followed) wait(d time.Duration) string {
 	return f.log.take()
 }
 
-// soon is the longest time after which a ring has seen a change.
+// soon is a little longer than a ring takes to notice a change of its file.
 const soon = time.Second + time.Millisecond
 
 func TestRing_RunTakesARotationFromTheFile(t *testing.T) {
@@ -296,11 +298,12 @@ func TestRing_RunTakesARotationFromTheFile(t *testing.T) {
 		require.Contains(t, ring.wait(soon), `kids=[second]`)
 		_, err = auth.Verify(t.Context(), old, "demo")
 		require.ErrorIs(t, err, jwtauth.ErrUnknownKey)
-		require.Empty(t, ring.wait(time.Hour), "nothing is said where nothing changes")
+		require.Empty(t, ring.wait(time.Hour), "nothing may be logged while the file stays the same")
 	})
 }
 
-// Kubernetes replaces a link to a folder, so the file becomes another file.
+// To update a mounted secret, Kubernetes replaces a link to a folder. The path of the file
+// then leads to another file.
 func TestRing_RunFollowsAMountedSecretAcrossItsLinks(t *testing.T) {
 	folder := t.TempDir()
 	mount := func(name string, ring *keys.Ring) {
@@ -327,7 +330,7 @@ func TestRing_RunFollowsAMountedSecretAcrossItsLinks(t *testing.T) {
 	})
 }
 
-// repair replaces the file with a good one.
+// repair replaces the file with a good one, and waits until the ring has read it.
 func repair(t *testing.T, ring *followed) {
 	t.Helper()
 	require.NoError(t, newRing(t, key("EdDSA").WithID("first")).Save(ring.path))
@@ -355,15 +358,15 @@ func TestRing_RunReportsABrokenFileAndKeepsTheKeys(t *testing.T) {
 			t.Log(name)
 			write(t, ring.path, c.text)
 			requireKept(ring.wait(soon), ring.path)
-			require.ErrorContains(t, ring.Save(ring.path), ring.path, "what is in a broken file is not for a program to throw away")
+			require.ErrorContains(t, ring.Save(ring.path), ring.path, "Save must not replace a broken file, whose keys may still be needed")
 			repair(t, ring)
 			set, _ = ring.Keys(t.Context(), "")
 		}
 		require.NoError(t, os.Remove(ring.path))
 		requireKept(ring.wait(soon), "no such file")
-		require.Empty(t, ring.wait(50*time.Second), "said once")
+		require.Empty(t, ring.wait(50*time.Second), "the error must not be logged again at once")
 		requireKept(ring.wait(20*time.Second), "no such file")
-		require.Equal(t, 60, strings.Count(ring.wait(time.Hour), "\n"), "and then every minute")
+		require.Equal(t, 60, strings.Count(ring.wait(time.Hour), "\n"), "the error must be logged again every minute")
 		if runtime.GOOS != "windows" {
 			repair(t, ring)
 			set, _ = ring.Keys(t.Context(), "")
@@ -402,7 +405,7 @@ func TestRing_RunReportsThatABrokenFileIsWholeAgain(t *testing.T) {
 		write(t, ring.path, string(whole))
 		require.Contains(t, ring.wait(soon), "level=INFO")
 		now, _ := ring.Keys(t.Context(), "")
-		require.Same(t, set, now, "the same keys are the same set")
+		require.Same(t, set, now, "the same keys must be the same set")
 	})
 }
 
@@ -410,7 +413,7 @@ func TestRing_TheFileWinsOverWhatWasNotSaved(t *testing.T) {
 	follow(t, func(t *testing.T, ring *followed) {
 		require.NoError(t, ring.Rotate(key("ES256").WithID("unsaved")))
 		ring.wait(time.Minute)
-		require.Equal(t, []string{"unsaved", "first"}, ring.IDs(), "as long as the file stays as it is")
+		require.Equal(t, []string{"unsaved", "first"}, ring.IDs(), "an unsaved change must last as long as the file stays the same")
 		require.NoError(t, newRing(t, key("HS256").WithID("third")).Save(ring.path))
 		ring.wait(soon)
 		require.Equal(t, []string{"third"}, ring.IDs())
@@ -422,8 +425,8 @@ func TestRing_TheFileWinsOverWhatWasNotSaved(t *testing.T) {
 	})
 }
 
-// A ring must not take its own save for another program's change, which would undo later
-// changes.
+// If a ring took its own save for another program's change, it would read the file again,
+// and so undo its own later changes.
 func TestRing_ARetiredKeyDoesNotComeBackByTheRingsOwnSave(t *testing.T) {
 	follow(t, func(t *testing.T, ring *followed) {
 		old := tokenBy(t, ring)
@@ -452,8 +455,8 @@ func TestRing_SaveThatWouldUndoAnotherProgramsChangeIsAnError(t *testing.T) {
 	require.NoError(t, server.Add(key("HS256").WithID("third")))
 	require.ErrorContains(t, server.Save(path), "has changed since")
 	require.Equal(t, []string{"first"}, open().IDs())
-	require.NoError(t, operator.Save(path), "its own save is not another's change")
-	require.NoError(t, server.Save(ringPath(t)), "another file is another matter")
+	require.NoError(t, operator.Save(path), "a ring's own save must not count as another program's change")
+	require.NoError(t, server.Save(ringPath(t)), "a save to another file must be allowed")
 }
 
 func TestRing_SaveWritesThroughALink(t *testing.T) {
@@ -497,7 +500,7 @@ func TestRing_RunWithoutAFileIsAnError(t *testing.T) {
 	require.ErrorContains(t, newRing(t, key("EdDSA")).Run(t.Context()), "does not come from a file")
 }
 
-// A reader that found half a file or none would reject good tokens.
+// A process that read half a file, or found none, would reject good tokens.
 func TestRing_AReaderDuringASaveSeesOneWholeRing(t *testing.T) {
 	path := ringPath(t)
 	ring := newRing(t, key("EdDSA").WithID("0"))
