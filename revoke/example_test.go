@@ -66,7 +66,7 @@ func ExampleNew() {
 	// revoked: true
 }
 
-// To revoke one token, its claims suffice.
+// RevokeToken needs three claims of the token: its issuer, ID and expiry.
 func ExampleList_RevokeToken() {
 	list := exampleList()
 	auth := exampleAuth(list)
@@ -99,7 +99,7 @@ func ExampleList_RevokeContainer() {
 	// revoked: false
 }
 
-// A user is dismissed.
+// All tokens of a dismissed user are revoked. The tokens of other users stay valid.
 func ExampleList_RevokeSubject() {
 	list := exampleList()
 	auth := exampleAuth(list)
@@ -116,7 +116,7 @@ func ExampleList_RevokeSubject() {
 // A list follows a shared log in the background. No token is accepted before the first
 // reading.
 func ExampleList_Run() {
-	var shared revoke.Store = sharedLog{revoke.NewMemory()} // such as that of a database
+	var shared revoke.Store = sharedLog{revoke.NewMemory()} // a service would use the log of a database
 	list, err := revoke.New(shared, revoke.WithStaleness(5*time.Second))
 	if err != nil {
 		fmt.Println(err)
@@ -126,7 +126,7 @@ func ExampleList_Run() {
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error)
 	go func() { ended <- list.Run(ctx) }()
-	for !list.Status().Ready { // such as a readiness probe
+	for !list.Status().Ready { // as a readiness probe does
 		time.Sleep(time.Millisecond)
 	}
 	stop()
@@ -136,10 +136,10 @@ func ExampleList_Run() {
 	// context canceled
 }
 
-// sharedLog hides that the log is in memory.
+// sharedLog hides that the log is a Memory, so that the list must read it like a shared one.
 type sharedLog struct{ revoke.Store }
 
-// The owner of a container revokes one of its tokens. A token of another issuer is no
+// The owner of a container revokes one of its tokens. A string that is not a token is no
 // error. A client that is not authenticated learns nothing about any token.
 func ExampleList_Handler() {
 	list, err := revoke.New(revoke.NewMemory())

@@ -34,11 +34,11 @@ func TestSync_TheListIsStaleFromTheBeginningOfItsLastReading(t *testing.T) {
 		time.Sleep(staleness - takes)
 		require.NoError(t, asked())
 		time.Sleep(time.Second)
-		require.ErrorIs(t, asked(), revoke.ErrStale, "an entry may have come while the last reading was under way")
+		require.ErrorIs(t, asked(), revoke.ErrStale, "an entry may have been appended since the last reading began")
 	})
 }
 
-// fleet is two processes, each with a list over the same log.
+// fleet stands for two processes. Each has a list that follows the same log.
 type fleet struct {
 	*network
 	here, there         *revoke.List
@@ -53,7 +53,7 @@ func inFleet(t *testing.T, test func(t *testing.T, f *fleet), opts ...revoke.Opt
 		opts = append([]revoke.Option{revoke.WithLogger(slog.New(slog.NewTextHandler(&f.logged, nil)))}, opts...)
 		f.here, f.there = newList(t, f.network, opts...), newList(t, f.network, opts...)
 		f.authHere, f.authThere = newAuth(t, f.here), newAuth(t, f.there)
-		require.ErrorIs(t, verdict(f.authThere, issue(t, f.authThere, "demo", "alice")), jwtauth.ErrUnavailable, "before the log was read")
+		require.ErrorIs(t, verdict(f.authThere, issue(t, f.authThere, "demo", "alice")), jwtauth.ErrUnavailable, "no token may be accepted before the log was read")
 		ctx, stop := context.WithCancel(t.Context())
 		var group sync.WaitGroup
 		for _, l := range []*revoke.List{f.here, f.there} {
@@ -71,14 +71,14 @@ func TestRun_RejectsThereWhatIsRevokedHere(t *testing.T) {
 		token, other := issue(t, f.authThere, "demo", "alice"), issue(t, f.authThere, "demo", "bob")
 		require.NoError(t, verdict(f.authHere, token))
 		require.NoError(t, f.here.RevokeSubject(t.Context(), issuer, "alice"))
-		require.ErrorIs(t, verdict(f.authHere, token), jwtauth.ErrRevoked, "here at once")
-		require.NoError(t, verdict(f.authThere, token), "there not yet")
+		require.ErrorIs(t, verdict(f.authHere, token), jwtauth.ErrRevoked, "the process that revokes must reject the token at once")
+		require.NoError(t, verdict(f.authThere, token), "the other process has not read the entry yet")
 		time.Sleep(revoke.DefaultInterval)
 		synctest.Wait()
 		require.ErrorIs(t, verdict(f.authThere, token), jwtauth.ErrRevoked)
 		require.NoError(t, verdict(f.authThere, other))
 		again := issue(t, f.authThere, "demo", "alice")
-		require.NoError(t, verdict(f.authThere, again), "what is issued from then on is good")
+		require.NoError(t, verdict(f.authThere, again), "a token that is issued from then on must be accepted")
 		require.NoError(t, verdict(f.authHere, again))
 	})
 }
@@ -99,22 +99,22 @@ func TestRun_WithoutALogTheListRejectsInTimeAndRecovers(t *testing.T) {
 		require.False(t, f.there.Status().Ready)
 		require.ErrorIs(t, f.there.Status().Err, outage)
 		require.Greater(t, f.there.Status().Age, revoke.DefaultStaleness)
-		require.Equal(t, 2, strings.Count(f.logged.String(), "no connection"), "each says it once: %s", f.logged.String())
+		require.Equal(t, 2, strings.Count(f.logged.String(), "no connection"), "each list must log the outage once: %s", f.logged.String())
 
 		require.ErrorIs(t, f.here.RevokeSubject(t.Context(), issuer, "alice"), outage)
 		f.fail(nil)
 		time.Sleep(revoke.DefaultInterval)
 		synctest.Wait()
-		require.NoError(t, verdict(f.authThere, token), "it recovers by itself")
-		require.ErrorIs(t, verdict(f.authHere, token), jwtauth.ErrRevoked, "what could not be written counts here")
+		require.NoError(t, verdict(f.authThere, token), "the list must recover by itself")
+		require.ErrorIs(t, verdict(f.authHere, token), jwtauth.ErrRevoked, "a revocation that could not be written must still count in its process")
 		require.True(t, f.there.Status().Ready)
 		require.NoError(t, f.there.Status().Err)
 		require.Equal(t, 2, strings.Count(f.logged.String(), "can be read again"))
 	})
 }
 
-// A log that was replaced, or restored from an older backup, is read from its beginning.
-// What the list already knew stays.
+// A list must read a log that was replaced, or restored from an older backup, from its
+// beginning. It must keep the entries that it already has.
 func TestRun_ReadsALogThatWasReplacedFromItsBeginning(t *testing.T) {
 	inFleet(t, func(t *testing.T, f *fleet) {
 		alice, bob := issue(t, f.authThere, "demo", "alice"), issue(t, f.authThere, "demo", "bob")
@@ -148,7 +148,8 @@ func TestSync_ReadsALongLogInPages(t *testing.T) {
 	}
 }
 
-// Entries live as long as the tokens that they revoke, and no longer.
+// An entry must be kept until the tokens that it revokes have expired, and be dropped soon
+// after that.
 func TestSync_DropsEntriesWhenNothingIsLeftToHit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newNetwork()
@@ -170,9 +171,9 @@ func TestSync_DropsEntriesWhenNothingIsLeftToHit(t *testing.T) {
 
 		time.Sleep(jwtauth.DefaultTTL - time.Second)
 		require.NoError(t, list.Sync(t.Context()))
-		require.Equal(t, 1, entries(), "the log keeps what can still hit")
+		require.Equal(t, 1, entries(), "the log must keep entries whose tokens have not expired")
 		require.ErrorIs(t, verdict(auth, token), jwtauth.ErrRevoked)
-		for i := range short { // the table is full, and is replaced
+		for i := range short { // fill the table, so that it is replaced
 			require.NoError(t, list.RevokeToken(t.Context(), issuer, fmt.Sprint("later ", i), time.Now().Add(time.Minute)))
 		}
 		require.Less(t, list.Status().Entries, 2*short)
@@ -207,7 +208,7 @@ func TestRun_TriesAPurgeThatFailedAgainAnHourLater(t *testing.T) {
 	})
 }
 
-// A server that starts with a wrong clock must not purge entries that others need.
+// A server that starts with a wrong clock must not purge entries that other servers need.
 func TestSync_PurgesNothingByAClockThatIsWrongAtTheStart(t *testing.T) {
 	log := newNetwork()
 	good := newList(t, log)
@@ -221,7 +222,8 @@ func TestSync_PurgesNothingByAClockThatIsWrongAtTheStart(t *testing.T) {
 	require.ErrorIs(t, verdict(newAuth(t, fresh), token), jwtauth.ErrRevoked)
 }
 
-// A hundred calls come while the log is being read. One more read is enough for all.
+// A hundred calls of Sync come while the log is being read. One more read must be enough for
+// all of them.
 func TestSync_CallsAtTheSameTimeShareARead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newNetwork()
@@ -246,7 +248,7 @@ func TestSync_CallsAtTheSameTimeShareARead(t *testing.T) {
 			})
 		}
 		synctest.Wait()
-		time.Sleep(time.Millisecond) // so that the next read begins after the calls
+		time.Sleep(time.Millisecond) // the next read must begin after the calls
 		close(goOn)
 		all.Wait()
 		require.Equal(t, 2, reads)

@@ -39,7 +39,7 @@ type desk struct {
 
 	mu     sync.Mutex
 	asked  []jwtauth.Claims // the claims that authorise was called with
-	answer error            // the result of authorise, or nil if it decides itself
+	answer error            // what authorise returns; if nil, authorise decides itself
 }
 
 func (d *desk) authoriserSays(err error) {
@@ -104,7 +104,7 @@ type reply struct {
 	status int
 	header http.Header
 	body   string
-	dump   string // all of it, except the date
+	dump   string // the whole response, except the field Date
 }
 
 func send(t *testing.T, r *http.Request) reply {
@@ -122,7 +122,8 @@ func send(t *testing.T, r *http.Request) reply {
 	return reply{resp.StatusCode, resp.Header, string(body), string(dump)}
 }
 
-// says returns the error of a reply, or "".
+// says returns the error code in the body, or "" if the status is 200. It requires the form
+// of response that belongs to the status.
 func (r reply) says(t *testing.T) string {
 	t.Helper()
 	if r.status == 200 {
@@ -141,8 +142,8 @@ func (r reply) says(t *testing.T) string {
 	return problem["error"]
 }
 
-// post returns a request by the owner of demo, with header fields given as names and
-// values.
+// post returns a request by the owner of demo. fields holds the names and values of header
+// fields in turn.
 func (d *desk) post(t *testing.T, body string, fields ...string) *http.Request {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), "POST", d.url, strings.NewReader(body))
@@ -254,7 +255,7 @@ func TestHandler_AnswersTheOwner(t *testing.T) {
 			if c.asked == "" {
 				require.Zero(t, asked)
 			}
-			require.NoError(t, verdict(d.Auth.Auth, another), "another token")
+			require.NoError(t, verdict(d.Auth.Auth, another), "another token must not be revoked")
 			d.Clock.Advance(time.Hour)
 			require.ErrorIs(t, verdict(d.Auth.Auth, token), c.after)
 		})
@@ -277,7 +278,7 @@ func TestHandler_AnswersADeniedClientAlikeWhateverTheToken(t *testing.T) {
 	for _, bad := range d.Bad("demo") {
 		tokens[bad.Name] = bad.Token
 	}
-	stale := &desk{log: newNetwork()} // its list has never read the log, so the revocation check fails, which comes last
+	stale := &desk{log: newNetwork()} // its list has never read the log, so the last check, for revocation, fails
 	stale.open(t)
 	for where, d := range map[string]*desk{"with a list": d, "with a stale list": stale} {
 		for says, answer := range map[string]error{
@@ -296,7 +297,7 @@ func TestHandler_AnswersADeniedClientAlikeWhateverTheToken(t *testing.T) {
 			})
 		}
 	}
-	for name, token := range tokens { // now with a client that does not authenticate
+	for name, token := range tokens { // now the client does not authenticate
 		r := d.post(t, url.Values{"token": {token}}.Encode())
 		r.Header.Del("Authorization")
 		got := send(t, r)
@@ -421,7 +422,8 @@ func setBody(r *http.Request, body string) {
 	r.GetBody = nil
 }
 
-// filled returns a form of exactly the largest size.
+// filled returns a form with the token, of exactly the largest size that the handler
+// accepts.
 func filled(token string) string {
 	body := "token=" + token + "&a="
 	return body + strings.Repeat("x", 64<<10-len(body))
@@ -439,7 +441,7 @@ func TestHandler_AuthorizeSeesTheOtherParametersAndNoToken(t *testing.T) {
 	parsed := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		assert.Equal(t, "app", r.PostFormValue("client_id"))
 		handler.ServeHTTP(w, r)
-		assert.NotEmpty(t, r.PostForm["token"], "it is the caller's")
+		assert.NotEmpty(t, r.PostForm["token"], "the form of the caller's request must not change")
 		assert.NotEmpty(t, r.URL.RawQuery)
 	})
 	for name, handler := range map[string]http.Handler{"by itself": handler, "behind what has parsed the form": parsed} {
@@ -487,7 +489,7 @@ func TestHandler_WritesAgainWhatTheStoreDidNotTake(t *testing.T) {
 		d.Clock.Advance(time.Minute)
 		auth, err := jwtauth.New(jwtauthtest.Key(), jwtauth.WithIssuer(issuer), jwtauth.WithRevocations(elsewhere), jwtauth.WithClock(d.Clock.Now))
 		require.NoError(t, err)
-		require.ErrorIs(t, verdict(auth, token), jwtauth.ErrRevoked, "%s: by another process", name)
+		require.ErrorIs(t, verdict(auth, token), jwtauth.ErrRevoked, "%s: another process must reject the token", name)
 	}
 }
 
@@ -499,7 +501,7 @@ func TestHandler_DoesNothingWhereNothingCanBeKnown(t *testing.T) {
 		require.Equal(t, 503, got.status)
 		require.Equal(t, "temporarily_unavailable", got.says(t))
 		require.Zero(t, d.list.Status().Entries)
-		require.Zero(t, d.askedAbout()[0], "it is not known whether it is authentic")
+		require.Zero(t, d.askedAbout()[0], "authorise must get no claims of a token that could not be verified")
 	})
 	t.Run("since the keys are out of reach", func(t *testing.T) {
 		d := newDesk(t)
@@ -514,14 +516,15 @@ func TestHandler_DoesNothingWhereNothingCanBeKnown(t *testing.T) {
 	})
 }
 
-// outOfReach is a checker whose error must not count as a verdict.
+// outOfReach is a key source that cannot be reached.
 type outOfReach struct{}
 
 func (outOfReach) Keys(context.Context, string) (*keys.Set, error) {
 	return nil, errors.New("no route")
 }
 
-// A server whose Auth does not use the list must not answer 200.
+// If the Auth does not ask the list, an entry has no effect. The handler must then not
+// respond with 200.
 func TestHandler_FindsAnAuthThatDoesNotAskTheList(t *testing.T) {
 	d := newDesk(t)
 	auth, err := jwtauth.New(jwtauthtest.Key(), jwtauth.WithIssuer(issuer), jwtauth.WithClock(d.Clock.Now))
@@ -533,7 +536,8 @@ func TestHandler_FindsAnAuthThatDoesNotAskTheList(t *testing.T) {
 	require.Contains(t, d.logged.String(), "WithRevocations")
 }
 
-// The handler's check of its Auth is not reported as a decision.
+// The handler checks that its Auth asks the list. This check must not be observed as a
+// decision.
 func TestHandler_ARevocationIsOneDecision(t *testing.T) {
 	var seen []jwtauth.Decision
 	var logs bytes.Buffer

@@ -28,7 +28,7 @@ func newList(t testing.TB, store revoke.Store, opts ...revoke.Option) *revoke.Li
 	return list
 }
 
-// newAuth returns an Auth that uses a list. The tests name the containers themselves.
+// newAuth returns an Auth that asks the list whether a token is revoked.
 func newAuth(t testing.TB, list *revoke.List, opts ...jwtauth.Option) *jwtauth.Auth {
 	t.Helper()
 	auth, err := jwtauth.New(keys.HS256(secret), append([]jwtauth.Option{jwtauth.WithIssuer(issuer), jwtauth.WithRevocations(list)}, opts...)...)
@@ -77,21 +77,23 @@ func (c *wallClock) move(d time.Duration) {
 	c.now = c.now.Add(d)
 }
 
-// network is the fake of a store: a log that several processes share. It is a Memory
-// without the shortcut that a List has to a Memory, and fails as a test demands.
+// network is the fake of a log that several processes share. It wraps a Memory, so that a
+// List must read it like any shared log, and does not see new entries at once. A test can
+// make its methods fail.
 type network struct {
 	mu     sync.Mutex
 	log    *revoke.Memory
-	faults map[string]error  // the errors that methods return, by name
-	hooks  map[string]func() // functions that are called before methods return, by name
-	page   *revoke.Page      // what Since returns instead of the log
+	faults map[string]error  // by the name of a method: the error that it returns
+	hooks  map[string]func() // by the name of a method: a function that it calls before it returns
+	page   *revoke.Page      // if not nil, what Since returns instead of entries of the log
 }
 
 func newNetwork() *network {
 	return &network{log: revoke.NewMemory(), faults: map[string]error{}, hooks: map[string]func(){}}
 }
 
-// fail makes methods fail, or all of them if none is named. A nil error ends it.
+// fail makes the named methods return err, or all methods if none is named. If err is nil,
+// they work again.
 func (n *network) fail(err error, methods ...string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -110,22 +112,22 @@ func (n *network) onReturn(method string, hook func()) {
 	n.hooks[method] = hook
 }
 
-// answer makes Since return a page that is not from the log.
+// answer makes Since return page instead of entries of the log.
 func (n *network) answer(page revoke.Page) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.page = &page
 }
 
-// replace replaces the log by another one.
+// replace replaces the log with another one.
 func (n *network) replace(log *revoke.Memory) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.log = log
 }
 
-// reach returns the log for a method, what the method calls before it returns, and its
-// error.
+// reach returns what a method needs: the log, the function to call before it returns, and
+// the error to return.
 func (n *network) reach(method string) (log *revoke.Memory, done func(), err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -169,7 +171,7 @@ func (n *network) Purge(ctx context.Context, before time.Time) error {
 	return log.Purge(ctx, before)
 }
 
-// logBuffer is a log that a test reads.
+// logBuffer keeps what a logger writes. It is safe for concurrent use.
 type logBuffer struct {
 	mu   sync.Mutex
 	text strings.Builder
@@ -187,7 +189,7 @@ func (l *logBuffer) String() string {
 	return l.text.String()
 }
 
-// signed returns an authentic token with these claims.
+// signed returns a token with these claims, signed with jwtauthtest.Key.
 func signed(t *testing.T, claims map[string]any) string {
 	t.Helper()
 	set, err := jwtauthtest.Key().Keys(t.Context(), "")

@@ -59,12 +59,12 @@ func TestInsecureAcceptStale_ServesWhileTheLogCannotBeRead(t *testing.T) {
 	inFleetAccepting(func(t *testing.T, list *revoke.List, n *network) {
 		auth := newAuth(t, list)
 		token, other := issue(t, auth, "demo", "alice"), issue(t, auth, "demo", "bob")
-		require.NoError(t, verdict(auth, token), "never read")
+		require.NoError(t, verdict(auth, token), "the list has never read its log")
 		require.NoError(t, list.Sync(t.Context()))
 		require.NoError(t, list.RevokeSubject(t.Context(), issuer, "alice"))
 		n.fail(errors.New("down"))
 		time.Sleep(time.Hour)
 		require.NoError(t, verdict(auth, other))
-		require.ErrorIs(t, verdict(auth, token), jwtauth.ErrRevoked, "what is known counts")
+		require.ErrorIs(t, verdict(auth, token), jwtauth.ErrRevoked, "a revocation that the list knows must count during the outage")
 	})
 }

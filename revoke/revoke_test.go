@@ -25,7 +25,7 @@ import (
 func TestRevoke_HitsWhatItIsAboutAndNothingElse(t *testing.T) {
 	for name, test := range map[string]struct {
 		revoke func(l *revoke.List, c jwtauth.Claims) error
-		hits   map[string]bool // whether each of the tokens below is revoked
+		hits   map[string]bool // which of the tokens below are revoked
 	}{
 		"a token": {func(l *revoke.List, c jwtauth.Claims) error {
 			return l.RevokeToken(context.Background(), c.Issuer, c.ID, c.ExpiresAt)
@@ -87,14 +87,15 @@ func TestRevokeSession_IsForGood(t *testing.T) {
 	require.False(t, revoked)
 }
 
-// upToNow are the methods that end all tokens issued so far.
+// upToNow holds calls of the methods that end all tokens issued so far.
 var upToNow = map[string]func(*revoke.List) error{
 	"subject":   func(l *revoke.List) error { return l.RevokeSubject(context.Background(), issuer, "alice") },
 	"container": func(l *revoke.List) error { return l.RevokeContainer(context.Background(), issuer, "demo") },
 	"access":    func(l *revoke.List) error { return l.ExpireAccess(context.Background(), issuer, "alice") },
 }
 
-// endedBy returns the error of a token of a session that a method of upToNow has ended.
+// endedBy returns the error with which a token of a session is rejected after the call of
+// upToNow with this name.
 func endedBy(name string) error {
 	if name == "access" {
 		return jwtauth.ErrExpired
@@ -102,8 +103,8 @@ func endedBy(name string) error {
 	return jwtauth.ErrRevoked
 }
 
-// Many tokens are issued within a second, so iat cannot order them, and stamps must.
-// Every verdict is checked, while the clock moves back and forth.
+// Many tokens are issued in the same second, so their iat does not tell which of them were
+// issued before a revocation. Their stamps must tell, however the clock moves.
 func TestRevokeSubject_IsExactWithinAProcess(t *testing.T) {
 	for name, revokeNow := range upToNow {
 		for clockName, tick := range map[string]func(*wallClock){
@@ -115,7 +116,7 @@ func TestRevokeSubject_IsExactWithinAProcess(t *testing.T) {
 			t.Run(name+", "+clockName, func(t *testing.T) {
 				clock := newClock()
 				list := newList(t, revoke.NewMemory(), revoke.WithClock(clock.read))
-				// With leeway, no token is rejected for the clock alone.
+				// With this leeway, no token is rejected only because the clock moved.
 				auth := newAuth(t, list, jwtauth.WithClock(clock.read), jwtauth.WithLeeway(jwtauth.MaxLeeway))
 				other := issue(t, auth, "other", "bob")
 				var old []string
@@ -140,12 +141,13 @@ func TestRevokeSubject_IsExactWithinAProcess(t *testing.T) {
 	}
 }
 
-// Many goroutines issue while one revokes. A token issued before a revocation began is
-// rejected once that has returned, and a token issued afterwards is accepted.
+// Several goroutines issue tokens while one revokes. Once a revocation has returned, all
+// tokens that were issued before it began must be rejected. A token that is issued after it
+// must be accepted, until the next revocation.
 func TestRevokeSubject_IsExactWhileGoroutinesIssue(t *testing.T) {
 	list := newList(t, revoke.NewMemory())
 	auth := newAuth(t, list)
-	var begun, ended atomic.Int64 // numbers of revocations
+	var begun, ended atomic.Int64 // how many revocations have begun, and have ended
 	done := make(chan struct{})
 	var group sync.WaitGroup
 	for range 4 {
@@ -166,7 +168,7 @@ func TestRevokeSubject_IsExactWhileGoroutinesIssue(t *testing.T) {
 				// If no revocation was under way, and none has begun since, the token
 				// must be accepted.
 				if err := verdict(auth, token); err != nil && begun.Load() == endedBefore {
-					t.Error("refused without a revocation:", err)
+					t.Error("rejected without a revocation:", err)
 				}
 				// If a revocation that began after the issue has ended, the token must be
 				// rejected.
@@ -187,9 +189,8 @@ func TestRevokeSubject_IsExactWhileGoroutinesIssue(t *testing.T) {
 	group.Wait()
 }
 
-// A process stamps tokens later than its own latest revocation, even if its clock is
-// ahead. A revocation by another process must reach these stamps, before that process has
-// read the first one.
+// A process gives its tokens later stamps than its own latest revocation, even if its clock
+// was ahead at that revocation. A revocation by another process must reach these tokens too.
 func TestRevokeSubject_ReachesWhatOtherProcessesStamped(t *testing.T) {
 	for name, test := range map[string]struct{ ahead, jump time.Duration }{
 		"clocks that agree":              {0, 0},
@@ -230,8 +231,8 @@ func TestRevokeSubject_ReachesWhatOtherProcessesStamped(t *testing.T) {
 	}
 }
 
-// Other processes do not know a revocation that could not be written. No token may have a
-// stamp after it.
+// If a revocation could not be written, other processes do not know its epoch. The process
+// must then not give later stamps to new tokens because of it.
 func TestRevokeSubject_ThatCouldNotBeWrittenMovesNoStamps(t *testing.T) {
 	log, clock := newNetwork(), newClock()
 	list := newList(t, log, revoke.WithClock(clock.read))
@@ -241,8 +242,8 @@ func TestRevokeSubject_ThatCouldNotBeWrittenMovesNoStamps(t *testing.T) {
 	require.Equal(t, clock.read().UnixMicro(), stampOf(list, clock.read()))
 }
 
-// Tokens of an Auth without a list have no stamp. Then iat decides, in favour of the
-// revocation.
+// Tokens of an Auth without a list have no stamp, so iat decides. A token that was issued in
+// the second of the revocation must be rejected.
 func TestRevokeSubject_HitsATokenWithoutAStampByItsIat(t *testing.T) {
 	clock := newClock()
 	list := newList(t, revoke.NewMemory(), revoke.WithClock(clock.read))
@@ -302,18 +303,18 @@ func TestRevokeToken_KeepsAnExpiryBeyondAllTime(t *testing.T) {
 			auth := newAuth(t, list)
 			token := issue(t, auth, "demo", "alice")
 			require.NoError(t, list.RevokeToken(t.Context(), issuer, claimsOf(t, auth, token).ID, expires))
-			for i := range 100 { // the table is replaced
+			for i := range 100 { // enough for the table to be replaced
 				require.NoError(t, list.RevokeToken(t.Context(), issuer, fmt.Sprint(i), time.Now().Add(time.Hour)))
 			}
 			require.ErrorIs(t, verdict(auth, token), jwtauth.ErrRevoked)
 			require.NoError(t, log.Purge(t.Context(), time.Now()))
-			require.ErrorIs(t, verdict(newAuth(t, newList(t, log)), token), jwtauth.ErrRevoked, "nor is it purged")
+			require.ErrorIs(t, verdict(newAuth(t, newList(t, log)), token), jwtauth.ErrRevoked, "the entry must not be purged")
 		})
 	}
 }
 
-// If a session is ended while the clock is behind, it stays ended for as long as its
-// earlier tokens live.
+// If a session is revoked while the clock is behind, the entry must be kept until the tokens
+// issued before have expired.
 func TestRevokeSession_ByALateClockIsForGood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		clock := newClock()
@@ -323,7 +324,7 @@ func TestRevokeSession_ByALateClockIsForGood(t *testing.T) {
 		require.NoError(t, list.RevokeSession(t.Context(), issuer, "s"))
 		clock.move(24*time.Hour + 30*time.Minute)
 		time.Sleep(24 * time.Hour)
-		for i := range 100 { // the table is replaced
+		for i := range 100 { // enough for the table to be replaced
 			require.NoError(t, list.RevokeSession(t.Context(), issuer, fmt.Sprint(i)))
 		}
 		revoked, err := list.Revoked(t.Context(), c)
@@ -332,7 +333,8 @@ func TestRevokeSession_ByALateClockIsForGood(t *testing.T) {
 	})
 }
 
-// banning is a custom checker that also asks a list.
+// banning is a custom checker that embeds a list. While banned is true, it rejects every
+// token.
 type banning struct {
 	*revoke.List
 	banned *bool
@@ -350,7 +352,7 @@ func TestList_ACheckerThatEmbedsItIsAskedItself(t *testing.T) {
 	auth, err := jwtauth.New(keys.HS256(secret), jwtauth.WithIssuer(issuer), jwtauth.WithRevocations(banning{newList(t, revoke.NewMemory()), &banned}))
 	require.NoError(t, err)
 	token := issue(t, auth, "demo", "alice")
-	require.NoError(t, verdict(auth, token)) // now it is cached
+	require.NoError(t, verdict(auth, token)) // now the token is cached
 	banned = true
 	require.ErrorIs(t, verdict(auth, token), jwtauth.ErrRevoked)
 }
@@ -370,16 +372,16 @@ func TestRevokeSubject_OverALogThatCannotBeRead(t *testing.T) {
 			require.NoError(t, list.Sync(t.Context()))
 			token := issue(t, auth, "demo", "alice", jwtauth.SessionID("s"))
 			log.fail(down, "Since")
-			require.ErrorIs(t, revokeNow(list), down, "what other processes stamped may lie behind the epochs that it missed")
-			require.ErrorIs(t, verdict(auth, token), endedBy(name), "here it counts all the same")
+			require.ErrorIs(t, revokeNow(list), down, "the list may have missed epochs, so tokens of other processes may have later stamps")
+			require.ErrorIs(t, verdict(auth, token), endedBy(name), "the revocation must still count in this process")
 			log.fail(nil, "Since")
 			require.NoError(t, revokeNow(list))
 		})
 	}
 }
 
-// An Auth may accept a token until the largest leeway after its expiry, by a clock that
-// differs by the skew.
+// An Auth may accept a token for up to MaxLeeway after its expiry, and its clock may be
+// behind by the skew. Entries must be kept for that much longer.
 func TestRevoke_EntriesOutliveWhatTheyHit(t *testing.T) {
 	const lifetime, skew = 10 * time.Hour, 7 * time.Minute
 	for name, do := range map[string]func(l *revoke.List, now time.Time) error{
@@ -400,17 +402,18 @@ func TestRevoke_EntriesOutliveWhatTheyHit(t *testing.T) {
 			require.Len(t, page.Entries, 1)
 			gone := clock.read().Add(lifetime)
 			if name != "a token" {
-				gone = gone.Add(skew) // by the clock of another process, which may still issue it
+				gone = gone.Add(skew) // another process whose clock is ahead may have issued the token
 			}
 			if name == "a session" {
-				gone = gone.Add(time.Hour) // so that it need not be revoked again within an hour
+				gone = gone.Add(time.Hour) // so that a revocation within the next hour needs no new entry
 			}
 			require.WithinDuration(t, gone.Add(jwtauth.MaxLeeway+skew), page.Entries[0].Expires, time.Second)
 		})
 	}
 }
 
-// A client may send a dead token to a revocation endpoint again and again.
+// A client may send the same token to a revocation endpoint again and again. The log must
+// not grow each time.
 func TestRevoke_WhatIsRevokedAlreadyIsNotAppended(t *testing.T) {
 	for _, shared := range []bool{false, true} {
 		t.Run(fmt.Sprint("a log that is shared: ", shared), func(t *testing.T) {
@@ -434,7 +437,7 @@ func TestRevoke_WhatIsRevokedAlreadyIsNotAppended(t *testing.T) {
 			require.Equal(t, 2, entries())
 
 			require.NoError(t, list.RevokeToken(t.Context(), issuer, "a token", expires.Add(time.Second)))
-			require.Equal(t, 3, entries(), "it lives longer than was said before")
+			require.Equal(t, 3, entries(), "a later expiry needs a new entry")
 			clock.move(59 * time.Minute)
 			require.NoError(t, list.RevokeSession(t.Context(), issuer, "a session"))
 			require.Equal(t, 3, entries())
@@ -442,7 +445,7 @@ func TestRevoke_WhatIsRevokedAlreadyIsNotAppended(t *testing.T) {
 			for range 3 {
 				require.NoError(t, list.RevokeSession(t.Context(), issuer, "a session"))
 			}
-			require.Equal(t, 4, entries(), "its tokens of the next lifetime are revoked, too")
+			require.Equal(t, 4, entries(), "after more than an hour, the session needs a new entry")
 			for range 3 { // each revocation covers more tokens
 				require.NoError(t, list.RevokeSubject(t.Context(), issuer, "alice"))
 			}
@@ -497,7 +500,7 @@ func TestRevoke_ANilErrorMeansThatItIsWrittenThoughAnotherCallIsWritingIt(t *tes
 	require.Error(t, <-errs)
 }
 
-// revocations are the four methods, called for alice and demo.
+// revocations holds a call of each method that adds an entry.
 var revocations = map[string]func(l *revoke.List, issuer string) error{
 	"RevokeToken": func(l *revoke.List, issuer string) error {
 		return l.RevokeToken(context.Background(), issuer, "an id", time.Now().Add(time.Hour))
@@ -573,7 +576,7 @@ func TestRevoke_NamesTheIssuersThatThereAre(t *testing.T) {
 	require.ErrorContains(t, err, `"`+issuer+`"`)
 }
 
-// embedding is a user's checker that embeds a list.
+// embedding is a custom checker that embeds a list.
 type embedding struct {
 	*revoke.List
 	name string
@@ -586,7 +589,7 @@ func TestRevoke_AListThatIsEmbeddedKnowsItsIssuers(t *testing.T) {
 	require.ErrorIs(t, list.RevokeSubject(t.Context(), "", "alice"), revoke.ErrIssuer)
 }
 
-// An Auth whose New failed does not use the list.
+// If jwtauth.New fails, no Auth asks the list, so the issuer must not count as known.
 func TestRevoke_AnAuthThatWasNeverMadeHasNoIssuer(t *testing.T) {
 	list := newList(t, revoke.NewMemory())
 	_, err := jwtauth.New(keys.HS256(secret), jwtauth.WithIssuer("https://api.example.org"), jwtauth.WithMaxLifetime(15*24*time.Hour), jwtauth.WithRevocations(list))
@@ -595,8 +598,8 @@ func TestRevoke_AnAuthThatWasNeverMadeHasNoIssuer(t *testing.T) {
 	require.ErrorIs(t, list.RevokeSubject(t.Context(), "https://api.example.org", "alice"), revoke.ErrIssuer)
 }
 
-// Revocations of all tokens so far must also end tokens of issuers whose clocks are
-// ahead.
+// A revocation of all tokens issued so far must also reach tokens of an issuer whose clock
+// is ahead.
 func TestRevokeSubject_HitsTokensOfClocksThatAreAhead(t *testing.T) {
 	const other = "https://idp.example.com"
 	theirs := keys.HS256([]byte("fedcba9876543210fedcba9876543210"))
@@ -613,7 +616,7 @@ func TestRevokeSubject_HitsTokensOfClocksThatAreAhead(t *testing.T) {
 		issuer string
 		sign   keys.Source
 		ahead  time.Duration // how far the issuer's clock is ahead
-		stamps bool          // the issuer writes stamps of a list of its own
+		stamps bool          // whether the issuer has a list of its own, and so writes stamps
 		until  time.Duration // for how long after the revocation new tokens may be rejected
 	}{
 		"a trusted issuer whose clock is right":           {keys.HS256(secret), trusting(), other, theirs, 0, false, 6 * time.Second},
@@ -663,7 +666,8 @@ func TestRevokeSubject_HitsTokensOfClocksThatAreAhead(t *testing.T) {
 	}
 }
 
-// A trusted issuer could write a stamp in the far future.
+// A trusted issuer could write a stamp in the far future, which no revocation would reach.
+// So its stamps must be ignored.
 func TestRevoke_AStampOfATrustedIssuerCountsForNothing(t *testing.T) {
 	const other = "https://idp.example.com"
 	list := newList(t, revoke.NewMemory())
@@ -678,8 +682,8 @@ func TestRevoke_AStampOfATrustedIssuerCountsForNothing(t *testing.T) {
 	require.ErrorIs(t, verdict(auth, token), jwtauth.ErrRevoked)
 }
 
-// A type that embeds a list is as exact as the list: it issues and revokes within one
-// microsecond.
+// A checker that embeds a list must be as exact as the list, even if a token is revoked in
+// the microsecond in which it was issued.
 func TestList_ThatIsEmbeddedKeepsItsExactness(t *testing.T) {
 	clock := newClock()
 	banned := false
@@ -694,5 +698,5 @@ func TestList_ThatIsEmbeddedKeepsItsExactness(t *testing.T) {
 		require.NoError(t, verdict(auth, issue(t, auth, "demo", "alice")))
 	}
 	_, err = jwtauth.New(keys.HS256(secret), jwtauth.WithTTL(365*24*time.Hour), jwtauth.WithRevocations(banning{list, &banned}))
-	require.ErrorContains(t, err, "keeps revocations for", "its lifetime counts, too")
+	require.ErrorContains(t, err, "keeps revocations for", "the lifetime of the embedded list must count")
 }

@@ -17,7 +17,8 @@ import (
 	"github.com/joinednode/jwtauth/revoke"
 )
 
-// An entry may come again late, and older than the one that the list has.
+// A list may read an entry of an ID after a newer one of the same ID. The older entry must
+// lower neither the epoch nor the expiry.
 func TestList_ALateOlderEntryLowersNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newNetwork()
@@ -36,19 +37,19 @@ func TestList_ALateOlderEntryLowersNothing(t *testing.T) {
 			require.NoError(t, err)
 			return revoked
 		}
-		require.True(t, hits(), "the epoch of the latest counts")
+		require.True(t, hits(), "the latest epoch must count")
 
-		time.Sleep(5 * time.Hour) // the oldest has expired, and the table is replaced
+		time.Sleep(5 * time.Hour) // the oldest entry has expired; the next ones make the table be replaced
 		for i := range 200 {
 			require.NoError(t, list.RevokeSubject(t.Context(), issuer, fmt.Sprint(i)))
 		}
 		require.NoError(t, list.Sync(t.Context()))
-		require.True(t, hits(), "so does its expiry")
+		require.True(t, hits(), "the latest expiry must count")
 	})
 }
 
-// Readers may see a slot while it is filled in. The race detector makes the steps
-// interleave. A slot that is visible too early would revoke nothing.
+// A reader may look at a slot while it is filled in. If the slot were visible too early, it
+// would revoke nothing. The race detector makes the steps of readers and writers interleave.
 func TestList_WhatAReaderSeesOfAnEntryIsWhole(t *testing.T) {
 	list := newList(t, revoke.NewMemory())
 	const rounds, readers = 400, 3
@@ -62,11 +63,11 @@ func TestList_WhatAReaderSeesOfAnEntryIsWhole(t *testing.T) {
 			all.Go(func() {
 				for n := 0; n < 200; n++ {
 					if inner.Clear(marks) {
-						continue // not there yet
+						continue // the entry is not on the list yet
 					}
 					revoked, err := list.Revoked(context.Background(), claims)
 					if err != nil || !revoked {
-						t.Errorf("an entry that is there hits nothing: %v, %v", revoked, err)
+						t.Errorf("the entry is on the list, but Revoked returned %v, %v", revoked, err)
 					}
 					return
 				}
@@ -81,7 +82,8 @@ func TestList_WhatAReaderSeesOfAnEntryIsWhole(t *testing.T) {
 	}
 }
 
-// A machine without a battery-backed clock starts in 1970, and learns the time later.
+// A machine without a battery-backed clock starts in 1970, and learns the time later. Its
+// list must still drop expired entries.
 func TestList_ThatStartsIn1970DropsWhatHasExpired(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const many = 20_000
@@ -98,13 +100,13 @@ func TestList_ThatStartsIn1970DropsWhatHasExpired(t *testing.T) {
 			time.Sleep(25 * time.Hour)
 			require.NoError(t, list.Sync(t.Context()))
 		}
-		for i := range many { // the table is full, and is replaced
+		for i := range many { // fill the table, so that it is replaced
 			require.NoError(t, list.RevokeToken(t.Context(), issuer, fmt.Sprint("later ", i), time.Now().Add(time.Hour)))
 		}
 		require.Less(t, list.Status().Entries, many+many/2)
 		page, err := log.Since(t.Context(), "", 3*many)
 		require.NoError(t, err)
-		require.Len(t, page.Entries, many, "the log keeps what can still hit")
+		require.Len(t, page.Entries, many, "the log must keep entries whose tokens have not expired")
 	})
 }
 
@@ -121,7 +123,7 @@ func TestList_DropsNothingWhenAClockJumpsAhead(t *testing.T) {
 	c = claimsOf(t, auth, second)
 
 	clock.move(10 * 365 * 24 * time.Hour)
-	require.NoError(t, list.RevokeToken(t.Context(), c.Issuer, c.ID, c.ExpiresAt), "which has expired by this clock")
+	require.NoError(t, list.RevokeToken(t.Context(), c.Issuer, c.ID, c.ExpiresAt), "by this clock, the token has expired")
 	for i := range 1000 {
 		require.NoError(t, list.RevokeToken(t.Context(), issuer, fmt.Sprint(i), clock.read().Add(time.Hour)))
 	}
@@ -137,8 +139,8 @@ func TestList_DropsNothingWhenAClockJumpsAhead(t *testing.T) {
 	}
 }
 
-// Readers take no lock. While tables are replaced, they always find what is on the list,
-// and nothing else.
+// Readers take no lock. Even while tables are replaced, readers must find every entry that
+// is on the list, and nothing else.
 func TestList_AReaderMissesNoEntryWhileEntriesCome(t *testing.T) {
 	list := newList(t, revoke.NewMemory())
 	const entries = 20_000
@@ -153,11 +155,11 @@ func TestList_AReaderMissesNoEntryWhileEntriesCome(t *testing.T) {
 					}
 					id := rand.Int64N(n)
 					if revoked, _ := list.Revoked(context.Background(), jwtauth.Claims{Issuer: issuer, ID: fmt.Sprint(id)}); !revoked {
-						t.Error("missed", id)
+						t.Error("did not find the entry", id)
 						return
 					}
 					if revoked, _ := list.Revoked(context.Background(), jwtauth.Claims{Issuer: issuer, ID: fmt.Sprint("no ", id)}); revoked {
-						t.Error("found what was not there")
+						t.Error("found an entry that was never added")
 						return
 					}
 				}
@@ -173,7 +175,8 @@ func TestList_AReaderMissesNoEntryWhileEntriesCome(t *testing.T) {
 	group.Wait()
 }
 
-// Clear is asked first for cached tokens. It must never return true for a revoked one.
+// For a cached token, an Auth first calls Clear. Clear must never return true for a token
+// that is revoked.
 func TestList_NothingThatIsRevokedIsClear(t *testing.T) {
 	marksOf := func(l revocation.List, issuer string) revocation.Marks {
 		return l.Marks(issuer, "1", "s", "alice", "demo")
@@ -206,5 +209,5 @@ func TestList_NothingThatIsRevokedIsClear(t *testing.T) {
 		})
 	}
 	unread := inner(newList(t, newNetwork()))
-	require.False(t, unread.Clear(marksOf(unread, issuer)), "nothing is known yet")
+	require.False(t, unread.Clear(marksOf(unread, issuer)), "a list that has not read its log must not clear any token")
 }
