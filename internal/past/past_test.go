@@ -10,7 +10,7 @@ import (
 
 func TestClock(t *testing.T) {
 	const day, year = 24 * time.Hour, 365 * 24 * time.Hour
-	// step lets time pass, sets the wall clock forward or back, and reads the Clock.
+	// In each step, time passes, the wall clock is set forward or back, and the Clock is read.
 	type step struct {
 		pass, set time.Duration
 		behind    time.Duration // how far the result is behind the wall clock

@@ -7,9 +7,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Hashes are seeded, so a test cannot find two keys with one hash. Instead it changes the
-// key of an entry in place. If entries were found by their hash alone, one token could be
-// taken for another.
+// If entries were found by their hash alone, one token could be taken for another. Hashes
+// are seeded, so this test cannot find two keys with one hash. Instead, it changes the key
+// of an entry in place.
 func TestAKeyIsFoundByItsTextNotByItsHash(t *testing.T) {
 	c := New[int](1, 1<<20)
 	c.Put("a", 1, 0)
@@ -18,7 +18,7 @@ func TestAKeyIsFoundByItsTextNotByItsHash(t *testing.T) {
 	c.Delete("a")
 	c.Put("a", 2, 0)
 	require.Equal(t, 2, *c.Get("a"))
-	require.Equal(t, "b", c.shards[0].oldest.key, "it was neither deleted nor replaced")
+	require.Equal(t, "b", c.shards[0].oldest.key, "the changed entry must be neither deleted nor replaced")
 }
 
 func TestReadersWaitForNoLock(t *testing.T) {
@@ -30,8 +30,8 @@ func TestReadersWaitForNoLock(t *testing.T) {
 	require.Nil(t, c.Get("b"))
 }
 
-// Chains stay short if there is a head for each entry, and shards are even if each has
-// many entries. The table takes at most the 16 bytes per entry that Overhead counts.
+// Chains stay short if there is a head for each entry. Shards are filled evenly if each has
+// many entries. The heads take at most the 16 bytes per entry that Overhead counts.
 func TestShardsAndHeadsFitTheNumberOfEntries(t *testing.T) {
 	for entries, shards := range map[int]int{-1: 1, 0: 1, 1: 1, 2: 1, 3: 1, 255: 1, 256: 2, 511: 2, 512: 4, 8191: 32, 8192: 64, 1 << 20: 64, 1_000_000: 64} {
 		c := New[int](entries, 1<<20)
@@ -46,8 +46,8 @@ func TestShardsAndHeadsFitTheNumberOfEntries(t *testing.T) {
 	}
 }
 
-// With as many entries as heads, about a third of the heads stay empty if the bits that
-// choose the head are independent of those that choose the shard.
+// This cache has as many heads as entries. About a third of the heads stay empty if the bits
+// that choose a head are independent of the bits that choose a shard.
 func TestEntriesSpreadOverAllHeads(t *testing.T) {
 	const entries = 16384
 	c := New[int](entries, 1<<30)

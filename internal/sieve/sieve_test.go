@@ -16,10 +16,11 @@ import (
 	"github.com/joinednode/jwtauth/internal/sieve"
 )
 
-// plain is the cost of an entry without bytes of its own.
+// plain is what an entry costs by itself, in bytes. Its key and value cost nothing if Put is
+// called with 0 bytes.
 var plain = sieve.Overhead[int]()
 
-// room returns a limit for so many plain entries.
+// room returns the limit of a cache that holds this many entries of 0 bytes.
 func room(entries int) int { return entries * plain }
 
 func TestGetReturnsWhatWasPutLastUntilItIsDeleted(t *testing.T) {
@@ -43,7 +44,7 @@ func TestGetReturnsWhatWasPutLastUntilItIsDeleted(t *testing.T) {
 			}
 			old := c.Get("7")
 			c.Put("7", 77, 0)
-			require.Equal(t, 7, *old, "a value that was handed out stays what it was")
+			require.Equal(t, 7, *old, "a value that Get has returned must not change")
 			require.Equal(t, 77, *c.Get("7"))
 			for i, key := range keys {
 				if i%2 == 0 {
@@ -55,7 +56,7 @@ func TestGetReturnsWhatWasPutLastUntilItIsDeleted(t *testing.T) {
 				require.Equal(t, i%2 == 0, c.Get(key) == nil, key)
 			}
 			c.Put("", 1, 0)
-			require.Equal(t, 1, *c.Get(""), "an empty key is a key")
+			require.Equal(t, 1, *c.Get(""), "an empty key must work like any other")
 		})
 	}
 }
@@ -77,13 +78,13 @@ func TestAnEntryIsKeptIfItFitsIntoTheLimitAlone(t *testing.T) {
 			require.Equal(t, test.kept, c.Get("a") != nil)
 			c.Put("b", 2, test.bytes)
 			require.Equal(t, test.kept, c.Get("b") != nil)
-			require.Nil(t, c.Get("a"), "there is no room for two")
+			require.Nil(t, c.Get("a"), "there must be no room for two")
 		})
 	}
 }
 
-// An entry that is too large evicts only the old value of its key, which is no longer
-// right.
+// An entry that is too large must not be stored. It must only remove the old value of its
+// key, which is no longer right.
 func TestAnEntryThatIsTooLargeForgetsItsKeyAndNoOther(t *testing.T) {
 	c := sieve.New[int](3, room(3))
 	for _, key := range []string{"a", "b", "c"} {
@@ -97,7 +98,8 @@ func TestAnEntryThatIsTooLargeForgetsItsKeyAndNoOther(t *testing.T) {
 	require.Nil(t, c.Get("d"))
 }
 
-// A replaced entry releases its room before others are evicted.
+// Replacing an entry must first free the memory of the old value, so that no other entry is
+// evicted without need.
 func TestReplacingPushesOutNoMoreThanItNeeds(t *testing.T) {
 	c := sieve.New[int](3, room(3)+100)
 	for _, key := range []string{"a", "b", "c"} {
@@ -111,11 +113,11 @@ func TestReplacingPushesOutNoMoreThanItNeeds(t *testing.T) {
 		require.NotNil(t, c.Get(key), key)
 	}
 	c.Put("a", 4, plain+100)
-	require.Equal(t, 4, *c.Get("a"), "one of the others had to go")
+	require.Equal(t, 4, *c.Get("a"), "the larger value must be stored")
 	require.NotEqual(t, c.Get("b") == nil, c.Get("c") == nil)
 }
 
-// model implements SIEVE as in its paper, a queue and a hand, without regard for speed.
+// model implements SIEVE as the paper describes it, with a queue and a hand. It is slow.
 type model struct {
 	queue       []*item // oldest first
 	hand        *item
@@ -173,8 +175,8 @@ func (m *model) put(key string, value, cost int) {
 	m.size += cost
 }
 
-// A single shard must do the same as the model at every step. Reads mark entries, so the
-// test reads only some, in both.
+// A single shard must do the same as the model at every step. A read marks its entry, so the
+// test reads only some entries, and the same ones in both.
 func TestOneShardDoesWhatTheModelDoes(t *testing.T) {
 	for seed := range uint64(100) {
 		random := rand.New(rand.NewPCG(seed, 0))
@@ -220,9 +222,9 @@ func TestOneShardDoesWhatTheModelDoes(t *testing.T) {
 
 // A thousand tokens are in use while a million others come once. Between two reads of a
 // token 10,000 others come, and the cache has room for 4,000. A queue by age or by last
-// use would have evicted every token by then. SIEVE's hand passes each of the others once
-// and evicts it the next time, so all reads should hit. One in a hundred may miss, so
-// that the test allows other algorithms that are nearly as good.
+// use would have evicted every token by then. SIEVE's hand passes the tokens in use once,
+// and from then on meets only the others, so all reads should hit. The test lets one read
+// in a hundred miss, so that it allows other algorithms that are nearly as good.
 func TestEntriesReadOnceDoNotPushOutThoseInUse(t *testing.T) {
 	const hot, oneOffs, perRead = 1000, 1_000_000, 10
 	c := sieve.New[int](4000, room(4000))
@@ -248,8 +250,8 @@ func TestEntriesReadOnceDoNotPushOutThoseInUse(t *testing.T) {
 	require.GreaterOrEqual(t, hits*100, reads*99, "%d of %d reads hit", hits, reads)
 }
 
-// Entries that were in use must not stay for ever. Each generation is read, and then
-// never again. Ten generations are five times what there is room for.
+// Entries that were in use must not stay forever. Each entry is read once, and then never
+// again. The test puts five times as many entries as there is room for.
 func TestEntriesThatAreNoLongerReadGoInTheEnd(t *testing.T) {
 	c := sieve.New[int](1000, room(1000))
 	for i := range 5000 {
@@ -266,7 +268,7 @@ func TestEntriesThatAreNoLongerReadGoInTheEnd(t *testing.T) {
 			kept++
 		}
 	}
-	require.Greater(t, kept, 400, "the last ones stay, for the most part")
+	require.Greater(t, kept, 400, "many of the last entries must stay")
 }
 
 // heap returns the bytes in use on the heap.
@@ -281,8 +283,8 @@ func heap() int {
 // claims has about the size of a token's claims.
 type claims [31]uint64
 
-// The limit must hold in the heap, not only in the cache's accounting. The heap rounds
-// sizes up by less than an eighth, which the accounting leaves out.
+// The limit must hold for the heap, not only for what the cache counts. The heap rounds sizes
+// up by less than an eighth, which the cache does not count.
 func TestTheHeapStaysBelowTheLimitUnderAFlood(t *testing.T) {
 	const distinct, limit = 200_000, 8 << 20
 	key := func(i int) (string, int) {
@@ -313,11 +315,11 @@ func TestTheHeapStaysBelowTheLimitUnderAFlood(t *testing.T) {
 		}
 	}
 	require.LessOrEqual(t, kept, limit)
-	require.Greater(t, kept, limit*9/10, "it should use what it may")
+	require.Greater(t, kept, limit*9/10, "the cache must use most of its limit")
 }
 
-// A handler may hold a value for hours. That must not keep its former neighbours alive,
-// or theirs.
+// A handler may hold a value for hours. The value must not keep other entries alive that
+// were removed from the cache.
 func TestAValueInUseKeepsNoForgottenEntriesAlive(t *testing.T) {
 	const entries, bytes = 255, 4000 // in one shard
 	for name, order := range map[string]func(i int) int{
@@ -374,8 +376,8 @@ func during(write func(), read func() error) error {
 	return <-failed
 }
 
-// With one head for all, these keys are all in one chain, before and after those that
-// come and go.
+// This cache has one head, so all keys are in one chain. The keys that stay have neighbours
+// before and after them that come and go.
 func TestReadersAlwaysFindWhatStaysWhileItsNeighboursComeAndGo(t *testing.T) {
 	c := sieve.New[int](1, room(1000))
 	var stay []string
@@ -405,8 +407,8 @@ func TestReadersAlwaysFindWhatStaysWhileItsNeighboursComeAndGo(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// The same, but entries are evicted. Those that must stay are read before each Put, so
-// that the hand passes them.
+// In this test, the neighbours are evicted. The key that must stay is read before each Put,
+// so that the hand passes it.
 func TestReadersAlwaysFindWhatStaysWhileItsNeighboursArePushedOut(t *testing.T) {
 	c := sieve.New[int](1, room(6))
 	c.Put("stays", 1, 0)
@@ -417,14 +419,14 @@ func TestReadersAlwaysFindWhatStaysWhileItsNeighboursArePushedOut(t *testing.T) 
 		}
 	}, func() error {
 		if c.Get("stays") == nil {
-			return fmt.Errorf("it was not found")
+			return fmt.Errorf("the key that must stay was not found")
 		}
 		return nil
 	})
 	require.NoError(t, err)
 }
 
-// A reader always sees the old value or the new one, and never the old one after the new
+// A reader must always see the old value or the new one, and never the old one after the new
 // one.
 func TestReadersAlwaysFindAKeyThatIsReplaced(t *testing.T) {
 	c := sieve.New[int](1, room(1000))
@@ -455,9 +457,9 @@ func TestReadersAlwaysFindAKeyThatIsReplaced(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// Many goroutines put, delete and read the same few keys. Each value names its key. At
-// the end there must be room for exactly as much as in a new cache: then every byte was
-// counted in and out once.
+// Many goroutines put, delete and read the same few keys. Each value names its key. At the
+// end, there must be room for exactly as much as in a new cache. Otherwise, the size of an
+// entry was not added and subtracted exactly once.
 func TestManyGoroutinesMayFightOverTheSameKeys(t *testing.T) {
 	type owned struct{ key, again string }
 	cost := sieve.Overhead[owned]()

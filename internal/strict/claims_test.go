@@ -16,7 +16,7 @@ const (
 	folded       = "a claim that differs from a reserved one by case alone"
 )
 
-// claimsRefused are payloads that ReadClaims rejects, with the container in the claim
+// claimsRefused holds payloads that ReadClaims rejects if the container is in the claim
 // "container".
 var claimsRefused = append([]refusal{
 	{"no exp", `{}`, noExpiry},
@@ -92,7 +92,7 @@ func wrongTypesInClaims() (all []refusal) {
 		add("aud", value, badAudience)
 	}
 	add("aud", `["a" "b"]`, syntax)
-	add("aud", `["a"`, syntax) // exp becomes an element, and its colon is one too many
+	add("aud", `["a"`, syntax) // exp is read as the next element, so its colon is wrong
 	add("aud", `["a"}`, syntax)
 	add("aud", `["a\u00"]`, syntax)
 	add("aud", `["\ud800"]`, surrogate)
@@ -106,7 +106,7 @@ func TestReadClaimsRefusesPayloadsOfTwoMeanings(t *testing.T) {
 	}
 }
 
-// requireClaimsRefused also requires that no claims are returned.
+// requireClaimsRefused requires that ReadClaims returns the error want, and no claims.
 func requireClaimsRefused(t testing.TB, payload, containerClaim, want string) {
 	t.Helper()
 	got, err := strict.ReadClaims(payload, containerClaim)
@@ -173,11 +173,11 @@ func TestReadClaimsReadsWhatPayloadsSay(t *testing.T) {
 func TestAContainersClaimOfAnotherName(t *testing.T) {
 	got, err := strict.ReadClaims(`{"exp":1,"tenant":"A","container":{"x":[1]},"Container":null}`, "tenant")
 	require.NoError(t, err)
-	require.Equal(t, strict.Claims{ExpiresAt: at(1, 0), Container: "A"}, got, "container is free to be anything")
+	require.Equal(t, strict.Claims{ExpiresAt: at(1, 0), Container: "A"}, got, "the claim container may then hold anything")
 
 	got, err = strict.ReadClaims(`{"exp":1,"container":"A"}`, "tenant")
 	require.NoError(t, err)
-	require.Empty(t, got.Container, "container opens nothing")
+	require.Empty(t, got.Container, "the claim container must then be ignored")
 
 	for _, tc := range []refusal{
 		{"a tenant that is no string", `{"exp":1,"tenant":7}`, badContainer},

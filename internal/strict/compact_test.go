@@ -11,7 +11,7 @@ import (
 	"github.com/joinednode/jwtauth/internal/strict"
 )
 
-// limit is the largest token of most tests, in bytes.
+// limit is the size limit that most tests give to Parse, in bytes.
 const limit = 8 << 10
 
 // Errors that several tables expect.
@@ -24,13 +24,14 @@ const (
 	notCanonical = "a segment that is not canonical base64url"
 )
 
-// refusal is an input that must be rejected, and the error. The error is compared word
-// for word, so that no check can hide behind another.
+// refusal holds an input that must be rejected, and the exact error. With only a part of the
+// error, a test could pass because another check rejects the input.
 type refusal struct{ name, text, want string }
 
 func b64(text string) string { return base64.RawURLEncoding.EncodeToString([]byte(text)) }
 
-// token joins three parts to a compact JWS, well formed or not.
+// token encodes three parts, and joins them to a compact JWS. The parts need not be well
+// formed.
 func token(header, payload, signature string) string {
 	return b64(header) + "." + b64(payload) + "." + b64(signature)
 }
@@ -115,7 +116,7 @@ func TestParseRefusesWhatIsNoCompactToken(t *testing.T) {
 	}
 }
 
-// requireParseRefuses also requires that nothing is returned.
+// requireParseRefuses requires that Parse returns the error want, and no token.
 func requireParseRefuses(t testing.TB, token string, limit int, want string) {
 	t.Helper()
 	got, err := strict.Parse(token, limit)
@@ -195,9 +196,9 @@ func TestATokenHasNoSecondSpelling(t *testing.T) {
 	}
 }
 
-// requireOneSpelling requires that no other string decodes to the same bytes as an
-// accepted token. Encoding the decoded bytes again gives the token, and another last
-// character in a segment gives other bytes or an error.
+// requireOneSpelling requires that no other string decodes to the same bytes as an accepted
+// token. Encoding the decoded bytes must give the token again. Another last character in a
+// segment must give other bytes, or an error.
 func requireOneSpelling(t testing.TB, text string) {
 	t.Helper()
 	got, err := strict.Parse(text, len(text))
@@ -257,8 +258,8 @@ func TestGarbageCostsNoMemory(t *testing.T) {
 	}
 }
 
-// requireCheapRefusal limits how often and how much a rejection allocates, by numbers
-// that do not depend on the input.
+// requireCheapRefusal requires an error. For an input of any size, the rejection may cost at
+// most 4 allocations, and less than 64 KiB.
 func requireCheapRefusal(t *testing.T, read func() error) {
 	t.Helper()
 	var before, after runtime.MemStats

@@ -36,7 +36,7 @@ func requireAgreementOnClaims(t testing.TB, payload string) {
 			require.Zero(t, got)
 			continue
 		}
-		// A fraction of a second is a float64, whose last digit is not exact.
+		// A fraction of a second is read as a float64, whose last digit is not exact.
 		require.WithinDuration(t, want.ExpiresAt, got.ExpiresAt, time.Nanosecond)
 		require.WithinDuration(t, want.NotBefore, got.NotBefore, time.Nanosecond)
 		require.WithinDuration(t, want.IssuedAt, got.IssuedAt, time.Nanosecond)
@@ -45,8 +45,8 @@ func requireAgreementOnClaims(t testing.TB, payload string) {
 	}
 }
 
-// requireVerdict also requires that an error is one of the fixed strings, and so repeats
-// nothing of the input.
+// requireVerdict requires an error if and only if ok is false. The error must be one of the
+// fixed strings, so that it repeats nothing of the input.
 func requireVerdict(t testing.TB, ok bool, err error, input string) {
 	t.Helper()
 	if ok {
@@ -57,7 +57,7 @@ func requireVerdict(t testing.TB, ok bool, err error, input string) {
 	require.Contains(t, reasons, err.Error())
 }
 
-// reasons are all possible errors.
+// reasons holds all errors that package strict may return.
 var reasons = func() (all []string) {
 	all = append(all, tooLong)
 	for _, table := range [][]refusal{compactRefused, objectRefused, headerRefused, claimsRefused} {
@@ -69,7 +69,8 @@ var reasons = func() (all []string) {
 	return slices.Compact(all)
 }()
 
-// headers and payloads return the JSON of the tables, good and bad.
+// headers and payloads return all headers and payloads of the tables, the rejected ones
+// included.
 func headers() (all []string) {
 	for _, tc := range headerAccepted {
 		all = append(all, tc.text)
@@ -153,8 +154,8 @@ func FuzzReadClaims(f *testing.F) {
 // marker stands for a secret. It is valid base64url, and a valid name.
 const marker = "MarkerOfWhatMustNotBeRepeated"
 
-// TestNoRefusalRepeatsItsInput puts the marker into every place of every input that the
-// tables reject.
+// This test inserts the marker at many positions of each input that the tables reject. No
+// error may contain the marker.
 func TestNoRefusalRepeatsItsInput(t *testing.T) {
 	requireSilence := func(err error) {
 		t.Helper()
@@ -185,8 +186,8 @@ func TestNoRefusalRepeatsItsInput(t *testing.T) {
 	requireParseRefuses(t, marker, 1, tooLong)
 }
 
-// everywhere calls read with every input of a table, unchanged and with the marker in
-// every place, except where there are too many places.
+// everywhere calls read with every input of a table: unchanged, and with the marker inserted
+// at each position up to 200.
 func everywhere(table []refusal, read func(text string)) {
 	for _, tc := range table {
 		read(tc.text)

@@ -22,8 +22,8 @@ const (
 	notFinite = "a number that is not finite"
 )
 
-// objectRefused are inputs that Object, the header's reader and the claims' reader must
-// all reject. None contains a registered name.
+// objectRefused holds inputs that Object, the reader of headers and the reader of claims
+// must all reject. No input contains a registered name.
 var objectRefused = append([]refusal{
 	{"nothing", "", notObject},
 	{"white space", " \t\r\n", notObject},
@@ -176,7 +176,7 @@ var objectRefused = append([]refusal{
 	{"UTF-16", "{\x00}\x00\xff\xfe", notUTF8},
 }, badNumbers()...)
 
-// badNumbers returns objects with a bad number in places where any value is allowed.
+// badNumbers returns objects with a bad number in a place where any value is allowed.
 func badNumbers() (all []refusal) {
 	for _, text := range []string{
 		"01", "00", "-01", "-", "--1", "+1", ".5", "-.5", "1.", "1.e1", "1.2.3", "1e", "1e+", "1e-", "1E", "1e1.5", "1e1e1", "1e+-1",

@@ -106,8 +106,8 @@ func referenceString(members map[string]json.RawMessage, name string, to *string
 	return !there || raw[0] == '"' && json.Unmarshal(raw, to) == nil
 }
 
-// referenceTime counts in nanoseconds with a big number, since an int64 has no room for
-// the 8000 years that a token may name. It truncates the rest.
+// referenceTime reads a time, truncated to nanoseconds. It computes with a big number,
+// because an int64 cannot hold the nanoseconds until the year 9999.
 func referenceTime(text string, to *time.Time) bool {
 	f, err := strconv.ParseFloat(text, 64)
 	if err != nil || text[0] == '-' || f > float64(time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC).Unix()) {
@@ -135,7 +135,9 @@ func referenceObject(text string) bool {
 	return strings.HasPrefix(strings.TrimLeft(text, " \t\r\n"), "{") && judgeValue(d, 0)
 }
 
-// judgeValue reads one value of valid JSON, at most depth objects and arrays deep.
+// judgeValue reads one value of valid JSON, and reports whether it is acceptable: no name
+// stands twice in an object, every number is finite, and the nesting is at most 64 deep.
+// depth is the number of objects and arrays around the value.
 func judgeValue(d *json.Decoder, depth int) bool {
 	token, err := d.Token()
 	if err != nil {
@@ -167,10 +169,10 @@ func judgeValue(d *json.Decoder, depth int) bool {
 
 var escapes = regexp.MustCompile(`\\(?:u[0-9a-fA-F]{4}|[^u])`)
 
-// hasLoneSurrogate reports whether valid JSON has a lone surrogate. In valid JSON a
-// backslash is only in strings.
+// hasLoneSurrogate reports whether valid JSON has an escaped lone surrogate. It searches the
+// whole text, because in valid JSON a backslash occurs only in strings.
 func hasLoneSurrogate(text string) bool {
-	endOfHigh := -1 // the end of a high surrogate that needs a low one
+	endOfHigh := -1 // where a high surrogate ends, if the last escape is one, or -1
 	for _, at := range escapes.FindAllStringIndex(text, -1) {
 		var unit uint64
 		if at[1]-at[0] == 6 {
@@ -189,7 +191,7 @@ func hasLoneSurrogate(text string) bool {
 	return endOfHigh >= 0
 }
 
-// These are the structs into which a user of encoding/json could decode.
+// headerFields and claimFields are structs into which a user of encoding/json could decode.
 var (
 	headerFields = structOf("alg", "kid", "typ", "cty", "crit", "b64", "zip")
 	claimFields  = map[string]reflect.Type{

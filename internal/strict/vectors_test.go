@@ -79,7 +79,7 @@ func TestReadClaimsReadsThePublishedClaims(t *testing.T) {
 // joe is the payload of RFC 7515, appendices A.1 to A.3 and A.5 to A.7.
 const joe = "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ"
 
-// vectorsRefused are published examples that are not signed compact tokens.
+// vectorsRefused returns published examples that are not signed compact tokens.
 func vectorsRefused(t testing.TB) []refusal {
 	signature := map[string]string{}
 	for _, v := range vectors(t) {

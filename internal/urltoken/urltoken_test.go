@@ -37,8 +37,8 @@ func TestCut_LeavesNoTokenInAnyCopyOfTheURL(t *testing.T) {
 			cut := urltoken.Find(r, names).Cut(r)
 			require.Equal(t, c.kept, cut.URL.RawQuery)
 			require.NotContains(t, cut.Form, "token")
-			require.Equal(t, before.URL, r.URL, "the caller's request stays as it is")
-			require.Equal(t, c.query, urltoken.Query(cut), "further in it is still found")
+			require.Equal(t, before.URL, r.URL, "the caller's request must not change")
+			require.Equal(t, c.query, urltoken.Query(cut), "an inner middleware must still find the token")
 			require.Equal(t, c.query, urltoken.Sent(cut).URL.RawQuery)
 			if c.kept != c.query {
 				for _, verb := range []string{"%v", "%+v", "%#v", "%s"} {
@@ -61,8 +61,8 @@ func TestQuery_OfARequestThatAHandlerMakesIsItsOwn(t *testing.T) {
 	require.Empty(t, urltoken.Query(clone))
 	forged := httptest.NewRequest("GET", "/", nil)
 	forged.URL.RawFragment = cut.URL.RawFragment
-	require.Empty(t, urltoken.Query(forged), "the mark alone is nothing")
-	require.Equal(t, "token=x&a=1", urltoken.Query(cut), "and the request itself keeps its own")
+	require.Empty(t, urltoken.Query(forged), "a client that sends the mark must not get a query with it")
+	require.Equal(t, "token=x&a=1", urltoken.Query(cut), "the request that was cut must keep its own query")
 }
 
 func TestFind_LooksIntoEveryCopy(t *testing.T) {
