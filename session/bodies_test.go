@@ -159,10 +159,10 @@ func TestWithSimpleJWTBodies_EachKindIsVerifiedByItsOwnAuth(t *testing.T) {
 		handler.ServeHTTP(w, httptest.NewRequest("POST", "/verify/", strings.NewReader(object("token", token))))
 		return w.Code
 	}
-	require.Equal(t, 200, verify(pair.AccessToken), "one that no refresh token could be")
+	require.Equal(t, 200, verify(pair.AccessToken), "the Auth of refresh tokens could not read this token")
 	require.Equal(t, 200, verify(pair.RefreshToken))
 	f.fault = outage()
-	require.Equal(t, 503, verify(pair.RefreshToken), "an outage, after which it is as good as before")
+	require.Equal(t, 503, verify(pair.RefreshToken), "an outage of the refresh keys must not make the token invalid")
 	require.Equal(t, 200, verify(pair.AccessToken))
 }
 

@@ -56,7 +56,7 @@ func TestWithCookies_RefusesWhatCannotWork(t *testing.T) {
 		require.NoError(t, err, path)
 	}
 	_, err := session.New(keys.HS256(secret), session.NewMemory(), only, session.WithoutAccess(), session.WithCookies(session.Cookies{Path: "/auth/"}))
-	require.NoError(t, err, "there is no access token to be found")
+	require.NoError(t, err, "without access tokens, no extractor needs to find them")
 }
 
 func TestWithCookies_ATrustedOriginIsComparedAsBrowsersWriteIt(t *testing.T) {
@@ -121,7 +121,7 @@ func TestWithCookies_AMissingRefreshCookieIsLoggedOnce(t *testing.T) {
 	p := s.browser(t).login(t, "alice")
 	other := s.browser(t)
 	require.Equal(t, 401, other.post(t, "refresh", "").status)
-	require.Empty(t, log.String(), "a browser without a session is no mistake")
+	require.Empty(t, log.String(), "a browser without a session must not be logged")
 	for range 3 {
 		require.Equal(t, 401, other.post(t, "refresh", "", "Cookie", session.SessionCookie+"="+p.cookies[session.SessionCookie].Value).status)
 	}
@@ -137,7 +137,7 @@ func TestWithCookies_TheyHaveAllThatKeepsThem(t *testing.T) {
 	require.Equal(t, "no-store", p.header.Get("Cache-Control"))
 	access, refresh := p.cookies[session.AccessCookie], p.cookies[session.RefreshCookie]
 	require.Len(t, p.header["Set-Cookie"], 3)
-	require.Equal(t, "__Host-access="+access.Value+"; Path=/; Max-Age=1209600; HttpOnly; Secure; SameSite=Lax", access.Raw, "longer than the token, so that an expired one is refused as such")
+	require.Equal(t, "__Host-access="+access.Value+"; Path=/; Max-Age=1209600; HttpOnly; Secure; SameSite=Lax", access.Raw, "the cookie must outlive its token, so that an expired token is rejected as expired")
 	require.Equal(t, "__Host-session="+p.cookies[session.SessionCookie].Value+"; Path=/; Max-Age=1209600; HttpOnly; Secure; SameSite=Lax", p.cookies[session.SessionCookie].Raw)
 	require.Equal(t, "__Secure-refresh="+refresh.Value+"; Path=/auth/cookie/; Max-Age=1209600; HttpOnly; Secure; SameSite=Lax", refresh.Raw)
 }
@@ -147,7 +147,7 @@ func TestWithCookies_ABrowserLivesByThem(t *testing.T) {
 	b := s.browser(t)
 	require.Equal(t, 401, b.call(t).status)
 	first := b.login(t, "alice")
-	require.Equal(t, []string{session.AccessCookie, session.SessionCookie}, b.has(t, "/api/me"), "the refresh token goes to its endpoints alone")
+	require.Equal(t, []string{session.AccessCookie, session.SessionCookie}, b.has(t, "/api/me"), "the refresh token must be sent only to its endpoints")
 	require.Equal(t, []string{session.RefreshCookie, session.AccessCookie, session.SessionCookie}, b.has(t, cookiePath+"refresh/"))
 	answer := b.call(t)
 	require.Equal(t, "alice", answer.body)
@@ -195,9 +195,9 @@ func TestWithCookies_TokensInBodiesAreNothingToTheHandler(t *testing.T) {
 		require.Contains(t, p.body, "not_authenticated", endpoint)
 	}
 	_, err = s.Refresh(t.Context(), pair.RefreshToken)
-	require.NoError(t, err, "it was not ended either")
+	require.NoError(t, err, "the session must not have ended")
 
-	// Nor do they replace the cookie's token.
+	// A token in the body must not replace the token of the cookie either.
 	b := s.browser(t)
 	b.login(t, "bob")
 	require.Equal(t, 204, b.post(t, "logout", `{"refresh_token":"`+pair.RefreshToken+`"}`).status)
@@ -255,7 +255,7 @@ func TestWithCookies_OtherOriginsCannotUseThem(t *testing.T) {
 			want(200, b.post(t, "verify", ""))
 			want(200, b.post(t, "refresh", ""))
 			want(200, b.send(t, "POST", "/api/pay", ""))
-			require.Equal(t, 200, b.call(t).status, "a GET changes nothing, and CORS keeps its answer")
+			require.Equal(t, 200, b.call(t).status, "a GET must be allowed: it changes nothing, and CORS hides the response")
 			want(200, b.send(t, "POST", "/api/pay", "{}", "Content-Type", "text/plain"))
 			want(204, b.post(t, "logout", `{"everywhere":true}`))
 		})
@@ -271,7 +271,7 @@ func TestWithCookies_OtherTokensAreNothingToTheHandler(t *testing.T) {
 	require.Contains(t, b.send(t, "GET", cookiePath+"sessions/", "", "Authorization", "Bearer "+bob.AccessToken).body, `"current":true`)
 	require.Equal(t, 401, s.browser(t).post(t, "verify", "", "Authorization", "Bearer "+bob.AccessToken).status)
 	require.Equal(t, 401, s.browser(t).post(t, "verify?token="+bob.AccessToken, "").status)
-	require.Equal(t, 401, s.browser(t).send(t, "GET", "/api/me?token="+bob.AccessToken, "").status, "a link could log its victim in as another user")
+	require.Equal(t, 401, s.browser(t).send(t, "GET", "/api/me?token="+bob.AccessToken, "").status, "a token in the URL must be ignored: a link could log its victim in as another user")
 	require.Equal(t, 204, b.post(t, "logout", "", "Authorization", "Bearer "+bob.AccessToken).status)
 	all, err := s.Sessions(t.Context(), "bob")
 	require.NoError(t, err)
@@ -293,24 +293,24 @@ func TestWithCookies_ARefreshCookieOfAnotherSessionIsNone(t *testing.T) {
 	}
 	own := []string{session.AccessCookie, session.SessionCookie, session.RefreshCookie}
 	p := s.browser(t).post(t, "refresh", "", "Cookie", tossed)
-	require.Equal(t, 401, p.status, "no user is logged in as another")
+	require.Equal(t, 401, p.status, "a browser without a session must not be logged in as mallory")
 	require.Empty(t, p.cookies)
 
 	alice := s.browser(t).login(t, "alice")
 	p = s.browser(t).post(t, "refresh", "", "Cookie", tossed+"; "+sent(alice, own...))
-	require.Equal(t, 200, p.status, "nor kept out")
+	require.Equal(t, 200, p.status, "the cookie of another session must not keep alice out")
 	require.Equal(t, alice.cookies[session.SessionCookie].Value, p.cookies[session.SessionCookie].Value)
 	require.Equal(t, 200, s.browser(t).post(t, "refresh", "", "Cookie", strings.Repeat(session.RefreshCookie+"=x.y.z; ", 7)+sent(p, own...)).status)
 	for _, n := range []int{8, 100} {
 		p = s.browser(t).post(t, "refresh", "", "Cookie", strings.Repeat(tossed+"; ", n)+sent(p, own...))
-		require.Equal(t, 200, p.status, "%d cookies of another session do not hide the right one", n)
+		require.Equal(t, 200, p.status, "%d cookies of another session must not hide the right one", n)
 	}
 	require.Equal(t, 204, s.browser(t).post(t, "logout", "", "Cookie", tossed+"; "+sent(p, own...)).status)
 	_, err := s.Refresh(t.Context(), mallory.Value)
-	require.NoError(t, err, "which was not ended")
+	require.NoError(t, err, "mallory's session must not have ended")
 
-	// The latest refresh token of a session counts. The path was changed, and the old
-	// cookie remained.
+	// If the path of the cookies was changed, a browser also sends the old refresh cookie.
+	// The latest refresh token of the session must count.
 	carol := s.browser(t)
 	first := carol.login(t, "carol")
 	s.clock.advance(settled)
@@ -320,8 +320,8 @@ func TestWithCookies_ARefreshCookieOfAnotherSessionIsNone(t *testing.T) {
 	p = s.browser(t).post(t, "refresh", "", "Cookie", sent(first, session.RefreshCookie)+"; "+sent(next, own...))
 	require.Equal(t, 200, p.status, p.body)
 	s.clock.advance(late)
-	require.Equal(t, 200, s.browser(t).post(t, "refresh", "", "Cookie", sent(next, own...)).status, "the latest was used: it is not skipped, as by the first")
-	require.Equal(t, 401, s.browser(t).post(t, "refresh", "", "Cookie", sent(p, session.RefreshCookie)).status, "without the cookie that names the session")
+	require.Equal(t, 200, s.browser(t).post(t, "refresh", "", "Cookie", sent(next, own...)).status, "the latest token must have been used: the older one would have skipped it")
+	require.Equal(t, 401, s.browser(t).post(t, "refresh", "", "Cookie", sent(p, session.RefreshCookie)).status, "the cookie that names the session is missing")
 }
 
 func TestWithCookies_TheyAreDeletedByLogoutAndTheftAlone(t *testing.T) {
@@ -367,7 +367,7 @@ func TestWithCookies_TheyAreDeletedByLogoutAndTheftAlone(t *testing.T) {
 		for _, body := range []string{`{"everywhere":true}`, `{"session_id":"ABCDEFGHIJKLMNOPQRSTUVWXYZ"}`} {
 			p := s.browser(t).post(t, "logout", body, "Cookie", cookies)
 			require.Equal(t, 401, p.status)
-			require.Empty(t, p.cookies, "else they would believe it")
+			require.Empty(t, p.cookies, "without its cookies, the client would believe that it is logged out")
 		}
 	})
 	t.Run("a logout after the session has ended", func(t *testing.T) {
@@ -392,7 +392,7 @@ func TestWithCookies_TheyAreDeletedByLogoutAndTheftAlone(t *testing.T) {
 		require.Equal(t, 401, p.status)
 		require.Contains(t, p.body, "reused")
 		p.takenAway(t)
-		require.Equal(t, 401, b.call(t).status, "and so has the right one")
+		require.Equal(t, 401, b.call(t).status, "the access token of the legitimate client must be rejected, too")
 	})
 	t.Run("not a refresh that is refused", func(t *testing.T) {
 		s := newSite(t)
@@ -417,7 +417,7 @@ func TestWithCookies_TheyAreDeletedByLogoutAndTheftAlone(t *testing.T) {
 		s.faults.fault = outage()
 		p = b.post(t, "logout", "")
 		require.Equal(t, 503, p.status)
-		require.Empty(t, p.cookies, "who was told to try again needs them")
+		require.Empty(t, p.cookies, "a client that is told to try again needs its cookies")
 		s.faults.fault = nil
 		require.Equal(t, 204, b.post(t, "logout", "").status)
 	})
@@ -456,19 +456,19 @@ func TestWithCookies_ATokenThatBrowsersWouldDropIsALastingErrorBeforeAnythingCha
 		p := b.post(t, endpoint, `{"email":"alice","password":"right"}`)
 		require.Equal(t, 500, p.status, endpoint)
 		require.Contains(t, p.body, `"code":"server_error"`, endpoint)
-		require.Empty(t, p.header.Get("Retry-After"), "to try again does not help")
+		require.Empty(t, p.header.Get("Retry-After"), "trying again would not help")
 		require.Equal(t, "no-store", p.header.Get("Cache-Control"))
 		require.Empty(t, p.cookies, endpoint)
 	}
 	require.Contains(t, log.String(), "the largest claim is roles with 3502 bytes")
 	_, err := s.Login(t.Context(), "alice")
-	require.ErrorIs(t, err, jwtauth.ErrUnavailable, "a program that denies with it logs no client out")
+	require.ErrorIs(t, err, jwtauth.ErrUnavailable, "a program that passes this error to Deny must not log its client out")
 	all, err := s.Sessions(t.Context(), "alice")
 	require.NoError(t, err)
-	require.Len(t, all, 1, "nor is there a session without a client")
+	require.Len(t, all, 1, "there must be no new session, since no client has its tokens")
 	s.clock.advance(late)
 	size = 1
-	require.Equal(t, 200, b.post(t, "refresh", "").status, "it was not rotated")
+	require.Equal(t, 200, b.post(t, "refresh", "").status, "the refresh token must not have rotated")
 
 	w := httptest.NewRecorder()
 	require.ErrorContains(t, s.SetCookies(w, session.Pair{AccessToken: strings.Repeat("x", 4096)}), "browsers keep 4096 at most")
@@ -478,14 +478,14 @@ func TestWithCookies_ATokenThatBrowsersWouldDropIsALastingErrorBeforeAnythingCha
 func TestWithCookies_WithoutOneKindOfToken(t *testing.T) {
 	b := newSite(t, session.WithoutRefresh()).browser(t)
 	p := b.login(t, "alice")
-	require.Equal(t, -1, p.cookies[session.RefreshCookie].MaxAge, "of a session before")
+	require.Equal(t, -1, p.cookies[session.RefreshCookie].MaxAge, "the refresh cookie of an earlier session must be deleted")
 	require.Equal(t, 200, b.call(t).status)
 	require.Equal(t, 404, b.post(t, "refresh", "").status)
 	require.Equal(t, 204, b.post(t, "logout", "").status)
 	require.Equal(t, 401, b.call(t).status)
 
 	p = newSite(t, session.WithoutAccess()).browser(t).login(t, "alice")
-	require.NotContains(t, p.cookies, session.AccessCookie, "which another service sets")
+	require.NotContains(t, p.cookies, session.AccessCookie, "the access cookie belongs to another service")
 	require.Len(t, p.cookies, 2)
 }
 
@@ -541,11 +541,11 @@ func TestJSONHandler_ClientsOfBothKindsLiveOnOneManager(t *testing.T) {
 	require.NoError(t, json.Unmarshal([]byte(answer.body), &pair))
 	require.NotEmpty(t, pair.RefreshToken)
 
-	// The Authorization field comes first.
+	// The Authorization field is read before the cookies.
 	bob, err := s.Login(t.Context(), "bob")
 	require.NoError(t, err)
 	require.Equal(t, "bob", b.send(t, "GET", "/api/me", "", "Authorization", "Bearer "+bob.AccessToken).body)
-	require.Equal(t, 401, b.send(t, "GET", "/api/me", "", "Authorization", "Bearer nonsense").status, "and decides, good or bad")
+	require.Equal(t, 401, b.send(t, "GET", "/api/me", "", "Authorization", "Bearer nonsense").status, "a bad token in the field must not be replaced by the cookie")
 	require.Equal(t, 200, b.send(t, "POST", "/api/pay", "", "Authorization", "Bearer "+bob.AccessToken, "Sec-Fetch-Site", "cross-site").status)
 	all, err := s.Sessions(t.Context(), "alice")
 	require.NoError(t, err)
@@ -574,7 +574,7 @@ func TestUntilBrowserCloses_HoldsForEveryCookieOfTheSession(t *testing.T) {
 		}
 		pair, err := s.Login(t.Context(), "alice", opts...)
 		require.NoError(t, err)
-		for range 3 { // each token hands it on, also one that is given again
+		for range 3 { // each token must pass it on, even a token that is given again
 			w := httptest.NewRecorder()
 			require.NoError(t, s.SetCookies(w, pair))
 			requireBrief(brief, w.Result().Cookies())
@@ -612,7 +612,7 @@ func TestWithCookies_OfEmbeddedPagesArePartitioned(t *testing.T) {
 	}
 	b.login(t, "alice")
 	b.fields = http.Header{"Sec-Fetch-Site": {"cross-site"}, "Origin": {"https://evil.example"}}
-	require.Equal(t, 403, b.post(t, "refresh", "").status, "SameSite is not what protects")
+	require.Equal(t, 403, b.post(t, "refresh", "").status, "the protection must not depend on SameSite")
 	require.Equal(t, 403, b.send(t, "POST", "/api/pay", "").status)
 }
 
@@ -627,15 +627,15 @@ func TestWithCookies_ALoginEndsTheFormerSessionOfTheBrowser(t *testing.T) {
 	other.login(t, "alice")
 	former := b.login(t, "alice")
 	b.login(t, "bob")
-	require.Equal(t, 1, live(s, "alice"), "another browser's session goes on")
+	require.Equal(t, 1, live(s, "alice"), "the session of another browser must go on")
 	require.Equal(t, 1, live(s, "bob"))
 	require.Equal(t, 200, other.call(t).status)
 	require.Equal(t, 401, s.browser(t).send(t, "GET", "/api/me", "", "Cookie", session.AccessCookie+"="+former.cookies[session.AccessCookie].Value).status)
 	b.post(t, "create", `{"email":"bob","password":"wrong"}`)
-	require.Equal(t, 200, b.call(t).status, "a login that fails ends nothing")
+	require.Equal(t, 200, b.call(t).status, "a login that fails must not end a session")
 
 	s.faults.fault = &fault{call: "Revoke"}
-	require.Equal(t, "alice", func() string { b.login(t, "alice"); return b.call(t).body }(), "nor does an outage keep the new one out")
+	require.Equal(t, "alice", func() string { b.login(t, "alice"); return b.call(t).body }(), "an outage of Revoke must not prevent the new login")
 
 	s = newSite(t, session.WithCookies(session.Cookies{Path: cookiePath, KeepFormer: true}))
 	b = s.browser(t)

@@ -14,7 +14,7 @@ import (
 	"github.com/joinednode/jwtauth/session"
 )
 
-// must keeps the examples short. A program would handle the error.
+// must returns the value, and panics if there is an error. A program would handle the error.
 func must[T any](value T, err error) T {
 	if err != nil {
 		panic(err)
@@ -22,7 +22,7 @@ func must[T any](value T, err error) T {
 	return value
 }
 
-// exampleManager returns a Manager with a clock that the example moves.
+// exampleManager returns a Manager, and a function that moves its clock forward.
 func exampleManager(opts ...session.Option) (m *session.Manager, pass func(time.Duration)) {
 	now := time.Date(2026, time.March, 14, 12, 0, 0, 0, time.UTC)
 	opts = append([]session.Option{session.WithClock(func() time.Time { return now }), session.WithLogger(quiet)}, opts...)
@@ -132,11 +132,11 @@ func ExampleManager_Sessions() {
 	// a laptop 12:00PM 2026-03-28
 }
 
-// A login by other means than a password ends with WritePair, too.
+// A login without a password can end with WritePair.
 func ExampleManager_WritePair() {
 	m, _ := exampleManager()
 	byCode := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		// ... the code that was sent by SMS is right
+		// ... after checking the code that was sent by SMS:
 		pair, err := m.Login(r.Context(), "alice")
 		if err != nil {
 			m.Auth().Deny(w, r, err)

@@ -56,7 +56,7 @@ func TestExpireAccess_ClientsRefreshAndGetNewClaims(t *testing.T) {
 	r.role = "admin"
 	require.NoError(t, m.ExpireAccess(t.Context(), "alice"))
 	for name, old := range map[string]session.Pair{"phone": phone, "laptop": laptop} {
-		// Once more from the cache.
+		// The token must be rejected again, whatever the cache holds.
 		require.ErrorIs(t, accessError(m, old.AccessToken), jwtauth.ErrExpired, name)
 		require.ErrorIs(t, accessError(m, old.AccessToken), jwtauth.ErrExpired, name)
 		denial := httptest.NewRecorder()
@@ -68,8 +68,8 @@ func TestExpireAccess_ClientsRefreshAndGetNewClaims(t *testing.T) {
 		require.Equal(t, "admin", roleOf(t, m, next.AccessToken), name)
 		require.Equal(t, old.SessionID, next.SessionID)
 	}
-	require.Equal(t, "member", roleOf(t, m, bob.AccessToken), "another subject")
-	require.NoError(t, accessError(m, apart), "a token that belongs to no session")
+	require.Equal(t, "member", roleOf(t, m, bob.AccessToken), "a token of another subject must stay valid")
+	require.NoError(t, accessError(m, apart), "a token that belongs to no session must stay valid")
 	all, err := m.Sessions(t.Context(), "alice")
 	require.NoError(t, err)
 	require.Len(t, all, 2)
@@ -83,7 +83,8 @@ func requestBy(access string) *http.Request {
 	return r
 }
 
-// A refresh reads the old role, and signs the token after the role has changed.
+// A refresh reads the old role, and signs the token after the role has changed. The token
+// must be expired.
 func TestExpireAccess_ReachesATokenWhoseClaimsWereReadBefore(t *testing.T) {
 	r := &roles{role: "member"}
 	m := newManager(t, session.WithClaims(r.claims))
@@ -97,8 +98,9 @@ func TestExpireAccess_ReachesATokenWhoseClaimsWereReadBefore(t *testing.T) {
 	require.Equal(t, "admin", roleOf(t, m, refresh(t, m, late.RefreshToken).AccessToken))
 }
 
-// One process rejects an access token, and its client refreshes with another process that
-// has not read the log since. A client that is rejected twice would log out.
+// One process rejects an access token, and the client refreshes with another process, which
+// has not read the log since. The new token must be accepted: many clients log out if their
+// token is rejected twice.
 func TestExpireAccess_ARefreshWithAnotherProcessIsEnough(t *testing.T) {
 	for name, after := range map[string]time.Duration{
 		"just after the login":                        time.Second,
@@ -154,7 +156,7 @@ func TestExpireAccess_ManyRefreshesDoNotQueueBehindALogThatHangs(t *testing.T) {
 		f.fault = hanging("Since")
 		ctx, cancel := context.WithCancel(t.Context())
 		var follower, all sync.WaitGroup
-		follower.Go(func() { _ = list.Sync(ctx) }) // as Run does, and with more patience
+		follower.Go(func() { _ = list.Sync(ctx) }) // reads the log, as Run does, and waits longer than a refresh
 		synctest.Wait()
 		before := time.Now()
 		for _, pair := range pairs {
@@ -165,7 +167,7 @@ func TestExpireAccess_ManyRefreshesDoNotQueueBehindALogThatHangs(t *testing.T) {
 		}
 		all.Wait()
 		require.LessOrEqual(t, time.Since(before), time.Second)
-		require.NoError(t, list.Status().Err, "only the callers gave up")
+		require.NoError(t, list.Status().Err, "a refresh that stops waiting must not stop the reading")
 		cancel()
 		follower.Wait()
 	})

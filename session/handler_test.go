@@ -98,9 +98,9 @@ func TestHandler_TheCallbackSeesAllThatWasSent(t *testing.T) {
 	require.Equal(t, json.Number("12345678901234567890"), own.Big)
 	require.Error(t, seen.Decode(&struct {
 		OTP int `json:"otp"`
-	}{}), "a field of another type is an error of the caller's")
+	}{}), "Decode must return an error for a field of another type")
 
-	// Decode would confuse each of these with a known field.
+	// encoding/json would read each of these names as that of a known field.
 	for _, body := range []string{`{"Email":"x"}`, `{"email":"x","PASSWORD":"y"}`, `{"u\u017fername":"x"}`} {
 		seen = session.Credentials{}
 		require.Equal(t, 400, a.call(t, "POST", "/auth/jwt/create/", body).status, body)
@@ -135,7 +135,7 @@ func TestHandler_WrongCredentialsAreOneAnswerWhateverWasWrong(t *testing.T) {
 			require.Equal(t, first, a.call(t, "POST", "/auth/jwt/create/", body, "Authorization", "Bearer garbage"))
 		})
 	}
-	require.Empty(t, a.logs.String(), "what clients get wrong is not logged")
+	require.Empty(t, a.logs.String(), "wrong credentials must not be logged")
 }
 
 func TestHandler_ALoginThatCannotBeDecidedIs503(t *testing.T) {
@@ -172,7 +172,7 @@ func TestHandler_ALoginThatCannotBeDecidedIs503(t *testing.T) {
 			got := a.call(t, "POST", "/auth/jwt/create/", aliceLogin)
 			got.failed(t, 503, "unavailable", "")
 			require.NotContains(t, got.body, "database")
-			require.Contains(t, a.logs.String(), `"level":"ERROR"`, "the pager knows why")
+			require.Contains(t, a.logs.String(), `"level":"ERROR"`, "the reason must be logged as an error")
 		})
 	}
 }
@@ -349,8 +349,8 @@ func mounted(pattern string, handler http.Handler) http.Handler {
 	return mux
 }
 
-// forged returns tokens that are not authentic as a token of the wanted kind. Some are
-// made from a token of a live session.
+// forged returns tokens that must not be accepted as a token of the wanted kind. Some are
+// made from a token of the live session of p.
 func forged(t *testing.T, a *api, p session.Pair, wanted string) map[string]string {
 	t.Helper()
 	right := p.AccessToken
@@ -434,7 +434,7 @@ func TestHandler_AClientWithoutAnAuthenticTokenLearnsNothing(t *testing.T) {
 	require.Equal(t, 200, a.refresh(t, p.RefreshToken).status)
 }
 
-// The signature is correct, so the client may be told that it has mixed the two up.
+// These tokens are correctly signed, so the response may say that their type is wrong.
 func TestHandler_NoKindOfTokenPassesForAnother(t *testing.T) {
 	a := newAPI(t)
 	p := a.login(t, aliceLogin)
@@ -539,7 +539,7 @@ func TestHandler_ARefreshThatIsRejectedSaysWhy(t *testing.T) {
 		first := a.login(t, aliceLogin)
 		a.clock.advance(settled)
 		second := a.refresh(t, first.RefreshToken).pair(t)
-		a.clock.advance(15 * time.Second) // 10 of these seconds are for clocks that differ
+		a.clock.advance(15 * time.Second) // 10 s of this is the allowed clock skew
 		again := a.refresh(t, first.RefreshToken).pair(t)
 		require.Equal(t, decode(t, second.RefreshToken), decode(t, again.RefreshToken), "the same successor")
 		a.clock.advance(16 * time.Second)
@@ -586,7 +586,7 @@ func TestHandler_LogoutEndsWhatItNames(t *testing.T) {
 		body          string
 		byRefresh     bool
 		mine, second  bool // whether the sessions are still live
-		everywhereToo bool // whether a retry with the dead tokens is rejected
+		everywhereToo bool // whether a retry with the same token, now revoked, is rejected
 	}{
 		"by access token":                           {body: ``, second: true},
 		"by access token, with an empty object":     {body: `{}`, second: true},
@@ -620,7 +620,7 @@ func TestHandler_LogoutEndsWhatItNames(t *testing.T) {
 
 			again := a.call(t, "POST", "/auth/jwt/logout/", body, fields...)
 			if c.everywhereToo {
-				// The token is dead. It may still end its own session.
+				// The token has been revoked. It could still end its own session, but no other.
 				again.failed(t, 401, "token_not_valid", "revoked")
 			} else {
 				require.Equal(t, 204, again.status, again.body)
@@ -661,14 +661,14 @@ func TestHandler_AnExpiredAccessTokenEndsItsOwnSessionAndNoOther(t *testing.T) {
 	p, other = a.refresh(t, p.RefreshToken).pair(t), a.refresh(t, other.RefreshToken).pair(t)
 	a.clock.advance(session.DefaultAccessTTL)
 
-	for range 2 { // the second time the session has already ended
+	for range 2 { // the second time, the session has already ended
 		require.Equal(t, 204, a.call(t, "POST", "/auth/jwt/logout/", "", bearer(p.AccessToken)...).status)
 	}
 	a.refresh(t, p.RefreshToken).failed(t, 401, "token_not_valid", "revoked")
 	other = a.refresh(t, other.RefreshToken).pair(t)
 
 	a.clock.advance(session.DefaultRefreshTTL + clocksApart)
-	require.Equal(t, 204, a.call(t, "POST", "/auth/jwt/logout/", "", bearer(other.AccessToken)...).status, "its session has expired, too")
+	require.Equal(t, 204, a.call(t, "POST", "/auth/jwt/logout/", "", bearer(other.AccessToken)...).status, "an access token whose session has expired must be accepted for logout")
 	a.call(t, "POST", "/auth/jwt/logout/", object("refresh_token", other.RefreshToken)).failed(t, 401, "token_not_valid", "expired")
 }
 
@@ -739,7 +739,8 @@ func TestHandler_ATokenThatOnlyTheListRevokedEndsItsOwnSessionAndNoOther(t *test
 	}
 }
 
-// Another issuer, which is trusted for calls, uses a subject and a session of ours.
+// A trusted issuer issues tokens that name a subject and a session of ours. They must be
+// accepted for calls, but must not list or end our sessions.
 func TestHandler_ATrustedIssuerHasNoBusinessWithSessions(t *testing.T) {
 	theirs := keys.HS256([]byte("fedcba9876543210fedcba9876543210"))
 	a := newAPI(t, session.WithAccess(jwtauth.WithIssuer("https://api.example.com"), jwtauth.WithTrustedIssuer("https://id.example.com", theirs)))
@@ -750,7 +751,7 @@ func TestHandler_ATrustedIssuerHasNoBusinessWithSessions(t *testing.T) {
 	require.NoError(t, err)
 	token, err := other.Issue("", jwtauth.Subject(claims.Subject), jwtauth.SessionID(claims.SessionID))
 	require.NoError(t, err)
-	require.Equal(t, 200, a.me(t, token).status, "it is good for calls")
+	require.Equal(t, 200, a.me(t, token).status, "the token must be accepted for calls")
 	require.Equal(t, 401, a.call(t, "GET", "/auth/jwt/sessions/", "", bearer(token)...).status)
 	for _, body := range []string{"", `{"everywhere":true}`, object("session_id", claims.SessionID)} {
 		require.Equal(t, 401, a.call(t, "POST", "/auth/jwt/logout/", body, bearer(token)...).status, body)
@@ -834,7 +835,7 @@ func TestHandler_SessionsListsTheCallersOwn(t *testing.T) {
 	phone = a.refresh(t, phone.RefreshToken).pair(t)
 	all = list(laptop.AccessToken)
 	require.Len(t, all, 2)
-	require.Equal(t, phoneID, all[0].ID, "the one that was used last comes first")
+	require.Equal(t, phoneID, all[0].ID, "the session that was used last must come first")
 	require.False(t, all[0].Current)
 	require.WithinDuration(t, start, all[0].Created, time.Millisecond)
 	require.WithinDuration(t, start.Add(2*time.Minute), all[0].LastUsed, time.Millisecond)
@@ -851,7 +852,7 @@ func TestHandler_SessionsListsTheCallersOwn(t *testing.T) {
 	other.clock.set(a.clock.now())
 	got := other.call(t, "GET", "/auth/jwt/sessions/", "", bearer(laptop.AccessToken)...)
 	require.Equal(t, 200, got.status)
-	require.JSONEq(t, `{"sessions":[]}`, got.body, "a store that has lost them, and not null")
+	require.JSONEq(t, `{"sessions":[]}`, got.body, "a store that has lost the sessions must give an empty list, not null")
 }
 
 func TestHandler_SessionsIsForHEADToo(t *testing.T) {
@@ -878,8 +879,8 @@ func TestHandler_AnOutageIs503AndLogsNoClientOut(t *testing.T) {
 			require.NotContains(t, got.body, errOutage.Error())
 		})
 	}
-	require.Equal(t, 4, strings.Count(a.logs.String(), errOutage.Error()), "each is logged once:\n%s", a.logs)
-	require.Equal(t, 200, a.me(t, p.AccessToken).status, "what needs no store goes on")
+	require.Equal(t, 4, strings.Count(a.logs.String(), errOutage.Error()), "each outage must be logged once:\n%s", a.logs)
+	require.Equal(t, 200, a.me(t, p.AccessToken).status, "a call that needs no store must be allowed")
 
 	t.Run("logout, which may be tried again", func(t *testing.T) {
 		a.call(t, "POST", "/auth/jwt/logout/", "", bearer(second.AccessToken)...).failed(t, 503, "unavailable", "")
@@ -927,7 +928,7 @@ func TestHandler_ALogoutEverywhereThatFailsMayBeTriedAgain(t *testing.T) {
 			status := logoutOf(t, m, `{"everywhere":true}`, mine.AccessToken)
 			if f.fault.fired {
 				require.Equal(t, 503, status, "%s %d", call, skip)
-				if call != "Append" && call != "Revoke" || skip < 2 { // otherwise its own session, the last one, is half ended
+				if call != "Append" && call != "Revoke" || skip < 2 { // otherwise its own session, which ends last, is left half ended
 					status = logoutOf(t, m, `{"everywhere":true}`, mine.AccessToken)
 					require.Equal(t, 204, status, "%s %d, again", call, skip)
 				} else {
@@ -962,7 +963,8 @@ func TestHandler_LogoutEndsTheTokensOfASessionThatTheStoreHasLost(t *testing.T) 
 	}
 }
 
-// A client may send a token of a session that was logged out again and again.
+// After a logout, a client may send the token again and again. The log must not grow each
+// time.
 func TestHandler_ALogoutByADeadTokenDoesNotGrowTheLog(t *testing.T) {
 	log := revoke.NewMemory()
 	clock := newClock()
@@ -1102,7 +1104,7 @@ func TestWritePair_AnswersAsALoginDoes(t *testing.T) {
 	a.live(t, p, true)
 }
 
-// brokenWriter is the response to a client that is gone.
+// brokenWriter is the ResponseWriter of a client that has hung up.
 type brokenWriter struct{ http.ResponseWriter }
 
 func (brokenWriter) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }

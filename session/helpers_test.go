@@ -34,8 +34,8 @@ import (
 // secret is the key of every test that is not about keys.
 var secret = []byte("0123456789abcdef0123456789abcdef")
 
-// start is the first time of every clock. It is not a whole second, since a session's
-// times are truncated to microseconds and its ends to seconds.
+// start is the time at which each clock starts. It is not a whole second, so that the tests
+// notice which times are truncated to seconds.
 var start = time.Date(2026, time.March, 14, 15, 9, 26, 535897_000, time.UTC)
 
 // clock is a clock that stands still until it is moved.
@@ -79,7 +79,7 @@ func newManagerOver(t testing.TB, store session.Store, opts ...session.Option) *
 	return m
 }
 
-// quiet is a logger for tests that cause outages and thefts.
+// quiet is a logger that discards everything, for tests that cause outages and thefts.
 var quiet = slog.New(slog.DiscardHandler)
 
 // payload holds the claims that the tests read.
@@ -117,7 +117,7 @@ func (r *recorder) report(e session.Event) {
 	r.events = append(r.events, e)
 }
 
-// take returns the events since the last call.
+// take returns the events since the previous call of take or kinds.
 func (r *recorder) take() []session.Event {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -126,7 +126,7 @@ func (r *recorder) take() []session.Event {
 	return events
 }
 
-// kinds returns the kinds of the events since the last call of take or kinds.
+// kinds returns the kinds of the events since the previous call of take or kinds.
 func (r *recorder) kinds() []session.EventKind {
 	var kinds []session.EventKind
 	for _, e := range r.take() {
@@ -135,11 +135,11 @@ func (r *recorder) kinds() []session.EventKind {
 	return kinds
 }
 
-// fault describes how the calls of one name fail.
+// fault describes how the calls of one method fail.
 type fault struct {
 	call  string // such as "Advance", or everything
 	skip  int    // how many calls succeed first
-	after bool   // the call takes effect nevertheless
+	after bool   // the call takes effect before it fails
 	hangs bool   // the call returns only when its context ends
 	lasts bool   // all calls fail until the fault is removed; otherwise only one
 	err   error  // errOutage if nil
@@ -158,15 +158,15 @@ func (f *fault) error() error {
 	return errOutage
 }
 
-// outage returns a fault of every call, until it is removed.
+// outage returns a fault that makes every call fail until it is removed.
 func outage() *fault { return &fault{call: everything, lasts: true} }
 
-// hanging returns a fault that makes calls hang, until it is removed.
+// hanging returns a fault that makes calls of this name hang until it is removed.
 func hanging(call string) *fault { return &fault{call: call, hangs: true, lasts: true} }
 
-// faulty fakes what a Manager depends on: a store, a revocation log, keys and a callback,
-// which all fail as its fault says. It is the only fake of a session.Store, except that
-// of the simulated fleet. Set its fields only while no call is under way.
+// faulty fakes what a Manager depends on: a store, a revocation log, keys and a callback.
+// All of them fail as the fault says. Apart from fleetStore, it is the only fake of a
+// session.Store. Set its fields only while no call is under way.
 type faulty struct {
 	fault *fault // nil for no fault
 
@@ -190,7 +190,7 @@ func newFaulty() *faulty {
 	}
 }
 
-// call runs do, and fails before or after it if the fault is due.
+// call runs do. If the fault is due, call returns its error, and may not run do at all.
 func (f *faulty) call(ctx context.Context, name string, do func() error) error {
 	f.mu.Lock()
 	f.calls[name]++
@@ -207,7 +207,7 @@ func (f *faulty) call(ctx context.Context, name string, do func() error) error {
 	return err
 }
 
-// due returns the fault of a call, or nil.
+// due returns the fault if a call of this name must fail now, otherwise nil.
 func (f *faulty) due(name string) *fault {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -238,8 +238,8 @@ func (f *faulty) try(ctx context.Context, due *fault, do func() error) error {
 	return due.error()
 }
 
-// faultyStore, faultyLog and faultyKeys are three interfaces of a faulty. Their methods
-// have names in common.
+// faultyStore, faultyLog and faultyKeys make a faulty serve as a store, a log and a key
+// source. They are three types, because a store and a log both have a method Purge.
 type (
 	faultyStore struct{ f *faulty }
 	faultyLog   struct{ f *faulty }
@@ -307,7 +307,7 @@ type faultySigner struct {
 	key ed25519.PrivateKey
 }
 
-// newSigner returns a key whose private part is elsewhere, as in a KMS.
+// newSigner returns a key that signs with a faultySigner, like a key in a KMS.
 func (f *faulty) newSigner() keys.Key {
 	return keys.Signer(faultySigner{f, ed25519.NewKeyFromSeed(secret)})
 }
@@ -324,8 +324,8 @@ func (f *faulty) claims(ctx context.Context, _ session.Session) (string, []jwtau
 	return "", nil, f.call(ctx, "Claims", func() error { return nil })
 }
 
-// newList returns a list over a log that it follows only by List.Sync. A revoke.Memory
-// behind a wrapper is like any shared log.
+// newList returns a list that has read the log. Its Run is never called, so it reads a
+// shared log again only with Sync. A revoke.Memory behind a wrapper is such a log.
 func newList(t testing.TB, log revoke.Store, now func() time.Time) *revoke.List {
 	t.Helper()
 	list, err := revoke.New(log, revoke.WithClock(now), revoke.WithStaleness(7*24*time.Hour), revoke.WithMaxLifetime(session.DefaultRefreshTTL))
@@ -353,8 +353,8 @@ const (
 	bobLogin   = `{"email":"` + bobEmail + `","password":"` + bobPassword + `"}`
 )
 
-// checkUser is the callback of most tests. Its errors differ, so that a test notices a
-// response that reveals one.
+// checkUser is the callback that authenticates users in most tests. It returns different
+// errors, so that a test notices a response that reveals one.
 func checkUser(r *http.Request, c session.Credentials) (string, []session.LoginOption, error) {
 	label := []session.LoginOption{session.Label(r.UserAgent())}
 	switch {
@@ -372,8 +372,7 @@ func checkUser(r *http.Request, c session.Credentials) (string, []session.LoginO
 
 type authenticate = func(*http.Request, session.Credentials) (string, []session.LoginOption, error)
 
-// api is a service on a real port. The tests search its responses and logs for what must
-// not be there.
+// api is a service on a real port. Its responses and its log are searched for secrets.
 type api struct {
 	*session.Manager
 	clock *clock
@@ -415,7 +414,7 @@ func newAPIWith(t *testing.T, store session.Store, check authenticate, opts ...s
 	return a
 }
 
-// logBuffer is a log that several goroutines write.
+// logBuffer keeps what a logger writes. It is safe for concurrent use.
 type logBuffer struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -433,15 +432,15 @@ func (b *logBuffer) String() string {
 	return b.buf.String()
 }
 
-// known returns the tokens that were given out.
+// known returns the tokens that the service has given out.
 func (a *api) known() []string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return slices.Clone(a.tokens)
 }
 
-// lookThrough fails if a text contains a user's secret, a token, or a token's signature
-// or payload.
+// lookThrough fails if text contains the email or password of a user, or the payload or
+// signature of a token.
 func (a *api) lookThrough(t testing.TB, what, text string, tokens []string) {
 	t.Helper()
 	secrets := []string{aliceEmail, bobEmail, alicePassword, bobPassword, wrongPassword, "mail.invalid", "hunter2-one-time"}
@@ -463,8 +462,8 @@ type apiAnswer struct {
 	body   string
 }
 
-// call sends a request with header fields given as names and values. A body is
-// application/json, unless they say otherwise.
+// call sends a request. fields holds the names and values of header fields in turn. The
+// type of a body is application/json, unless fields has another Content-Type.
 func (a *api) call(t testing.TB, method, path, body string, fields ...string) apiAnswer {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, a.url+path, strings.NewReader(body))
@@ -542,7 +541,8 @@ func (r apiAnswer) failed(t testing.TB, status int, code, reason string) {
 	require.Equal(t, reason != "", strings.Contains(r.body, `"reason"`))
 }
 
-// pair returns the pair of a 200, whose fields must have exactly these names.
+// pair returns the pair in the body. It requires status 200, and a body with exactly the
+// fields of a pair.
 func (r apiAnswer) pair(t testing.TB) session.Pair {
 	t.Helper()
 	require.Equal(t, http.StatusOK, r.status, r.body)
@@ -596,7 +596,7 @@ func (a *api) live(t testing.TB, p session.Pair, want bool) {
 		a.refresh(t, p.RefreshToken).failed(t, 401, "token_not_valid", "revoked")
 		return
 	}
-	// A refresh would replace the pair's token.
+	// The refresh token is not tried, because a refresh might replace it.
 	listed, err := a.Sessions(t.Context(), decode(t, p.AccessToken).Subject)
 	require.NoError(t, err)
 	require.True(t, slices.ContainsFunc(listed, func(s session.Session) bool { return s.ID == decode(t, p.AccessToken).SessionID }))
@@ -666,7 +666,7 @@ func newSite(t *testing.T, opts ...session.Option) *site {
 		return c.Email, nil, nil
 	}
 	mux := http.NewServeMux()
-	// like behind a proxy that removes the prefix
+	// as behind a proxy that removes the prefix
 	mux.Handle(cookiePath, http.StripPrefix("/auth/cookie", s.Handler(anyone)))
 	mux.Handle("/auth/jwt/", s.JSONHandler(anyone))
 	mux.Handle("/api/", s.Require(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -747,7 +747,7 @@ func (b *browser) has(t *testing.T, path string) (names []string) {
 	return names
 }
 
-// takenAway requires that a response deleted all cookies, each with its path.
+// takenAway requires that a response deletes all three cookies, each with its own path.
 func (p page) takenAway(t *testing.T) {
 	t.Helper()
 	require.Len(t, p.cookies, 3)
@@ -757,21 +757,23 @@ func (p page) takenAway(t *testing.T) {
 		require.Equal(t, path, c.Path)
 		require.Equal(t, -1, c.MaxAge)
 		require.Empty(t, c.Value)
-		require.True(t, c.Secure, "browsers take nothing else for such a name")
+		require.True(t, c.Secure, "browsers ignore a cookie with such a name unless it is Secure")
 	}
 }
 
-// late is after how long a token no longer counts as retried, whatever clock measures it.
+// late is a time after which a token that was replaced no longer counts as retried. Its
+// successor is then replaced, or the token counts as stolen.
 const late = session.DefaultGrace + 11*time.Second
 
-// settled is after how long a token that was given out rotates.
+// settled is the time after which the current refresh token rotates. Before that, the same
+// token is given again.
 const settled = session.DefaultGrace + 20*time.Second
 
-// clocksApart is for how much longer a session counts as live when it is ended, since
-// another process may think so.
+// clocksApart is how long an expired session can still be logged out. By the clock of
+// another process, it may not have expired yet.
 const clocksApart = 10 * time.Second
 
-// scene is one session of alice, for scenarios.
+// scene holds a Manager with its fakes, and one session of alice.
 type scene struct {
 	*testing.T
 	*clock
@@ -799,7 +801,7 @@ func (s *scene) manager(list *revoke.List, opts ...session.Option) *session.Mana
 	}, opts...)...)
 }
 
-// login logs in, and waits until the first token rotates.
+// login logs alice in, and lets time pass until her first token would rotate.
 func (s *scene) login() session.Pair {
 	s.Helper()
 	pair, err := s.m.Login(s.Context(), "alice")
@@ -809,17 +811,17 @@ func (s *scene) login() session.Pair {
 	return pair
 }
 
-// refreshes requires that a refresh succeeds with this event.
+// refreshes requires that a refresh succeeds, and causes exactly this event.
 func (s *scene) refreshes(p session.Pair, want session.EventKind) session.Pair {
 	s.Helper()
 	pair, err := s.m.Refresh(s.Context(), p.RefreshToken)
 	require.NoError(s, err)
 	assert.Equal(s, []session.EventKind{want}, s.kinds())
-	assert.True(s, lives(s.Context(), s.m, pair.AccessToken), "the new access token is accepted")
+	assert.True(s, lives(s.Context(), s.m, pair.AccessToken), "the new access token must be accepted")
 	return pair
 }
 
-// fails requires that a refresh fails.
+// fails requires that a refresh fails with this error, and causes exactly these events.
 func (s *scene) fails(p session.Pair, want error, events ...session.EventKind) {
 	s.Helper()
 	pair, err := s.m.Refresh(s.Context(), p.RefreshToken)
@@ -834,10 +836,10 @@ func (s *scene) ended(pairs ...session.Pair) {
 	for _, p := range pairs {
 		_, err := s.m.Refresh(s.Context(), p.RefreshToken)
 		require.ErrorIs(s, err, jwtauth.ErrRevoked)
-		require.NotErrorIs(s, err, session.ErrReused, "only the call that ends a session says so")
-		assert.False(s, lives(s.Context(), s.m, p.AccessToken), "an access token of an ended session")
+		require.NotErrorIs(s, err, session.ErrReused, "only the call that ends the session may return ErrReused")
+		assert.False(s, lives(s.Context(), s.m, p.AccessToken), "an access token of an ended session must be rejected")
 	}
-	assert.Empty(s, s.take(), "nothing happens to what has ended")
+	assert.Empty(s, s.take(), "an ended session must cause no event")
 }
 
 func (s *scene) alike(a, b session.Pair) {
@@ -845,7 +847,8 @@ func (s *scene) alike(a, b session.Pair) {
 	assert.Equal(s, decode(s, a.RefreshToken), decode(s, b.RefreshToken), "the chain must not fork")
 }
 
-// putBack runs fn, and then restores the store.
+// putBack runs fn, and then puts the session back to its state before fn, as if the store
+// were restored from a backup.
 func (s *scene) putBack(id string, fn func()) {
 	s.Helper()
 	backup, found, err := s.faults.store.Get(s.Context(), "alice", id)
@@ -856,7 +859,7 @@ func (s *scene) putBack(id string, fn func()) {
 	require.NoError(s, s.faults.store.Create(s.Context(), backup))
 }
 
-// managerWithFaults returns a Manager whose keys and callback also fail.
+// managerWithFaults returns a Manager whose keys and WithClaims callback can fail, too.
 func (s *scene) managerWithFaults() *session.Manager {
 	s.Helper()
 	m, err := session.New(faultyKeys{s.faults}, faultyStore{s.faults}, session.WithClock(s.now), session.WithEvents(s.report),

@@ -18,7 +18,7 @@ func TestMemory_IsAStore(t *testing.T) {
 	jwtauthtest.TestSessionStore(t, func(*testing.T) session.Store { return session.NewMemory() })
 }
 
-// kept are those of some pairs whose session a store still has, ended or not.
+// kept returns how many sessions of these pairs the store still has, live or ended.
 func kept(t *testing.T, store session.Store, pairs []session.Pair) (n int) {
 	t.Helper()
 	for _, pair := range pairs {
@@ -31,7 +31,7 @@ func kept(t *testing.T, store session.Store, pairs []session.Pair) (n int) {
 	return n
 }
 
-// logins are so many sessions, each of a subject of its own.
+// logins starts n sessions, each of another subject, and returns their pairs.
 func logins(t *testing.T, m *session.Manager, n int) (pairs []session.Pair) {
 	t.Helper()
 	for i := range n {
@@ -55,7 +55,7 @@ func TestMemory_ThatIsFullTakesNoMoreUntilSomeExpire(t *testing.T) {
 		}
 		require.Equal(t, limit, kept(t, store, pairs))
 
-		// Those that are there go on, a whole day of it.
+		// The sessions in the store go on for a whole day.
 		for range 48 {
 			for i := range pairs {
 				next, err := m.Refresh(t.Context(), pairs[i].RefreshToken)
@@ -66,7 +66,7 @@ func TestMemory_ThatIsFullTakesNoMoreUntilSomeExpire(t *testing.T) {
 			require.ErrorIs(t, err, jwtauth.ErrUnavailable)
 			time.Sleep(30 * time.Minute)
 		}
-		// A logout makes room, and ends nothing but itself.
+		// A logout makes room, and ends no other session.
 		require.NoError(t, m.Logout(t.Context(), pairs[0].Subject, pairs[0].SessionID))
 		_, err := m.Login(t.Context(), "dave")
 		require.NoError(t, err)
@@ -77,10 +77,10 @@ func TestMemory_ThatIsFullTakesNoMoreUntilSomeExpire(t *testing.T) {
 
 		pairs[1], err = m.Refresh(t.Context(), pairs[1].RefreshToken)
 		require.NoError(t, err)
-		time.Sleep(31 * time.Minute) // all but this one and dave's have expired
+		time.Sleep(31 * time.Minute) // all sessions except this one and dave's have expired
 		logins(t, m, limit-2)
 		_, err = m.Login(t.Context(), "dave")
-		require.ErrorIs(t, err, jwtauth.ErrUnavailable, "it is full again")
+		require.ErrorIs(t, err, jwtauth.ErrUnavailable, "the store must be full again")
 		_, err = m.Refresh(t.Context(), pairs[1].RefreshToken)
 		require.NoError(t, err)
 		require.Equal(t, 1, kept(t, store, pairs))
@@ -96,9 +96,9 @@ func TestMemory_DeletesWhatHasExpiredAsItGrows(t *testing.T) {
 			all = append(all, logins(t, m, 1000)...)
 			time.Sleep(time.Hour + time.Second)
 		}
-		require.LessOrEqual(t, kept(t, store, all), 2000, "each login takes some of those before it out")
+		require.LessOrEqual(t, kept(t, store, all), 2000, "each login must delete some expired sessions")
 		last := logins(t, m, 1000)
-		require.Equal(t, len(last), kept(t, store, last), "what is live stays")
+		require.Equal(t, len(last), kept(t, store, last), "live sessions must stay")
 	})
 }
 
@@ -184,7 +184,8 @@ func TestMemory_NoSubjectCrowdsOutOthers(t *testing.T) {
 	}
 }
 
-// What was logged out first makes room first, and what is live stays.
+// Sessions that were logged out must make room, the earliest logout first. Live sessions
+// must stay.
 func TestMemory_ThatIsFullForgetsWhatWasLoggedOut(t *testing.T) {
 	const limit = 100
 	store := session.NewMemoryOf(limit)
@@ -195,8 +196,8 @@ func TestMemory_ThatIsFullForgetsWhatWasLoggedOut(t *testing.T) {
 	}
 	for i := range 60 {
 		login(t, m, fmt.Sprint("another ", i))
-		require.Equal(t, 59-i, kept(t, store, pairs[:60]), "of those that were logged out")
-		require.Equal(t, 59-i, kept(t, store, pairs[i+1:60]), "the first ones are gone")
+		require.Equal(t, 59-i, kept(t, store, pairs[:60]), "each login must delete one session that was logged out")
+		require.Equal(t, 59-i, kept(t, store, pairs[i+1:60]), "the earliest logout must be deleted first")
 	}
 	require.Equal(t, 40, kept(t, store, pairs[60:]))
 	_, err := m.Login(t.Context(), "one more")

@@ -4,10 +4,9 @@
 // TestManager_AgreesWithAModel compares each response of two Managers with a model of
 // what the package comment promises.
 //
-// The TestRefresh_ simulations have realistic clients and thieves: pages without a lock,
-// phones that lose responses and sleep, networks that deliver late and in any order,
-// processes whose clocks differ, and stores that fail, take effect afterwards, or are
-// restored from a backup.
+// The TestRefresh_ simulations are more realistic. Their pages take no lock, and their
+// phones sleep and lose responses. Networks deliver late and in any order. The clocks of
+// processes differ. Stores fail, take effect late, or are restored from a backup.
 
 package session_test
 
@@ -35,9 +34,8 @@ import (
 	"github.com/joinednode/jwtauth/session"
 )
 
-// TestManager_AgreesWithAModel lets clients, thieves, networks, clocks and outages do to
-// two Managers what a seed decides. It compares each response with a model of what the
-// package comment promises.
+// In this test, a seed decides what clients, thieves, networks, clocks and outages do to two
+// Managers. Each response is compared with a model of what the package comment promises.
 func TestManager_AgreesWithAModel(t *testing.T) {
 	seeds, steps := 400, 180
 	if testing.Short() {
@@ -58,7 +56,7 @@ func TestManager_AgreesWithAModel(t *testing.T) {
 	for _, kind := range []string{
 		"refresh", "retried", "recovered", "reused", "expired", "ended", "outage", "lost", "late", "two tabs", "race", "thief served", "gone", "logout", "logout of all",
 	} {
-		assert.Greater(t, met[kind], seeds/10, "the model must meet what it is about: %s", kind)
+		assert.Greater(t, met[kind], seeds/10, "the simulation must meet this case more often: %s", kind)
 	}
 }
 
@@ -88,9 +86,9 @@ type rules struct{ access, idle, age time.Duration }
 type chain struct {
 	id, subject string
 	generation  int64
-	prev        int64             // the generation that it replaced
-	window      time.Time         // when it was made, or last given again late
-	given       map[int64]payload // what was given out, by generation
+	prev        int64             // the generation that the current one replaced
+	window      time.Time         // when the current generation was made, or last given again late
+	given       map[int64]payload // the refresh tokens that were given out, by generation
 	access      []string          // the last access tokens
 	rotated     time.Time         // the latest time of any clock at a rotation
 	expires     time.Time
@@ -100,10 +98,10 @@ type chain struct {
 	doubtful bool // an attempt to end it failed, and may have ended it
 	robbed   bool // a thief has used a token of it
 	ends     int  // the number of events about its end
-	fouled   bool // an outage met its end, so an event may be missing
+	fouled   bool // an outage disturbed an attempt to end it, so an event may be missing
 }
 
-// device is a right client. Its tabs share what it stores.
+// device is a legitimate client. Its tabs share what it stores.
 type device struct {
 	subject string
 	chain   *chain // nil before its login
@@ -159,29 +157,29 @@ func (w *world) say(format string, args ...any) {
 	w.trace = append(w.trace, fmt.Sprintf("%s (%v) ", w.wall.now().Format("02T15:04:05.000000"), w.real)+fmt.Sprintf(format, args...))
 }
 
-// chance returns true once in n times.
+// chance returns true with a probability of 1 in n.
 func (w *world) chance(n int) bool { return w.IntN(n) == 0 }
 
-// advancedTo follows the store, since a response may be lost or become an error on its
-// way.
+// advancedTo updates the model after each step of the store. Responses do not suffice for
+// that, since a fault can turn a step that took effect into an error.
 func (w *world) advancedTo(next session.Session) {
 	c := w.chainOf(next.ID)
 	c.window = next.Given
-	if next.Generation == c.generation { // given again, late
+	if next.Generation == c.generation { // the current token is given again late
 		require.Equal(w, c.prev, next.Prev)
 		return
 	}
-	require.Equal(w, c.generation+1, next.Generation, "a generation is replaced once, by the next")
+	require.Equal(w, c.generation+1, next.Generation, "a generation must be replaced only once, by the next one")
 	c.generation, c.prev = next.Generation, next.Prev
 }
 
 func (w *world) chainOf(id string) *chain {
 	i := slices.IndexFunc(w.chains, func(c *chain) bool { return c.id == id })
-	require.GreaterOrEqual(w, i, 0, "a session that was never made")
+	require.GreaterOrEqual(w, i, 0, "the session must be known to the model")
 	return w.chains[i]
 }
 
-// pass lets time pass.
+// pass removes the fault, and lets time pass.
 func (w *world) pass(d time.Duration) {
 	w.faults.fault = nil
 	w.real += d
@@ -231,7 +229,7 @@ func (w *world) step() {
 	}
 }
 
-// finish lets every device refresh once more, without faults.
+// finish lets every device and every thief refresh once more, without faults.
 func (w *world) finish() {
 	w.pass(late)
 	for _, dev := range w.devices {
@@ -243,12 +241,12 @@ func (w *world) finish() {
 	for _, c := range w.chains {
 		w.dead(c)
 		if c.ended && !c.fouled && c.ends != 1 {
-			require.Equal(w, 1, c.ends, "a session that ended was reported once")
+			require.Equal(w, 1, c.ends, "the end of a session must be reported once")
 		}
 	}
 }
 
-// arm sometimes makes the next calls fail.
+// arm removes the fault. Sometimes it sets a new one, so that one of the next calls fails.
 func (w *world) arm() {
 	w.faults.fault = nil
 	if w.chance(3) {
@@ -259,7 +257,7 @@ func (w *world) arm() {
 
 func (w *world) fired() bool { return w.faults.fault != nil && w.faults.fault.fired }
 
-// toTheBrink passes time until the end of a session, or just before it.
+// toTheBrink lets time pass until the end of a session, or just before it.
 func (w *world) toTheBrink() {
 	dev := w.devices[w.IntN(len(w.devices))]
 	if dev.chain == nil {
@@ -304,19 +302,19 @@ func (c *chain) setExpires(r rules) {
 	}
 }
 
-// check checks what was given out. Tokens of one generation never differ (I3), and none
-// outlives its session (I6).
+// check checks a pair that was given out. All refresh tokens of one generation must be
+// equal, and no token may outlive its session.
 func (w *world) check(c *chain, generation int64, pair session.Pair, now time.Time) {
 	p, second := decode(w, pair.RefreshToken), now.Truncate(time.Second)
 	require.Equal(w, payload{
 		Subject: c.subject, SessionID: c.id, ID: p.ID, IssuedAt: p.IssuedAt,
 		Expires: c.expires.Unix(), Generation: generation, MaxExpires: c.maxExpires.Unix(),
-	}, p, "the refresh token says what the session is")
+	}, p, "the refresh token must describe the session")
 	if before, ok := c.given[generation]; ok {
 		require.Equal(w, before, p, "the chain must not fork")
 	}
 	for g, other := range c.given {
-		require.Equal(w, g == generation, other.ID == p.ID, "each generation has an id of its own")
+		require.Equal(w, g == generation, other.ID == p.ID, "each generation must have an ID of its own")
 	}
 	c.given[generation] = p
 
@@ -352,9 +350,9 @@ func (w *world) refresh(who string, k int, c *chain, token string, number int64)
 	rotated := c.generation > generation
 	w.say("%s presents generation %d of %d of %s to manager %d: %v %v", who, number, generation, c.id[:4], k, err, events)
 	if rotated {
-		// Which token is sent alone decides whether there is a rotation.
-		require.True(w, number == generation && !rests || number == prev && age > window, "the current generation rotates, or the one before is recovered")
-		require.False(w, c.ended || over, "a session that ended does not rotate")
+		// Only the generation and the time of a request decide whether the session rotates.
+		require.True(w, number == generation && !rests || number == prev && age > window, "only the current generation may rotate, and only the one before may be recovered")
+		require.False(w, c.ended || over, "a session that ended must not rotate")
 		require.Equal(w, number, c.prev)
 		if now.After(c.rotated) {
 			c.rotated = now
@@ -369,7 +367,7 @@ func (w *world) refresh(who string, k int, c *chain, token string, number int64)
 			c.ends++
 		}
 	}
-	require.LessOrEqual(w, c.ends, 1, "a session ends once")
+	require.LessOrEqual(w, c.ends, 1, "a session must end only once")
 	current, before := number == generation, number == prev
 	stolen := !current && !before
 
@@ -380,11 +378,11 @@ func (w *world) refresh(who string, k int, c *chain, token string, number int64)
 		w.met["outage"]++
 		require.ErrorIs(w, err, jwtauth.ErrUnavailable, "an outage")
 		require.Zero(w, pair)
-		require.True(w, !rotated || w.faults.fault.call == "Advance", "whatever else fails changes nothing")
+		require.True(w, !rotated || w.faults.fault.call == "Advance", "a failure of anything but Advance must not rotate the session")
 		if call := w.faults.fault.call; call == "Append" || call == "Revoke" {
-			require.True(w, stolen || c.fouled, "only theft ends a session, and what an outage left half done")
+			require.True(w, stolen || c.fouled, "a refresh may end a session only for theft, or to complete an end that failed")
 			c.doubtful, c.fouled = !c.ended, true
-			if stolen { // one event each time, until the session has ended
+			if stolen { // each attempt causes an event, until the session has ended
 				require.Equal(w, []session.EventKind{session.Reused}, kinds)
 				c.ends--
 				return pair, failed
@@ -393,17 +391,17 @@ func (w *world) refresh(who string, k int, c *chain, token string, number int64)
 		require.Empty(w, events)
 		return pair, failed
 	}
-	require.NotErrorIs(w, err, jwtauth.ErrUnavailable, "an outage where nothing failed")
+	require.NotErrorIs(w, err, jwtauth.ErrUnavailable, "no call failed, so there must be no outage")
 	if err != nil {
 		require.Zero(w, pair)
 		require.False(w, rotated)
 	}
 	switch {
 	case c.doubtful && errors.Is(err, jwtauth.ErrRevoked):
-		c.doubtful, c.ended = false, true // it had ended, and now it surely has
+		c.doubtful, c.ended = false, true // the attempt to end it did end it
 	case c.ended:
 		w.met["ended"]++
-		require.Error(w, err, "a session that ended (I4)")
+		require.Error(w, err, "a session that ended must reject its tokens")
 		require.True(w, errors.Is(err, jwtauth.ErrRevoked) || errors.Is(err, jwtauth.ErrExpired))
 		if !c.fouled {
 			require.Empty(w, events)
@@ -413,27 +411,27 @@ func (w *world) refresh(who string, k int, c *chain, token string, number int64)
 		require.ErrorIs(w, err, jwtauth.ErrExpired)
 		require.Empty(w, events)
 	case current && rests:
-		require.NoError(w, err, "the current token, again")
+		require.NoError(w, err, "the current token must be given again")
 		require.False(w, rotated)
 		require.Equal(w, []session.EventKind{session.Retried}, kinds)
 	case current:
-		require.NoError(w, err, "the current token")
+		require.NoError(w, err, "the current token must rotate")
 		require.True(w, rotated)
 		require.Equal(w, []session.EventKind{session.Refreshed}, kinds)
 	case (stolen || age > window) && outlived:
 		require.ErrorIs(w, err, jwtauth.ErrExpired)
-		require.Empty(w, events, "a token that no client could use by itself ends nothing")
+		require.Empty(w, events, "a token that has expired by itself must not end the session")
 	case stolen:
-		require.ErrorIs(w, err, session.ErrReused, "theft (I2)")
+		require.ErrorIs(w, err, session.ErrReused, "a theft must be found")
 		require.ErrorIs(w, err, jwtauth.ErrRevoked)
 		require.Equal(w, []session.EventKind{session.Reused}, kinds)
 		c.ended, c.doubtful = true, false
 	case age > window:
-		require.NoError(w, err, "a token whose successor was never used")
+		require.NoError(w, err, "a token whose successor was never used must be recovered")
 		require.True(w, rotated)
 		require.Equal(w, []session.EventKind{session.Recovered}, kinds)
-	default: // replaced just before
-		require.NoError(w, err, "a token that was replaced a moment ago")
+	default: // the token was replaced just before
+		require.NoError(w, err, "a token that was replaced just before must get its successor")
 		require.False(w, rotated)
 		require.Equal(w, []session.EventKind{session.Retried}, kinds)
 	}
@@ -445,19 +443,19 @@ func (w *world) refresh(who string, k int, c *chain, token string, number int64)
 	}
 	w.check(c, c.generation, pair, now)
 	w.faults.fault = nil
-	require.True(w, c.doubtful || lives(w.Context(), w.managers[k], pair.AccessToken), "the new access token is accepted")
+	require.True(w, c.doubtful || lives(w.Context(), w.managers[k], pair.AccessToken), "the new access token must be accepted")
 	return pair, served
 }
 
-// rests reports whether the current token is given again unchanged.
+// rests reports whether a refresh with the current token returns the same token again.
 func (w *world) rests(c *chain, now time.Time) bool {
 	left := c.expires.Sub(now)
 	nearEnd := c.expires.Before(c.maxExpires) && left < min(settled, c.expires.Sub(c.rotated)/2)
 	return now.Sub(c.window) < settled && now.Sub(c.rotated) < 5*settled && !nearEnd
 }
 
-// refreshOf lets a right client refresh. Unless well is set, the response may be lost,
-// and the client tries again at any time.
+// refreshOf lets a legitimate client refresh. Unless well is set, the response may be lost.
+// The client then tries again at some later step.
 func (w *world) refreshOf(dev *device, well bool) {
 	if well {
 		w.faults.fault = nil
@@ -468,16 +466,16 @@ func (w *world) refreshOf(dev *device, well bool) {
 	}
 	c, k := dev.chain, w.IntN(2)
 	now := w.clockOf(k)
-	// This is what the package comment promises to a right client (I1).
+	// right says whether the package comment promises that this refresh is not rejected.
 	right := !c.robbed && !c.ended && !c.doubtful && now.Before(c.expires) && now.Before(time.Unix(c.given[dev.number].Expires, 0))
 	pair, came := w.refresh(dev.subject, k, c, dev.token, dev.number)
 	if right {
-		require.NotEqual(w, refused, came, "a right client is never logged out (I1)")
+		require.NotEqual(w, refused, came, "a legitimate client must never be logged out")
 	}
 	lost := !well && came == served && w.chance(5)
 	switch {
 	case came == refused:
-		*dev = device{subject: dev.subject} // it logs in again
+		*dev = device{subject: dev.subject} // it logs in again later
 	case came == served && !lost:
 		dev.token, dev.number = pair.RefreshToken, c.generation
 	default:
@@ -509,7 +507,7 @@ func (w *world) twoTabs(dev *device) {
 		return
 	}
 	pair, came := w.refresh(dev.subject+"'s other tab", k, c, token, number)
-	require.Equal(w, served, came, "the other tab")
+	require.Equal(w, served, came, "the other tab must be served, too")
 	w.met["two tabs"]++
 	dev.token, dev.number = pair.RefreshToken, c.generation
 }
@@ -538,8 +536,8 @@ func (w *world) race(dev *device) {
 	dev.token, dev.number = pair.RefreshToken, c.generation
 }
 
-// comeLate lets a client lose a response and try again late. It has not used the
-// successor, so it stays logged in.
+// comeLate lets a client lose a response, and often try again late. The client has not used
+// the successor, so it must stay logged in.
 func (w *world) comeLate(dev *device) {
 	c := dev.chain
 	if c == nil || c.ended || c.doubtful || c.robbed || dev.number != c.generation {
@@ -611,7 +609,7 @@ func (w *world) logout(dev *device) {
 	*dev = device{subject: dev.subject}
 }
 
-// clean runs do without faults.
+// clean runs do without the fault.
 func (w *world) clean(do func() error) error {
 	was := w.faults.fault
 	w.faults.fault = nil
@@ -619,15 +617,15 @@ func (w *world) clean(do func() error) error {
 	return do()
 }
 
-// tookEnds counts the events of an end. They must be about these sessions, unless an
-// outage left an end half done before.
+// tookEnds counts the events about ended sessions. Each must be about one of these chains,
+// unless an outage left the end of another session half done before.
 func (w *world) tookEnds(chains ...*chain) {
 	for _, e := range w.take() {
 		require.Equal(w, session.LoggedOut, e.Kind)
 		c := w.chainOf(e.SessionID)
-		require.True(w, slices.Contains(chains, c) || c.fouled, "the end of another session: %v", e)
+		require.True(w, slices.Contains(chains, c) || c.fouled, "an event about another session: %v", e)
 		c.ends++
-		require.Equal(w, 1, c.ends, "a session ends once")
+		require.Equal(w, 1, c.ends, "a session must end only once")
 	}
 }
 
@@ -644,8 +642,8 @@ func (w *world) logoutAll(subject string) {
 			theirs = append(theirs, c)
 		}
 	}
-	// Logins that failed after they took effect left sessions in the store, which end,
-	// too.
+	// A login that failed after it took effect has left a session in the store. Such
+	// sessions end, too.
 	n, err := w.managers[k].LogoutAll(w.Context(), subject, except...)
 	w.say("%s logs out of all but %d: %d, %v", subject, len(except), n, err)
 	if w.fired() {
@@ -665,7 +663,8 @@ func (w *world) logoutAll(subject string) {
 	}
 }
 
-// takeOrphans is like tookEnds, and ignores sessions whose login was lost.
+// takeOrphans is like tookEnds, but ignores sessions that the model does not know, because
+// their login failed after it took effect.
 func (w *world) takeOrphans(theirs []*chain) {
 	events := w.take()
 	for _, e := range events {
@@ -696,8 +695,8 @@ func (w *world) subjectGone(dev *device) {
 	*dev = device{subject: dev.subject}
 }
 
-// dead requires that all tokens of an ended session are rejected: those of the right
-// client and those of a thief.
+// dead requires that all tokens of an ended session are rejected: those of the legitimate
+// client and those of thieves.
 func (w *world) dead(c *chain) {
 	if !c.ended {
 		return
@@ -717,29 +716,29 @@ func (w *world) dead(c *chain) {
 	for i, m := range w.managers {
 		for token := range tokens {
 			_, err := m.Refresh(w.Context(), token)
-			require.Error(w, err, "a refresh token of a session that ended, by manager %d", i)
+			require.Error(w, err, "manager %d must reject the refresh tokens of a session that ended", i)
 			require.NotErrorIs(w, err, jwtauth.ErrUnavailable)
 		}
 		for _, token := range c.access {
-			require.False(w, lives(w.Context(), m, token), "an access token of a session that ended, by manager %d", i)
+			require.False(w, lives(w.Context(), m, token), "manager %d must reject the access tokens of a session that ended", i)
 		}
 	}
 	for _, e := range w.take() {
-		require.True(w, c.fouled && e.SessionID == c.id, "an event of a session that ended: %v", e)
+		require.True(w, c.fouled && e.SessionID == c.id, "an event about a session that has already ended: %v", e)
 		c.ends++
 		require.Equal(w, 1, c.ends)
 	}
 }
 
-// window is for how long a replaced token gets its successor again, and longest how long
-// a generation lasts at least, by any two clocks.
+// window is how long a replaced token gets its successor again. longest is the time after
+// which the current token surely rotates, whatever process decides.
 const (
 	window  = session.DefaultGrace + 10*time.Second
 	longest = window + 20*time.Second
 )
 
-// fleet is the base of all simulations of a test: three processes whose clocks differ
-// from the true time by up to 5 seconds.
+// fleet stands for three processes whose clocks differ from the true time by up to 5
+// seconds. All simulations of a test share it.
 type fleet struct {
 	managers [3]*session.Manager
 	offset   [3]time.Duration
@@ -815,7 +814,7 @@ func (s *simulation) after(d time.Duration, do func()) {
 	s.met["scheduled"]++
 }
 
-// run runs everything that is due until a time.
+// run runs everything that is due until the given time.
 func (s *simulation) run(until time.Duration) {
 	for len(s.queue) > 0 && s.queue[0].at <= until {
 		e := heap.Pop(&s.queue).(event)
@@ -835,7 +834,7 @@ func (s *simulation) between(least, most time.Duration) time.Duration {
 
 func (s *simulation) chance(p float64) bool { return s.Float64() < p }
 
-// say records what happened, for told.
+// say records what happened. told returns it.
 func (s *simulation) say(format string, args ...any) {
 	at := s.now
 	s.trace = append(s.trace, func() string {
@@ -848,7 +847,7 @@ func (s *simulation) say(format string, args ...any) {
 	})
 }
 
-// told returns what happened last.
+// told returns the last 40 lines of what happened.
 func (s *simulation) told() string {
 	var text strings.Builder
 	for _, line := range s.trace[max(0, len(s.trace)-40):] {
@@ -871,8 +870,8 @@ func (t token) generation() int64 {
 	return p.Generation
 }
 
-// fleetStore is the store of the current simulation. It is a separate fake, since its
-// steps take effect in simulated time.
+// fleetStore is the store of the current simulation. It is not a faulty, because its steps
+// can take effect later, in simulated time.
 type fleetStore struct{ *fleet }
 
 var errDown = errors.New("the store is down")
@@ -888,7 +887,7 @@ func (f fleetStore) Get(ctx context.Context, subject, id string) (session.Sessio
 	return f.sim.store.Get(ctx, subject, id)
 }
 
-// Advance may fail. It then takes effect at once, up to 10 seconds later, or never.
+// Advance may fail. The step then takes effect within 10 seconds, or never.
 func (f fleetStore) Advance(ctx context.Context, from, next session.Session, now time.Time) (bool, error) {
 	s := f.sim
 	if s.down {
@@ -934,17 +933,17 @@ func (s *simulation) putBack() {
 	s.met["backup put back"]++
 }
 
-// client is a right client. Its tabs share what it stores, and take no lock.
+// client is a legitimate client. Its tabs share what it stores, and take no lock.
 type client struct {
 	*simulation
 	session string
 	stored  string // the refresh token
 	out     bool   // it was told to log in again
 	last    time.Duration
-	delay   time.Duration // the longest delay of a request or response
-	loss    float64
+	delay   time.Duration  // the longest delay of a request or response
+	loss    float64        // the probability that a request or its response is lost
 	timeout time.Duration  // after which it ignores a response
-	page    int            // the number of the open page: a reload drops responses
+	page    int            // the number of page loads; every other one drops responses to older pages
 	given   map[int64]bool // the generations that it was given
 }
 
@@ -954,8 +953,9 @@ func (s *simulation) newClient() *client {
 	return &client{simulation: s, session: pair.SessionID, stored: pair.RefreshToken, timeout: time.Hour, given: map[int64]bool{}}
 }
 
-// call makes one API call that gets 401. It then refreshes with the stored token and
-// stores the result. It makes so many tries.
+// call stands for an API call that gets 401. The client then refreshes with the stored
+// token, and stores the new one. If there is no response, it tries again. It makes at most
+// this many tries.
 func (c *client) call(tries int) {
 	if c.out || tries == 0 {
 		return
@@ -993,7 +993,7 @@ func (c *client) call(tries int) {
 	})
 }
 
-// load loads a page, which makes so many calls within a second.
+// load loads a page, which makes this many calls within a second.
 func (c *client) load(calls int) {
 	c.page++
 	for range calls {
@@ -1001,15 +1001,15 @@ func (c *client) load(calls int) {
 	}
 }
 
-// mustStay fails the test if the right client was logged out.
+// mustStay fails the test if the client was logged out.
 func (c *client) mustStay(seed uint64) {
 	if c.out {
-		require.Fail(c, "a right client was logged out", "seed %d:\n%s", seed, c.told())
+		require.Fail(c, "a legitimate client was logged out", "seed %d:\n%s", seed, c.told())
 	}
 }
 
-// scale returns how many of n simulations run: all of them if JWTAUTH_TEST_WHOLE is set,
-// as .ci/run does once.
+// scale returns how many of n simulations run: all of them if JWTAUTH_TEST_WHOLE is set, as
+// .ci/run does once. Otherwise it is a twentieth, or a hundredth with -short.
 func scale(n int) int {
 	switch {
 	case os.Getenv("JWTAUTH_TEST_WHOLE") != "":
@@ -1059,12 +1059,12 @@ func TestRefresh_ClientsWithoutALockStayLoggedIn(t *testing.T) {
 	report(t, met, "retried", "recovered", "lost", "backup put back")
 }
 
-// report prints what a simulation met. Each of these kinds must have happened.
+// report logs what the simulations of a test met. Each of these kinds must be among it.
 func report(t *testing.T, met map[string]int, kinds ...string) {
 	delete(met, "scheduled")
 	t.Log("met:", met)
 	for _, kind := range kinds {
-		require.NotZero(t, met[kind], "the simulation must meet what it is about: %s", kind)
+		require.NotZero(t, met[kind], "no simulation met this case: %s", kind)
 	}
 }
 
@@ -1090,8 +1090,8 @@ func TestRefresh_PhonesThatLoseAnswersAndSleepStayLoggedIn(t *testing.T) {
 	report(t, met, "recovered", "lost")
 }
 
-// A failover loses the last write. The client that got its response then has a token that
-// the store does not know.
+// A failover of the store can lose the last writes. A client that got the responses then has
+// a token that the store does not know.
 func TestRefresh_AStoreThatLosesWritesLogsNoClientOut(t *testing.T) {
 	f, met := newFleet(t), map[string]int{}
 	for seed := range uint64(scale(2000)) {
@@ -1117,12 +1117,12 @@ func TestRefresh_AStoreThatLosesWritesLogsNoClientOut(t *testing.T) {
 type copied struct {
 	*simulation
 	token string
-	dead  bool          // it was rejected
+	dead  bool          // the thief was rejected
 	moved time.Duration // when it last moved the chain, or -1
 	first time.Duration // its first use
 	end   time.Duration // its last use that succeeded
 	uses  int
-	keeps bool // it always uses the token that it copied
+	keeps bool // the thief always uses the copied token, and not its successors
 }
 
 func (th *copied) use(c *client) {
@@ -1149,7 +1149,8 @@ func (th *copied) use(c *client) {
 	}
 }
 
-// thieves are strategies of a thief with a token. Each returns when to come next.
+// thieves holds strategies of a thief. Each returns how long the thief waits before the next
+// use, or a negative time if there is none.
 var thieves = map[string]func(s *simulation, c *client, uses int) time.Duration{
 	"at once, and again each quarter of an hour": func(s *simulation, _ *client, uses int) time.Duration {
 		return time.Duration(min(uses, 1)) * 15 * time.Minute
@@ -1182,10 +1183,9 @@ var thieves = map[string]func(s *simulation, c *client, uses int) time.Duration{
 	},
 }
 
-// A thief may have a token that the right client does not have. Once the right client has
-// refreshed, later than the grace allows, that thief is always rejected. A thief who sees
-// the traffic, and always comes within the grace, has the same tokens as the client: its
-// uses are counted.
+// A thief may have a token that the legitimate client was never given. Once the client has
+// refreshed, later than the grace allows, the thief must be rejected. A thief who always
+// comes within the grace has the same tokens as the client. The test only counts its uses.
 func TestRefresh_NoThiefOutlivesTheRightClientsNextRefresh(t *testing.T) {
 	for _, rules := range []string{"by default", "WithoutRecovery"} {
 		var opts []session.Option
@@ -1220,13 +1220,13 @@ func TestRefresh_NoThiefOutlivesTheRightClientsNextRefresh(t *testing.T) {
 					for i := range 40 {
 						c.load(1 + i%2)
 						s.run(s.now + s.between(longest, 30*time.Minute))
-						// The right client has just refreshed, and has none of the
-						// thief's tokens.
+						// The client has refreshed since, and was never given the token that
+						// the thief now has.
 						apart := th.moved >= 0 && !c.given[token(th.token).generation()]
 						if apart && th.moved < c.last-longest && !c.out {
 							served := th.uses
 							th.use(c)
-							require.Equal(t, served, th.uses, "seed %d: a thief is served after the right client came:\n%s", seed, s.told())
+							require.Equal(t, served, th.uses, "seed %d: a thief was served after the legitimate client refreshed:\n%s", seed, s.told())
 							break
 						}
 						if c.out {
@@ -1234,7 +1234,7 @@ func TestRefresh_NoThiefOutlivesTheRightClientsNextRefresh(t *testing.T) {
 						}
 					}
 					if th.keeps {
-						require.True(t, th.dead || c.out, "seed %d: a thief keeps the window open:\n%s", seed, s.told())
+						require.True(t, th.dead || c.out, "seed %d: a thief kept the window open:\n%s", seed, s.told())
 					}
 					if th.uses > 0 {
 						lives = append(lives, th.end-th.first)

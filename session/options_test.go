@@ -47,7 +47,7 @@ func TestWithClaims_AreAskedForAtEveryLoginAndRefresh(t *testing.T) {
 	roleOf := func(pair session.Pair) string {
 		c, err := m.Auth().Verify(t.Context(), pair.AccessToken, "demo")
 		require.NoError(t, err)
-		require.Equal(t, "alice", c.Subject, "what the Manager sets wins")
+		require.Equal(t, "alice", c.Subject, "a claim that the Manager sets must win")
 		require.Equal(t, 15*time.Minute, c.ExpiresAt.Sub(c.IssuedAt))
 		require.Equal(t, clock.now().Truncate(time.Second), c.IssuedAt)
 		require.GreaterOrEqual(t, c.Stamp, clock.now().UnixMicro())
@@ -64,7 +64,7 @@ func TestWithClaims_AreAskedForAtEveryLoginAndRefresh(t *testing.T) {
 	next := refresh(t, m, pair.RefreshToken)
 	require.Equal(t, "chef", roleOf(next))
 	role = "owner"
-	require.Equal(t, "owner", roleOf(refresh(t, m, pair.RefreshToken)), "the callback is asked about a retry, too")
+	require.Equal(t, "owner", roleOf(refresh(t, m, pair.RefreshToken)), "the callback must be called for a retry, too")
 	require.Len(t, seen, 3)
 	require.Equal(t, "phone", seen[2].Label)
 	require.EqualValues(t, 2, seen[2].Generation)
@@ -75,7 +75,7 @@ func TestWithClaims_AreAskedForAtEveryLoginAndRefresh(t *testing.T) {
 	require.ErrorIs(t, err, failure)
 	failure = nil
 	clock.advance(time.Hour)
-	last := refresh(t, m, next.RefreshToken) // it changed nothing
+	last := refresh(t, m, next.RefreshToken) // the outage changed nothing
 
 	failure = session.ErrSubjectGone
 	_, err = m.Refresh(t.Context(), last.RefreshToken)
@@ -88,8 +88,8 @@ func TestWithClaims_AreAskedForAtEveryLoginAndRefresh(t *testing.T) {
 	require.ErrorIs(t, err, session.ErrSubjectGone)
 }
 
-// A revocation by the list, which other processes share, also ends sessions. The next
-// login is valid at once, even within the same second.
+// A revocation on the list must also end sessions. The next login must be valid at once,
+// even within the same second.
 func TestWithRevocations_WhatTheListRevokesIsEnded(t *testing.T) {
 	clock := newClock()
 	list, err := revoke.New(revoke.NewMemory(), revoke.WithClock(clock.now))
@@ -134,7 +134,7 @@ func TestWithoutAccess_OneKindOfTokenMayBeEnough(t *testing.T) {
 		clock.advance(time.Hour)
 		all, err = m.Sessions(t.Context(), "alice")
 		require.NoError(t, err)
-		require.Empty(t, all, "it ends with its token")
+		require.Empty(t, all, "the session must end with its access token")
 	})
 	t.Run("refresh alone", func(t *testing.T) {
 		m := newManager(t, session.WithClock(clock.now), session.WithoutAccess())
@@ -178,7 +178,7 @@ func TestWithEvents_TellsTheStoryOfASession(t *testing.T) {
 	_, err := m.Refresh(t.Context(), pair.RefreshToken)
 	require.ErrorIs(t, err, session.ErrReused)
 	_, err = m.Refresh(t.Context(), pair.RefreshToken)
-	require.NotErrorIs(t, err, session.ErrReused, "it had ended before")
+	require.NotErrorIs(t, err, session.ErrReused, "the session had already ended")
 	all := seen.take()
 	var kinds []session.EventKind
 	for _, e := range all {
@@ -203,12 +203,12 @@ func (d *decisions) observe(_ context.Context, one jwtauth.Decision) {
 	d.all = append(d.all, one)
 }
 
-// last returns the only decision since the last call, as a line.
+// last returns the only decision since the previous call, as text.
 func (d *decisions) last(t *testing.T) string {
 	t.Helper()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	require.Len(t, d.all, 1, "one decision, one call")
+	require.Len(t, d.all, 1, "the observer must be called exactly once")
 	one := d.all[0]
 	d.all = nil
 	if one.Allowed {
@@ -260,7 +260,7 @@ func TestWithObserver_SeesEachDecisionOnce(t *testing.T) {
 		})
 	}
 	a.call(t, "POST", "/auth/jwt/create/", `not JSON`)
-	require.Empty(t, seen.all, "what is no question is no decision")
+	require.Empty(t, seen.all, "a malformed request must not be observed")
 }
 
 func TestWithObserver_SeesOutagesAndCallbacks(t *testing.T) {
@@ -283,7 +283,7 @@ func TestWithObserver_SeesOutagesAndCallbacks(t *testing.T) {
 	require.Error(t, err)
 	require.Equal(t, "refresh refused: unavailable", seen.last(t))
 
-	gone = session.ErrCredentials // only authenticate returns it
+	gone = session.ErrCredentials // only authenticate may return this error
 	_, err = m.Refresh(t.Context(), pair.RefreshToken)
 	require.ErrorIs(t, err, jwtauth.ErrUnavailable)
 	require.Equal(t, "refresh refused: unavailable", seen.last(t))
@@ -350,7 +350,7 @@ func TestWithObserver_SeesOnceWhatAClientOfSimpleJWTVerifies(t *testing.T) {
 	}
 }
 
-// Such clients may be many, and are no outage.
+// Clients often hang up. That is no outage, and must not be logged.
 func TestWithLogger_AClientThatHangsUpIsNoError(t *testing.T) {
 	logs := &logBuffer{}
 	m := newManager(t, session.WithLogger(slog.New(slog.NewTextHandler(logs, nil))))

@@ -132,8 +132,8 @@ func TestRefresh_ATokenIsGivenAgainUntilItsAnswerHasArrivedForSure(t *testing.T)
 	s.alike(next, s.refreshes(next, session.Retried))
 }
 
-// A token that was given again late is not skipped by a client that comes shortly
-// afterwards.
+// If the current token is given again late in the window, the window begins anew. Another
+// retry shortly afterwards must then get the same token, and not skip it.
 func TestRefresh_AWindowBeginsAnewWhenItsTokenIsGivenAgainLate(t *testing.T) {
 	s := newScene(t)
 	next := s.refreshes(s.first, session.Refreshed)
@@ -182,8 +182,8 @@ func TestRefresh_AThiefWhoComesFirstIsEndedByTheRightClient(t *testing.T) {
 	s.ended(s.first, thief, thief2)
 }
 
-// TestRefresh_AThiefWithinTheGraceIsSeenAsRetriedAlone shows what the package comment
-// does not promise.
+// This test shows a limit that the package comment admits: a thief who always comes within
+// the grace is served, and causes only Retried events.
 func TestRefresh_AThiefWithinTheGraceIsSeenAsRetriedAlone(t *testing.T) {
 	s := newScene(t)
 	thief := s.refreshes(s.first, session.Refreshed)
@@ -198,7 +198,7 @@ func TestRefresh_AThiefWithinTheGraceIsSeenAsRetriedAlone(t *testing.T) {
 		s.alike(right2, thief)
 		right = right2
 	}
-	// until one of the two is late, and the other one comes again
+	// This ends when one of the two is late, and then the other one comes again.
 	s.advance(time.Hour)
 	right2 := s.refreshes(right, session.Refreshed)
 	s.advance(late)
@@ -207,7 +207,7 @@ func TestRefresh_AThiefWithinTheGraceIsSeenAsRetriedAlone(t *testing.T) {
 	s.ended(right, right2, thief, thief2)
 }
 
-// A thief who hangs up at once also ends the session and causes the event.
+// Even if a thief hangs up at once, the session must end, and the event must be reported.
 func TestRefresh_AThiefWhoHangsUpIsReportedAllTheSame(t *testing.T) {
 	clock := newClock()
 	logs, events := &logBuffer{}, &recorder{}
@@ -237,21 +237,22 @@ func TestRefresh_ATheftThatMeetsAnOutageIsEndedOnceItIsOver(t *testing.T) {
 			s.faults.fault = &c
 			s.fails(s.first, jwtauth.ErrUnavailable, session.Reused) // the thief may never come again
 
-			// The same token again has the same result.
+			// If the same token comes again, the theft is found again.
 			s.fails(s.first, session.ErrReused, session.Reused)
 			all, err := s.m.Sessions(t.Context(), "alice")
 			require.NoError(t, err)
-			assert.Empty(t, all, "the session is not listed any more")
+			assert.Empty(t, all, "the session must not be listed any more")
 
-			// This process has a list of its own, or has just started.
+			// other stands for a process with a list of its own, or one that has just started.
 			other := s.manager(newList(t, revoke.NewMemory(), s.now))
 			_, err = other.Refresh(t.Context(), right.RefreshToken)
-			require.ErrorIs(t, err, jwtauth.ErrRevoked, "the client with the other token does not stay")
+			require.ErrorIs(t, err, jwtauth.ErrRevoked, "the client with the newer token must be logged out too")
 		})
 	}
 }
 
-// The victim comes before the thief. The thief's token then belongs to an ended session.
+// After the outage, the victim comes before the thief. The thief's token then belongs to an
+// ended session, so the theft must not be reported a second time.
 func TestRefresh_ATheftWhoseEndWasHalfDoneIsReportedOnceThoughTheVictimCompletesIt(t *testing.T) {
 	for _, c := range []fault{{call: "Revoke"}, {call: "Revoke", after: true}} {
 		t.Run(fmt.Sprintf("%s fails (after its effect: %v)", c.call, c.after), func(t *testing.T) {
@@ -273,7 +274,7 @@ func TestRefresh_ATheftWhoseEndWasHalfDoneIsReportedOnceThoughTheVictimCompletes
 	}
 }
 
-// The session of a subject that is gone ends, even if the client hangs up at once.
+// If a subject is gone, its session must end, even if the client hangs up at once.
 func TestRefresh_ASubjectThatIsGoneIsGoneThoughItsClientHangsUp(t *testing.T) {
 	events := &recorder{}
 	hangUp := func() {}
@@ -396,8 +397,8 @@ func TestRefresh_AClockThatWasAheadAnHourAndIsSetBackLogsNoClientOut(t *testing.
 	s.fails(s.first, session.ErrReused, session.Reused)
 }
 
-// TestRefresh_WhatTheListAloneRevokedIsRejectedWhateverTheTime tests tokens whose time
-// the row decides. The list must be asked for them, too.
+// By their own claims, these tokens are not valid yet, or have expired. The row in the store
+// overrules the claims, but the list must still be asked.
 func TestRefresh_WhatTheListAloneRevokedIsRejectedWhateverTheTime(t *testing.T) {
 	t.Run("the clock is set back", func(t *testing.T) {
 		s := newScene(t)
@@ -405,7 +406,7 @@ func TestRefresh_WhatTheListAloneRevokedIsRejectedWhateverTheTime(t *testing.T) 
 		ahead := s.refreshes(s.first, session.Refreshed)
 		require.NoError(t, s.list.RevokeSession(t.Context(), "", s.first.SessionID))
 		s.advance(-time.Hour)
-		s.fails(ahead, jwtauth.ErrRevoked, session.LoggedOut) // the store learns of it
+		s.fails(ahead, jwtauth.ErrRevoked, session.LoggedOut) // the session is then revoked in the store, too
 		s.ended(s.first, ahead)
 	})
 	t.Run("the token has expired, and its successor lives", func(t *testing.T) {
@@ -429,7 +430,7 @@ func TestRefresh_ATokenThatIsRevokedAloneLeavesItsSessionAsItIs(t *testing.T) {
 	s.refreshes(next, session.Refreshed)
 }
 
-// A user's subject is revoked during a refresh.
+// If a subject is revoked during a refresh, the refresh must be rejected.
 func TestRefresh_DoesNotOutrunARevocationOfItsSubject(t *testing.T) {
 	for name, retry := range map[string]bool{"a rotation": false, "a retry": true} {
 		t.Run(name, func(t *testing.T) {
@@ -449,8 +450,8 @@ func TestRefresh_DoesNotOutrunARevocationOfItsSubject(t *testing.T) {
 	}
 }
 
-// A process that has not yet read the revocation of a user refreshes a session. The new
-// tokens must end when it has read it.
+// A process refreshes a session before it has read that the subject was revoked. Once the
+// process has read the revocation, it must reject the new tokens.
 func TestRefresh_ASessionDoesNotOutliveARevocationThatWasReadLate(t *testing.T) {
 	clock, f := newClock(), newFaulty()
 	here, there := newList(t, faultyLog{f}, clock.now), newList(t, faultyLog{f}, clock.now)
@@ -535,7 +536,7 @@ func TestRefresh_ASlowCallbackTakesNothingFromTheGrace(t *testing.T) {
 	require.Equal(t, decode(t, next.RefreshToken), decode(t, again.RefreshToken))
 }
 
-// Whether a token counts as current depends on when it came, not on how long this package
+// Whether a token counts as stolen depends on when it came, not on how long the callback
 // took.
 func TestRefresh_ATabWhoseCallbackWasSlowGetsTheTokenThatIsCurrent(t *testing.T) {
 	for _, test := range []struct {
@@ -612,7 +613,7 @@ func TestRefresh_SigningThatEatsUpTheGraceIsAnOutage(t *testing.T) {
 	require.NoError(t, err)
 	pair := login(t, m, "alice")
 	clock.advance(settled)
-	slow = 5 * time.Second // used twice, which is a quarter of the grace plus 10 s
+	slow = 5 * time.Second // two tokens are signed in 10 s, the longest time that a rotation may take
 	pair = refresh(t, m, pair.RefreshToken)
 	clock.advance(settled)
 	slow = 6 * time.Second
@@ -623,15 +624,15 @@ func TestRefresh_SigningThatEatsUpTheGraceIsAnOutage(t *testing.T) {
 	refresh(t, m, pair.RefreshToken)
 }
 
-// A store may be as slow as its timeout, and a key slower than a rotation allows. A
-// client that retries after a lost response must not be taken for a thief.
+// A store may be as slow as its timeout, and a key slower than a rotation allows. Even then,
+// a client that retries after a lost response must not be taken for a thief.
 func TestRefresh_ARetryMayBeSlow(t *testing.T) {
 	f, clock := newFaulty(), newClock()
 	signing, reading := time.Duration(0), time.Duration(0)
 	f.then["Get"] = func() { clock.advance(reading) }
 	f.then["Sign"] = func() { clock.advance(signing) }
 	m, err := session.New(f.newSigner(), faultyStore{f},
-		session.WithClock(clock.now), session.WithLogger(quiet), session.WithGrace(0), // plus 10 s for clocks
+		session.WithClock(clock.now), session.WithLogger(quiet), session.WithGrace(0), // the allowed clock skew adds 10 s
 		session.WithClaims(func(context.Context, session.Session) (string, []jwtauth.IssueOption, error) { return "", nil, nil }))
 	require.NoError(t, err)
 	for name, slow := range map[string]*time.Duration{"a store": &reading, "a key": &signing} {
@@ -647,7 +648,8 @@ func TestRefresh_ARetryMayBeSlow(t *testing.T) {
 	}
 }
 
-// A token that came within the grace is not stolen because the store was slow.
+// A token that came within the grace must not count as stolen only because the store was
+// slow.
 func TestRefresh_WhatCountsIsWhenAReplacedTokenCame(t *testing.T) {
 	f, clock := newFaulty(), newClock()
 	m := newManagerOver(t, faultyStore{f}, session.WithClock(clock.now))

@@ -109,7 +109,7 @@ func TestLogin_APairSaysWhoseItIsAndHowLong(t *testing.T) {
 
 	clock.advance(10 * 24 * time.Hour)
 	next := refresh(t, m, pair.RefreshToken)
-	require.EqualValues(t, 5*24*3600, next.RefreshExpiresIn, "the age of the session ends it")
+	require.EqualValues(t, 5*24*3600, next.RefreshExpiresIn, "the session must end at its maximum age")
 	require.Equal(t, pair.SessionID, next.SessionID)
 	clock.advance(5*24*time.Hour - 10*time.Second)
 	last := refresh(t, m, next.RefreshToken)
@@ -121,7 +121,7 @@ func TestLogin_APairSaysWhoseItIsAndHowLong(t *testing.T) {
 	require.ErrorIs(t, err, jwtauth.ErrExpired)
 }
 
-// If a subject is revoked during a login, the login must not survive that.
+// If a subject is revoked during a login, the login must fail, and leave no session.
 func TestLogin_DoesNotOutrunARevocationOfItsSubject(t *testing.T) {
 	clock := newClock()
 	list, err := revoke.New(revoke.NewMemory(), revoke.WithClock(clock.now))
@@ -180,10 +180,10 @@ func TestLogout_EndsOneSessionAndBothItsTokens(t *testing.T) {
 	m := newManager(t, session.WithEvents(seen.report))
 	laptop, phone, bobs := login(t, m, "alice"), login(t, m, "alice"), login(t, m, "bob")
 	seen.take()
-	require.ErrorIs(t, m.Logout(t.Context(), "alice", bobs.SessionID), session.ErrNoSession, "both must match")
+	require.ErrorIs(t, m.Logout(t.Context(), "alice", bobs.SessionID), session.ErrNoSession, "a session of another subject must not be found")
 	require.ErrorIs(t, m.Logout(t.Context(), "alice", "nonsense"), session.ErrNoSession)
 	require.Empty(t, seen.take())
-	for range 2 { // it may be repeated
+	for range 2 { // a logout may be repeated
 		require.NoError(t, m.Logout(t.Context(), "alice", laptop.SessionID))
 	}
 	require.Equal(t, []session.Event{{Kind: session.LoggedOut, SessionID: laptop.SessionID, Subject: "alice", Reason: session.ReasonLogout}}, seen.take())
@@ -335,7 +335,7 @@ func TestRun_DeletesWhatHasExpired(t *testing.T) {
 	})
 }
 
-// A clock that is wrong for a while must not end a session.
+// A clock that is wrong for a while must not make Run delete live sessions.
 func TestRun_BelievesNoClockThatJumps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, jump := session.NewMemory(), time.Duration(0)
@@ -367,7 +367,7 @@ func TestRefreshTokens_AreRevokedByTheHandlerOfTheList(t *testing.T) {
 		kinds  func(m *session.Manager) []revoke.TokenKind
 		status int
 		code   string
-		ends   bool // the session
+		ends   bool // whether the session ends
 	}{
 		"a live refresh token ends its session":        {nil, func(_ service, p session.Pair) string { return p.RefreshToken }, others, 200, "", true},
 		"also one that is signed with keys of its own": {otherKeys, func(_ service, p session.Pair) string { return p.RefreshToken }, others, 200, "", true},
@@ -431,7 +431,7 @@ func TestRefreshTokens_AreRevokedByTheHandlerOfTheList(t *testing.T) {
 			require.Len(t, all, map[bool]int{true: 0, false: 1}[c.ends])
 			_, err = s.Auth().VerifyAnyContainer(t.Context(), p.AccessToken)
 			if c.ends {
-				require.ErrorIs(t, err, jwtauth.ErrRevoked, "its access token ends, too")
+				require.ErrorIs(t, err, jwtauth.ErrRevoked, "the access token of the session must be revoked, too")
 			}
 		})
 	}

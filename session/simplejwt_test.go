@@ -17,8 +17,8 @@ import (
 	"github.com/joinednode/jwtauth/session"
 )
 
-// differs are the requests that simplejwt answers in another way, and why. The page
-// docs/from-djoser-simplejwt.md lists them.
+// differs holds the requests to which this package responds in another way than simplejwt,
+// and why. The page docs/from-djoser-simplejwt.md lists them.
 var differs = map[string]string{
 	"create: empty body":         "without a name, the missing field is email",
 	"create: empty object":       "without a name, the missing field is email",
@@ -33,8 +33,8 @@ var differs = map[string]string{
 	"me: lower":                  "a scheme is case-insensitive (RFC 9110, section 11.1)",
 }
 
-// recorded is a request, and what djangorestframework-simplejwt 5.2.2 with Django REST
-// framework 3.14 answered. testdata/simplejwt.py records them.
+// recorded holds a request, and the response of djangorestframework-simplejwt 5.2.2 with
+// Django REST framework 3.14. testdata/simplejwt.py made the recordings.
 type recorded struct {
 	Name, Method, Path, Type string
 	Body, Auth               *string
@@ -82,7 +82,7 @@ func TestSimpleJWT_AnswersAsTheRealPackage(t *testing.T) {
 				r.Header.Set("Content-Type", one.Type)
 			}
 			if one.Auth != nil {
-				r.Header.Set("Authorization", strings.TrimSpace(fill(*one.Auth))) // as net/http reads a field
+				r.Header.Set("Authorization", strings.TrimSpace(fill(*one.Auth))) // net/http trims fields, too
 			}
 			w := httptest.NewRecorder()
 			if one.Path == "me/" {
@@ -94,7 +94,7 @@ func TestSimpleJWT_AnswersAsTheRealPackage(t *testing.T) {
 			require.NoError(t, json.Unmarshal(w.Body.Bytes(), &got.Answer), w.Body)
 			same := assert.ObjectsAreEqual(comparable(one), comparable(got))
 			if why, known := differs[one.Name]; known {
-				require.False(t, same, "this is no difference any more: %s", why)
+				require.False(t, same, "the responses do not differ any more: %s", why)
 				met++
 				return
 			}
@@ -104,9 +104,9 @@ func TestSimpleJWT_AnswersAsTheRealPackage(t *testing.T) {
 	require.Equal(t, len(differs), met)
 }
 
-// comparable returns what must be the same of an answer. Version 5.5 of simplejwt tells an
-// expired token from an invalid one, which version 5.2 does not. What the two languages say
-// about broken JSON is not compared.
+// comparable returns the part of a response that must be equal. It treats expired and
+// invalid tokens alike, because version 5.2 of simplejwt does so, and version 5.5 does not.
+// It leaves out what is wrong with broken JSON, which Go and Python describe differently.
 func comparable(r recorded) string {
 	if answer, ok := r.Answer.(map[string]any); ok {
 		for _, name := range []string{"access", "refresh"} {

@@ -38,10 +38,10 @@ func TestStore_ThatHangsIsAnOutageInTime(t *testing.T) {
 				f.fault = hanging("Advance")
 				inTime("Advance", refresh)
 				f.fault = hanging("Revoke")
-				inTime("Revoke", func() error { // the list of this Manager does not end m's session
+				inTime("Revoke", func() error { // by a Manager with a list of its own, so that m does not reject the session
 					return newManagerOver(t, faultyStore{f}, opts...).Logout(t.Context(), pair.Subject, pair.SessionID)
 				})
-				inTime("Revoke of many", func() error { // they run concurrently
+				inTime("Revoke of many", func() error { // the calls run concurrently
 					for range 5 {
 						_, err := m.Login(t.Context(), "carol")
 						require.NoError(t, err)
@@ -56,7 +56,7 @@ func TestStore_ThatHangsIsAnOutageInTime(t *testing.T) {
 				f.fault = hanging("List")
 				inTime("List", func() error { _, err := m.Sessions(t.Context(), "alice"); return err })
 				f.fault = nil
-				require.NoError(t, refresh(), "and nothing was lost")
+				require.NoError(t, refresh(), "no session may be lost")
 			})
 		})
 	}

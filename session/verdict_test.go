@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// TestCheck has a row for each verdict and its limits.
+// TestCheck has cases for each verdict, and for the times at which the verdict changes.
 func TestCheck(t *testing.T) {
 	const (
 		grace  = 30 * time.Second
@@ -29,7 +29,7 @@ func TestCheck(t *testing.T) {
 	aged := func(age time.Duration) Session {
 		return row(func(s *Session) { s.Rotated, s.Given = now.Add(-age), now.Add(-age) })
 	}
-	// given returns a session whose window began again.
+	// given returns a session whose window began again, this long ago.
 	given := func(age time.Duration) Session {
 		return row(func(s *Session) { s.Rotated, s.Given = now.Add(-2*window), now.Add(-age) })
 	}
@@ -40,7 +40,7 @@ func TestCheck(t *testing.T) {
 		s.RevokedAt = now.Add(-time.Second)
 		return s
 	}
-	// skipped returns a session that lost the responses with generations 7 and 8.
+	// skipped returns a session whose client lost the responses with generations 7 and 8.
 	skipped := func(age time.Duration) Session {
 		s := aged(age)
 		s.Generation = 9
@@ -165,8 +165,8 @@ func TestCheck_WithoutGrace(t *testing.T) {
 	}
 }
 
-// TestCheck_WhatIsLateHereIsNotTheClients: the windows depend on when a request came, and
-// the end of the session on when it is decided.
+// Whether a request is in the window depends on when it arrived. Whether the session has
+// expired depends on when the decision is made.
 func TestCheck_WhatIsLateHereIsNotTheClients(t *testing.T) {
 	came := time.Date(2026, time.March, 14, 15, 9, 26, 0, time.UTC)
 	r := rules{grace: 30 * time.Second}
