@@ -476,7 +476,7 @@ func TestRecheck_OfAKeyThatIsGone(t *testing.T) {
 	const other = "https://idp.example.com"
 	type change struct {
 		source keys.Source
-		issue  keys.Source // the key that signs the token; nil for source
+		issue  keys.Source // the key that signs the token; if nil, source signs
 		change func(t *testing.T)
 		issuer string
 		want   error

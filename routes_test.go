@@ -348,9 +348,9 @@ func TestRoutes_AskTheContainerFunction(t *testing.T) {
 	require.False(t, s.Ran)
 }
 
-// A router inside may read the escapes of a path in another way than ServeMux. If such
-// readings lead to different policies, the request must be private. If they lead to
-// different containers, it must be denied.
+// A router inside may read the escapes of a path in another way than ServeMux. If the two
+// readings have different policies, the request must be private. If they have different
+// containers, the request must be denied.
 func TestRoutes_OfRoutersThatReadPathsInAnotherWay(t *testing.T) {
 	wrap, err := authtest.NewAuth(t).Routes(map[string]jwtauth.Policy{
 		"/run/{container}/{recipe}":      jwtauth.Private,

@@ -173,7 +173,7 @@ func TestLoadOrCreate_RefusesAFileThatOtherUsersMayTouch(t *testing.T) {
 			require.Error(t, k.Err())
 			info, err := os.Stat(path)
 			require.NoError(t, err)
-			require.Equal(t, mode, info.Mode(), "the mode must not be mended: only the owner can tell whether someone has read the key")
+			require.Equal(t, mode, info.Mode(), "the mode must not be changed: only the owner can tell whether someone has read the key")
 		})
 	}
 }

@@ -231,7 +231,8 @@ func independentVerify(alg string, public any, message, signature []byte) bool {
 	panic(fmt.Sprintf("no such key: %T", public))
 }
 
-// independentSign signs a message by the same RFCs, with only the standard library.
+// independentSign signs a message by RFC 7518, section 3, and RFC 8037. It uses only the
+// standard library.
 func independentSign(t testing.TB, alg string, private any, message []byte) (signature []byte) {
 	t.Helper()
 	if private, ok := private.(ed25519.PrivateKey); ok {
@@ -336,8 +337,8 @@ func requireSilent(t testing.TB, k keys.Key, secret []byte) {
 	}
 }
 
-// requireBad requires that k is a bad key: its error contains all of says, and no method of
-// k works.
+// requireBad requires that k is a bad key: its error contains each of the strings in says,
+// and no method of k works.
 func requireBad(t *testing.T, k keys.Key, says ...string) {
 	t.Helper()
 	err := k.Err()
@@ -358,7 +359,7 @@ func requireBad(t *testing.T, k keys.Key, says ...string) {
 	require.Equal(t, err, k.WithAlgorithm("HS256").Err())
 }
 
-// requireAlone fails unless the file is the only one in its folder.
+// requireAlone fails unless the file at path is the only one in its folder.
 func requireAlone(t *testing.T, path string) {
 	t.Helper()
 	entries, err := os.ReadDir(filepath.Dir(path))
@@ -455,7 +456,7 @@ func jwkOf(t testing.TB, key any) jwkMembers {
 			with("dp", base64url(key.Precomputed.Dp.Bytes())).with("dq", base64url(key.Precomputed.Dq.Bytes())).
 			with("qi", base64url(key.Precomputed.Qinv.Bytes()))
 	case *ecdsa.PublicKey:
-		point := must[[]byte](t)(key.Bytes()) // 4, X, Y
+		point := must[[]byte](t)(key.Bytes()) // the byte 4, X and Y
 		middle := 1 + coordinateSize(key.Curve)
 		return jwkMembers{"kty": "EC", "crv": key.Curve.Params().Name, "x": base64url(point[1:middle]), "y": base64url(point[middle:])}
 	case *ecdsa.PrivateKey:

@@ -455,8 +455,8 @@ func TestSet_ECDSASignatureIsTwoNumbersOfFixedLength(t *testing.T) {
 	}
 }
 
-// Anyone can compute a second correct ECDSA signature from the first. So two tokens with
-// different signatures can be the same token.
+// Anyone can compute a second correct ECDSA signature from the first. So a signature must
+// never be used to identify a token.
 func TestSet_VerifiesTheOtherOfTheTwoECDSASignatures(t *testing.T) {
 	for alg, private := range ecdsaKeys() {
 		t.Run(alg, func(t *testing.T) {
@@ -607,8 +607,8 @@ func TestSigner_ThatLiesIsAnErrorAndNeverASignature(t *testing.T) {
 	}
 }
 
-// tampered returns a function that makes a signer. The signer passes its signatures through
-// change.
+// tampered returns a function that makes a signer. The signer applies change to each of its
+// signatures.
 func tampered(change func([]byte) []byte) func(*testing.T, string) kms {
 	return func(_ *testing.T, alg string) kms {
 		signer := hidden(private(alg).(crypto.Signer))
@@ -668,7 +668,8 @@ func TestSigner_ErrorOfItsOwnReachesTheCaller(t *testing.T) {
 	})
 }
 
-// turncoat is a signer whose Public returns one key the first time, and then always second.
+// turncoat is a signer whose Public returns one key at the first call, and second at all
+// later calls.
 type turncoat struct {
 	kms
 	asked  atomic.Int32

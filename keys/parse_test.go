@@ -163,7 +163,7 @@ func TestParsePEM_RefusesWhatIsNotOneGoodKey(t *testing.T) {
 			k, err := keys.ParsePEM(c.text)
 			require.ErrorContains(t, err, c.says)
 			require.ErrorContains(t, err, "keys: ")
-			require.Error(t, k.Err(), "what came of it is not to be used")
+			require.Error(t, k.Err(), "a rejected text must give a bad key")
 			for _, private := range []any{anEdKey(), aP256Key(), anRSAKey(), short, p224} {
 				for _, secret := range secretsOf(t, private) {
 					requireHidden(t, err.Error(), secret)
@@ -315,7 +315,7 @@ func TestParseJWK_RefusesWhatIsNotOneGoodKey(t *testing.T) {
 			k, err := keys.ParseJWK([]byte(c.text))
 			require.ErrorContains(t, err, c.says)
 			require.ErrorContains(t, err, "keys: ")
-			require.Error(t, k.Err(), "what came of it is not to be used")
+			require.Error(t, k.Err(), "a rejected text must give a bad key")
 			for _, secret := range secrets {
 				requireHidden(t, err.Error(), secret)
 			}
@@ -419,7 +419,7 @@ func FuzzParseJWK(f *testing.F) {
 		if json.Unmarshal(text, &members) != nil {
 			return
 		}
-		// The error may repeat the value of alg, but not that of a private member.
+		// The error may repeat the value of alg, but not the value of a private member.
 		repeated, _ := members["alg"].(string)
 		for _, name := range []string{"k", "d", "p", "q", "dp", "dq", "qi"} {
 			value, _ := members[name].(string)

@@ -759,8 +759,8 @@ func TestRemote_ReadsOnlyTheBeginningOfAnEndlessBody(t *testing.T) {
 	require.LessOrEqual(t, read.Load(), int64(1<<20+1))
 }
 
-// endless is a transport, and the body of its responses: spaces without end. read counts
-// the bytes that were read.
+// endless is a transport whose responses have itself as their body, which consists of spaces
+// and never ends. read counts the bytes that were read.
 type endless struct{ read *atomic.Int64 }
 
 func (e endless) RoundTrip(*http.Request) (*http.Response, error) {
@@ -779,8 +779,8 @@ func (e endless) Read(b []byte) (int, error) {
 
 func (endless) Close() error { return nil }
 
-// drip is a transport, and the body of its responses, which sends one byte per second and
-// never ends.
+// drip is a transport whose responses have a drip as their body, which sends one byte per
+// second and never ends.
 type drip struct{ ctx context.Context }
 
 func (drip) RoundTrip(r *http.Request) (*http.Response, error) {

@@ -121,8 +121,8 @@ func TestRemote_AKeyWithoutAnIDVerifiesTokensOfEveryID(t *testing.T) {
 	require.Contains(t, i.logged(), "key 2: another key", "a key that comes twice must be left out the second time")
 }
 
-// This test measures how often Run fetches. Run renews keys before they are no longer fresh,
-// by up to a tenth of the time for which they are.
+// This test measures how often Run fetches. Run renews keys after nine tenths of the time
+// for which they are fresh, or later, but always within that time.
 func TestRemote_HowLongKeysAreFresh(t *testing.T) {
 	for name, test := range map[string]struct {
 		header []string

@@ -85,7 +85,8 @@ func ExampleList_RevokeToken() {
 	// revoked: false
 }
 
-// A container gets a new owner. The old owner's tokens end, and new ones are valid.
+// A container gets a new owner. The tokens of the old owner are revoked, and new tokens are
+// valid.
 func ExampleList_RevokeContainer() {
 	list := exampleList()
 	auth := exampleAuth(list)

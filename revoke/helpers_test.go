@@ -83,8 +83,8 @@ func (c *wallClock) move(d time.Duration) {
 type network struct {
 	mu     sync.Mutex
 	log    *revoke.Memory
-	faults map[string]error  // by the name of a method: the error that it returns
-	hooks  map[string]func() // by the name of a method: a function that it calls before it returns
+	faults map[string]error  // maps the name of a method to the error that it returns
+	hooks  map[string]func() // maps the name of a method to a function that it calls before it returns
 	page   *revoke.Page      // if not nil, what Since returns instead of entries of the log
 }
 

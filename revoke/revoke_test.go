@@ -94,8 +94,8 @@ var upToNow = map[string]func(*revoke.List) error{
 	"access":    func(l *revoke.List) error { return l.ExpireAccess(context.Background(), issuer, "alice") },
 }
 
-// endedBy returns the error with which a token of a session is rejected after the call of
-// upToNow with this name.
+// endedBy returns the error with which the tokens of a session are rejected after a call of
+// upToNow[name].
 func endedBy(name string) error {
 	if name == "access" {
 		return jwtauth.ErrExpired
@@ -189,8 +189,8 @@ func TestRevokeSubject_IsExactWhileGoroutinesIssue(t *testing.T) {
 	group.Wait()
 }
 
-// A process gives its tokens later stamps than its own latest revocation, even if its clock
-// was ahead at that revocation. A revocation by another process must reach these tokens too.
+// A process gives its tokens stamps after the epoch of its own latest revocation, even if its
+// clock was ahead at that time. A revocation by another process must reach these tokens too.
 func TestRevokeSubject_ReachesWhatOtherProcessesStamped(t *testing.T) {
 	for name, test := range map[string]struct{ ahead, jump time.Duration }{
 		"clocks that agree":              {0, 0},
@@ -231,8 +231,8 @@ func TestRevokeSubject_ReachesWhatOtherProcessesStamped(t *testing.T) {
 	}
 }
 
-// If a revocation could not be written, other processes do not know its epoch. The process
-// must then not give later stamps to new tokens because of it.
+// If a revocation could not be written, other processes do not know its epoch. New tokens
+// must then not get stamps after this epoch.
 func TestRevokeSubject_ThatCouldNotBeWrittenMovesNoStamps(t *testing.T) {
 	log, clock := newNetwork(), newClock()
 	list := newList(t, log, revoke.WithClock(clock.read))
@@ -243,7 +243,7 @@ func TestRevokeSubject_ThatCouldNotBeWrittenMovesNoStamps(t *testing.T) {
 }
 
 // Tokens of an Auth without a list have no stamp, so iat decides. A token that was issued in
-// the second of the revocation must be rejected.
+// the same second as the revocation must be rejected.
 func TestRevokeSubject_HitsATokenWithoutAStampByItsIat(t *testing.T) {
 	clock := newClock()
 	list := newList(t, revoke.NewMemory(), revoke.WithClock(clock.read))
@@ -660,7 +660,7 @@ func TestRevokeSubject_HitsTokensOfClocksThatAreAhead(t *testing.T) {
 					clock.move(time.Second)
 				}
 				clock.move(-2*time.Minute + test.until)
-				require.NoError(t, verdict(auth, issue(t, elsewhere, "demo", "alice")), "a new token")
+				require.NoError(t, verdict(auth, issue(t, elsewhere, "demo", "alice")), "a new token must be accepted")
 			})
 		}
 	}

@@ -17,8 +17,8 @@ import (
 	"github.com/joinednode/jwtauth/revoke"
 )
 
-// A list may read an entry of an ID after a newer one of the same ID. The older entry must
-// lower neither the epoch nor the expiry.
+// A list may read the entries about one ID in any order. An older entry must lower neither
+// the epoch nor the expiry of a newer one.
 func TestList_ALateOlderEntryLowersNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newNetwork()
@@ -39,7 +39,7 @@ func TestList_ALateOlderEntryLowersNothing(t *testing.T) {
 		}
 		require.True(t, hits(), "the latest epoch must count")
 
-		time.Sleep(5 * time.Hour) // the oldest entry has expired; the next ones make the table be replaced
+		time.Sleep(5 * time.Hour) // the oldest entry has expired; the next 200 fill the table, so that it is replaced
 		for i := range 200 {
 			require.NoError(t, list.RevokeSubject(t.Context(), issuer, fmt.Sprint(i)))
 		}

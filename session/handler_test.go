@@ -422,7 +422,7 @@ func TestHandler_AClientWithoutAnAuthenticTokenLearnsNothing(t *testing.T) {
 				if c.kind == session.AccessType && name != "verify" && strings.TrimSpace(token) != token {
 					return
 				}
-				// Our key has signed it for a session, which is all that logout needs.
+				// Our key has signed these tokens for a session, which is all that logout needs.
 				if name == "logout by refresh token" && (what == "a refresh token with another's id" || what == "a generation that is no number") {
 					return
 				}

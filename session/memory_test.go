@@ -31,7 +31,7 @@ func kept(t *testing.T, store session.Store, pairs []session.Pair) (n int) {
 	return n
 }
 
-// logins starts n sessions, each of another subject, and returns their pairs.
+// logins starts n sessions, each of a different subject, and returns their pairs.
 func logins(t *testing.T, m *session.Manager, n int) (pairs []session.Pair) {
 	t.Helper()
 	for i := range n {

@@ -398,7 +398,7 @@ func (w *world) refresh(who string, k int, c *chain, token string, number int64)
 	}
 	switch {
 	case c.doubtful && errors.Is(err, jwtauth.ErrRevoked):
-		c.doubtful, c.ended = false, true // the attempt to end it did end it
+		c.doubtful, c.ended = false, true // the attempt that failed did end the session
 	case c.ended:
 		w.met["ended"]++
 		require.Error(w, err, "a session that ended must reject its tokens")
@@ -731,7 +731,7 @@ func (w *world) dead(c *chain) {
 }
 
 // window is how long a replaced token gets its successor again. longest is the time after
-// which the current token surely rotates, whatever process decides.
+// which the current token surely rotates, whichever process gets it.
 const (
 	window  = session.DefaultGrace + 10*time.Second
 	longest = window + 20*time.Second
@@ -1008,8 +1008,8 @@ func (c *client) mustStay(seed uint64) {
 	}
 }
 
-// scale returns how many of n simulations run: all of them if JWTAUTH_TEST_WHOLE is set, as
-// .ci/run does once. Otherwise it is a twentieth, or a hundredth with -short.
+// scale returns how many of n simulations run. All of them run if JWTAUTH_TEST_WHOLE is set,
+// as .ci/run does once. Otherwise a twentieth of them run, or a hundredth with -short.
 func scale(n int) int {
 	switch {
 	case os.Getenv("JWTAUTH_TEST_WHOLE") != "":
@@ -1059,7 +1059,8 @@ func TestRefresh_ClientsWithoutALockStayLoggedIn(t *testing.T) {
 	report(t, met, "retried", "recovered", "lost", "backup put back")
 }
 
-// report logs what the simulations of a test met. Each of these kinds must be among it.
+// report logs what the simulations of a test met. It fails if they did not meet one of these
+// kinds.
 func report(t *testing.T, met map[string]int, kinds ...string) {
 	delete(met, "scheduled")
 	t.Log("met:", met)

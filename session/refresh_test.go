@@ -321,7 +321,7 @@ func TestRefresh_ASessionEndsAtItsExpiries(t *testing.T) {
 	const idle, age = time.Hour, 90 * time.Minute
 	for _, c := range []struct {
 		name string
-		at   []time.Duration // the earlier refreshes, counted from the second of the login
+		at   []time.Duration // the times of earlier refreshes, since the full second of the login
 		end  time.Duration
 	}{
 		{name: "idle since its login", end: idle},
@@ -385,7 +385,7 @@ func TestRefresh_AClockThatWasAheadAnHourAndIsSetBackLogsNoClientOut(t *testing.
 	ahead := s.refreshes(s.first, session.Refreshed)
 	atLogin := s.login()
 	s.advance(-time.Hour - settled)
-	for range 2 { // given again until the clock has caught up
+	for range 2 { // the same tokens are given again until the clock has caught up
 		s.alike(ahead, s.refreshes(s.first, session.Retried))
 		s.alike(ahead, s.refreshes(ahead, session.Retried))
 		s.alike(atLogin, s.refreshes(atLogin, session.Retried))
@@ -536,8 +536,8 @@ func TestRefresh_ASlowCallbackTakesNothingFromTheGrace(t *testing.T) {
 	require.Equal(t, decode(t, next.RefreshToken), decode(t, again.RefreshToken))
 }
 
-// Whether a token counts as stolen depends on when it came, not on how long the callback
-// took.
+// Whether a token counts as stolen depends on when the request arrived, not on how long the
+// callback took.
 func TestRefresh_ATabWhoseCallbackWasSlowGetsTheTokenThatIsCurrent(t *testing.T) {
 	for _, test := range []struct {
 		name      string

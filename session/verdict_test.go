@@ -29,7 +29,7 @@ func TestCheck(t *testing.T) {
 	aged := func(age time.Duration) Session {
 		return row(func(s *Session) { s.Rotated, s.Given = now.Add(-age), now.Add(-age) })
 	}
-	// given returns a session whose window began again, this long ago.
+	// given returns a session whose window last began again at the time age before now.
 	given := func(age time.Duration) Session {
 		return row(func(s *Session) { s.Rotated, s.Given = now.Add(-2*window), now.Add(-age) })
 	}

@@ -172,7 +172,7 @@ var escapes = regexp.MustCompile(`\\(?:u[0-9a-fA-F]{4}|[^u])`)
 // hasLoneSurrogate reports whether valid JSON has an escaped lone surrogate. It searches the
 // whole text, because in valid JSON a backslash occurs only in strings.
 func hasLoneSurrogate(text string) bool {
-	endOfHigh := -1 // where a high surrogate ends, if the last escape is one, or -1
+	endOfHigh := -1 // the end of the last escape if that is a high surrogate, otherwise -1
 	for _, at := range escapes.FindAllStringIndex(text, -1) {
 		var unit uint64
 		if at[1]-at[0] == 6 {
